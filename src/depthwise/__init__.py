@@ -1,0 +1,10 @@
+"""Depthwise and depthwise-separable convolution at the speed of the hardware."""
+
+from depthwise import errors
+from depthwise.block import BlockSpec
+from depthwise.parse import parse
+from depthwise.spec import ConvSpec
+
+__version__ = "0.1.0"
+
+__all__ = ["BlockSpec", "ConvSpec", "errors", "parse"]

@@ -1,0 +1,1 @@
+"""One small adapter an engine, all behind the interface of `base`."""

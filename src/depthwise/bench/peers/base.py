@@ -1,0 +1,73 @@
+"""What every engine of the benchmark looks like, ours included.
+
+An engine runs in a process of its own (`depthwise.bench.worker`), often in a virtual environment of
+its own, so an adapter imports nothing of this package beyond the problem, the oracle and NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthwise.block import Spec
+
+Array = NDArray[Any]
+Clock = Literal["kernel", "call"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One problem made ready in one engine: everything before the clock has been done."""
+
+    run: Callable[[], object]
+    """One timed call; returns when the result is there."""
+    output: Callable[[], Array]
+    """The result of the last `run` in the specification's layout and shape."""
+    layout: str
+    """The layout in which the engine computes, e.g. "NCHW", "NHWC", "NCHW16c"."""
+    excluded: str
+    """What the clock does not see, in words, e.g. "weight packing, reorders at both ends"."""
+    calls: int = 1
+    """Operator calls that one `run` makes; the time of one is the time of `run` over this."""
+
+
+class Peer(Protocol):
+    """An engine.  Its constructor imports it, and sets the threads before its first operator."""
+
+    name: str
+    """The name on the command line, e.g. "torch"."""
+    variants: tuple[str, ...]
+    """Ways of using it that are measured apart, e.g. ("nchw", "channels_last")."""
+
+    def version(self) -> str:
+        """Return the engine's own version."""
+
+    def threads(self) -> int:
+        """Return the thread count that took effect, read back from the engine where it tells."""
+
+    def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:
+        """Say why this engine cannot compute the problem, or None where it can."""
+
+    def prepare(
+        self, spec: Spec, variant: str, clock: Clock, arrays: tuple[Array, ...]
+    ) -> Prepared:
+        """Make the problem ready.
+
+        Args:
+            spec: a `ConvSpec` or `BlockSpec` with its bias, activation and residual.
+            variant: one of `variants`.
+            clock: "kernel" (the engine's favourite layout, weights packed, no reorders, as little
+                call overhead as it allows) or "call" (what a person calls, arrays in
+                `spec.layout`).
+            arrays: what `depthwise.random_problem` gives: input, then `spec.operands` in order,
+                then the empty output.
+        """
+
+
+def contiguous(array: Array, *axes: int) -> Array:
+    """Return the array with its axes in this order, laid out anew in memory."""
+    return np.ascontiguousarray(array.transpose(axes))

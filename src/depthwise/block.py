@@ -1,0 +1,203 @@
+"""The problem of a block: expand (or none), depthwise, project, computed as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from depthwise.errors import SpecError
+from depthwise.spec import ConvSpec, whole
+from depthwise.text import block_text
+from depthwise.vocabulary import ACTIVATIONS, Activation, DType, Layout, Pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqueezeExcite:
+    """The gate of a squeeze-and-excite block: mean, reduce, activation, expand, gate, scale."""
+
+    channels: int
+    activation: Activation = "relu"
+    gate: Activation = "sigmoid"
+
+    def __post_init__(self) -> None:
+        if whole("channels", self.channels) < 1:
+            raise SpecError(f"squeeze-and-excite channels are at least 1; got {self.channels}")
+        for name in (self.activation, self.gate):
+            if name not in ACTIVATIONS:
+                raise SpecError(f"activation is one of {', '.join(ACTIVATIONS)}; got {name!r}")
+
+    def __str__(self) -> str:
+        default = (self.activation, self.gate) == ("relu", "sigmoid")
+        return f"se{self.channels}" + ("" if default else f":{self.activation}/{self.gate}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockSpec:
+    """A chain of convolutions computed as one: expand (or none), depthwise, project.
+
+    `kind` is "separable" (depthwise, then pointwise) or "inverted" (an inverted residual).
+    A residual is added to the project's output (`project.residual`).
+
+    Raises:
+        SpecError: the parts do not follow one another.
+    """
+
+    kind: Literal["separable", "inverted"]
+    expand: ConvSpec | None
+    depthwise: ConvSpec
+    project: ConvSpec
+    squeeze_excite: SqueezeExcite | None = None
+
+    def __post_init__(self) -> None:
+        for rule, values in _broken_block_rules(self):
+            raise SpecError(f"{rule}; got {values}: {self}")
+
+    @classmethod
+    def separable(
+        cls,
+        channels: int,
+        out_channels: int,
+        size: int | Pair,
+        kernel: int | Pair,
+        *,
+        depthwise_bias: bool = False,
+        pointwise_bias: bool = False,
+        depthwise_activation: Activation | None = None,
+        activation: Activation | None = None,
+        residual: bool = False,
+        **fields: Any,
+    ) -> BlockSpec:
+        """Return depthwise, then pointwise; `fields` are those of `ConvSpec.depthwise`."""
+        depthwise = ConvSpec.depthwise(
+            channels, size, kernel, bias=depthwise_bias, activation=depthwise_activation, **fields
+        )
+        project = _following(depthwise, out_channels, pointwise_bias, activation, residual)
+        return cls(kind="separable", expand=None, depthwise=depthwise, project=project)
+
+    @classmethod
+    def inverted(
+        cls,
+        channels: int,
+        out_channels: int,
+        size: int | Pair,
+        kernel: int | Pair,
+        *,
+        expanded: int | None = None,
+        expand_bias: bool = False,
+        depthwise_bias: bool = False,
+        project_bias: bool = False,
+        activation: Activation | None = None,
+        residual: bool = False,
+        squeeze_excite: SqueezeExcite | None = None,
+        **fields: Any,
+    ) -> BlockSpec:
+        """Return an inverted residual; `expanded` None leaves the expansion out.
+
+        The activation follows the expansion and the depthwise convolution; the projection is
+        linear.
+        """
+        depthwise = ConvSpec.depthwise(
+            channels if expanded is None else expanded,
+            size, kernel, bias=depthwise_bias, activation=activation, **fields,
+        )  # fmt: skip
+        expand = None
+        if expanded is not None:
+            shared = {name: getattr(depthwise, name) for name in ("batch", "layout", "dtype")}
+            expand = ConvSpec.pointwise(
+                channels, expanded, size, bias=expand_bias, activation=activation, **shared
+            )
+        project = _following(depthwise, out_channels, project_bias, None, residual)
+        return cls(
+            kind="inverted", expand=expand, depthwise=depthwise, project=project,
+            squeeze_excite=squeeze_excite,
+        )  # fmt: skip
+
+    @property
+    def parts(self) -> tuple[ConvSpec, ...]:
+        """The convolutions in the order in which they run."""
+        return tuple(part for part in (self.expand, self.depthwise, self.project) if part)
+
+    @property
+    def batch(self) -> int:
+        """Images at once."""
+        return self.depthwise.batch
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of input, output and residual."""
+        return self.depthwise.layout
+
+    @property
+    def dtype(self) -> DType:
+        """The element type of every array."""
+        return self.depthwise.dtype
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The first part's input shape."""
+        return self.parts[0].input_shape
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The last part's output shape."""
+        return self.project.output_shape
+
+    @property
+    def operands(self) -> dict[str, tuple[int, ...]]:
+        """The arrays beside the input, in the order of a call: weights, biases, gate, residual."""
+        last = "pointwise" if self.kind == "separable" else "project"
+        named = [("expand", self.expand), ("depthwise", self.depthwise), (last, self.project)]
+        present = [(name, part) for name, part in named if part]
+        shapes = {f"{name}_weight": part.weight_shape for name, part in present}
+        shapes |= {f"{name}_bias": (part.out_channels,) for name, part in present if part.bias}
+        if self.squeeze_excite:
+            wide, narrow = self.depthwise.out_channels, self.squeeze_excite.channels
+            shapes |= {"se_reduce_weight": (narrow, wide), "se_reduce_bias": (narrow,)}
+            shapes |= {"se_expand_weight": (wide, narrow), "se_expand_bias": (wide,)}
+        if self.project.residual:
+            shapes["residual"] = self.output_shape
+        return shapes
+
+    def __str__(self) -> str:
+        return block_text(self)
+
+
+def _following(
+    before: ConvSpec, out_channels: int, bias: bool, activation: Activation | None, residual: bool
+) -> ConvSpec:
+    return ConvSpec.pointwise(
+        before.out_channels, out_channels, (before.out_height, before.out_width), bias=bias,
+        activation=activation, residual=residual, batch=before.batch, layout=before.layout,
+        dtype=before.dtype,
+    )  # fmt: skip
+
+
+def _broken_block_rules(b: BlockSpec) -> Iterator[tuple[str, object]]:
+    if b.kind not in ("separable", "inverted"):
+        yield "kind is separable or inverted", repr(b.kind)
+    if b.kind == "separable" and (b.expand or b.squeeze_excite):
+        yield "a separable block has neither an expansion nor a gate", b.expand or b.squeeze_excite
+    kinds = tuple(part.kind for part in b.parts)
+    if kinds[-2:] != ("depthwise", "pointwise") or kinds[:-2] not in ((), ("pointwise",)):
+        yield "the parts are pointwise or none, depthwise, pointwise", kinds
+    for before, after in zip(b.parts, b.parts[1:], strict=False):
+        if (before.output_shape, before.layout, before.dtype) != (
+            after.input_shape, after.layout, after.dtype,
+        ):  # fmt: skip
+            yield "each part takes what the one before gives", f"{before} -> {after}"
+    if any(part.residual for part in b.parts[:-1]):
+        yield "only the last part takes a residual", [str(part) for part in b.parts]
+    if b.kind == "inverted" and b.project.activation:
+        yield "the projection of an inverted residual is linear", b.project.activation
+    if b.expand and b.expand.activation != b.depthwise.activation:
+        yield (
+            "one activation serves expansion and depthwise",
+            (
+                b.expand.activation,
+                b.depthwise.activation,
+            ),
+        )
+
+
+Spec: TypeAlias = "ConvSpec | BlockSpec"

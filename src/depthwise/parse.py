@@ -1,0 +1,178 @@
+"""The one-line text form of a problem, read back: `parse(str(spec)) == spec`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from depthwise.block import BlockSpec, Spec, SqueezeExcite
+from depthwise.errors import ParseError
+from depthwise.spec import ConvSpec
+from depthwise.vocabulary import ACTIVATIONS, DTYPES, LAYOUTS, PADDING_MODES
+
+_NUMBERS = {
+    "c": "channels", "o": "out_channels", "e": "expanded", "hw": "size", "h": "height",
+    "w": "width", "l": "length", "k": "kernel", "s": "stride", "d": "dilation", "p": "padding",
+    "m": "multiplier", "g": "groups", "n": "batch",
+}  # fmt: skip
+_NUMBER_TOKEN = re.compile(r"(hw|[a-z])(-?\d+(?:[x,]-?\d+)*)")
+_GATE_TOKEN = re.compile(r"se(-?\d+)(?::(\w+)/(\w+))?")
+_PADDING_WORDS = ("same", "valid", "causal")
+_FLAGS = ("bias", "ebias", "dbias", "pbias", "residual")
+_LONGEST = 400
+
+
+def parse(text: str) -> Spec:
+    """Read a problem from its one-line text form.
+
+    A kind (depthwise, depthwise1d, pointwise, conv, separable, inverted), then tokens in any
+    order, defaults left out: sizes `n c o e h w hw l`, window `k s p d m g` (`3` or `3x5`; p also
+    `1,2` for height and width, `0,1,0,1` for top, bottom, left and right, or same, valid, causal),
+    layout, dtype, padding mode, `bias`, activation, `residual`, `se6`.
+
+    >>> str(parse("depthwise hw56 c144 p1,1 k3x3"))
+    'depthwise c144 hw56 k3 p1'
+
+    Raises:
+        ParseError: a token is not known, given twice, or missing.
+        SpecError: the problem that the line names cannot exist.
+    """
+    if not isinstance(text, str):
+        raise ParseError(f"a problem is a line of text; got {text!r}")
+    if len(text) > _LONGEST:
+        raise ParseError(f"a problem is a line of at most {_LONGEST} characters; got {len(text)}")
+    kind, *tokens = text.split() or [""]
+    if kind not in _BUILDERS:
+        raise ParseError(f"a problem begins with one of {', '.join(_BUILDERS)}; got {text!r}")
+    fields: dict[str, Any] = {}
+    for token in tokens:
+        name, value = _read(token, kind, text)
+        if name in fields:
+            raise ParseError(f"{name} is given once; got {token!r} as a second one: {text}")
+        fields[name] = value
+    spec = _build(kind, fields, text)
+    if fields:
+        raise ParseError(f"{kind} has no {', '.join(fields)}: {text}")
+    return spec
+
+
+def _read(token: str, kind: str, text: str) -> tuple[str, Any]:
+    if token in _PADDING_WORDS:
+        return "padding", token
+    if token.upper() in LAYOUTS:
+        return "layout", token.upper()
+    if token in DTYPES:
+        return "dtype", token
+    if token in PADDING_MODES:
+        return "padding_mode", token
+    if token in _FLAGS:
+        return token, True
+    first, slash, last = token.partition("/")
+    if slash and {first, last} <= {*ACTIVATIONS, "none"}:
+        return "activations", tuple(None if name == "none" else name for name in (first, last))
+    if token in ACTIVATIONS:
+        return "activation", token
+    if gate := _GATE_TOKEN.fullmatch(token):
+        names = {"activation": gate[2], "gate": gate[3]} if gate[2] else {}
+        return "squeeze_excite", SqueezeExcite(channels=int(gate[1]), **names)  # type: ignore[arg-type]
+    if number := _NUMBER_TOKEN.fullmatch(token):
+        letter, digits = number.groups()
+        if letter in _NUMBERS:
+            return _NUMBERS[letter], _numbers(letter, digits, kind, text)
+    raise ParseError(f"{token!r} is not a token of a problem: {text}")
+
+
+def _numbers(letter: str, digits: str, kind: str, text: str) -> Any:
+    values = tuple(int(digit) for digit in re.split("[x,]", digits))
+    if len(values) == 1:
+        return values[0]
+    if letter == "p" and "x" not in digits:
+        if len(values) == 2:
+            return values
+        if len(values) == 4 and kind != "depthwise1d":
+            return values[:2], values[2:]
+    if letter in "ksd" and "," not in digits and len(values) == 2 and kind != "depthwise1d":
+        return values
+    raise ParseError(f"{letter}{digits} has too many numbers or the wrong separator: {text}")
+
+
+def _build(kind: str, fields: dict[str, Any], text: str) -> Spec:
+    def take(name: str) -> Any:
+        if name not in fields:
+            raise ParseError(f"{kind} needs {_token_of(name)} ({name}): {text}")
+        return fields.pop(name)
+
+    return _BUILDERS[kind](take, fields)
+
+
+def _token_of(name: str) -> str:
+    return next((token for token, field in _NUMBERS.items() if field == name), name)
+
+
+def _size(take: Any, fields: dict[str, Any]) -> Any:
+    if "size" in fields:
+        return take("size")
+    return take("height"), take("width")
+
+
+def _pop(fields: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: fields.pop(name) for name in names if name in fields}
+
+
+_COMMON = ("batch", "layout", "dtype", "bias", "activation")
+_WINDOW = ("stride", "padding", "dilation")
+
+
+def _depthwise(take: Any, fields: dict[str, Any]) -> Spec:
+    rest = _pop(fields, *_COMMON, *_WINDOW, "multiplier", "padding_mode")
+    return ConvSpec.depthwise(take("channels"), _size(take, fields), take("kernel"), **rest)
+
+
+def _depthwise1d(take: Any, fields: dict[str, Any]) -> Spec:
+    rest = _pop(fields, *_COMMON, *_WINDOW, "multiplier", "padding_mode")
+    return ConvSpec.depthwise1d(take("channels"), take("length"), take("kernel"), **rest)
+
+
+def _pointwise(take: Any, fields: dict[str, Any]) -> Spec:
+    rest = _pop(fields, *_COMMON, "residual")
+    return ConvSpec.pointwise(take("channels"), take("out_channels"), _size(take, fields), **rest)
+
+
+def _conv(take: Any, fields: dict[str, Any]) -> Spec:
+    rest = _pop(fields, *_COMMON, *_WINDOW, "groups", "padding_mode")
+    return ConvSpec.conv(
+        take("channels"), take("out_channels"), _size(take, fields), take("kernel"), **rest
+    )
+
+
+def _separable(take: Any, fields: dict[str, Any]) -> Spec:
+    rest = _pop(fields, *_WINDOW, "batch", "layout", "dtype", "multiplier", "padding_mode")
+    rest |= _pop(fields, "residual")
+    rest["depthwise_activation"], rest["activation"] = fields.pop("activations", (None, None))
+    rest |= _biases(fields, dbias="depthwise_bias", pbias="pointwise_bias")
+    return BlockSpec.separable(
+        take("channels"), take("out_channels"), _size(take, fields), take("kernel"), **rest
+    )
+
+
+def _inverted(take: Any, fields: dict[str, Any]) -> Spec:
+    rest = _pop(fields, *_WINDOW, "batch", "layout", "dtype", "multiplier", "padding_mode")
+    rest |= _pop(fields, "residual", "expanded", "activation", "squeeze_excite")
+    rest |= _biases(fields, ebias="expand_bias", dbias="depthwise_bias", pbias="project_bias")
+    if "expanded" not in rest:
+        rest.pop("expand_bias", None)
+    return BlockSpec.inverted(
+        take("channels"), take("out_channels"), _size(take, fields), take("kernel"), **rest
+    )
+
+
+def _biases(fields: dict[str, Any], **names: str) -> dict[str, bool]:
+    if fields.pop("bias", False):
+        return dict.fromkeys(names.values(), True)
+    return {name: fields.pop(token) for token, name in names.items() if token in fields}
+
+
+_BUILDERS = {
+    "depthwise": _depthwise, "depthwise1d": _depthwise1d, "pointwise": _pointwise,
+    "conv": _conv, "separable": _separable, "inverted": _inverted,
+}  # fmt: skip

@@ -1,0 +1,24 @@
+"""The words and number types of a problem: kinds, layouts, element types, activations."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias, get_args
+
+Pair: TypeAlias = tuple[int, int]
+Pads: TypeAlias = tuple[Pair, Pair]
+Padding: TypeAlias = "int | Pair | Pads | str"
+
+Kind = Literal["depthwise", "depthwise1d", "pointwise", "conv"]
+Layout = Literal["NCHW", "NHWC", "NCL", "NLC"]
+DType = Literal["float32", "float64"]
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+Activation = Literal[
+    "relu", "relu6", "hardswish", "silu", "gelu", "leaky_relu", "sigmoid", "hardsigmoid"
+]
+
+KINDS: tuple[str, ...] = get_args(Kind)
+LAYOUTS: tuple[str, ...] = get_args(Layout)
+DTYPES: tuple[str, ...] = get_args(DType)
+PADDING_MODES: tuple[str, ...] = get_args(PaddingMode)
+ACTIVATIONS: tuple[str, ...] = get_args(Activation)
+LAYOUTS_1D = ("NCL", "NLC")
