@@ -1,0 +1,5 @@
+"""`python -m depthwise`: the command line."""
+
+from depthwise.cli import main
+
+main()
