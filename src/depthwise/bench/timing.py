@@ -1,0 +1,77 @@
+"""The clock: samples of one call's time, and what they say together."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+from statistics import median
+from time import perf_counter
+
+MIN_SECONDS = 0.002
+"""A sample lasts at least this long, thousands of times the clock's resolution."""
+UNSTABLE = 0.05
+"""Samples whose median absolute deviation is more than this part of their median are unstable."""
+
+
+def sample(
+    run: Callable[[], object], repeats: int, min_seconds: float = MIN_SECONDS
+) -> list[float]:
+    """Return `repeats` samples of the time of one call, in microseconds.
+
+    A sample is the mean over as many calls as fill `min_seconds`.  The calls that find this number
+    are the warm-up.  The garbage collector rests meanwhile.
+    """
+    with _no_garbage_collection():
+        calls = _calls_filling(run, min_seconds)
+        return [_seconds(run, calls) / calls * 1e6 for _ in range(repeats)]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Samples in brief, in the samples' own unit."""
+
+    median: float
+    min: float
+    mad: float
+    """The median absolute deviation from the median."""
+
+    @classmethod
+    def of(cls, samples: Sequence[float]) -> Summary:
+        """Summarise one or more samples."""
+        middle = median(samples)
+        return cls(middle, min(samples), median(abs(s - middle) for s in samples))
+
+    @property
+    def unstable(self) -> bool:
+        """Whether the samples scatter more than `UNSTABLE` of their median."""
+        return self.mad > UNSTABLE * self.median
+
+
+def _calls_filling(run: Callable[[], object], min_seconds: float) -> int:
+    run()
+    calls = 1
+    while (elapsed := _seconds(run, calls)) < min_seconds:
+        enough = ceil(calls * min_seconds / elapsed) if elapsed > 0 else 10 * calls
+        calls = min(max(enough, 2 * calls), 10 * calls)
+    return calls
+
+
+def _seconds(run: Callable[[], object], calls: int) -> float:
+    start = perf_counter()
+    for _ in range(calls):
+        run()
+    return perf_counter() - start
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
