@@ -8,35 +8,45 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from depthwise.block import Spec
 
-Array = NDArray[Any]
+Array: TypeAlias = NDArray[Any]
 Clock = Literal["kernel", "call"]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """One problem made ready in one engine: everything before the clock has been done."""
+    """One problem made ready in one engine: everything before the clock has been done.
+
+    The time of one call is the time of `run`; where there is a `baseline` it is
+    (time of `run` - time of `baseline`) / `calls`.
+    """
 
     run: Callable[[], object]
     """One timed call; returns when the result is there."""
     output: Callable[[], Array]
-    """The result of the last `run` in the specification's layout and shape."""
+    """The result of the last `run` (or `baseline`) in the specification's layout and shape."""
     layout: str
-    """The layout in which the engine computes, e.g. "NCHW", "NHWC", "NCHW16c"."""
+    """The layout in which the engine computes, e.g. "NCHW", "NHWC", "blocked"."""
     excluded: str
     """What the clock does not see, in words, e.g. "weight packing, reorders at both ends"."""
+    baseline: Callable[[], object] | None = None
+    """Where an engine reorders at both ends of its graph: the problem once, `run` being `calls`
+    more of it in a chain, so that the difference is the kernel without the reorders."""
     calls: int = 1
-    """Operator calls that one `run` makes; the time of one is the time of `run` over this."""
+    """Operator calls that `run` makes beyond those of `baseline`."""
 
 
 class Peer(Protocol):
-    """An engine.  Its constructor imports it, and sets the threads before its first operator."""
+    """An engine: `Engine(threads)` in its module.
+
+    The constructor imports the engine, and sets the threads before its first operator.
+    """
 
     name: str
     """The name on the command line, e.g. "torch"."""

@@ -1,0 +1,74 @@
+"""The engines by name: where each comes from, and what it needs.
+
+The pins of one environment worked together on Debian 12, Python 3.11, x86-64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment of its own for one engine, or for engines that share one."""
+
+    name: str
+    pins: tuple[str, ...]
+    imports: tuple[str, ...]
+    """Modules whose import shows that the installation works."""
+    newest_python: tuple[int, int] | None = None
+    """The last Python for which the pins have wheels."""
+    libraries: dict[str, str] = field(default_factory=dict)
+    """Shared libraries that the wheels expect of the system, each with its Debian package."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an engine comes from."""
+
+    name: str
+    distribution: str
+    """The package whose version is the engine's."""
+    environment: Environment | None = None
+    """None: the environment of this package."""
+    system_library: str | None = None
+    """A library that does instead of the environment, where the system has it (e.g. "dnnl")."""
+
+
+MXNET = Environment(
+    "mxnet",
+    pins=("mxnet==1.9.1", "numpy==1.23.5", "requests==2.34.2", "graphviz==0.8.4"),
+    imports=("mxnet",),
+    newest_python=(3, 11),
+    libraries={"libquadmath.so.0": "libquadmath0", "libgomp.so.1": "libgomp1"},
+)
+TENSORFLOW = Environment(
+    "tensorflow",
+    pins=("tensorflow-cpu==2.21.0", "ai-edge-litert==2.3.0"),
+    imports=("tensorflow", "ai_edge_litert.interpreter"),
+)
+ONEDNN = Environment(
+    "onednn",
+    pins=("onednn-cpu-gomp==2023.2.0", "numpy>=1.26"),  # oneDNN 3.2, the last wheel with OpenMP
+    imports=("numpy",),
+    libraries={"libgomp.so.1": "libgomp1"},
+)
+OPENVINO = Environment("openvino", pins=("openvino==2026.4.1",), imports=("openvino",))
+JAX = Environment("jax", pins=("jax==0.10.2", "jaxlib==0.10.2"), imports=("jax",))
+
+SOURCES = {
+    source.name: source
+    for source in (
+        Source("depthwise", "depthwise"),
+        Source("tvm", "apache-tvm"),
+        Source("torch", "torch"),
+        Source("onnxruntime", "onnxruntime"),
+        Source("mxnet", "mxnet", MXNET),
+        Source("tensorflow", "tensorflow-cpu", TENSORFLOW),
+        Source("onednn", "onednn-cpu-gomp", ONEDNN, system_library="dnnl"),
+        Source("openvino", "openvino", OPENVINO),
+        Source("litert", "ai-edge-litert", TENSORFLOW),
+        Source("jax", "jax", JAX),
+    )
+}
+"""Every engine, those of the default set first."""

@@ -1,0 +1,191 @@
+"""The process that hosts one engine: a request a line in, an answer a line out, both JSON.
+
+`python -m depthwise.bench.worker ENGINE --threads N [--pin 0,1]`, where ENGINE is a name of
+`depthwise peers` or the path of any module with a class `Engine` (see `peers.base.Peer`).
+
+======= ============================ ===========================================================
+request with                         answer
+======= ============================ ===========================================================
+hello                                name, version, variants, threads
+prepare spec, variant, clock, seed   key, layout, excluded, max_abs_err, verified, prepare_seconds;
+                                     or rejected
+sample  key, repeats, min_seconds     microseconds (of one call, one per sample)
+release key                          released
+quit                                 none; the process ends
+======= ============================ ===========================================================
+
+An answer that holds `error` says in one line what went wrong; the process goes on.  What the engine
+itself prints goes to stderr.  This module needs the standard library and NumPy alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+import numpy as np
+
+from depthwise import reference
+from depthwise.bench import timing
+from depthwise.bench.peers.base import Array, Peer, Prepared
+from depthwise.block import Spec
+from depthwise.parse import parse
+from depthwise.problem import random_problem
+
+MODULES = {"depthwise": "ours"}
+"""Adapters whose module is not called like the engine."""
+
+
+def load_engine(name: str, threads: int) -> Peer:
+    """Import the adapter of an engine, and with it the engine."""
+    path = name if "." in name else f"depthwise.bench.peers.{MODULES.get(name, name)}"
+    engine: Peer = importlib.import_module(path).Engine(threads)
+    return engine
+
+
+class Host:
+    """One engine with the problems that are ready in it; one method a request."""
+
+    def __init__(self, engine: Peer) -> None:
+        self.engine = engine
+        self.ready: dict[int, Prepared] = {}
+
+    def answer(self, do: str, **given: Any) -> dict[str, Any]:
+        """Carry out one request."""
+        requests: dict[str, Callable[..., dict[str, Any]]] = {
+            "hello": self.hello,
+            "prepare": self.prepare,
+            "sample": self.sample,
+            "release": self.release,
+        }
+        return requests[do](**given)
+
+    def hello(self) -> dict[str, Any]:
+        """Say which engine this is."""
+        return {
+            "name": self.engine.name,
+            "version": self.engine.version(),
+            "variants": list(self.engine.variants),
+            "threads": self.engine.threads(),
+        }
+
+    def prepare(self, spec: str, variant: str, clock: Any, seed: int = 0) -> dict[str, Any]:
+        """Make a problem ready, run it twice, and hold the result against the oracle."""
+        problem = parse(spec)
+        if reason := self.engine.rejects(problem, variant, clock):
+            return {"rejected": reason}
+        arrays = random_problem(problem, seed=seed)
+        start = time.perf_counter()
+        prepared = self.engine.prepare(problem, variant, clock, arrays)
+        seconds = time.perf_counter() - start
+        prepared.run()
+        (prepared.baseline or prepared.run)()
+        error, verified = compare(problem, prepared.output(), arrays)
+        key = max(self.ready, default=0) + 1
+        self.ready[key] = prepared
+        return {
+            "key": key,
+            "layout": prepared.layout,
+            "excluded": prepared.excluded,
+            "max_abs_err": error,
+            "verified": verified,
+            "prepare_seconds": seconds,
+        }
+
+    def sample(
+        self, key: int, repeats: int = 1, min_seconds: float = timing.MIN_SECONDS
+    ) -> dict[str, Any]:
+        """Time one call, so many times."""
+        prepared = self.ready[key]
+        times = timing.sample(prepared.run, repeats, min_seconds)
+        if prepared.baseline is not None:
+            base = timing.sample(prepared.baseline, repeats, min_seconds)
+            times = [long - short for long, short in zip(times, base, strict=True)]
+        return {"microseconds": [each / prepared.calls for each in times]}
+
+    def release(self, key: int) -> dict[str, Any]:
+        """Let go of a problem and its arrays."""
+        del self.ready[key]
+        return {"released": key}
+
+
+def compare(spec: Spec, got: Array, arrays: tuple[Array, ...]) -> tuple[float, bool]:
+    """Return the largest absolute error against the oracle, and whether the result is right.
+
+    Right is: the shape is the problem's, every element is within `reference.tolerance`, and the
+    expected result is not zero throughout, which any empty output would match.
+    """
+    expected = reference.forward(spec, *arrays[:-1])
+    if got.shape != expected.shape:
+        return float("inf"), False
+    error = np.abs(got.astype(np.float64) - expected)
+    rtol, atol = reference.tolerance(spec, spec.dtype)
+    right = bool(np.all(error <= atol + rtol * np.abs(expected)))
+    worst = float(error.max()) if np.all(np.isfinite(error)) else float("inf")
+    return worst, right and bool(np.any(expected != 0))
+
+
+def serve(host: Host, requests: Iterator[str], answers: TextIO) -> None:
+    """Answer each request in its turn until `quit` or the end of the input."""
+    for line in requests:
+        request = json.loads(line)
+        if request["do"] == "quit":
+            return
+        send(answers, attempt(host, request))
+
+
+def attempt(host: Host, request: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer to a request, or the error as an answer."""
+    try:
+        return host.answer(**request)
+    except Exception as error:  # an engine may raise anything; the parent decides what it means
+        return {"error": in_words(error)}
+
+
+def in_words(error: BaseException) -> str:
+    """Return the kind of an error and the first line of its message."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"
+
+
+def send(answers: TextIO, answer: dict[str, Any]) -> None:
+    """Write one answer."""
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
+
+
+def private_stdout() -> TextIO:
+    """Keep stdout for the answers; whatever else this process prints goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
+
+
+def main() -> None:
+    """Host the engine named on the command line."""
+    parser = argparse.ArgumentParser(description="Host one engine of the benchmark.")
+    parser.add_argument("engine")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--pin", help="the cores to stay on, e.g. 0,1")
+    options = parser.parse_args()
+    answers = private_stdout()
+    faulthandler.enable()
+    if options.pin:
+        os.sched_setaffinity(0, {int(core) for core in options.pin.split(",")})
+    try:
+        host = Host(load_engine(options.engine, options.threads))
+    except Exception as error:
+        send(answers, {"error": in_words(error)})
+        raise
+    serve(host, iter(sys.stdin.readline, ""), answers)
+
+
+if __name__ == "__main__":
+    main()
