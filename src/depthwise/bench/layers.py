@@ -1,0 +1,186 @@
+"""Workloads: the layers of networks as data files, and the problems that they pose.
+
+A layer file is a JSON list of objects with
+
+- `c`, `h`, `w`: input channels, height and width; `k`: taps (all four required);
+- `stride`, `dilation` (1), `pad` (0), `multiplier` (1);
+- `pointwise_out`: output channels of the pointwise convolution that follows, null where none does;
+- `prev_pointwise_in`: input channels of the pointwise convolution before, null where there is none;
+- `bias` (false) and `activation` (null) of the depthwise convolution;
+- `model` and `name`, for people.
+
+`k`, `stride`, `pad` and `dilation` are one number or [h, w]; `pad` also [[top, bottom], [left,
+right]].  The named workloads are such files in this package.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from depthwise.block import BlockSpec, Spec
+from depthwise.errors import DepthwiseError, LayerFileError, SpecError
+from depthwise.spec import ConvSpec, whole
+from depthwise.vocabulary import Activation, Padding, Pair
+
+Op = Literal["depthwise", "separable"]
+Epilogue = Literal["none", "network"]
+
+FOLDER = Path(__file__).parent / "workloads"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One depthwise convolution of a network, with what stands before and behind it."""
+
+    c: int
+    h: int
+    w: int
+    k: int | Pair
+    stride: int | Pair = 1
+    pad: Padding = 0
+    dilation: int | Pair = 1
+    multiplier: int = 1
+    pointwise_out: int | None = None
+    prev_pointwise_in: int | None = None
+    bias: bool = False
+    activation: Activation | None = None
+    model: str = ""
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("pointwise_out", "prev_pointwise_in"):
+            channels = getattr(self, name)
+            if channels is not None and whole(name, channels) < 1:
+                raise SpecError(f"{name} is at least 1, or null; got {channels}")
+        self.problem("depthwise", epilogue="network")
+
+    @property
+    def title(self) -> str:
+        """Model and name, as far as they are given."""
+        return f"{self.model} {self.name}".strip()
+
+    def problem(
+        self,
+        op: Op,
+        *,
+        batch: int = 1,
+        dtype: str = "float32",
+        layout: str = "NCHW",
+        epilogue: Epilogue = "none",
+    ) -> Spec:
+        """Return what this layer asks of an engine.
+
+        Args:
+            op: "depthwise" for the convolution alone, "separable" with the pointwise one after it.
+            batch: images at once.
+            dtype: the element type.
+            layout: "NCHW" or "NHWC".
+            epilogue: "none", or "network": a bias after each convolution (its own or that of the
+                folded normalisation), and the activation after the depthwise one.
+
+        Raises:
+            SpecError: the problem cannot exist, or the layer has no pointwise convolution.
+        """
+        bias = epilogue == "network"
+        activation = self.activation if bias else None
+        fields: dict[str, Any] = {
+            "stride": self.stride, "padding": self.pad, "dilation": self.dilation,
+            "multiplier": self.multiplier, "batch": batch, "dtype": dtype, "layout": layout,
+        }  # fmt: skip
+        if op == "depthwise":
+            return ConvSpec.depthwise(
+                self.c, (self.h, self.w), self.k, bias=bias, activation=activation, **fields
+            )
+        if self.pointwise_out is None:
+            raise SpecError(f"a separable block has a pointwise_out; got null: {self.title}")
+        return BlockSpec.separable(
+            self.c, self.pointwise_out, (self.h, self.w), self.k, depthwise_bias=bias,
+            pointwise_bias=bias, depthwise_activation=activation, **fields,
+        )  # fmt: skip
+
+
+def problems(layers: Iterable[Layer], op: Op, **options: Any) -> dict[Spec, str]:
+    """Return each distinct problem of these layers with the titles of all layers that pose it.
+
+    Args:
+        layers: in the order in which to measure.
+        op: as for `Layer.problem`; layers without a pointwise convolution pose no separable one.
+        options: the further arguments of `Layer.problem`.
+
+    Raises:
+        SpecError: no layer poses a problem of this kind.
+    """
+    titles: dict[Spec, list[str]] = {}
+    for layer in layers:
+        if op == "depthwise" or layer.pointwise_out is not None:
+            titles.setdefault(layer.problem(op, **options), []).append(layer.title)
+    if not titles:
+        raise SpecError(f"at least one layer poses a {op} problem; got none")
+    return {spec: ", ".join(filter(None, names)) for spec, names in titles.items()}
+
+
+def workload_names() -> list[str]:
+    """Return the names of the workloads that come with the package."""
+    return sorted(file.stem for file in FOLDER.glob("*.json"))
+
+
+def workload(name: str) -> list[Layer]:
+    """Return the layers of a named workload.
+
+    Raises:
+        LayerFileError: there is no workload of this name.
+    """
+    if name not in workload_names():
+        known = ", ".join(workload_names())
+        raise LayerFileError(f"a workload is one of {known}; got {name!r}")
+    return read_layers(FOLDER / f"{name}.json")
+
+
+def read_layers(file: Path) -> list[Layer]:
+    """Return the layers of a file; keys that mean nothing here are named in a warning.
+
+    Raises:
+        LayerFileError: the file is missing, or not in the form described above; the message names
+            the file, the layer's index, the rule and the values.
+    """
+    try:
+        records = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LayerFileError(f"a layer file is readable JSON; got {error}: {file}") from error
+    if not isinstance(records, list) or not records:
+        found = "an empty list" if records == [] else type(records).__name__
+        raise LayerFileError(f"a layer file is a list of at least one object; got {found}: {file}")
+    layers = [_layer(file, index, record) for index, record in enumerate(records)]
+    _warn_of_unread_keys(file, records)
+    return layers
+
+
+def _layer(file: Path, index: int, record: object) -> Layer:
+    where = f"{file}, layer {index}"
+    if not isinstance(record, dict):
+        raise LayerFileError(f"a layer is an object; got {record!r}: {where}")
+    if missing := [key for key in ("c", "h", "w", "k") if key not in record]:
+        raise LayerFileError(f"a layer has c, h, w and k; got no {', '.join(missing)}: {where}")
+    known = {key: _tuples(value) for key, value in record.items() if key in _keys()}
+    try:
+        return Layer(**known)
+    except DepthwiseError as error:
+        raise LayerFileError(f"{error}: {where}") from error
+
+
+def _warn_of_unread_keys(file: Path, records: Sequence[dict[str, Any]]) -> None:
+    if unread := {key: None for record in records for key in record if key not in _keys()}:
+        warnings.warn(f"{file}: these keys are not read: {', '.join(unread)}", stacklevel=3)
+
+
+def _keys() -> set[str]:
+    return {field.name for field in fields(Layer)}
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
