@@ -1,0 +1,137 @@
+"""What the adapters share: a problem as a chain of 2-D convolutions with their arrays.
+
+A 1-D problem is one of height 1, so every engine sees four axes.  The oracle reads none of this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from depthwise.bench.peers.base import Array, Clock
+from depthwise.block import BlockSpec, Spec
+from depthwise.spec import ConvSpec
+from depthwise.vocabulary import ACTIVATIONS
+
+Order = Literal["NCHW", "NHWC"]
+"""The order of the four axes in memory."""
+
+_AXES = {("NCHW", "NHWC"): (0, 2, 3, 1), ("NHWC", "NCHW"): (0, 3, 1, 2)}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution of a problem with its arrays."""
+
+    spec: ConvSpec
+    weight: Array
+    """(O, C / groups, KH, KW)"""
+    bias: Array | None
+    """(O,)"""
+    residual: Array | None
+    """Four axes in the problem's own order; added after the activation."""
+
+
+def layers(spec: Spec, arrays: tuple[Array, ...]) -> list[Layer]:
+    """Return the convolutions of a problem in the order in which they run."""
+    named = dict(zip(spec.operands, arrays[1:-1], strict=True))
+    if isinstance(spec, ConvSpec):
+        return [_layer(spec, "", named)]
+    last = "pointwise_" if spec.kind == "separable" else "project_"
+    parts = (("expand_", spec.expand), ("depthwise_", spec.depthwise), (last, spec.project))
+    return [_layer(part, prefix, named) for prefix, part in parts if part]
+
+
+def _layer(spec: ConvSpec, prefix: str, named: dict[str, Array]) -> Layer:
+    shape = (spec.out_channels, spec.channels // spec.groups, *spec.kernel)
+    weight = np.ascontiguousarray(named[f"{prefix}weight"].reshape(shape))
+    residual = four_axes(named["residual"], spec.layout) if spec.residual else None
+    return Layer(spec, weight, named.get(f"{prefix}bias"), residual)
+
+
+def order(spec: Spec) -> Order:
+    """Return the order of the axes of the arrays that the problem comes with."""
+    return "NHWC" if spec.layout in ("NHWC", "NLC") else "NCHW"
+
+
+def outside(spec: Spec, clock: Clock, favourite: Order) -> Order:
+    """Return the order in which the arrays stand before the clock starts.
+
+    Where it is not the engine's favourite one, the conversions are part of what is timed.
+    """
+    return favourite if clock == "kernel" else order(spec)
+
+
+def four_axes(array: Array, layout: str) -> Array:
+    """View a 1-D array as 2-D of height 1; a 2-D one stays as it is."""
+    if layout in ("NCL", "NLC"):
+        return np.expand_dims(array, 2 if layout == "NCL" else 1)
+    return array
+
+
+def reordered(array: Array, given: Order, wanted: Order) -> Array:
+    """Return the four axes in another order, contiguous in memory."""
+    if given == wanted:
+        return np.ascontiguousarray(array)
+    return np.ascontiguousarray(array.transpose(_AXES[given, wanted]))
+
+
+def data(spec: Spec, array: Array, wanted: Order) -> Array:
+    """Return an array of the problem as four axes in this order."""
+    return reordered(four_axes(array, spec.layout), order(spec), wanted)
+
+
+def result(spec: Spec, array: Array, given: Order) -> Array:
+    """Return four axes in this order as the problem's output."""
+    return reordered(np.asarray(array), given, order(spec)).reshape(spec.output_shape)
+
+
+def symmetric(spec: ConvSpec) -> bool:
+    """Whether both sides of each axis are padded alike."""
+    return all(before == after for before, after in spec.padding)
+
+
+def repeatable(spec: Spec) -> bool:
+    """Whether the problem can follow itself in a chain: it gives what it takes."""
+    return spec.input_shape == spec.output_shape and "residual" not in spec.operands
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an engine computes; the rest is rejected in words."""
+
+    dtypes: tuple[str, ...] = ("float32",)
+    padding_modes: tuple[str, ...] = ("zeros",)
+    activations: tuple[str, ...] = ACTIVATIONS
+    dense: bool = True
+    """Whether it takes a `conv` with fewer groups than channels."""
+    equal_strides: bool = False
+    stride_or_dilation: bool = False
+    """Whether it refuses a stride and a dilation above 1 in one convolution."""
+    residual: bool = True
+
+    def reason(self, spec: Spec) -> str | None:
+        """Return the first thing in the problem that the engine does not do."""
+        if isinstance(spec, BlockSpec) and spec.squeeze_excite:
+            return "the adapter has no squeeze-and-excite"
+        parts = spec.parts if isinstance(spec, BlockSpec) else (spec,)
+        return next((reason for part in parts if (reason := self._reason(part))), None)
+
+    def _reason(self, spec: ConvSpec) -> str | None:
+        if spec.dtype not in self.dtypes:
+            return f"no {spec.dtype}"
+        if spec.padding_mode not in self.padding_modes:
+            return f"no padding mode {spec.padding_mode}"
+        if spec.activation and spec.activation not in self.activations:
+            return f"no activation {spec.activation}"
+        if not self.dense and spec.kind == "conv":
+            return "no grouped or dense convolution, depthwise and pointwise only"
+        if self.equal_strides and spec.stride[0] != spec.stride[1]:
+            return f"equal strides only, not {spec.stride[0]}x{spec.stride[1]}"
+        if self.stride_or_dilation and max(spec.stride) > 1 and max(spec.dilation) > 1:
+            return "no stride together with dilation"
+        if not self.residual and spec.residual:
+            return "no residual"
+        return None

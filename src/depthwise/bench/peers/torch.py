@@ -1,0 +1,165 @@
+"""PyTorch, eager: the plain layout, channels_last, and oneDNN's prepacked weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+from torch.nn import functional
+
+from depthwise.bench.peers import parts
+from depthwise.bench.peers.base import Array, Clock, Prepared
+from depthwise.bench.peers.parts import Layer, Limits, Order
+from depthwise.block import Spec
+
+Tensor: TypeAlias = torch.Tensor
+Step: TypeAlias = Callable[[Tensor], Tensor]
+
+_ORDERS: dict[str, Order] = {"nchw": "NCHW", "channels_last": "NHWC", "prepacked": "NHWC"}
+_FORMATS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
+_PADDING_MODES = {"reflect": "reflect", "replicate": "replicate", "circular": "circular"}
+
+_ACTIVATIONS: dict[str, Step] = {
+    "relu": torch.relu_,
+    "relu6": lambda y: functional.relu6(y, inplace=True),
+    "hardswish": lambda y: functional.hardswish(y, inplace=True),
+    "silu": lambda y: functional.silu(y, inplace=True),
+    "gelu": functional.gelu,
+    "leaky_relu": lambda y: functional.leaky_relu(y, 0.01, inplace=True),
+    "sigmoid": torch.sigmoid_,
+    "hardsigmoid": lambda y: functional.hardsigmoid(y, inplace=True),
+}
+_FUSED: dict[str | None, tuple[str, list[float], str]] = {
+    None: ("none", [], ""),
+    "relu": ("relu", [], ""),
+    "relu6": ("hardtanh", [0.0, 6.0], ""),
+    "hardswish": ("hardswish", [], ""),
+    "silu": ("swish", [], ""),
+    "gelu": ("gelu", [], "none"),
+    "leaky_relu": ("leaky_relu", [0.01], ""),
+    "sigmoid": ("sigmoid", [], ""),
+    "hardsigmoid": ("hardsigmoid", [], ""),
+}
+"""What `torch.ops.mkldnn._convolution_pointwise` calls each activation."""
+
+_PREPACKED = Limits()
+_EAGER = Limits(("float32", "float64"), ("zeros", *_PADDING_MODES))
+
+
+class Engine:
+    """PyTorch as people call it, its results fresh tensors, without gradients."""
+
+    name = "torch"
+    variants = tuple(_ORDERS)
+
+    def __init__(self, threads: int) -> None:
+        torch.set_num_threads(threads)
+        torch.set_grad_enabled(False)
+
+    def version(self) -> str:
+        """Return PyTorch's version."""
+        return str(torch.__version__)
+
+    def threads(self) -> int:
+        """Return what PyTorch says it uses inside an operator."""
+        return torch.get_num_threads()
+
+    def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
+        """Refuse what oneDNN does not take prepacked."""
+        if variant == "prepacked" and not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+            return "this build of PyTorch has no oneDNN"
+        return (_PREPACKED if variant == "prepacked" else _EAGER).reason(spec)
+
+    def prepare(
+        self, spec: Spec, variant: str, clock: Clock, arrays: tuple[Array, ...]
+    ) -> Prepared:
+        """Make the problem ready; in the call clock the conversion between layouts is timed."""
+        inside = _ORDERS[variant]
+        outside = parts.outside(spec, clock, inside)
+        x = _tensor(parts.data(spec, arrays[0], outside), outside)
+        steps = _steps(spec, arrays, variant, inside)
+        if outside != inside:
+            steps = [_convert(inside), *steps, _convert(outside)]
+        y = x
+
+        def run() -> None:
+            nonlocal y
+            y = x
+            for step in steps:
+                y = step(y)
+
+        return Prepared(
+            run,
+            lambda: parts.result(spec, y.numpy(), "NCHW"),
+            layout=inside,
+            excluded="weight packing" if variant == "prepacked" else "nothing",
+        )
+
+
+def _tensor(array: Array, order: Order) -> Tensor:
+    """View four axes in this order as (N, C, H, W)."""
+    tensor = torch.from_numpy(array)
+    return tensor.permute(0, 3, 1, 2) if order == "NHWC" else tensor
+
+
+def _convert(order: Order) -> Step:
+    return lambda x: x.contiguous(memory_format=_FORMATS[order])
+
+
+def _steps(spec: Spec, arrays: tuple[Array, ...], variant: str, order: Order) -> list[Step]:
+    steps: list[Step] = []
+    shape = parts.data(spec, arrays[0], "NCHW").shape
+    for layer in parts.layers(spec, arrays):
+        if not parts.symmetric(layer.spec) or layer.spec.padding_mode != "zeros":
+            steps.append(_padding(layer))
+            padding = [0, 0]
+        else:
+            padding = [before for before, _ in layer.spec.padding]
+        if variant == "prepacked":
+            steps.append(_prepacked(layer, padding, _padded(layer, shape, padding)))
+        else:
+            steps.append(_eager(layer, padding, order))
+            if layer.spec.activation:
+                steps.append(_ACTIVATIONS[layer.spec.activation])
+        if layer.residual is not None:
+            steps.append(_adding(_tensor(layer.residual, parts.order(spec)), order))
+        shape = (shape[0], layer.spec.out_channels, layer.spec.out_height, layer.spec.out_width)
+    return steps
+
+
+def _padding(layer: Layer) -> Step:
+    (top, bottom), (left, right) = layer.spec.padding
+    mode = _PADDING_MODES.get(layer.spec.padding_mode, "constant")
+    return lambda x: functional.pad(x, (left, right, top, bottom), mode)
+
+
+def _padded(layer: Layer, shape: tuple[int, ...], padding: list[int]) -> list[int]:
+    """Return the shape of the convolution's own input."""
+    if padding == [before for before, _ in layer.spec.padding]:
+        return list(shape)
+    return [*shape[:2], layer.spec.padded_height, layer.spec.padded_width]
+
+
+def _eager(layer: Layer, padding: list[int], order: Order) -> Step:
+    weight = torch.from_numpy(layer.weight).contiguous(memory_format=_FORMATS[order])
+    bias = None if layer.bias is None else torch.from_numpy(layer.bias)
+    stride, dilation, groups = layer.spec.stride, layer.spec.dilation, layer.spec.groups
+    return lambda x: functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
+
+
+def _prepacked(layer: Layer, padding: list[int], shape: list[int]) -> Step:
+    s = layer.spec
+    native: Any = torch._C._nn
+    geometry: Any = (padding, list(s.stride), list(s.dilation), s.groups)
+    weight = native.mkldnn_reorder_conv2d_weight(
+        torch.from_numpy(layer.weight).to_mkldnn(), *geometry, shape
+    )
+    bias = None if layer.bias is None else torch.from_numpy(layer.bias)
+    convolve, epilogue = torch.ops.mkldnn._convolution_pointwise, _FUSED[s.activation]
+    return lambda x: convolve(x, weight, bias, *geometry, *epilogue)
+
+
+def _adding(residual: Tensor, order: Order) -> Step:
+    residual = _convert(order)(residual)
+    return lambda y: y.add_(residual)
