@@ -71,6 +71,12 @@ def interpreter(name: str) -> Path:
     return _python(root() / origin.environment.name)
 
 
+def variables(name: str) -> dict[str, str]:
+    """Return the environment variables that an engine's workers run with."""
+    environment = SOURCES[name].environment if name in SOURCES else None
+    return environment.variables if environment is not None else {}
+
+
 def installed_version(name: str) -> str | None:
     """Return the version of an engine as its package states it, or None where it is missing."""
     origin = source(name)

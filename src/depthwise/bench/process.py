@@ -106,6 +106,7 @@ class Worker:
         self.engine = engine
         self.timeout = timeout
         python = environments.interpreter(engine)
+        variables = {**_thread_counts(threads), **KEEP_MEMORY, **environments.variables(engine)}
         with ExitStack() as stack:
             self._stderr = stack.enter_context(tempfile.TemporaryFile("w+", errors="replace"))
             package = stack.enter_context(_importable_package(python))
@@ -115,7 +116,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
                 text=True,
-                env={**os.environ, **_thread_counts(threads), **KEEP_MEMORY, **package},
+                env={**os.environ, **variables, **package},
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which ends the worker
             )
             stack.callback(self._end)

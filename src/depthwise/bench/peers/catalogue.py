@@ -20,6 +20,8 @@ class Environment:
     """The last Python for which the pins have wheels."""
     libraries: dict[str, str] = field(default_factory=dict)
     """Shared libraries that the wheels expect of the system, each with its Debian package."""
+    variables: dict[str, str] = field(default_factory=dict)
+    """Environment variables that its workers run with."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,13 @@ MXNET = Environment(
     imports=("mxnet",),
     newest_python=(3, 11),
     libraries={"libquadmath.so.0": "libquadmath0", "libgomp.so.1": "libgomp1"},
+    variables={"MXNET_ENGINE_TYPE": "NaiveEngine"},
 )
 TENSORFLOW = Environment(
     "tensorflow",
     pins=("tensorflow-cpu==2.21.0", "ai-edge-litert==2.3.0"),
     imports=("tensorflow", "ai_edge_litert.interpreter"),
+    variables={"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": ""},
 )
 ONEDNN = Environment(
     "onednn",
