@@ -87,7 +87,7 @@ def main() -> None:
     exception is a fault of this package and keeps its traceback.
     """
     try:
-        status = app(standalone_mode=False)
+        status = app(prog_name="depthwise", standalone_mode=False)
     except (DepthwiseError, typer.TyperException) as error:
         message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
         typer.echo(f"depthwise: {message}", err=True)

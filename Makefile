@@ -1,0 +1,55 @@
+# Everything from an empty folder: `make bench`, `make test`.  `make help` lists the rest.
+# Set-up makes a virtual environment in .venv, once, and again when the pins change.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PINS := requirements/constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup bench test readme lint pins clean
+
+help:  ## list what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+	@echo 'ARGS="..." is handed on by bench and test; PYTHON=/path/to/python3 chooses the interpreter.'
+
+setup: $(READY)  ## only set up .venv, which everything else does where needed
+
+bench: $(READY)  ## measure depthwise convolution on this machine: a table, results/bench.json, plots
+	$(BIN)/depthwise bench $(ARGS)
+
+test: $(READY)  ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+readme: $(READY)  ## run the Python examples of README.md
+	$(BIN)/python tests/readme.py
+
+lint: $(READY)  ## check style, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+pins: $(READY)  ## resolve the dependencies anew into requirements/constraints.txt
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-annotate \
+	  --custom-compile-command "make pins" --extra torch --extra bench --group dev \
+	  pyproject.toml requirements/chosen.in --output-file $(PINS)
+
+clean:  ## remove the virtual environment, results and caches
+	rm -rf $(VENV) results .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamp is written last: without it, what an interrupted set-up left behind is thrown away.
+$(READY): pyproject.toml $(PINS)
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 10) or sys.exit("depthwise needs Python 3.10 or newer and %s is %d.%d; name another: make PYTHON=/path/to/python3" % (sys.executable, v[0], v[1]))'
+	@test -e $@ || rm -rf $(VENV)
+	@rm -f $@
+	@echo "Setting up $(VENV): PyTorch, TVM and ONNX Runtime are large, the first time takes minutes."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint $(PINS) pip
+	$(BIN)/python -m pip install --progress-bar off --constraint $(PINS) --build-constraint $(PINS) \
+	  --group dev --editable '.[torch,bench]'
+	@touch $@
