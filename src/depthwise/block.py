@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from depthwise.errors import SpecError
-from depthwise.spec import ConvSpec, whole
-from depthwise.text import block_text
+from depthwise.spec import ConvSpec
+from depthwise.text import block_text, errors_with
+from depthwise.values import MAX_ELEMENTS, flag, shown, whole, word
 from depthwise.vocabulary import ACTIVATIONS, Activation, DType, Layout, Pair
+
+BlockKind = Literal["separable", "inverted"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +24,11 @@ class SqueezeExcite:
     gate: Activation = "sigmoid"
 
     def __post_init__(self) -> None:
-        if whole("channels", self.channels) < 1:
+        object.__setattr__(self, "channels", whole("squeeze-and-excite channels", self.channels))
+        if self.channels < 1:
             raise SpecError(f"squeeze-and-excite channels are at least 1; got {self.channels}")
-        for name in (self.activation, self.gate):
-            if name not in ACTIVATIONS:
-                raise SpecError(f"activation is one of {', '.join(ACTIVATIONS)}; got {name!r}")
+        word("squeeze-and-excite activation", self.activation, ACTIVATIONS)
+        word("squeeze-and-excite gate", self.gate, ACTIVATIONS)
 
     def __str__(self) -> str:
         default = (self.activation, self.gate) == ("relu", "sigmoid")
@@ -43,13 +46,19 @@ class BlockSpec:
         SpecError: the parts do not follow one another.
     """
 
-    kind: Literal["separable", "inverted"]
+    kind: BlockKind
     expand: ConvSpec | None
     depthwise: ConvSpec
     project: ConvSpec
     squeeze_excite: SqueezeExcite | None = None
 
     def __post_init__(self) -> None:
+        given = {name: value for name, value in vars(self).items() if name != "kind"}
+        with errors_with(self.kind, given):
+            word("kind", self.kind, get_args(BlockKind))
+            for name, value, allowed in _part_types(self):
+                if not isinstance(value, allowed):
+                    raise SpecError(f"{name} is a {allowed[0].__name__}; got {shown(value)}")
         for rule, values in _broken_block_rules(self):
             raise SpecError(f"{rule}; got {values}: {self}")
 
@@ -97,6 +106,11 @@ class BlockSpec:
         The activation follows the expansion and the depthwise convolution; the projection is
         linear.
         """
+        given = {"channels": channels, "out_channels": out_channels, "size": size, "kernel": kernel}
+        with errors_with("inverted", given):
+            flag("expand_bias", expand_bias)
+            if expanded is None and expand_bias:
+                raise SpecError("an expand_bias needs an expansion; got expanded=None")
         depthwise = ConvSpec.depthwise(
             channels if expanded is None else expanded,
             size, kernel, bias=depthwise_bias, activation=activation, **fields,
@@ -173,9 +187,14 @@ def _following(
     )  # fmt: skip
 
 
+def _part_types(b: BlockSpec) -> Iterator[tuple[str, object, tuple[type, ...]]]:
+    yield "expand", b.expand, (ConvSpec, type(None))
+    yield "depthwise", b.depthwise, (ConvSpec,)
+    yield "project", b.project, (ConvSpec,)
+    yield "squeeze_excite", b.squeeze_excite, (SqueezeExcite, type(None))
+
+
 def _broken_block_rules(b: BlockSpec) -> Iterator[tuple[str, object]]:
-    if b.kind not in ("separable", "inverted"):
-        yield "kind is separable or inverted", repr(b.kind)
     if b.kind == "separable" and (b.expand or b.squeeze_excite):
         yield "a separable block has neither an expansion nor a gate", b.expand or b.squeeze_excite
     kinds = tuple(part.kind for part in b.parts)
@@ -191,13 +210,15 @@ def _broken_block_rules(b: BlockSpec) -> Iterator[tuple[str, object]]:
     if b.kind == "inverted" and b.project.activation:
         yield "the projection of an inverted residual is linear", b.project.activation
     if b.expand and b.expand.activation != b.depthwise.activation:
-        yield (
-            "one activation serves expansion and depthwise",
-            (
-                b.expand.activation,
-                b.depthwise.activation,
-            ),
-        )
+        activations = b.expand.activation, b.depthwise.activation
+        yield "one activation serves expansion and depthwise", activations
+    if b.squeeze_excite:
+        weight = b.squeeze_excite.channels * b.depthwise.out_channels
+        if weight > MAX_ELEMENTS:
+            yield (
+                f"no array has more than {MAX_ELEMENTS} elements",
+                f"squeeze-and-excite weight of {weight}",
+            )
 
 
 Spec: TypeAlias = "ConvSpec | BlockSpec"

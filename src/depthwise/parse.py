@@ -6,17 +6,13 @@ import re
 from typing import Any
 
 from depthwise.block import BlockSpec, Spec, SqueezeExcite
-from depthwise.errors import ParseError
+from depthwise.errors import ParseError, SpecError
 from depthwise.spec import ConvSpec
-from depthwise.vocabulary import ACTIVATIONS, DTYPES, LAYOUTS, PADDING_MODES
+from depthwise.values import shown
+from depthwise.vocabulary import ACTIVATIONS, DTYPES, LAYOUTS, NUMBER_TOKENS, PADDING_MODES
 
-_NUMBERS = {
-    "c": "channels", "o": "out_channels", "e": "expanded", "hw": "size", "h": "height",
-    "w": "width", "l": "length", "k": "kernel", "s": "stride", "d": "dilation", "p": "padding",
-    "m": "multiplier", "g": "groups", "n": "batch",
-}  # fmt: skip
-_NUMBER_TOKEN = re.compile(r"(hw|[a-z])(-?\d+(?:[x,]-?\d+)*)")
-_GATE_TOKEN = re.compile(r"se(-?\d+)(?::(\w+)/(\w+))?")
+_NUMBER_TOKEN = re.compile(r"(hw|[a-z])(-?\d+(?:[x,]-?\d+)*)", re.ASCII)
+_GATE_TOKEN = re.compile(r"se(-?\d+)(?::(\w+)/(\w+))?", re.ASCII)
 _PADDING_WORDS = ("same", "valid", "causal")
 _FLAGS = ("bias", "ebias", "dbias", "pbias", "residual")
 _LONGEST = 400
@@ -38,10 +34,11 @@ def parse(text: str) -> Spec:
         SpecError: the problem that the line names cannot exist.
     """
     if not isinstance(text, str):
-        raise ParseError(f"a problem is a line of text; got {text!r}")
+        raise ParseError(f"a problem is a line of text; got {shown(text)}")
     if len(text) > _LONGEST:
         raise ParseError(f"a problem is a line of at most {_LONGEST} characters; got {len(text)}")
-    kind, *tokens = text.split() or [""]
+    text = " ".join(text.split())
+    kind, *tokens = text.split(" ")
     if kind not in _BUILDERS:
         raise ParseError(f"a problem begins with one of {', '.join(_BUILDERS)}; got {text!r}")
     fields: dict[str, Any] = {}
@@ -73,13 +70,21 @@ def _read(token: str, kind: str, text: str) -> tuple[str, Any]:
     if token in ACTIVATIONS:
         return "activation", token
     if gate := _GATE_TOKEN.fullmatch(token):
-        names = {"activation": gate[2], "gate": gate[3]} if gate[2] else {}
-        return "squeeze_excite", SqueezeExcite(channels=int(gate[1]), **names)  # type: ignore[arg-type]
+        return "squeeze_excite", _squeeze_excite(gate, text)
     if number := _NUMBER_TOKEN.fullmatch(token):
         letter, digits = number.groups()
-        if letter in _NUMBERS:
-            return _NUMBERS[letter], _numbers(letter, digits, kind, text)
+        if letter in NUMBER_TOKENS:
+            return NUMBER_TOKENS[letter], _numbers(letter, digits, kind, text)
     raise ParseError(f"{token!r} is not a token of a problem: {text}")
+
+
+def _squeeze_excite(token: re.Match[str], text: str) -> SqueezeExcite:
+    channels, activation, gate = token.groups()
+    names: dict[str, Any] = {"activation": activation, "gate": gate} if activation else {}
+    try:
+        return SqueezeExcite(channels=int(channels), **names)
+    except SpecError as error:
+        raise ParseError(f"{error}: {text}") from None
 
 
 def _numbers(letter: str, digits: str, kind: str, text: str) -> Any:
@@ -106,7 +111,7 @@ def _build(kind: str, fields: dict[str, Any], text: str) -> Spec:
 
 
 def _token_of(name: str) -> str:
-    return next((token for token, field in _NUMBERS.items() if field == name), name)
+    return next((token for token, field in NUMBER_TOKENS.items() if field == name), name)
 
 
 def _size(take: Any, fields: dict[str, Any]) -> Any:
@@ -158,9 +163,8 @@ def _separable(take: Any, fields: dict[str, Any]) -> Spec:
 def _inverted(take: Any, fields: dict[str, Any]) -> Spec:
     rest = _pop(fields, *_WINDOW, "batch", "layout", "dtype", "multiplier", "padding_mode")
     rest |= _pop(fields, "residual", "expanded", "activation", "squeeze_excite")
-    rest |= _biases(fields, ebias="expand_bias", dbias="depthwise_bias", pbias="project_bias")
-    if "expanded" not in rest:
-        rest.pop("expand_bias", None)
+    parts = {"dbias": "depthwise_bias", "pbias": "project_bias"}
+    rest |= _biases(fields, **({"ebias": "expand_bias"} if "expanded" in rest else {}), **parts)
     return BlockSpec.inverted(
         take("channels"), take("out_channels"), _size(take, fields), take("kernel"), **rest
     )

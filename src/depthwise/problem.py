@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from depthwise.block import BlockSpec, Spec
 from depthwise.errors import SpecError
 from depthwise.parse import parse
-from depthwise.spec import ConvSpec, whole
+from depthwise.spec import ConvSpec
+from depthwise.values import whole
 
 Array = NDArray[Any]
 

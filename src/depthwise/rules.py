@@ -6,13 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from depthwise.text import axes
-from depthwise.vocabulary import ACTIVATIONS, DTYPES, KINDS, LAYOUTS, LAYOUTS_1D, PADDING_MODES
+from depthwise.values import MAX_ELEMENTS
+from depthwise.vocabulary import LAYOUTS_1D
 
 if TYPE_CHECKING:
     from depthwise.spec import ConvSpec
-
-MAX_ELEMENTS = 2**31 - 1
-"""Generated code indexes each tensor with 32-bit integers."""
 
 Check: TypeAlias = "Callable[[ConvSpec], object]"
 """Returns the offending values, or something empty where the rule holds."""
@@ -20,21 +18,6 @@ Check: TypeAlias = "Callable[[ConvSpec], object]"
 
 def conv_rules() -> Iterator[tuple[str, Check]]:
     """Yield every rule with its check, in an order in which each may rely on those before."""
-
-    def not_in(name: str, allowed: tuple[str, ...]) -> Check:
-        return lambda s: "" if getattr(s, name) in allowed else repr(getattr(s, name))
-
-    yield f"kind is one of {', '.join(KINDS)}", not_in("kind", KINDS)
-    yield f"layout is one of {', '.join(LAYOUTS)}", not_in("layout", LAYOUTS)
-    yield f"dtype is one of {', '.join(DTYPES)}", not_in("dtype", DTYPES)
-    yield (
-        f"padding_mode is one of {', '.join(PADDING_MODES)}",
-        not_in("padding_mode", PADDING_MODES),
-    )
-    yield (
-        f"activation is None or one of {', '.join(ACTIVATIONS)}",
-        lambda s: "" if s.activation is None or s.activation in ACTIVATIONS else repr(s.activation),
-    )
     yield "sizes are at least 1", _sizes_below_one
     yield "padding is not negative", lambda s: [p for pads in s.padding for p in pads if p < 0]
     yield (
@@ -67,6 +50,8 @@ def _wrong_kind(s: ConvSpec) -> str:
     window = (s.kernel, s.stride, s.dilation, s.padding)
     if s.kind == "pointwise" and (window != ((1, 1),) * 3 + (((0, 0), (0, 0)),) or s.groups != 1):
         return f"kernel {s.kernel}, stride {s.stride}, padding {s.padding}, {s.groups} groups"
+    if s.kind == "pointwise" and s.padding_mode != "zeros":
+        return f"padding mode {s.padding_mode!r} where nothing is padded"
     if s.residual and s.kind != "pointwise":
         return f"a residual with kind {s.kind!r}, where only pointwise takes one"
     return ""

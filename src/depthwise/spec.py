@@ -7,15 +7,20 @@ the package computes either.  Every specification prints as one line of text, an
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 from typing import Any
 
-from depthwise.errors import DTypeError, SpecError
+from depthwise.errors import SpecError
 from depthwise.rules import conv_rules
-from depthwise.text import axes, conv_text
+from depthwise.text import axes, conv_text, errors_with
+from depthwise.values import flag, pair, shown, whole, word
 from depthwise.vocabulary import (
+    ACTIVATIONS,
+    DTYPES,
+    KINDS,
+    LAYOUTS,
     LAYOUTS_1D,
+    PADDING_MODES,
     Activation,
     DType,
     Kind,
@@ -58,24 +63,26 @@ def resolve_padding(
         dilation: distance between taps along height and width.
 
     Raises:
-        SpecError: the form is none of these.
+        SpecError: the form is none of these, or "same" meets a stride that is not positive.
     """
     if isinstance(padding, str):
-        word = padding.lower()
-        if word == "valid":
+        name = padding.lower()
+        if name == "valid":
             return (0, 0), (0, 0)
-        if word == "same":
-            return tuple(map(_same_padding, size, kernel, stride, dilation))  # type: ignore[return-value]
-        raise SpecError(f"padding as a word is 'same' or 'valid'; got {padding!r}")
-    if isinstance(padding, (tuple, list)):
-        if len(padding) == 2 and all(isinstance(p, (tuple, list)) for p in padding):
-            return _pair("padding of the height", padding[0]), _pair(
-                "padding of the width", padding[1]
+        if name != "same":
+            raise SpecError(
+                f"padding as a word is 'same', 'valid' or, in 1-D, 'causal'; got {shown(padding)}"
             )
-        ph, pw = _pair("padding", padding)
-    else:
-        ph = pw = whole("padding", padding)
-    return (ph, ph), (pw, pw)
+        if min(stride) < 1:
+            raise SpecError(f"stride is at least 1; got s{axes(stride)}")
+        height, width = map(_same_padding, size, kernel, stride, dilation)
+        return height, width
+    if isinstance(padding, (tuple, list)) and any(isinstance(p, (tuple, list)) for p in padding):
+        if len(padding) != 2:
+            raise SpecError(f"padding is ((top, bottom), (left, right)); got {shown(padding)}")
+        return pair("padding of the height", padding[0]), pair("padding of the width", padding[1])
+    vertical, horizontal = pair("padding", padding)
+    return (vertical, vertical), (horizontal, horizontal)
 
 
 def causal_padding(kernel: int, dilation: int) -> Pair:
@@ -89,23 +96,7 @@ def _same_padding(size: int, kernel: int, stride: int, dilation: int) -> Pair:
     return total // 2, total - total // 2
 
 
-def whole(name: str, value: object) -> int:
-    """Return `value` as an int; refuse anything that is not a whole number."""
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise SpecError(f"{name} is a whole number; got {value!r}") from None
-
-
-def _pair(name: str, value: object) -> Pair:
-    if isinstance(value, (tuple, list)):
-        if len(value) != 2:
-            raise SpecError(f"{name} is one number or two; got {value!r}")
-        return whole(name, value[0]), whole(name, value[1])
-    both = whole(name, value)
-    return both, both
+_WORDS = {"kind": KINDS, "layout": LAYOUTS, "dtype": DTYPES, "padding_mode": PADDING_MODES}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +112,9 @@ class ConvSpec:
     `F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, stride, 0, dilation, groups)`,
     then the activation and the sum.
 
-    Prefer the constructors `depthwise`, `depthwise1d`, `pointwise` and `conv`, which take numbers
-    and words in the forms people write; this one takes every field in its resolved form.
+    The constructors `depthwise`, `depthwise1d`, `pointwise` and `conv` fill in what their kind
+    fixes.  Kernel, stride, dilation and padding are stored in their resolved form, whichever of
+    the accepted forms (`resolve_padding` has those of padding) they are given in.
 
     Raises:
         SpecError: the problem cannot exist; the message names the rule and the values.
@@ -148,14 +140,27 @@ class ConvSpec:
     padding_mode: PaddingMode = "zeros"
 
     def __post_init__(self) -> None:
+        given = {name: value for name, value in vars(self).items() if name != "kind"}
+        with errors_with(self.kind, given, defaults=vars(ConvSpec)):
+            self._resolve()
+        for rule, broken in conv_rules():
+            if values := broken(self):
+                raise SpecError(f"{rule}; got {values}: {self}")
+
+    def _resolve(self) -> None:
+        for name, allowed in _WORDS.items():
+            word(name, getattr(self, name), allowed)
+        if self.activation is not None:
+            word("activation", self.activation, ACTIVATIONS)
+        for name in ("bias", "residual"):
+            flag(name, getattr(self, name))
         for name in ("channels", "height", "width", "out_channels", "groups", "batch"):
             object.__setattr__(self, name, whole(name, getattr(self, name)))
         for name in ("kernel", "stride", "dilation"):
-            object.__setattr__(self, name, _pair(name, getattr(self, name)))
-        for rule, broken in conv_rules():
-            if values := broken(self):
-                error = DTypeError if rule.startswith("dtype") else SpecError
-                raise error(f"{rule}; got {values}: {self}")
+            object.__setattr__(self, name, pair(name, getattr(self, name)))
+        size = self.height, self.width
+        pads = resolve_padding(self.padding, size, self.kernel, self.stride, self.dilation)
+        object.__setattr__(self, "padding", pads)
 
     @classmethod
     def depthwise(
@@ -171,11 +176,9 @@ class ConvSpec:
         **fields: Any,
     ) -> ConvSpec:
         """Return the depthwise convolution of (N, C, H, W) with (C * multiplier, 1, KH, KW)."""
-        channels = whole("channels", channels)
-        out_channels = channels * whole("multiplier", multiplier)
-        return _conv(
-            "depthwise", channels, size, kernel, out_channels, channels, stride, padding,
-            dilation, fields,
+        return _depthwise(
+            "depthwise", channels, size, multiplier, kernel=kernel, stride=stride,
+            padding=padding, dilation=dilation, **fields,
         )  # fmt: skip
 
     @classmethod
@@ -186,7 +189,7 @@ class ConvSpec:
         kernel: int,
         *,
         stride: int = 1,
-        padding: int | Pair | str = 0,
+        padding: Padding = 0,
         dilation: int = 1,
         multiplier: int = 1,
         layout: str = "NCL",
@@ -196,22 +199,15 @@ class ConvSpec:
 
         `padding` is one number, (left, right), "same", "valid" or "causal".
         """
-        taps, step, gap = (
-            whole("kernel", kernel),
-            whole("stride", stride),
-            whole("dilation", dilation),
-        )
-        length, channels = whole("length", length), whole("channels", channels)
-        if isinstance(padding, str) and padding.lower() == "causal":
-            sides = causal_padding(taps, gap)
-        elif isinstance(padding, str):
-            sides = resolve_padding(padding, (1, length), (1, taps), (1, step), (1, gap))[1]
-        else:
-            sides = _pair("padding", padding)
-        return _conv(
-            "depthwise1d", channels, (1, length), (1, taps),
-            channels * whole("multiplier", multiplier), channels, (1, step), ((0, 0), sides),
-            (1, gap), {"layout": layout, **fields},
+        window = {"kernel": kernel, "padding": padding, "dilation": dilation}
+        with errors_with("depthwise1d", {"channels": channels, "length": length, **window}):
+            if isinstance(padding, str) and padding.lower() == "causal":
+                padding = causal_padding(whole("kernel", kernel), whole("dilation", dilation))
+            if not isinstance(padding, str):
+                padding = (0, 0), pair("padding", padding)
+        return _depthwise(
+            "depthwise1d", channels, (1, length), multiplier, kernel=(1, kernel),
+            stride=(1, stride), padding=padding, dilation=(1, dilation), layout=layout, **fields,
         )  # fmt: skip
 
     @classmethod
@@ -219,7 +215,8 @@ class ConvSpec:
         cls, channels: int, out_channels: int, size: int | Pair, **fields: Any
     ) -> ConvSpec:
         """Return the 1x1 convolution of (N, C, H, W) with (O, C)."""
-        return _conv("pointwise", channels, size, 1, out_channels, 1, 1, 0, 1, fields)
+        window = {"kernel": 1} | fields
+        return _conv("pointwise", channels, size, out_channels=out_channels, **window)
 
     @classmethod
     def conv(
@@ -237,8 +234,9 @@ class ConvSpec:
     ) -> ConvSpec:
         """Return the (grouped) convolution of (N, C, H, W) with (O, C / groups, KH, KW)."""
         return _conv(
-            "conv", channels, size, kernel, out_channels, groups, stride, padding, dilation, fields
-        )
+            "conv", channels, size, out_channels=out_channels, kernel=kernel, groups=groups,
+            stride=stride, padding=padding, dilation=dilation, **fields,
+        )  # fmt: skip
 
     @property
     def multiplier(self) -> int:
@@ -314,18 +312,17 @@ class ConvSpec:
         return conv_text(self)
 
 
-def _conv(
-    kind: Kind, channels: int, size: int | Pair, kernel: int | Pair, out_channels: int,
-    groups: int, stride: int | Pair, padding: Padding, dilation: int | Pair,
-    fields: dict[str, Any],
-) -> ConvSpec:  # fmt: skip
-    plane, taps = _pair("size", size), _pair("kernel", kernel)
-    step, gap = _pair("stride", stride), _pair("dilation", dilation)
-    if isinstance(padding, str) and min(*step, *gap) < 1:
-        raise SpecError(f"stride and dilation are at least 1; got s{axes(step)} d{axes(gap)}")
-    return ConvSpec(
-        kind=kind, channels=channels, height=plane[0], width=plane[1], kernel=taps,
-        out_channels=out_channels, groups=groups, stride=step, dilation=gap,
-        padding=resolve_padding(padding, plane, taps, step, gap),
-        **fields,
-    )  # fmt: skip
+def _depthwise(
+    kind: Kind, channels: int, size: int | Pair, multiplier: int, **fields: Any
+) -> ConvSpec:
+    given = {"channels": channels, "size": size, "multiplier": multiplier, **fields}
+    with errors_with(kind, given, defaults={"multiplier": 1, **vars(ConvSpec)}):
+        groups = whole("channels", channels)
+        out_channels = groups * whole("multiplier", multiplier)
+    return _conv(kind, channels, size, groups=groups, out_channels=out_channels, **fields)
+
+
+def _conv(kind: Kind, channels: int, size: int | Pair, **fields: Any) -> ConvSpec:
+    with errors_with(kind, {"channels": channels, "size": size, **fields}, vars(ConvSpec)):
+        height, width = pair("size", size)
+    return ConvSpec(kind=kind, channels=channels, height=height, width=width, **fields)

@@ -1,12 +1,19 @@
 """How a problem is printed as one line; `depthwise.parse` reads it back.
 
-Every function also takes a specification that breaks the rules, because errors print it.
+`conv_text` and `block_text` also take a specification that breaks the rules, because errors print
+it; `errors_with` serves those that are raised before there is a specification.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from depthwise.errors import DTypeError, SpecError
+from depthwise.values import shown
+from depthwise.vocabulary import NUMBER_TOKENS
 
 if TYPE_CHECKING:
     from depthwise.block import BlockSpec
@@ -33,6 +40,35 @@ def block_text(b: BlockSpec) -> str:
     tokens += ["residual"] * last.residual
     tokens += [str(b.squeeze_excite)] if b.squeeze_excite else []
     return " ".join([b.kind, *tokens])
+
+
+@contextmanager
+def errors_with(
+    kind: object, given: Mapping[str, Any], defaults: Mapping[str, Any] = MappingProxyType({})
+) -> Iterator[None]:
+    """End the errors of single values with the line of the problem, its fields as they were given.
+
+    Args:
+        kind: the problem's first word.
+        given: the other fields, of whatever type; those that equal their default are left out.
+        defaults: the defaults of some of the fields.
+    """
+    try:
+        yield
+    except (SpecError, DTypeError) as error:
+        raise type(error)(f"{error}: {_given_text(kind, given, defaults)}") from None
+
+
+def _given_text(kind: object, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    letters = {field: token for token, field in NUMBER_TOKENS.items()}
+    tokens = [kind if isinstance(kind, str) else shown(kind)]
+    for name, value in given.items():
+        if name in defaults and shown(value) == shown(defaults[name]):
+            continue
+        tokens.append(
+            f"{letters[name]}{shown(value)}" if name in letters else f"{name}={shown(value)}"
+        )
+    return " ".join(tokens)
 
 
 def axes(pair: Pair) -> str:

@@ -22,3 +22,9 @@ DTYPES: tuple[str, ...] = get_args(DType)
 PADDING_MODES: tuple[str, ...] = get_args(PaddingMode)
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 LAYOUTS_1D = ("NCL", "NLC")
+NUMBER_TOKENS = {
+    "c": "channels", "o": "out_channels", "e": "expanded", "hw": "size", "h": "height",
+    "w": "width", "l": "length", "k": "kernel", "s": "stride", "d": "dilation", "p": "padding",
+    "m": "multiplier", "g": "groups", "n": "batch",
+}  # fmt: skip
+"""The letters of the text form, each with the field that its number is."""
