@@ -2,10 +2,30 @@
 
 from depthwise import errors
 from depthwise.block import BlockSpec
-from depthwise.costs import Cost, cost
+from depthwise.compiler import compile, explain  # noqa: A004
+from depthwise.costs import cost
+from depthwise.functional import depthwise_conv2d, pointwise_conv2d, separable_conv2d
+from depthwise.layouts import pack_nchwc, unpack_nchwc
 from depthwise.parse import parse
+from depthwise.plan import Plan
+from depthwise.problem import random_problem
 from depthwise.spec import ConvSpec
 
 __version__ = "0.1.0"
 
-__all__ = ["BlockSpec", "ConvSpec", "Cost", "cost", "errors", "parse"]
+__all__ = [
+    "BlockSpec",
+    "ConvSpec",
+    "Plan",
+    "compile",
+    "cost",
+    "depthwise_conv2d",
+    "errors",
+    "explain",
+    "pack_nchwc",
+    "parse",
+    "pointwise_conv2d",
+    "random_problem",
+    "separable_conv2d",
+    "unpack_nchwc",
+]

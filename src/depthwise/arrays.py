@@ -1,0 +1,114 @@
+"""Arrays at the border: NumPy, or anything on the CPU that speaks DLPack, without a copy."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depthwise.block import Spec
+from depthwise.errors import ArrayError, DTypeError
+from depthwise.vocabulary import DTYPES
+
+Array = NDArray[Any]
+
+_DLPACK_CPU = 1
+
+
+def as_numpy(array: Any, name: str) -> Array:
+    """Return a NumPy view of an array.
+
+    Raises:
+        DTypeError: it is neither a NumPy array nor a DLPack tensor, or of an unsupported type.
+        ArrayError: its memory is not the CPU's, or gradients would be lost.
+    """
+    view = array if isinstance(array, np.ndarray) else _view(array, name)
+    if view.dtype.name not in DTYPES or not view.dtype.isnative:
+        raise DTypeError(f"{name} has dtype {' or '.join(DTYPES)}; got {view.dtype}")
+    return view
+
+
+def like(array: Any) -> Callable[[Array], Any]:
+    """Return the function that turns a NumPy result into the kind of array that came in."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(array, torch.Tensor):
+        return torch.from_numpy  # type: ignore[no-any-return]
+    if isinstance(array, np.ndarray) or not hasattr(array, "__array_namespace__"):
+        return lambda result: result
+    return array.__array_namespace__().from_dlpack  # type: ignore[no-any-return]
+
+
+def writable(array: Array) -> Array:
+    """Return a view without the read-only flag, for callees that only read but refuse the flag."""
+    if array.flags.writeable:
+        return array
+
+    class Exposed:
+        __array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
+        owner = array
+
+    return np.asarray(Exposed())
+
+
+def fit(array: Any, name: str, shape: tuple[int, ...], spec: Spec) -> Array:
+    """Return a C-contiguous NumPy array of this shape; a copy only where the memory needs one.
+
+    A weight may carry unit axes at its end, as a 1x1 convolution's (O, C, 1, 1).
+
+    Raises:
+        ArrayError: the shape is another one.
+        DTypeError: the element type is not the specification's.
+    """
+    view = as_numpy(array, name)
+    if view.dtype != spec.dtype:
+        raise DTypeError(f"{name} has the problem's dtype {spec.dtype}; got {view.dtype}: {spec}")
+    units = view.ndim - len(shape)
+    if name.endswith("weight") and units > 0 and view.shape == (*shape, *(1,) * units):
+        view = view.reshape(shape)
+    if view.shape != shape:
+        raise ArrayError(f"{name} has shape {shape}; got {view.shape}: {spec}")
+    return np.ascontiguousarray(view)
+
+
+def check_output(out: Array, spec: Spec, inputs: list[Array]) -> None:
+    """Refuse an `out` that the result cannot be written to.
+
+    Raises:
+        ArrayError: its shape is not the output's, it is read-only, or it overlaps an input.
+        DTypeError: its element type is not the specification's.
+    """
+    if out.dtype != spec.dtype:
+        raise DTypeError(f"out has the problem's dtype {spec.dtype}; got {out.dtype}: {spec}")
+    if out.shape != spec.output_shape:
+        raise ArrayError(f"out has shape {spec.output_shape}; got {out.shape}: {spec}")
+    if not out.flags.writeable:
+        raise ArrayError(f"out is writable; got a read-only array: {spec}")
+    if any(np.may_share_memory(out, array) for array in inputs):
+        raise ArrayError(f"out shares no memory with an input; got one that may: {spec}")
+
+
+def _view(array: Any, name: str) -> Array:
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(array, torch.Tensor):
+        if array.requires_grad and torch.is_grad_enabled():
+            raise ArrayError(
+                f"{name} requires no gradient here (use depthwise.torch, .detach() or "
+                f"torch.no_grad()); got requires_grad=True"
+            )
+        array = array.detach()
+    if not hasattr(array, "__dlpack_device__"):
+        kind = type(array).__name__
+        raise DTypeError(f"{name} is a NumPy array or a DLPack tensor on the CPU; got {kind}")
+    try:
+        device = array.__dlpack_device__()[0]
+    except (BufferError, RuntimeError, ValueError) as error:
+        raise ArrayError(f"{name} lies in CPU memory; got {error}") from None
+    if device != _DLPACK_CPU:
+        raise ArrayError(f"{name} lies in CPU memory; got DLPack device type {int(device)}")
+    try:
+        return np.from_dlpack(array)
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise DTypeError(f"{name} has dtype {' or '.join(DTYPES)}; got {error}") from None

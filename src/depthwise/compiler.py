@@ -1,0 +1,84 @@
+"""From a problem to a kernel: the page to read first.
+
+spec -> plan -> define -> schedule -> build -> kernel
+"""
+
+from __future__ import annotations
+
+import threading
+from functools import cache
+from typing import TYPE_CHECKING
+
+from depthwise import schedule
+from depthwise.block import BlockSpec, Spec
+from depthwise.errors import NotYetError, PlanError
+from depthwise.parse import parse
+from depthwise.plan import Plan
+from depthwise.spec import ConvSpec
+from depthwise.target import Target, named
+
+if TYPE_CHECKING:
+    from depthwise.kernel import ChainKernel, ConvKernel, Kernel
+
+_one_at_a_time = threading.RLock()
+
+
+def compile(spec: Spec | str, plan: Plan | str | None = None, target: str | None = None) -> Kernel:  # noqa: A001
+    """Return the kernel of a problem; the same call gives the same kernel again at once.
+
+    Args:
+        spec: a specification or its text form.
+        plan: how to compute it, or its text form; None takes the heuristic's choice.
+        target: the CPU to generate code for, as LLVM names it; None is this machine.
+
+    Raises:
+        SpecError: the problem cannot exist.
+        PlanError: the plan's schedule does not take this problem.
+        TargetError: no such CPU.
+    """
+    problem = parse(spec) if isinstance(spec, str) else spec
+    choice = Plan.parse(plan) if isinstance(plan, str) else plan
+    with _one_at_a_time:
+        if isinstance(problem, BlockSpec):
+            return _compile_chain(problem, choice, named(target))
+        return _compile_conv(problem, choice, named(target))
+
+
+def explain(spec: ConvSpec | str, target: str | None = None) -> dict[str, str | None]:
+    """Return, for each schedule in order of preference, why it does not take the problem.
+
+    None stands where it does; the first of those is the default.
+    """
+    problem = parse(spec) if isinstance(spec, str) else spec
+    if isinstance(problem, BlockSpec):
+        raise NotYetError(f"a block is computed part by part for now; explain each part: {problem}")
+    return schedule.explain(problem, named(target))
+
+
+@cache
+def _compile_conv(spec: ConvSpec, plan: Plan | None, target: Target) -> ConvKernel:
+    if plan is None:
+        return _compile_conv(spec, schedule.default_plan(spec, target), target)
+
+    from depthwise import build, define
+    from depthwise.kernel import ConvKernel
+
+    rule = schedule.rule_of(plan, spec, target)
+    form = rule.form(spec, plan)
+    definition = define.define(spec, form)
+    transformed = build.new_schedule(definition)
+    rule.apply(transformed, spec, plan)
+    scheduled = define.join_segments(transformed.mod["main"], spec, form.segments)
+    return ConvKernel(spec, plan, target, definition, scheduled, build.build(scheduled, target))
+
+
+@cache
+def _compile_chain(spec: BlockSpec, plan: Plan | None, target: Target) -> ChainKernel:
+    from depthwise.kernel import ChainKernel
+
+    if plan is not None:
+        raise PlanError(f"a block has no plan of its own yet; got {plan}: {spec}")
+    if spec.squeeze_excite:
+        raise NotYetError(f"squeeze-and-excite blocks do not exist yet: {spec}")
+    parts = tuple(_compile_conv(part, None, target) for part in spec.parts)
+    return ChainKernel(spec, target, parts)

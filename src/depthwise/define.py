@@ -1,0 +1,269 @@
+"""What is computed: a convolution as an unscheduled TensorIR program.
+
+Three stages can be seen in each program: `PaddedX` (left out where nothing is padded), the sum
+over the taps, and `Y` (the sum itself, or `Acc` with bias, activation and residual applied).  No
+tile size lives here: a `Form` names the data layout (NCHW[x]c by its x) and the runs of output
+channels that are computed by loop nests of their own.
+
+Arguments of every program, in order: X, K, then bias and residual where the problem has them,
+then Y.  Channels-first programs take K as (O, C / groups, KH, KW), channels-last ones as
+(KH, KW, C / groups, O); 1-D problems have a height of 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import tvm
+import tvm_ffi
+from tvm import te, tirx
+
+from depthwise.schedule.rule import Form
+from depthwise.spec import ConvSpec
+from depthwise.vocabulary import Pair
+
+Expr: TypeAlias = Any
+
+
+def define(spec: ConvSpec, form: Form) -> tirx.PrimFunc:
+    """Return the program of a convolution in one form.
+
+    With segments it has an output for each; `join_segments` makes them one again.
+    """
+    if form.block is not None:
+        return _packed(spec, form.block)
+    return _plain(spec, form.segments)
+
+
+def _plain(spec: ConvSpec, segments: tuple[Pair, ...]) -> tirx.PrimFunc:
+    X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.dtype, "X")
+    K = te.placeholder(_kernel_shape(spec), spec.dtype, "K")
+    epilogue, extra = _epilogue_inputs(spec)
+    padded = _padded(spec, X)
+    outputs = [
+        _convolve(spec, padded, K, extra, segment, suffix=str(k) if segments else "")
+        for k, segment in enumerate(segments or ((0, spec.out_channels),))
+    ]
+    return te.create_prim_func([X, K, *epilogue, *outputs])
+
+
+def _packed(spec: ConvSpec, block: int) -> tirx.PrimFunc:
+    """Stages: `PaddedX`, `PackedX`, `PackedK` (zero beyond the last channel), `PackedY`, `Y`."""
+    blocks = -(-spec.channels // block)
+    (kh, kw), (sh, sw), (dh, dw) = spec.kernel, spec.stride, spec.dilation
+    X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.dtype, "X")
+    K = te.placeholder(_kernel_shape(spec), spec.dtype, "K")
+    epilogue, extra = _epilogue_inputs(spec)
+    padded = _padded(spec, X)
+
+    def present(channel: Expr, value: Expr) -> Expr:
+        if spec.channels % block == 0:
+            return value
+        return tirx.if_then_else(channel < spec.channels, value, _zero(spec))
+
+    packed_x = te.compute(
+        (spec.batch, blocks, spec.padded_height, spec.padded_width, block),
+        lambda n, co, h, w, ci: present(co * block + ci, padded(n, co * block + ci, h, w)),
+        name="PackedX",
+    )
+    packed_k = te.compute(
+        (blocks, kh, kw, block),
+        lambda co, r, s, ci: present(co * block + ci, K[co * block + ci, 0, r, s]),
+        name="PackedK",
+    )
+    rkh, rkw = te.reduce_axis((0, kh), "rkh"), te.reduce_axis((0, kw), "rkw")
+    packed_y = te.compute(
+        (spec.batch, blocks, spec.out_height, spec.out_width, block),
+        lambda n, co, i, j, ci: te.sum(
+            packed_x[n, co, i * sh + rkh * dh, j * sw + rkw * dw, ci] * packed_k[co, rkh, rkw, ci],
+            axis=[rkh, rkw],
+        ),
+        name="PackedY",
+    )
+    Y = te.compute(
+        _shape(spec, spec.out_channels, spec.out_height, spec.out_width),
+        lambda n, c, i, j: extra(packed_y[n, c // block, i, j, c % block], c, (n, c, i, j)),
+        name="Y",
+    )
+    return te.create_prim_func([X, K, *epilogue, Y])
+
+
+def join_segments(func: tirx.PrimFunc, spec: ConvSpec, segments: tuple[Pair, ...]) -> tirx.PrimFunc:
+    """Make the outputs of the segments the one output that they are channel runs of."""
+    if not segments:
+        return func
+    first = len(func.params) - len(segments)
+    outputs = list(zip(list(func.params)[first:], segments, strict=True))
+    shape = _shape(spec, spec.out_channels, spec.out_height, spec.out_width)
+    Y = tirx.decl_buffer(shape, spec.dtype, "Y")
+
+    def start_of(buffer: Any) -> int | None:
+        return next((start for out, (start, _) in outputs if buffer.same_as(out)), None)
+
+    def load(e: Any) -> Any:
+        start = start_of(e.source)
+        return e if start is None else tirx.BufferLoad(Y, [*e.indices[:-1], e.indices[-1] + start])
+
+    def store(e: Any) -> Any:
+        start = start_of(e.buffer)
+        if start is None:
+            return e
+        return tirx.BufferStore(Y, e.value, [*e.indices[:-1], e.indices[-1] + start])
+
+    def region(e: Any) -> Any:
+        start = start_of(e.source)
+        if start is None:
+            return e
+        *outer, run = e.region
+        return tirx.BufferRegion(
+            Y, [*outer, tvm.ir.Range.from_min_extent(run.min + start, run.extent)]
+        )
+
+    body = tvm_ffi.structural_map(
+        func.body,
+        [
+            (tvm.ir.expr.TensorLoad, load),
+            (tirx.BufferStore, store),
+            (tvm.ir.expr.TensorRegion, region),
+        ],
+    )
+    return tirx.PrimFunc([*list(func.params)[:first], Y], body, func.ret_type, func.attrs)
+
+
+def has_epilogue(spec: ConvSpec) -> bool:
+    """Whether `Y` is a stage of its own behind the sum `Acc`."""
+    return spec.bias or spec.residual or spec.activation is not None
+
+
+def _convolve(
+    spec: ConvSpec, padded: Callable[..., Expr], K: Any, extra: Callable[..., Expr],
+    segment: Pair, suffix: str,
+) -> Any:  # fmt: skip
+    start, extent = segment
+    (kh, kw), (sh, sw), (dh, dw) = spec.kernel, spec.stride, spec.dilation
+    group_in, group_out = spec.channels // spec.groups, spec.out_channels // spec.groups
+    rkh, rkw = te.reduce_axis((0, kh), "rkh"), te.reduce_axis((0, kw), "rkw")
+    rc = te.reduce_axis((0, group_in), "rc") if group_in > 1 else 0
+
+    def tap(n: Expr, o: Expr, i: Expr, j: Expr) -> Expr:
+        channel = o // group_out * group_in + rc
+        x = padded(n, channel, i * sh + rkh * dh, j * sw + rkw * dw)
+        return x * (K[rkh, rkw, rc, o] if spec.channels_last else K[o, rc, rkh, rkw])
+
+    def total(*at: Expr) -> Expr:
+        n, o, i, j = _ncij(spec, at)
+        axes = [rkh, rkw] if group_in == 1 else [rc, rkh, rkw]
+        return te.sum(tap(n, o + start, i, j), axis=axes)
+
+    shape = _shape(spec, extent, spec.out_height, spec.out_width)
+    if not has_epilogue(spec):
+        return te.compute(shape, total, name="Y" + suffix)
+    acc = te.compute(shape, total, name="Acc" + suffix)
+
+    def finished(*at: Expr) -> Expr:
+        n, o, i, j = _ncij(spec, at)
+        return extra(acc(*at), o + start, _arrange(spec, n, o + start, i, j))
+
+    return te.compute(shape, finished, name="Y" + suffix)
+
+
+def _padded(spec: ConvSpec, X: Any) -> Callable[..., Expr]:
+    """Return a function of (n, c, h, w) in padded coordinates; h and w are the input's own."""
+    if spec.padding == ((0, 0), (0, 0)):
+        return lambda n, c, h, w: X(*_arrange(spec, n, c, h, w))
+    sides = (spec.height, spec.padding[0]), (spec.width, spec.padding[1])
+
+    def value(*at: Expr) -> Expr:
+        n, c, h, w = _ncij(spec, at)
+        (ih, inside_h), (iw, inside_w) = (
+            _source(spec.padding_mode, p, size, pads)
+            for p, (size, pads) in zip((h, w), sides, strict=True)
+        )
+        x = X(*_arrange(spec, n, c, ih, iw))
+        inside = [*inside_h, *inside_w]
+        return tirx.if_then_else(tirx.all(*inside), x, _zero(spec)) if inside else x
+
+    shape = _shape(spec, spec.channels, spec.padded_height, spec.padded_width)
+    stage = te.compute(shape, value, name="PaddedX")
+    return lambda n, c, h, w: stage(*_arrange(spec, n, c, h, w))
+
+
+def _source(mode: str, at: Expr, size: int, pads: Pair) -> tuple[Expr, list[Expr]]:
+    """Return the input's index behind a padded one, and the conditions under which there is one."""
+    before, after = pads
+    index = at - before
+    if mode == "zeros":
+        return index, [at >= before] * (before > 0) + [at < before + size] * (after > 0)
+    if mode == "replicate":
+        return tirx.max(tirx.min(index, size - 1), 0), []
+    low, high = {
+        "reflect": (-index, 2 * (size - 1) - index),
+        "circular": (index + size, index - size),
+    }[mode]
+    wrapped = tirx.if_then_else(index >= size, high, index) if after else index
+    return (tirx.if_then_else(index < 0, low, wrapped) if before else wrapped), []
+
+
+def _epilogue_inputs(spec: ConvSpec) -> tuple[list[Any], Callable[..., Expr]]:
+    """Return the placeholders and the function (sum, channel, index) -> output."""
+    inputs = []
+    bias = residual = None
+    if spec.bias:
+        inputs.append(bias := te.placeholder((spec.out_channels,), spec.dtype, "bias"))
+    if spec.residual:
+        shape = _shape(spec, spec.out_channels, spec.out_height, spec.out_width)
+        inputs.append(residual := te.placeholder(shape, spec.dtype, "residual"))
+
+    def finish(value: Expr, channel: Expr, at: Sequence[Expr]) -> Expr:
+        value = value + bias[channel] if bias is not None else value
+        value = _activate(spec, value)
+        return value + residual(*at) if residual is not None else value
+
+    return inputs, finish
+
+
+def _activate(spec: ConvSpec, x: Expr) -> Expr:
+    def number(value: float) -> Expr:
+        return tirx.const(value, spec.dtype)
+
+    def clip6(value: Expr) -> Expr:
+        return tirx.min(tirx.max(value, number(0)), number(6))
+
+    def sigmoid() -> Expr:
+        return number(1) / (number(1) + tirx.exp(-x))
+
+    actions: dict[str | None, Callable[[], Expr]] = {
+        None: lambda: x,
+        "relu": lambda: tirx.max(x, number(0)),
+        "relu6": lambda: clip6(x),
+        "hardswish": lambda: x * clip6(x + number(3)) / number(6),
+        "hardsigmoid": lambda: clip6(x + number(3)) / number(6),
+        "silu": lambda: x * sigmoid(),
+        "sigmoid": sigmoid,
+        "gelu": lambda: number(0.5) * x * (number(1) + tirx.erf(x * number(math.sqrt(0.5)))),
+        "leaky_relu": lambda: tirx.Select(x >= number(0), x, x * number(0.01)),
+    }
+    return actions[spec.activation]()
+
+
+def _zero(spec: ConvSpec) -> Expr:
+    return tirx.const(0, spec.dtype)
+
+
+def _shape(spec: ConvSpec, channels: int, height: int, width: int) -> tuple[int, ...]:
+    return _arrange(spec, spec.batch, channels, height, width)
+
+
+def _arrange(spec: ConvSpec, n: Any, c: Any, h: Any, w: Any) -> tuple[Any, ...]:
+    return (n, h, w, c) if spec.channels_last else (n, c, h, w)
+
+
+def _ncij(spec: ConvSpec, at: Sequence[Any]) -> tuple[Any, ...]:
+    return (at[0], at[3], at[1], at[2]) if spec.channels_last else tuple(at)
+
+
+def _kernel_shape(spec: ConvSpec) -> tuple[int, ...]:
+    outer, taps = (spec.out_channels, spec.channels // spec.groups), spec.kernel
+    return (*taps, outer[1], outer[0]) if spec.channels_last else (*outer, *taps)

@@ -1,0 +1,54 @@
+"""A plan: which schedule, with which tiles.  Plain data, however it was found."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+
+from depthwise.errors import PlanError
+
+_LARGEST_TILE = 1024
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The choice of a schedule and its tiles for one problem.
+
+    `repr` is a literal that can be pasted; `str` is the one-line form of `--plan`.
+    """
+
+    schedule: str
+    """The name of a rule in `depthwise.schedule`."""
+    tc: int = 1
+    """Neighbouring channels in one vector (channels-last) or block (packed)."""
+    tw: int = 1
+    """Neighbouring output columns in one register tile."""
+
+    def __post_init__(self) -> None:
+        for name in ("tc", "tw"):
+            tile = getattr(self, name)
+            if (
+                isinstance(tile, bool)
+                or not isinstance(tile, int)
+                or not 1 <= tile <= _LARGEST_TILE
+            ):
+                raise PlanError(f"{name} is a whole number from 1 to {_LARGEST_TILE}; got {tile!r}")
+
+    def __str__(self) -> str:
+        tiles = (f"{f.name}{getattr(self, f.name)}" for f in fields(self)[1:])
+        return " ".join([self.schedule, *tiles])
+
+    @classmethod
+    def parse(cls, text: str) -> Plan:
+        """Read a plan from its one-line form, e.g. "packed tc16 tw4".
+
+        Raises:
+            PlanError: the line is not a schedule's name followed by tiles.
+        """
+        name, *tokens = text.split() or [""]
+        tiles = [re.fullmatch(r"(tc|tw)(\d{1,9})", token) for token in tokens]
+        if not name.isidentifier() or not all(tiles):
+            raise PlanError(
+                f"a plan is a schedule's name and tiles, as 'packed tc16 tw4'; got {text!r}"
+            )
+        return cls(name, **{tile[1]: int(tile[2]) for tile in tiles if tile})

@@ -1,0 +1,49 @@
+"""The schedule rules in the order of preference, and the choice between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from depthwise.errors import PlanError
+from depthwise.plan import Plan
+from depthwise.schedule import channels_last, default, general, packed
+from depthwise.schedule.rule import Rule
+from depthwise.spec import ConvSpec
+from depthwise.target import Target
+
+RULES: tuple[Rule, ...] = (channels_last, packed, general, default)
+
+
+def rule_of(plan: Plan, spec: ConvSpec, target: Target) -> Rule:
+    """Return the rule that a plan names.
+
+    Raises:
+        PlanError: there is none of that name, or it does not take the problem.
+    """
+    for rule in RULES:
+        if rule.name == plan.schedule:
+            if reason := rule.rejects(spec, target):
+                raise PlanError(
+                    f"schedule {rule.name} does not take this problem: {reason}: {spec}"
+                )
+            return rule
+    names = ", ".join(rule.name for rule in RULES)
+    raise PlanError(f"a schedule is one of {names}; got {plan.schedule!r}: {spec}")
+
+
+def explain(spec: ConvSpec, target: Target) -> dict[str, str | None]:
+    """Return, for each rule in order, why it does not take the problem; None where it does."""
+    return {rule.name: rule.rejects(spec, target) for rule in RULES}
+
+
+def default_plan(spec: ConvSpec, target: Target) -> Plan:
+    """Return the plan of the first rule that takes the problem."""
+    rule = next(rule for rule in RULES if rule.rejects(spec, target) is None)
+    return rule.default_plan(spec, target)
+
+
+def legal_plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
+    """Yield every legal plan of every rule that takes the problem."""
+    for rule in RULES:
+        if rule.rejects(spec, target) is None:
+            yield from rule.plans(spec, target)

@@ -1,0 +1,76 @@
+"""What a schedule rule is, and the steps that several of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from depthwise.plan import Plan
+from depthwise.spec import ConvSpec
+from depthwise.target import Target
+from depthwise.vocabulary import Pair
+
+
+@dataclass(frozen=True)
+class Form:
+    """The form of the program that a rule starts from."""
+
+    block: int | None = None
+    """The x of the layout NCHW[x]c; None computes in the layout of the data."""
+    segments: tuple[Pair, ...] = ()
+    """(first channel, number of channels) of the runs with loop nests of their own; () is one."""
+
+
+class Rule(Protocol):
+    """One way of computing convolutions fast."""
+
+    name: str
+    """How plans call it."""
+
+    def rejects(self, spec: ConvSpec, target: Target) -> str | None:
+        """Say why the rule does not take a problem, or None where it does."""
+
+    def default_plan(self, spec: ConvSpec, target: Target) -> Plan:
+        """Return the plan that is expected to be fastest, without measuring."""
+
+    def plans(self, spec: ConvSpec, target: Target) -> Iterator[Plan]:
+        """Yield every legal plan of this rule for the problem."""
+
+    def form(self, spec: ConvSpec, plan: Plan) -> Form:
+        """Return the form of the program that `apply` transforms."""
+
+    def apply(self, sch: Any, spec: ConvSpec, plan: Plan) -> None:
+        """Transform the program in `sch`, a `tvm.s_tir.Schedule`."""
+
+
+def register_tile(sch: Any, name: str = "") -> tuple[Any, Any]:
+    """Split the output stage into the sum, kept in registers, and the store.
+
+    Before: `Y[..] += x * k` in memory, or `Acc` in memory and `Y` from it.
+    After: the sum goes to a local buffer that a second block writes to `Y`.
+
+    Returns:
+        The block of the sum and the block of the store.
+    """
+    blocks = {sch.get(child).name_hint for child in sch.get_child_blocks(sch.get_sblock("root"))}
+    if "Acc" + name in blocks:
+        acc = sch.get_sblock("Acc" + name)
+        sch.set_scope(acc, 0, "local")
+        return acc, sch.get_sblock("Y" + name)
+    total = sch.get_sblock("Y" + name)
+    return total, sch.cache_write(total, 0, "local")
+
+
+def stage(sch: Any, name: str) -> Any | None:
+    """Return the block of that name, or None where the program has no such stage."""
+    for block in sch.get_child_blocks(sch.get_sblock("root")):
+        if sch.get(block).name_hint == name:
+            return block
+    return None
+
+
+def tiles(largest: int) -> Iterator[int]:
+    """Yield 1, 2, 3, 4, 6, 8, 12, ... up to `largest`: powers of two and three times them."""
+    sizes = {1} | {base << shift for base in (2, 3) for shift in range(10)}
+    yield from (size for size in sorted(sizes) if size <= largest)

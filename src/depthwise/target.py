@@ -1,0 +1,128 @@
+"""The machine that code is generated for: instruction set, vector registers, caches, cores."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import archspec.cpu
+
+from depthwise.errors import TargetError
+
+Isa = Literal["avx512", "avx2", "sse", "neon"]
+
+_VECTORS: dict[Isa, tuple[int, int]] = {
+    "avx512": (64, 32),
+    "avx2": (32, 16),
+    "sse": (16, 16),
+    "neon": (16, 32),
+}
+_LLVM_VERSION = "22.0"
+_CODE_FEATURES = re.compile(
+    r"sse|ssse|avx|fma|f16c|bmi|amx|gfni|vaes|vpclmul|popcnt|movbe|asimd|sve"
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A CPU as far as plans and code depend on it."""
+
+    cpu: str
+    """The name by which LLVM knows it, e.g. "znver3" or "skylake-avx512"."""
+    isa: Isa
+    """The widest vectors that plans may use."""
+    missing: tuple[str, ...] = ()
+    """Features that its code may use and this machine lacks; empty where the code runs here."""
+
+    @property
+    def vector_bytes(self) -> int:
+        """Width of one vector register."""
+        return _VECTORS[self.isa][0]
+
+    @property
+    def vector_registers(self) -> int:
+        """Number of vector registers."""
+        return _VECTORS[self.isa][1]
+
+    def lanes(self, dtype: str) -> int:
+        """Return the number of elements of `dtype` in one vector register."""
+        return self.vector_bytes // {"float32": 4, "float64": 8}[dtype]
+
+    def __str__(self) -> str:
+        return f"{self.cpu} ({self.isa})"
+
+
+@cache
+def host() -> Target:
+    """Return this machine, recognised by its CPU features.
+
+    (By features, because the model that a virtual machine reports is often another one.)
+    """
+    machine = archspec.cpu.host()
+    return Target(_llvm_name(machine), _isa(machine))
+
+
+@cache
+def named(cpu: str | None) -> Target:
+    """Return the CPU that LLVM calls `cpu` (the `-mcpu` of a compiler); None is this machine.
+
+    Raises:
+        TargetError: no CPU of this machine's family has that name.
+    """
+    if cpu is None or cpu == host().cpu:
+        return host()
+    here = archspec.cpu.host()
+    family = [m for m in archspec.cpu.TARGETS.values() if m.family == here.family]
+    known = {_llvm_name(machine): machine for machine in reversed(family)}
+    if cpu not in known:
+        raise TargetError(f"target is one of {', '.join(sorted(known))}; got {cpu!r}")
+    lacking = {f for f in known[cpu].features - here.features if _CODE_FEATURES.match(f)}
+    return Target(cpu, _isa(known[cpu]), tuple(sorted(lacking)))
+
+
+def cores() -> int:
+    """Return the number of threads a call uses unless told otherwise.
+
+    OMP_NUM_THREADS where it is set, otherwise the cores that this process may run on.
+    """
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    return len(os.sched_getaffinity(0))
+
+
+def caches() -> dict[str, int]:
+    """Return the data caches of the first core in bytes, e.g. {"L1": 32768, "L2": 524288}."""
+    sizes = {}
+    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        kind, level, size = (
+            (index / name).read_text().strip() for name in ("type", "level", "size")
+        )
+        if kind != "Instruction":
+            sizes[f"L{level}"] = int(size.rstrip("KM")) * {"K": 2**10, "M": 2**20}[size[-1]]
+    return sizes
+
+
+def _llvm_name(machine: Any) -> str:
+    """Return the name that LLVM has for a machine, or for the nearest one that it is built on."""
+    for candidate in (machine, *machine.ancestors):
+        try:
+            flags = candidate.optimization_flags("clang", _LLVM_VERSION)
+        except archspec.cpu.UnsupportedMicroarchitecture:
+            continue
+        if name := re.search(r"-m(?:arch|cpu)=([\w-]+)(?=\s|$)", flags):
+            return name[1]
+    return "generic"
+
+
+def _isa(machine: Any) -> Isa:
+    if platform.machine() in ("aarch64", "arm64"):
+        return "neon"
+    if "avx512f" in machine:
+        return "avx512"
+    return "avx2" if {"avx2", "fma"} <= set(machine.features) else "sse"
