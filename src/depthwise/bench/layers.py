@@ -24,7 +24,8 @@ from typing import Any, Literal
 
 from depthwise.block import BlockSpec, Spec
 from depthwise.errors import DepthwiseError, LayerFileError, SpecError
-from depthwise.spec import ConvSpec, whole
+from depthwise.spec import ConvSpec
+from depthwise.values import whole
 from depthwise.vocabulary import Activation, Padding, Pair
 
 Op = Literal["depthwise", "separable"]

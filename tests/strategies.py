@@ -1,0 +1,105 @@
+"""Hypothesis strategies for problems that can exist, small enough for any engine to be quick."""
+
+from hypothesis import strategies as st
+
+from depthwise.block import BlockSpec, Spec, SqueezeExcite
+from depthwise.spec import ConvSpec
+from depthwise.vocabulary import ACTIVATIONS, DTYPES, KINDS, PADDING_MODES
+
+_SIZES = st.integers(1, 9)
+_LAYOUTS = st.sampled_from(["NCHW", "NHWC"])
+_DTYPES = st.sampled_from(DTYPES)
+_ACTIVATIONS = st.none() | st.sampled_from(ACTIVATIONS)
+
+
+@st.composite
+def _windows(draw: st.DrawFn, padding_modes: tuple[str, ...], flat: bool) -> dict[str, object]:
+    """Draw what the two axes of a convolution have; `flat` leaves nothing to draw of the height."""
+    mode = draw(st.sampled_from(padding_modes))
+    rows = (1, 1, 1, 1, (0, 0)) if flat else draw(_axes(mode))
+    names = ("size", "kernel", "stride", "dilation", "padding")
+    window = dict(zip(names, zip(rows, draw(_axes(mode)), strict=True), strict=True))
+    return {"padding_mode": mode, **window}
+
+
+@st.composite
+def _axes(draw: st.DrawFn, mode: str) -> tuple[int, int, int, int, tuple[int, int]]:
+    size = draw(_SIZES)
+    most = {"reflect": size - 1, "circular": size}.get(mode, 4)
+    stride, dilation = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    kernel = draw(st.integers(1, min(5, (size + 2 * most - 1) // dilation + 1)))
+    needed = max(dilation * (kernel - 1) + 1 - size, 0)
+    before = draw(st.integers(max(needed - most, 0), most))
+    after = draw(st.integers(max(needed - before, 0), most))
+    return size, kernel, stride, dilation, (before, after)
+
+
+@st.composite
+def conv_specs(
+    draw: st.DrawFn,
+    kinds: tuple[str, ...] = KINDS,
+    padding_modes: tuple[str, ...] = PADDING_MODES,
+) -> ConvSpec:
+    """Draw a convolution of any of these kinds.
+
+    Unequal strides and dilations, padding on any side alone, even kernels and kernels larger than
+    the input are all among them.
+    """
+    kind = draw(st.sampled_from(kinds))
+    common = {
+        "batch": draw(st.integers(1, 3)),
+        "layout": draw(st.sampled_from(["NCL", "NLC"]) if kind == "depthwise1d" else _LAYOUTS),
+        "dtype": draw(_DTYPES),
+        "bias": draw(st.booleans()),
+        "activation": draw(_ACTIVATIONS),
+    }
+    if kind == "pointwise":
+        size = draw(_SIZES), draw(_SIZES)
+        common["residual"] = draw(st.booleans())
+        return ConvSpec.pointwise(draw(_SIZES), draw(_SIZES), size, **common)
+    window = draw(_windows(padding_modes, flat=kind == "depthwise1d"))
+    if kind == "conv":
+        groups, inner, outer = (draw(st.integers(1, 3)) for _ in range(3))
+        return ConvSpec.conv(groups * inner, groups * outer, groups=groups, **window, **common)
+    channels, multiplier = draw(st.integers(1, 6)), draw(st.integers(1, 3))
+    if kind == "depthwise1d":
+        one = {name: value[1] for name, value in window.items() if isinstance(value, tuple)}
+        one["length"] = one.pop("size")
+        common["padding_mode"] = window["padding_mode"]
+        return ConvSpec.depthwise1d(channels, multiplier=multiplier, **one, **common)
+    return ConvSpec.depthwise(channels, multiplier=multiplier, **window, **common)
+
+
+@st.composite
+def block_specs(draw: st.DrawFn) -> BlockSpec:
+    """Draw a separable convolution or an inverted residual."""
+    fields = {
+        "batch": draw(st.integers(1, 2)),
+        "layout": draw(_LAYOUTS),
+        "dtype": draw(_DTYPES),
+        "multiplier": draw(st.integers(1, 2)),
+        "activation": draw(_ACTIVATIONS),
+        "depthwise_bias": draw(st.booleans()),
+        "residual": draw(st.booleans()),
+        **draw(_windows(PADDING_MODES, flat=False)),
+    }
+    channels, out_channels = draw(_SIZES), draw(_SIZES)
+    if draw(st.booleans()):
+        fields["pointwise_bias"] = draw(st.booleans())
+        fields["depthwise_activation"] = draw(_ACTIVATIONS)
+        return BlockSpec.separable(channels, out_channels, **fields)
+    expanded = draw(st.none() | st.integers(1, 12))
+    fields["expand_bias"] = draw(st.booleans()) and expanded is not None
+    fields["project_bias"] = draw(st.booleans())
+    fields["squeeze_excite"] = draw(st.none() | _gates())
+    return BlockSpec.inverted(channels, out_channels, expanded=expanded, **fields)
+
+
+def _gates() -> st.SearchStrategy[SqueezeExcite]:
+    names = st.sampled_from(ACTIVATIONS)
+    return st.builds(SqueezeExcite, channels=st.integers(1, 4), activation=names, gate=names)
+
+
+def specs() -> st.SearchStrategy[Spec]:
+    """Draw any problem."""
+    return conv_specs() | block_specs()
