@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -46,11 +47,8 @@ def writable(array: Array) -> Array:
     if array.flags.writeable:
         return array
 
-    class Exposed:
-        __array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
-        owner = array
-
-    return np.asarray(Exposed())
+    interface = {**array.__array_interface__, "data": (array.ctypes.data, False)}
+    return np.asarray(SimpleNamespace(__array_interface__=interface, owner=array))
 
 
 def fit(array: Any, name: str, shape: tuple[int, ...], spec: Spec) -> Array:
@@ -98,6 +96,8 @@ def _view(array: Any, name: str) -> Array:
                 f"{name} requires no gradient here (use depthwise.torch, .detach() or "
                 f"torch.no_grad()); got requires_grad=True"
             )
+        if array.device.type != "cpu":
+            raise ArrayError(f"{name} lies in CPU memory; got a tensor on {array.device}")
         array = array.detach()
     if not hasattr(array, "__dlpack_device__"):
         kind = type(array).__name__

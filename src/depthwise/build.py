@@ -16,9 +16,9 @@ from depthwise.target import Target, cores
 os.environ.setdefault("TVM_NUM_THREADS", str(max(cores(), os.cpu_count() or 1)))
 os.environ.setdefault("TVM_BIND_THREADS", "0")
 
-import tvm  # noqa: E402
-import tvm_ffi  # noqa: E402
-from tvm import s_tir, tirx  # noqa: E402
+import tvm
+import tvm_ffi
+from tvm import s_tir, tirx
 
 _PASS_CONFIG = {
     "s_tir.LoopPartition": {
@@ -63,6 +63,20 @@ def build(func: tirx.PrimFunc, target: Target) -> Binary:
 def new_schedule(func: tirx.PrimFunc) -> s_tir.Schedule:
     """Return a schedule that transforms a copy of the program."""
     return s_tir.Schedule(func)
+
+
+def lowered(func: tirx.PrimFunc) -> tirx.PrimFunc:
+    """Return the program as plain loops: blocks opened, buffers no larger than they are used."""
+    passes = [
+        s_tir.transform.LowerInitBlock(),
+        s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
+        s_tir.transform.ConvertBlocksToOpaque(),
+        s_tir.transform.CompactBufferAllocation(),
+        s_tir.transform.LowerOpaqueBlock(),
+        tirx.transform.StmtSimplify(),
+    ]
+    module = tvm.IRModule({"main": func.with_attr("global_symbol", "main")})
+    return tvm.transform.Sequential(passes)(module)["main"]
 
 
 def set_threads(count: int) -> None:

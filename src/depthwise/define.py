@@ -152,21 +152,27 @@ def _convolve(
         x = padded(n, channel, i * sh + rkh * dh, j * sw + rkw * dw)
         return x * (K[rkh, rkw, rc, o] if spec.channels_last else K[o, rc, rkh, rkw])
 
-    def total(*at: Expr) -> Expr:
-        n, o, i, j = _ncij(spec, at)
+    def total(n: Expr, o: Expr, i: Expr, j: Expr) -> Expr:
         axes = [rkh, rkw] if group_in == 1 else [rc, rkh, rkw]
         return te.sum(tap(n, o + start, i, j), axis=axes)
 
     shape = _shape(spec, extent, spec.out_height, spec.out_width)
     if not has_epilogue(spec):
-        return te.compute(shape, total, name="Y" + suffix)
-    acc = te.compute(shape, total, name="Acc" + suffix)
+        return _output(spec, shape, total, "Y" + suffix)
+    acc = _output(spec, shape, total, "Acc" + suffix)
 
-    def finished(*at: Expr) -> Expr:
-        n, o, i, j = _ncij(spec, at)
-        return extra(acc(*at), o + start, _arrange(spec, n, o + start, i, j))
+    def finished(n: Expr, o: Expr, i: Expr, j: Expr) -> Expr:
+        value = acc(*_arrange(spec, n, o, i, j))
+        return extra(value, o + start, _arrange(spec, n, o + start, i, j))
 
-    return te.compute(shape, finished, name="Y" + suffix)
+    return _output(spec, shape, finished, "Y" + suffix)
+
+
+def _output(spec: ConvSpec, shape: tuple[int, ...], value: Callable[..., Expr], name: str) -> Any:
+    """Define a stage by a function of (n, c, i, j)."""
+    if spec.channels_last:
+        return te.compute(shape, lambda n, i, j, c: value(n, c, i, j), name=name)
+    return te.compute(shape, lambda n, c, i, j: value(n, c, i, j), name=name)
 
 
 def _padded(spec: ConvSpec, X: Any) -> Callable[..., Expr]:
@@ -175,8 +181,7 @@ def _padded(spec: ConvSpec, X: Any) -> Callable[..., Expr]:
         return lambda n, c, h, w: X(*_arrange(spec, n, c, h, w))
     sides = (spec.height, spec.padding[0]), (spec.width, spec.padding[1])
 
-    def value(*at: Expr) -> Expr:
-        n, c, h, w = _ncij(spec, at)
+    def value(n: Expr, c: Expr, h: Expr, w: Expr) -> Expr:
         (ih, inside_h), (iw, inside_w) = (
             _source(spec.padding_mode, p, size, pads)
             for p, (size, pads) in zip((h, w), sides, strict=True)
@@ -186,7 +191,10 @@ def _padded(spec: ConvSpec, X: Any) -> Callable[..., Expr]:
         return tirx.if_then_else(tirx.all(*inside), x, _zero(spec)) if inside else x
 
     shape = _shape(spec, spec.channels, spec.padded_height, spec.padded_width)
-    stage = te.compute(shape, value, name="PaddedX")
+    if spec.channels_last:
+        stage = te.compute(shape, lambda n, h, w, c: value(n, c, h, w), name="PaddedX")
+    else:
+        stage = te.compute(shape, value, name="PaddedX")
     return lambda n, c, h, w: stage(*_arrange(spec, n, c, h, w))
 
 
@@ -258,10 +266,6 @@ def _shape(spec: ConvSpec, channels: int, height: int, width: int) -> tuple[int,
 
 def _arrange(spec: ConvSpec, n: Any, c: Any, h: Any, w: Any) -> tuple[Any, ...]:
     return (n, h, w, c) if spec.channels_last else (n, c, h, w)
-
-
-def _ncij(spec: ConvSpec, at: Sequence[Any]) -> tuple[Any, ...]:
-    return (at[0], at[3], at[1], at[2]) if spec.channels_last else tuple(at)
 
 
 def _kernel_shape(spec: ConvSpec) -> tuple[int, ...]:

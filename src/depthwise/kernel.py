@@ -9,7 +9,7 @@ import numpy as np
 
 from depthwise.arrays import Array, as_numpy, check_output, fit, like, writable
 from depthwise.block import BlockSpec, Spec
-from depthwise.build import Binary, set_threads
+from depthwise.build import Binary, lowered, set_threads
 from depthwise.errors import ArrayError, SpecError, TargetError
 from depthwise.plan import Plan
 from depthwise.spec import ConvSpec
@@ -150,9 +150,10 @@ class ConvKernel(Kernel):
         return array.reshape(array.shape[0], *_with_height(self.spec, array.shape[1:]))
 
     def _show(self, stage: str) -> str:
-        programs = {"definition": self.definition, "schedule": self.schedule}
-        if stage in programs:
-            return str(programs[stage].script())
+        if stage == "definition":
+            return str(self.definition.script())
+        if stage == "schedule":
+            return str(lowered(self.schedule).script())
         return self.binary.llvm if stage == "llvm" else self.binary.assembly
 
 

@@ -80,4 +80,4 @@ def _tile(sch: Any, segment: str, tc: int, tw: int, spec: ConvSpec) -> None:
         sch.annotate(rows, "pragma_loop_partition_hint", True)
         sch.annotate(jo, "pragma_loop_partition_hint", True)
     sch.parallel(rows)
-    sch.decompose_reduction(total, co)
+    sch.decompose_reduction(total, kh)

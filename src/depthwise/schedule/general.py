@@ -55,4 +55,4 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
         inner = rows
     sch.parallel(rows)
     sch.reverse_compute_at(store, inner)
-    sch.decompose_reduction(total, inner)
+    sch.decompose_reduction(total, taps[0])

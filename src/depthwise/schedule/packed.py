@@ -81,7 +81,7 @@ def _cached_block(sch: Any, plan: Plan) -> None:
     *_, store_w, store_c = sch.get_loops(store)
     sch.vectorize(store_c)
     sch.unroll(store_w)
-    sch.decompose_reduction(total, wo)
+    sch.decompose_reduction(total, kh)
 
 
 def _unpack(sch: Any) -> None:
