@@ -1,0 +1,10 @@
+"""PyTorch modules that run on this package's kernels; importing this imports torch."""
+
+from depthwise.torch.modules import (
+    DepthwiseConv2d,
+    PointwiseConv2d,
+    SeparableConv2d,
+    count_parameters,
+)
+
+__all__ = ["DepthwiseConv2d", "PointwiseConv2d", "SeparableConv2d", "count_parameters"]
