@@ -10,8 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import archspec.cpu
-
 from depthwise.errors import TargetError
 
 Isa = Literal["avx512", "avx2", "sse", "neon"]
@@ -63,6 +61,8 @@ def host() -> Target:
 
     (By features, because the model that a virtual machine reports is often another one.)
     """
+    import archspec.cpu  # not there in a peer's environment
+
     machine = archspec.cpu.host()
     return Target(_llvm_name(machine), _isa(machine))
 
@@ -74,6 +74,8 @@ def named(cpu: str | None) -> Target:
     Raises:
         TargetError: no CPU of this machine's family has that name.
     """
+    import archspec.cpu
+
     if cpu is None or cpu == host().cpu:
         return host()
     here = archspec.cpu.host()
@@ -110,6 +112,8 @@ def caches() -> dict[str, int]:
 
 def _llvm_name(machine: Any) -> str:
     """Return the name that LLVM has for a machine, or for the nearest one that it is built on."""
+    import archspec.cpu
+
     for candidate in (machine, *machine.ancestors):
         try:
             flags = candidate.optimization_flags("clang", _LLVM_VERSION)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import operator
 
+import numpy as np
+
 from depthwise.errors import DTypeError, SpecError
 from depthwise.vocabulary import Pair
 
@@ -25,7 +27,7 @@ def shown(value: object) -> str:
 def whole(name: str, value: object) -> int:
     """Return `value` as an int; refuse what is not a whole number of at most 32 bits."""
     try:
-        if isinstance(value, bool):
+        if isinstance(value, (bool, np.bool_)):  # an index too, the second until NumPy 2.3
             raise TypeError
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
