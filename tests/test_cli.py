@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
+import typer
 from rich.console import Console
 
 from depthwise import __version__, cli, console
@@ -60,6 +65,29 @@ def test_every_command_has_help_with_examples_or_says_not_yet(monkeypatch, capsy
         assert "does not exist yet" in out
     else:
         assert f"Examples:\n    depthwise {command}" in out
+
+
+def command_lines() -> list[str]:
+    """Return every `depthwise ...` line that the README and the help texts give as an example."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    found = re.findall(r"^\$ (depthwise .*)$", readme, re.MULTILINE)
+    waiting = [typer.main.get_command(cli.app)]
+    while waiting:
+        command = waiting.pop()
+        found += re.findall(r"^ +(depthwise .*)$", command.epilog or "", re.MULTILINE)
+        waiting += getattr(command, "commands", {}).values()
+    return found
+
+
+@pytest.mark.parametrize("line", command_lines())
+def test_every_example_is_a_command_line_that_is_understood(line):
+    words = shlex.split(line, comments=True)[1:]
+    command = typer.main.get_command(cli.app)
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    assert not words or not hasattr(command, "commands"), f"no such command: {words[0]}"
+    with contextlib.suppress(typer.Exit):  # --help leaves at once
+        command.make_context("depthwise", words)
 
 
 @pytest.mark.parametrize("command", cli.NOT_YET)
