@@ -172,7 +172,7 @@ def _output(spec: ConvSpec, shape: tuple[int, ...], value: Callable[..., Expr], 
     """Define a stage by a function of (n, c, i, j)."""
     if spec.channels_last:
         return te.compute(shape, lambda n, i, j, c: value(n, c, i, j), name=name)
-    return te.compute(shape, lambda n, c, i, j: value(n, c, i, j), name=name)
+    return te.compute(shape, lambda n, c, i, j: value(n, c, i, j), name=name)  # noqa: PLW0108 (names the loops)
 
 
 def _padded(spec: ConvSpec, X: Any) -> Callable[..., Expr]:

@@ -6,8 +6,7 @@ import re
 from dataclasses import dataclass, fields
 
 from depthwise.errors import PlanError
-
-_LARGEST_TILE = 1024
+from depthwise.values import MAX_ELEMENTS, shown
 
 
 @dataclass(frozen=True)
@@ -23,20 +22,18 @@ class Plan:
     """Neighbouring channels in one vector (channels-last) or block (packed)."""
     tw: int = 1
     """Neighbouring output columns in one register tile."""
+    th: int = 1
+    """Neighbouring output rows in one register tile."""
 
     def __post_init__(self) -> None:
-        for name in ("tc", "tw"):
+        for name in ("tc", "tw", "th"):
             tile = getattr(self, name)
-            if (
-                isinstance(tile, bool)
-                or not isinstance(tile, int)
-                or not 1 <= tile <= _LARGEST_TILE
-            ):
-                raise PlanError(f"{name} is a whole number from 1 to {_LARGEST_TILE}; got {tile!r}")
+            if isinstance(tile, bool) or not isinstance(tile, int) or not 1 <= tile <= MAX_ELEMENTS:
+                raise PlanError(f"{name} is a whole number of at least 1; got {shown(tile)}")
 
     def __str__(self) -> str:
-        tiles = (f"{f.name}{getattr(self, f.name)}" for f in fields(self)[1:])
-        return " ".join([self.schedule, *tiles])
+        tiles = [(f.name, getattr(self, f.name)) for f in fields(self)[1:]]
+        return " ".join([self.schedule, *(f"{name}{tile}" for name, tile in tiles if tile != 1)])
 
     @classmethod
     def parse(cls, text: str) -> Plan:
@@ -46,7 +43,7 @@ class Plan:
             PlanError: the line is not a schedule's name followed by tiles.
         """
         name, *tokens = text.split() or [""]
-        tiles = [re.fullmatch(r"(tc|tw)(\d{1,9})", token) for token in tokens]
+        tiles = [re.fullmatch(r"(tc|tw|th)(\d{1,9})", token) for token in tokens]
         if not name.isidentifier() or not all(tiles):
             raise PlanError(
                 f"a plan is a schedule's name and tiles, as 'packed tc16 tw4'; got {text!r}"

@@ -12,14 +12,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from depthwise.plan import Plan
-from depthwise.schedule.rule import Form, register_tile, stage, tiles
+from depthwise.schedule.rule import Form, register_tile, stage, tiles, unrolls
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
 
 name = "channels_last"
-
-_UNROLLED_STEPS = 350
-"""Most multiply-adds of one tile that are unrolled whole; beyond it compile time explodes."""
 
 
 def rejects(spec: ConvSpec, target: Target) -> str | None:
@@ -75,7 +72,7 @@ def _tile(sch: Any, segment: str, tc: int, tw: int, spec: ConvSpec) -> None:
         sch.unroll(column)
         sch.vectorize(lane)
     sch.unroll(kw)
-    if spec.kernel[0] * spec.kernel[1] * tw <= _UNROLLED_STEPS:
+    if unrolls(spec, tw):
         sch.unroll(kh)
         sch.annotate(rows, "pragma_loop_partition_hint", True)
         sch.annotate(jo, "pragma_loop_partition_hint", True)

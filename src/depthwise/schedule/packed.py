@@ -17,6 +17,8 @@ from depthwise.target import Target
 
 name = "packed"
 
+_UNPACKED_COLUMNS = 16
+
 
 def rejects(spec: ConvSpec, target: Target) -> str | None:
     """Take depthwise convolutions of channels-first data with multiplier 1."""
@@ -50,14 +52,15 @@ def form(spec: ConvSpec, plan: Plan) -> Form:
 
 def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
     """Pack in parallel, sum through a cached block, unpack in parallel."""
-    if (padding := stage(sch, "PaddedX")) is not None:
-        sch.compute_inline(padding)
     _pack(sch)
     _cached_block(sch, plan)
-    _unpack(sch)
+    _unpack(sch, plan)
 
 
 def _pack(sch: Any) -> None:
+    if (padding := stage(sch, "PaddedX")) is not None:
+        n, c, *_ = sch.get_loops(padding)
+        sch.parallel(sch.fuse(n, c))
     n, co, h, _w, ci = sch.get_loops(sch.get_sblock("PackedX"))
     sch.parallel(sch.fuse(n, co, h))
     sch.unroll(ci)
@@ -76,7 +79,8 @@ def _cached_block(sch: Any, plan: Plan) -> None:
     sch.parallel(rows)
     sch.reverse_compute_at(store, wo)
     sch.vectorize(ci)
-    sch.unroll(wi)
+    for loop in (kh, kw, wi):
+        sch.unroll(loop)
     sch.annotate(wo, "pragma_loop_partition_hint", True)
     *_, store_w, store_c = sch.get_loops(store)
     sch.vectorize(store_c)
@@ -84,6 +88,10 @@ def _cached_block(sch: Any, plan: Plan) -> None:
     sch.decompose_reduction(total, kh)
 
 
-def _unpack(sch: Any) -> None:
-    n, c, i, _j = sch.get_loops(sch.get_sblock("Y"))
-    sch.parallel(sch.fuse(n, c, i))
+def _unpack(sch: Any, plan: Plan) -> None:
+    """Write a line of memory of each channel in turn, from a tile that stays in L1."""
+    n, c, i, j = sch.get_loops(sch.get_sblock("Y"))
+    co, ci = sch.split(c, [None, plan.tc])
+    jo, ji = sch.split(j, [None, _UNPACKED_COLUMNS])
+    sch.reorder(n, co, i, jo, ci, ji)
+    sch.parallel(sch.fuse(n, co, i))

@@ -11,6 +11,9 @@ from depthwise.spec import ConvSpec
 from depthwise.target import Target
 from depthwise.vocabulary import Pair
 
+_UNROLLED_STEPS = 256
+"""Most multiply-adds of one tile that are unrolled whole; beyond it compile time explodes."""
+
 
 @dataclass(frozen=True)
 class Form:
@@ -68,6 +71,11 @@ def stage(sch: Any, name: str) -> Any | None:
         if sch.get(block).name_hint == name:
             return block
     return None
+
+
+def unrolls(spec: ConvSpec, tile: int) -> bool:
+    """Whether all taps of a tile of so many vectors are unrolled: code and compile time allow."""
+    return spec.kernel[0] * spec.kernel[1] * tile <= _UNROLLED_STEPS
 
 
 def tiles(largest: int) -> Iterator[int]:
