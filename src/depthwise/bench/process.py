@@ -127,6 +127,11 @@ class Worker:
             self.hello = Hello(**{**answer, "variants": tuple(answer["variants"])})
             self._stack = stack.pop_all()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process is there to be asked."""
+        return self._process.poll() is None
+
     def prepare(
         self, spec: Spec, variant: str, clock: Clock, seed: int = 0
     ) -> PreparedInfo | Rejected:
@@ -172,7 +177,7 @@ class Worker:
     def _ask(self, doing: str, **request: Any) -> dict[str, Any]:
         """Send a request and return its answer."""
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # the empty answer below says that it died
+        with suppress(BrokenPipeError, ValueError):  # the empty answer below says that it ended
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         try:
@@ -183,7 +188,8 @@ class Worker:
                 f"{self.engine} did not answer within {self.timeout:g} s while {doing}"
             ) from None
         if not line:
-            raise PeerError(f"{self.engine} died while {doing}: {self._last_words()}")
+            self._answers.put(line)
+            raise PeerError(f"{self.engine} ended while {doing}: {self._last_words()}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise PeerError(f"{self.engine} failed while {doing}: {answer['error']}")
@@ -227,14 +233,14 @@ def _thread_counts(threads: int) -> dict[str, str]:
 
 @contextmanager
 def _importable_package(python: Path) -> Iterator[dict[str, str]]:
-    """Yield the variables with which this interpreter finds this package, and nothing beside it.
+    """Yield the variables with which an interpreter finds this package, and nothing beside it.
 
     Another environment has its own NumPy, so it may see this package but not its neighbours.
     """
     if python == Path(sys.executable):
         yield {}
         return
+    package = Path(depthwise.__file__).parent
     with tempfile.TemporaryDirectory(prefix="depthwise-") as folder:
-        package = Path(depthwise.__file__).parent
         (Path(folder) / package.name).symlink_to(package, target_is_directory=True)
         yield {"PYTHONPATH": folder}

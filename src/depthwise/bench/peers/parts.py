@@ -5,7 +5,7 @@ A 1-D problem is one of height 1, so every engine sees four axes.  The oracle re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,12 +13,15 @@ import numpy as np
 from depthwise.bench.peers.base import Array, Clock
 from depthwise.block import BlockSpec, Spec
 from depthwise.spec import ConvSpec
-from depthwise.vocabulary import ACTIVATIONS
+from depthwise.vocabulary import ACTIVATIONS, Layout
 
 Order = Literal["NCHW", "NHWC"]
 """The order of the four axes in memory."""
 
 _AXES = {("NCHW", "NHWC"): (0, 2, 3, 1), ("NHWC", "NCHW"): (0, 3, 1, 2)}
+
+_SWAPPED: dict[Layout, Layout] = {"NCHW": "NHWC", "NHWC": "NCHW", "NCL": "NLC", "NLC": "NCL"}
+_WITH_PIXELS = ("input", "residual", "output")
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,32 @@ def data(spec: Spec, array: Array, wanted: Order) -> Array:
 def result(spec: Spec, array: Array, given: Order) -> Array:
     """Return four axes in this order as the problem's output."""
     return reordered(np.asarray(array), given, order(spec)).reshape(spec.output_shape)
+
+
+def in_order(spec: Spec, wanted: Order) -> Spec:
+    """Return the same problem on arrays whose axes are in this order."""
+    if order(spec) == wanted:
+        return spec
+    layout: Layout = _SWAPPED[spec.layout]
+    if isinstance(spec, ConvSpec):
+        return replace(spec, layout=layout)
+    expand = replace(spec.expand, layout=layout) if spec.expand else None
+    depthwise, project = (
+        replace(spec.depthwise, layout=layout),
+        replace(spec.project, layout=layout),
+    )
+    return replace(spec, expand=expand, depthwise=depthwise, project=project)
+
+
+def arrays_in_order(spec: Spec, arrays: tuple[Array, ...], wanted: Order) -> list[Array]:
+    """Return the arrays of `in_order(spec, wanted)`, laid out anew where they differ."""
+    problem = in_order(spec, wanted)
+    names = ("input", *spec.operands, "output")
+    shapes = (problem.input_shape, *problem.operands.values(), problem.output_shape)
+    return [
+        data(spec, array, wanted).reshape(shape) if name in _WITH_PIXELS else array
+        for name, array, shape in zip(names, arrays, shapes, strict=True)
+    ]
 
 
 def symmetric(spec: ConvSpec) -> bool:

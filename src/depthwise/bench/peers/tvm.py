@@ -1,0 +1,94 @@
+"""TVM as it comes: the definition under the default schedule, through its own pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import tvm
+
+from depthwise import define
+from depthwise.bench.peers import parts
+from depthwise.bench.peers.base import Array, Clock, Prepared
+from depthwise.bench.peers.parts import Layer, Limits, Order
+from depthwise.block import Spec
+from depthwise.schedule.rule import Form
+from depthwise.spec import ConvSpec
+from depthwise.target import named
+from depthwise.vocabulary import PADDING_MODES
+
+_LIMITS = Limits(dtypes=("float32", "float64"), padding_modes=PADDING_MODES)
+
+
+class Engine:
+    """TVM's default schedule: the loops as they are written, vectorised by LLVM, on one thread."""
+
+    name = "tvm"
+    variants = ("default",)
+
+    def __init__(self, threads: int) -> None:
+        del threads  # nothing in the default schedule runs in parallel
+        self._target = tvm.target.Target({"kind": "llvm", "mcpu": named(None).cpu})
+
+    def version(self) -> str:
+        """Return TVM's version."""
+        return str(tvm.__version__)
+
+    def threads(self) -> int:
+        """Return 1, whatever was asked for."""
+        return 1
+
+    def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
+        """Refuse what has no definition yet."""
+        return _LIMITS.reason(spec)
+
+    def prepare(
+        self,
+        spec: Spec,
+        variant: str,  # noqa: ARG002
+        clock: Clock,
+        arrays: tuple[Array, ...],
+    ) -> Prepared:
+        """Compile one function a convolution, with NCHW or with the problem's own loops."""
+        outside = parts.outside(spec, clock, "NCHW")
+        x = tvm.runtime.tensor(parts.data(spec, arrays[0], outside))
+        calls: list[Callable[[], object]] = []
+        for layer in parts.layers(spec, arrays):
+            part = _two_dimensional(layer.spec, outside)
+            y = tvm.runtime.tensor(np.full(part.output_shape, np.nan, part.dtype))
+            calls.append(self._compile(part, [x, *_operands(layer, spec, outside), y]))
+            x = y
+
+        def run() -> None:
+            for call in calls:
+                call()
+
+        return Prepared(
+            run,
+            lambda: parts.result(spec, y.numpy(), outside),
+            layout=outside,
+            excluded="compiling, allocation",
+        )
+
+    def _compile(self, spec: ConvSpec, arguments: list[Any]) -> Callable[[], object]:
+        function = tvm.compile(define.define(spec, Form()), target=self._target).mod["main"]
+        return lambda: function(*arguments)
+
+
+def _two_dimensional(spec: ConvSpec, order: Order) -> ConvSpec:
+    """Return the same convolution with four axes in this order."""
+    kind = "conv" if spec.kind == "depthwise1d" else spec.kind
+    return replace(spec, kind=kind, layout=order)
+
+
+def _operands(layer: Layer, spec: Spec, order: Order) -> list[Any]:
+    """Return weight, bias and residual as the definition takes them."""
+    weight = layer.weight if order == "NCHW" else layer.weight.transpose(2, 3, 1, 0)
+    operands = [weight]
+    if layer.bias is not None:
+        operands.append(layer.bias)
+    if layer.residual is not None:
+        operands.append(parts.reordered(layer.residual, parts.order(spec), order))
+    return [tvm.runtime.tensor(np.ascontiguousarray(operand)) for operand in operands]
