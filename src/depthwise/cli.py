@@ -7,7 +7,8 @@ fast.  Whatever a subcommand raises is turned into a message and an exit code in
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
@@ -29,7 +30,7 @@ app = typer.Typer(
         "depthwise bench",
         'depthwise cost "separable c144 o24 hw56 k3 p1"',
         'depthwise show "depthwise c256 hw12 k3 p1" --stage definition',
-        "depthwise COMMAND --help",
+        "depthwise bench --help",
     ),
 )
 
@@ -52,6 +53,162 @@ def depthwise(
     """Depthwise and depthwise-separable convolution at the speed of the hardware."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+
+
+@app.command(
+    epilog=examples(
+        'depthwise cost "separable c144 o24 hw56 k3 p1" "conv c144 o24 hw56 k3 p1"',
+        "depthwise cost --workload mobilenet_v2 --op separable --batch 8",
+        'depthwise cost "depthwise c256 hw64 k3 p1" --plot roofline.png',
+    )
+)
+def cost(
+    specs: Annotated[
+        list[str] | None, typer.Argument(help="Problems in their text form.", metavar="SPEC")
+    ] = None,
+    workload: Annotated[str | None, typer.Option(help="A named workload's layers.")] = None,
+    layers: Annotated[Path | None, typer.Option(help="A layer file (JSON).")] = None,
+    op: Annotated[
+        Literal["depthwise", "separable"], typer.Option(help="What the layers pose.")
+    ] = "depthwise",
+    batch: Annotated[int, typer.Option(help="The batch of the layers.")] = 1,
+    roofline: Annotated[
+        bool, typer.Option("--roofline", help="Measure this machine's limit of each problem.")
+    ] = False,
+    threads: Annotated[int, typer.Option(help="Threads of the roofline.", min=1)] = 1,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the roofline to this file (measures it).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what problems cost: parameters, MACs, FLOPs (2 per MAC), bytes moved at least."""
+    from depthwise import cost_report
+
+    problems = cost_report.collect(specs or [], workload, layers, op, batch)
+    measured = cost_report.measure_roofline(threads) if roofline or plot else None
+    cost_report.report(problems, measured, as_json=as_json, plot=plot)
+
+
+@app.command(
+    epilog=examples(
+        'depthwise compare "conv c8 o64 hw128 k3 bias"',
+        'depthwise compare "conv c256 o512 hw12 k3 p1 nhwc" --threads 2 --json',
+    )
+)
+def compare(
+    spec: Annotated[str, typer.Argument(help="A standard convolution: conv c... o... k...")],
+    threads: Annotated[int, typer.Option(help="Threads of each engine.", min=1)] = 1,
+    repeats: Annotated[int, typer.Option(help="Samples of each time.", min=1)] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare a standard convolution with its separable counterpart: shapes, costs, times."""
+    from depthwise import compare as comparison
+    from depthwise.parse import parse
+
+    raise typer.Exit(
+        comparison.compare(parse(spec), threads=threads, repeats=repeats, as_json=as_json)
+    )
+
+
+@app.command(
+    epilog=examples(
+        "depthwise bench",
+        "depthwise bench --workload mobilenet_v2 --op separable --epilogue network",
+        "depthwise bench --layers my_layers.json --clock call --layout nhwc --threads 2",
+        "depthwise bench --workload seeds --peers torch,onnxruntime --json seeds.json",
+    )
+)
+def bench(
+    op: Annotated[
+        Literal["depthwise", "separable", "inverted", "training", "network"],
+        typer.Option(help="What the layers pose (the last three do not exist yet)."),
+    ] = "depthwise",
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(help="A network's layers; may be repeated.  [default: seeds, mobilenet_v2]"),
+    ] = None,
+    layers: Annotated[Path | None, typer.Option(help="A layer file (JSON).")] = None,
+    batch: Annotated[int, typer.Option(help="Images at once.")] = 1,
+    dtype: Annotated[Literal["float32", "float64"], typer.Option(help="Element type.")] = "float32",
+    layout: Annotated[
+        Literal["nchw", "nhwc"], typer.Option(help="Of the arrays given, under --clock call.")
+    ] = "nchw",
+    threads: Annotated[int, typer.Option(help="Threads of every engine.", min=1)] = 1,
+    clock: Annotated[
+        Literal["kernel", "call"],
+        typer.Option(help="Raw kernels in each engine's own layout, or what a person calls."),
+    ] = "kernel",
+    epilogue: Annotated[
+        Literal["none", "network"], typer.Option(help="Also bias and the network's activations.")
+    ] = "none",
+    peers: Annotated[
+        str | None, typer.Option(help="Names with commas, or none.  [default: all installed]")
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Samples of each time.", min=1)] = 15,
+    target: Annotated[
+        str | None, typer.Option(help="The CPU to compile for.  [default: this machine]")
+    ] = None,
+    pin: Annotated[str | None, typer.Option(help="Cores to stay on, e.g. 0,1.")] = None,
+    json: Annotated[Path, typer.Option(help="The file of results.")] = Path("results/bench.json"),
+    plot: Annotated[Path, typer.Option(help="The folder of pictures.")] = Path("results"),
+) -> int:
+    """Measure depthwise convolution on this machine beside other engines, each verified first."""
+    from depthwise.bench import command
+
+    return command.bench(
+        command.Options(
+            op=op, workloads=workload or (), layers=layers, batch=batch, dtype=dtype,
+            layout=layout, threads=threads, clock=clock, epilogue=epilogue,
+            peers=command.names(peers), repeats=repeats, cpu=target, pin=command.cores(pin),
+            json=json, plot=plot,
+        )
+    )  # fmt: skip
+
+
+peers_app = typer.Typer(
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    epilog=examples(
+        "depthwise peers",
+        "depthwise peers install mxnet tensorflow onednn",
+        "depthwise peers verify",
+    ),
+)
+app.add_typer(peers_app, name="peers")
+
+
+@peers_app.callback()
+def peers(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Other engines to compare with: installed, version, verified on this machine."""
+    from depthwise.bench.peers import command
+
+    if context.invoked_subcommand is None:
+        command.listing(as_json=as_json)
+
+
+@peers_app.command(name="install", epilog=examples("depthwise peers install mxnet"))
+def install_peers(
+    names: Annotated[list[str], typer.Argument(help="Engines of `depthwise peers`.")],
+) -> int:
+    """Install engines into environments of their own (the folder DEPTHWISE_PEERS), and verify."""
+    from depthwise.bench.peers import command
+
+    return command.install(names)
+
+
+@peers_app.command(name="verify", epilog=examples("depthwise peers verify mxnet onednn"))
+def verify_peers(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Engines.  [default: all that are installed]")
+    ] = None,
+) -> int:
+    """Hold engines against the oracle on a few problems; exit with 1 where a result is wrong."""
+    from depthwise.bench.peers import command
+
+    return command.verify(names or [])
 
 
 NOT_YET = {
