@@ -211,6 +211,76 @@ def verify_peers(
     return command.verify(names or [])
 
 
+@app.command(
+    epilog=examples(
+        'depthwise show "depthwise c256 hw12 k3 p1" --stage definition --plan default',
+        'depthwise show "depthwise c144 hw56 k3 p1 nhwc" --stage asm --target skylake-avx512',
+        'depthwise show "depthwise c32 hw64 k3 p1" --plan "packed tc16 tw4"',
+    )
+)
+def show(
+    spec: Annotated[str, typer.Argument(help="A problem in its text form.")],
+    stage: Annotated[
+        Literal["definition", "schedule", "llvm", "asm"],
+        typer.Option(help="The program before and after scheduling, LLVM IR, machine code."),
+    ] = "schedule",
+    plan: Annotated[
+        str | None, typer.Option(help="E.g. 'packed tc16 tw4'.  [default: the heuristic's]")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The CPU to compile for.  [default: this machine]")
+    ] = None,
+) -> None:
+    """Print what is generated for a problem."""
+    from depthwise import explanation
+
+    explanation.show(spec, stage, plan, target)
+
+
+@app.command(
+    epilog=examples(
+        'depthwise explain "depthwise c144 hw56 k3 p1 nhwc"',
+        'depthwise explain "separable c144 o24 hw56 k3 p1" --json',
+    )
+)
+def explain(
+    spec: Annotated[str, typer.Argument(help="A problem in its text form.")],
+    target: Annotated[
+        str | None, typer.Option(help="The CPU to compile for.  [default: this machine]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say which schedule takes a problem, and why each other one does not."""
+    from depthwise import explanation
+
+    explanation.explain(spec, target, as_json)
+
+
+@app.command(
+    epilog=examples(
+        'depthwise sweep "depthwise c32 hw64 k3 p1"',
+        'depthwise sweep "depthwise c144 hw56 k3 p1 nhwc" --threads 2 --plot tilings.png',
+    )
+)
+def sweep(
+    spec: Annotated[str, typer.Argument(help="A convolution in its text form.")],
+    schedule: Annotated[
+        str | None,
+        typer.Option(help="Whose tiles.  [default: packed, or channels_last for such data]"),
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads of each kernel.", min=1)] = 1,
+    repeats: Annotated[int, typer.Option(help="Samples of each time.", min=1)] = 9,
+    plot: Annotated[Path | None, typer.Option(help="The file of the heat map.")] = Path(
+        "results/sweep.png"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Try every tiling of a schedule: each verified, timed, ranked and drawn."""
+    from depthwise import sweep as tilings
+
+    tilings.sweep(spec, schedule, threads, repeats, plot, as_json)
+
+
 NOT_YET = {
     "tune": "Search for the fastest plan of a problem and remember it.",
     "cache": "List or clear the compiled kernels and tuned plans on disk.",

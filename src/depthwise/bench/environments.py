@@ -95,7 +95,7 @@ def installed_version(name: str) -> str | None:
 def install(name: str, report: Report) -> None:
     """Install an engine into an environment of its own, or leave things as they were.
 
-    The environment is built beside its place and moved there once its modules import.  Two
+    The environment is built beside its place and moved there once it is seen to work.  Two
     installations of one engine wait for each other.
 
     Raises:
@@ -147,8 +147,8 @@ def _build(environment: Environment, folder: Path, report: Report) -> None:
     _command([sys.executable, "-m", "venv", str(folder)], report)
     pip = [str(_python(folder)), "-m", "pip", "--disable-pip-version-check"]
     _command([*pip, "install", "--no-input", *environment.pins], report)
-    report(f"{environment.name}: importing {', '.join(environment.imports)}")
-    _command([str(_python(folder)), "-c", f"import {', '.join(environment.imports)}"], report)
+    report(f"{environment.name}: {environment.check}")
+    _command([str(_python(folder)), "-c", environment.check], report)
     (folder / PINS_FILE).write_text("\n".join(environment.pins))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import depthwise
 from depthwise.bench import environments
-from depthwise.bench.peers.base import Clock
+from depthwise.bench.peers.base import TARGET_VARIABLE, Clock
 from depthwise.bench.timing import MIN_SECONDS
 from depthwise.block import Spec
 from depthwise.errors import PeerError
@@ -86,6 +86,7 @@ class Worker:
         engine: a name of `depthwise peers`, or the path of a module with a class `Engine`.
         threads: how many the engine may use.
         pin: the cores the process stays on; None leaves that to the system.
+        cpu: the CPU that engines which generate code do so for; None is this machine.
         timeout: seconds after which an answer counts as never.
 
     Raises:
@@ -101,12 +102,15 @@ class Worker:
         threads: int,
         pin: Sequence[int] | None = None,
         *,
+        cpu: str | None = None,
         timeout: float = TIMEOUT_SECONDS,
     ) -> None:
         self.engine = engine
         self.timeout = timeout
         python = environments.interpreter(engine)
         variables = {**_thread_counts(threads), **KEEP_MEMORY, **environments.variables(engine)}
+        if cpu is not None:
+            variables[TARGET_VARIABLE] = cpu
         with ExitStack() as stack:
             self._stderr = stack.enter_context(tempfile.TemporaryFile("w+", errors="replace"))
             package = stack.enter_context(_importable_package(python))

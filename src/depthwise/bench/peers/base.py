@@ -10,13 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 from depthwise.block import Spec
 
 Array: TypeAlias = NDArray[Any]
 Clock = Literal["kernel", "call"]
+
+TARGET_VARIABLE = "DEPTHWISE_BENCH_TARGET"
+"""The environment variable that tells an adapter which CPU to generate code for."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,3 @@ class Peer(Protocol):
             arrays: what `depthwise.random_problem` gives: input, then `spec.operands` in order,
                 then the empty output.
         """
-
-
-def contiguous(array: Array, *axes: int) -> Array:
-    """Return the array with its axes in this order, laid out anew in memory."""
-    return np.ascontiguousarray(array.transpose(axes))

@@ -14,8 +14,8 @@ class Environment:
 
     name: str
     pins: tuple[str, ...]
-    imports: tuple[str, ...]
-    """Modules whose import shows that the installation works."""
+    check: str
+    """A statement that fails where the installation does not work."""
     newest_python: tuple[int, int] | None = None
     """The last Python for which the pins have wheels."""
     libraries: dict[str, str] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Source:
 MXNET = Environment(
     "mxnet",
     pins=("mxnet==1.9.1", "numpy==1.23.5", "requests==2.34.2", "graphviz==0.8.4"),
-    imports=("mxnet",),
+    check="import mxnet",
     newest_python=(3, 11),
     libraries={"libquadmath.so.0": "libquadmath0", "libgomp.so.1": "libgomp1"},
     variables={"MXNET_ENGINE_TYPE": "NaiveEngine"},
@@ -48,17 +48,17 @@ MXNET = Environment(
 TENSORFLOW = Environment(
     "tensorflow",
     pins=("tensorflow-cpu==2.21.0", "ai-edge-litert==2.3.0"),
-    imports=("tensorflow", "ai_edge_litert.interpreter"),
+    check="import tensorflow, ai_edge_litert.interpreter",
     variables={"TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": ""},
 )
 ONEDNN = Environment(
     "onednn",
     pins=("onednn-cpu-gomp==2023.2.0", "numpy>=1.26"),  # oneDNN 3.2, the last wheel with OpenMP
-    imports=("numpy",),
+    check="import ctypes, sys, numpy; ctypes.CDLL(sys.prefix + '/lib/libdnnl.so.3')",
     libraries={"libgomp.so.1": "libgomp1"},
 )
-OPENVINO = Environment("openvino", pins=("openvino==2026.4.1",), imports=("openvino",))
-JAX = Environment("jax", pins=("jax==0.10.2", "jaxlib==0.10.2"), imports=("jax",))
+OPENVINO = Environment("openvino", pins=("openvino==2026.4.1",), check="import openvino")
+JAX = Environment("jax", pins=("jax==0.10.2", "jaxlib==0.10.2"), check="import jax")
 
 SOURCES = {
     source.name: source

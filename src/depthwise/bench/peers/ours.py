@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 
 import depthwise as dw
 from depthwise import schedule
 from depthwise.bench.peers import parts
-from depthwise.bench.peers.base import Array, Clock, Prepared
+from depthwise.bench.peers.base import TARGET_VARIABLE, Array, Clock, Prepared
 from depthwise.bench.peers.parts import Limits, Order
 from depthwise.block import BlockSpec, Spec
 from depthwise.build import set_threads
@@ -27,6 +28,7 @@ class Engine:
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
+        self._target = named(os.environ.get(TARGET_VARIABLE))
         set_threads(threads)
 
     def version(self) -> str:
@@ -47,7 +49,7 @@ class Engine:
             return _LIMITS.reason(problem)
         if isinstance(problem, BlockSpec):
             return "the cached block is a schedule of one convolution"
-        return schedule.packed.rejects(problem, named(None))
+        return schedule.packed.rejects(problem, self._target)
 
     def prepare(
         self, spec: Spec, variant: str, clock: Clock, arrays: tuple[Array, ...]
@@ -61,9 +63,9 @@ class Engine:
         problem = parts.in_order(spec, order)
         plan = None
         if variant == "packed" and isinstance(problem, ConvSpec):
-            plan = schedule.packed.default_plan(problem, named(None))
+            plan = schedule.packed.default_plan(problem, self._target)
         x, *operands, y = parts.arrays_in_order(spec, arrays, order)
-        bound = dw.compile(problem, plan).bind(*operands)
+        bound = dw.compile(problem, plan, self._target.cpu).bind(*operands)
         if clock == "call":
             run = partial(bound, x, out=y, threads=self._threads)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ import tvm
 
 from depthwise import define
 from depthwise.bench.peers import parts
-from depthwise.bench.peers.base import Array, Clock, Prepared
+from depthwise.bench.peers.base import TARGET_VARIABLE, Array, Clock, Prepared
 from depthwise.bench.peers.parts import Layer, Limits, Order
 from depthwise.block import Spec
 from depthwise.schedule.rule import Form
@@ -30,7 +31,9 @@ class Engine:
 
     def __init__(self, threads: int) -> None:
         del threads  # nothing in the default schedule runs in parallel
-        self._target = tvm.target.Target({"kind": "llvm", "mcpu": named(None).cpu})
+        self._target = tvm.target.Target(
+            {"kind": "llvm", "mcpu": named(os.environ.get(TARGET_VARIABLE)).cpu}
+        )
 
     def version(self) -> str:
         """Return TVM's version."""
