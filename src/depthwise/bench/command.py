@@ -1,0 +1,201 @@
+"""`depthwise bench`: from its options to the report."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from depthwise import console, roofline, target
+from depthwise.bench import environments, layers, machine, plots, report, results, run
+from depthwise.bench.layers import Epilogue
+from depthwise.bench.peers.base import Clock
+from depthwise.bench.peers.catalogue import SOURCES
+from depthwise.bench.process import Worker
+from depthwise.bench.results import Note, Result
+from depthwise.block import Spec
+from depthwise.errors import NotYetError, PeerError, SpecError, TargetError
+from depthwise.vocabulary import DType
+
+Op = Literal["depthwise", "separable", "inverted", "training", "network"]
+
+WORKLOADS = ("seeds", "mobilenet_v2")
+REPEATS = 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `depthwise bench` is asked; the defaults are its main job."""
+
+    op: Op = "depthwise"
+    workloads: Sequence[str] = ()
+    """Names; none, and no layer file, means `WORKLOADS`."""
+    layers: Path | None = None
+    batch: int = 1
+    dtype: DType = "float32"
+    layout: str = "nchw"
+    threads: int = 1
+    clock: Clock = "kernel"
+    epilogue: Epilogue = "none"
+    peers: Sequence[str] | None = None
+    """Names; None means every peer that is installed."""
+    repeats: int = REPEATS
+    cpu: str | None = None
+    """The CPU to compile for; None is this machine."""
+    pin: Sequence[int] | None = None
+    """The cores to stay on."""
+    json: Path = Path("results/bench.json")
+    plot: Path = Path("results")
+    """The folder for the pictures."""
+
+
+def names(text: str | None) -> list[str] | None:
+    """Read `--peers`: names with commas between them, "none", or None for every installed one."""
+    if text is None:
+        return None
+    return [name.strip() for name in text.split(",") if name.strip() not in ("", "none")]
+
+
+def cores(text: str | None) -> list[int] | None:
+    """Read `--pin`: numbers of cores with commas between them.
+
+    Raises:
+        SpecError: there is something else between the commas.
+    """
+    if text is None:
+        return None
+    if not all(core.strip().isdigit() for core in text.split(",")):
+        raise SpecError(f"pin is numbers of cores, as 0,1; got {text!r}")
+    return [int(core) for core in text.split(",")]
+
+
+def bench(options: Options) -> int:
+    """Measure, report, and write the results after each problem.
+
+    Returns:
+        0, or 1 where our own engine gave a wrong result or failed.
+
+    Raises:
+        NotYetError: no kernels exist yet for this kind of problem.
+        DepthwiseError: an option asks for what is not there.
+    """
+    problems = _problems(options)
+    _check(options)
+    if options.pin:
+        os.sched_setaffinity(0, options.pin)
+    about = machine.describe()
+    for warning in machine.warnings(about):
+        report.tell(f"warning: {warning}", "yellow")
+    limits = _measure_limits(options)
+    found: list[Result] = []
+    notes: list[Note] = []
+    with _workers(options) as workers:
+        entries = run.contestants(workers)
+        conditions = run.Conditions(options.op, options.clock, options.repeats, limits)
+        try:
+            with console.progress(run.steps(problems, entries)) as step:
+                for outcome in run.measure(problems, entries, conditions, step):
+                    found += outcome.results
+                    notes += outcome.notes
+                    results.write(options.json, about, [limits.as_dict()], found)
+        finally:  # what is complete is reported, after Ctrl-C too
+            if found:
+                _report(options, about, found, notes)
+    _draw(options.plot, found, limits)
+    return int(any(note.grave and report.is_ours(note) for note in notes))
+
+
+def _problems(options: Options) -> dict[Spec, str]:
+    if options.op not in get_args(layers.Op):
+        raise NotYetError(
+            f"depthwise bench --op {options.op} does not exist yet; "
+            f"{' and '.join(get_args(layers.Op))} do"
+        )
+    names = options.workloads or (() if options.layers else WORKLOADS)
+    given = [layer for name in names for layer in layers.workload(name)]
+    if options.layers:
+        given += layers.read_layers(options.layers)
+    return layers.problems(
+        given, cast(layers.Op, options.op), batch=options.batch, dtype=options.dtype,
+        layout=options.layout.upper(), epilogue=options.epilogue,
+    )  # fmt: skip
+
+
+def _check(options: Options) -> None:
+    """Refuse before anything is measured what would fail in the middle of it."""
+    for name in ("threads", "repeats"):
+        if getattr(options, name) < 1:
+            raise SpecError(f"{name} is at least 1; got {getattr(options, name)}")
+    usable = os.sched_getaffinity(0)
+    if options.pin and not usable.issuperset(options.pin):
+        raise SpecError(f"pin names cores of {sorted(usable)}; got {list(options.pin)}")
+    if missing := target.named(options.cpu).missing:
+        raise TargetError(
+            f"code can be timed where it runs; got {options.cpu}, which needs "
+            f"{', '.join(missing)}, which this machine lacks"
+        )
+    for name in options.peers or ():
+        environments.interpreter(name)  # raises where it is not installed
+    results.check_writable(options.json)
+
+
+def _measure_limits(options: Options) -> roofline.Roofline:
+    with console.progress(len(roofline.footprints(options.threads)) + 1) as step:
+        return roofline.measure(
+            options.threads, options.dtype, options.cpu, lambda what: step(f"limits: {what}")
+        )
+
+
+@contextmanager
+def _workers(options: Options) -> Iterator[list[Worker]]:
+    """Start our engine and the peers; one that does not start is left out unless asked for."""
+    wanted = [report.OURS, *(_installed_peers() if options.peers is None else options.peers)]
+    workers = []
+    with ExitStack() as stack:
+        with console.progress(len(wanted)) as step:
+            for name in wanted:
+                step(f"start {name}")
+                try:
+                    worker = Worker(name, options.threads, options.pin, cpu=options.cpu)
+                except PeerError as error:
+                    if options.peers is not None or name == report.OURS:
+                        raise
+                    report.tell(str(error), "bold red")
+                    continue
+                workers.append(stack.enter_context(worker))
+        yield workers
+
+
+def _installed_peers() -> list[str]:
+    """Return the peers that are installed; name the others with what installs them."""
+    peers = [name for name in SOURCES if name != report.OURS]
+    installed = [name for name in peers if environments.installed_version(name)]
+    for name in peers:
+        if name not in installed:
+            command = environments.install_command(name)
+            report.tell(f"{name} is not installed; this installs it: {command}")
+    return installed
+
+
+def _report(
+    options: Options, about: dict[str, Any], found: Sequence[Result], notes: Sequence[Note]
+) -> None:
+    threads = "1 thread" if options.threads == 1 else f"{options.threads} threads"
+    report.print_results(
+        found,
+        f"{about['cpu']} ({about['isa']}), {threads}, {options.dtype}, batch {options.batch}, "
+        f"{options.clock} clock, {options.repeats} samples each",
+    )
+    report.print_notes(notes, sum(result.median_us is not None for result in found))
+    report.tell(f"results: {options.json}")
+
+
+def _draw(folder: Path, found: Sequence[Result], limits: roofline.Roofline) -> None:
+    over_channels, under_roofline = folder / "channels.png", folder / "roofline.png"
+    if plots.channels_plot(found, over_channels):
+        report.tell(f"plot: {over_channels}")
+    plots.roofline_plot(plots.points(found), limits, under_roofline)
+    report.tell(f"plot: {under_roofline}")

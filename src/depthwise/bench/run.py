@@ -1,0 +1,186 @@
+"""Verify every engine on every problem; time those that are right, in turns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from depthwise.bench.peers.base import Clock
+from depthwise.bench.process import PreparedInfo, Rejected, Worker
+from depthwise.bench.results import Kind, Note, Result
+from depthwise.bench.timing import Summary
+from depthwise.block import Spec
+from depthwise.costs import cost
+from depthwise.errors import PeerError
+
+if TYPE_CHECKING:
+    from depthwise.roofline import Roofline
+
+Step = Callable[[str], None]
+"""Told what is about to be done."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way of using one engine."""
+
+    worker: Worker
+    variant: str
+
+    def __str__(self) -> str:
+        return f"{self.worker.hello.name} {self.variant}"
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What holds for every problem of a run."""
+
+    op: str
+    """What kind of problems these are."""
+    clock: Clock
+    """What is timed, see `peers.base.Peer.prepare`."""
+    repeats: int
+    """Samples of each contestant."""
+    roofline: Roofline
+    """The limits to compare with."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found for one problem."""
+
+    results: list[Result] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+
+def contestants(workers: Sequence[Worker]) -> list[Contestant]:
+    """Return every variant of every engine."""
+    return [Contestant(worker, variant) for worker in workers for variant in worker.hello.variants]
+
+
+def steps(problems: Mapping[Spec, str], entries: Sequence[Contestant]) -> int:
+    """Return how often `measure` calls `step`."""
+    return len(problems) * (len(entries) + 1)
+
+
+def measure(
+    problems: Mapping[Spec, str],
+    entries: Sequence[Contestant],
+    conditions: Conditions,
+    step: Step,
+) -> Iterator[Outcome]:
+    """Yield what is found for each problem in its turn.
+
+    Each contestant makes the problem ready and is held against the oracle; those that are right
+    are then timed in rounds, one sample each a round, so that whatever else the machine does meets
+    them all alike.  A contestant that is wrong is not timed.
+
+    Args:
+        problems: each with the titles of the layers that pose it.
+        entries: who takes part; an engine whose process has ended is left out from then on.
+        conditions: how.
+        step: called before each piece of work with words that name it.
+    """
+    for spec, layer in problems.items():
+        outcome = Outcome()
+        ready = {}
+        for entry in entries:
+            step(f"verify {entry}: {spec}")
+            if info := _prepare(entry, spec, conditions.clock, outcome.notes):
+                ready[entry] = info
+        right = {entry: info for entry, info in ready.items() if info.verified}
+        step(f"time {len(right)} contestants: {spec}")
+        summaries = _time(right, spec, conditions.repeats, outcome.notes)
+        outcome.results.extend(
+            _result(entry, info, summaries.get(entry), spec, layer, conditions)
+            for entry, info in ready.items()
+        )
+        _release(ready)
+        yield outcome
+
+
+def _prepare(entry: Contestant, spec: Spec, clock: Clock, notes: list[Note]) -> PreparedInfo | None:
+    if not entry.worker.alive:
+        return None
+    try:
+        answer = entry.worker.prepare(spec, entry.variant, clock)
+    except PeerError as error:
+        notes.append(_note("failed", entry, spec, str(error)))
+        return None
+    if isinstance(answer, Rejected):
+        notes.append(_note("rejected", entry, spec, answer.reason))
+        return None
+    if not answer.verified:
+        text = f"largest error {answer.max_abs_err:g} against the oracle; not timed"
+        notes.append(_note("wrong", entry, spec, text))
+    return answer
+
+
+def _time(
+    ready: Mapping[Contestant, PreparedInfo], spec: Spec, repeats: int, notes: list[Note]
+) -> dict[Contestant, Summary]:
+    """Return the samples of each contestant in brief; nothing of one that failed on the way."""
+    samples: dict[Contestant, list[float]] = {entry: [] for entry in ready}
+    for _ in range(repeats):
+        for entry in list(samples):
+            try:
+                samples[entry] += entry.worker.sample(ready[entry].key)
+            except PeerError as error:
+                notes.append(_note("failed", entry, spec, str(error)))
+                del samples[entry]
+    summaries = {entry: Summary.of(times) for entry, times in samples.items()}
+    for entry, summary in summaries.items():
+        if summary.unstable:
+            text = f"median {summary.median:.1f} us, deviation {summary.mad:.1f} us"
+            notes.append(_note("unstable", entry, spec, text))
+    # A time that is a difference of two can drown in their noise; then there is none.
+    return {entry: summary for entry, summary in summaries.items() if summary.median > 0}
+
+
+def _result(
+    entry: Contestant,
+    info: PreparedInfo,
+    summary: Summary | None,
+    spec: Spec,
+    layer: str,
+    conditions: Conditions,
+) -> Result:
+    work = cost(spec)
+    limit_us = conditions.roofline.limit_us(work.flops, work.bytes)
+    hello = entry.worker.hello
+    median = summary.median if summary else None
+    return Result(
+        engine=hello.name,
+        variant=entry.variant,
+        op=conditions.op,
+        layer=layer,
+        spec=str(spec),
+        layout=info.layout,
+        dtype=spec.dtype,
+        threads=hello.threads,
+        batch=spec.batch,
+        clock=conditions.clock,
+        median_us=median,
+        min_us=summary.min if summary else None,
+        mad_us=summary.mad if summary else None,
+        gflops=work.flops / median / 1e3 if median else None,
+        gbytes_per_s=work.bytes / median / 1e3 if median else None,
+        of_limit=limit_us / median if median else None,
+        verified=info.verified,
+        max_abs_err=info.max_abs_err if math.isfinite(info.max_abs_err) else None,
+        version=hello.version,
+    )
+
+
+def _note(kind: Kind, entry: Contestant, spec: Spec, text: str) -> Note:
+    return Note(kind, entry.worker.hello.name, entry.variant, str(spec), text)
+
+
+def _release(ready: Mapping[Contestant, PreparedInfo]) -> None:
+    for entry, info in ready.items():
+        if entry.worker.alive:
+            with suppress(PeerError):  # nothing more is asked of this problem
+                entry.worker.release(info.key)

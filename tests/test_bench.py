@@ -1,0 +1,385 @@
+"""The benchmark without a clock: engines whose times and mistakes are given."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from depthwise import roofline
+from depthwise.bench import command, machine, run
+from depthwise.bench.command import Options
+from depthwise.bench.process import Hello, PreparedInfo, Rejected, Worker
+from depthwise.bench.results import Note, Result
+from depthwise.costs import cost
+from depthwise.errors import DepthwiseError, NotYetError, PeerError, SpecError, TargetError
+from depthwise.parse import parse
+from depthwise.roofline import Copy, Roofline
+
+LIMITS = Roofline(1, "float32", "some-cpu", 100.0, (Copy(2**20, 50.0, "L2"),))
+SPEC = parse("depthwise c16 hw14 k3 p1")
+OTHER = parse("depthwise c32 hw7 k5 p2")
+
+
+@dataclass
+class Behaviour:
+    """What a fake engine does."""
+
+    times: tuple[float, ...] = (10.0,)
+    verified: bool = True
+    error: float = 1e-6
+    rejects: str | None = None
+    fails_at: str = ""
+    dies_at: str = ""
+
+
+@dataclass(eq=False)
+class FakeWorker:
+    """A worker with one variant, without a process."""
+
+    engine: str
+    behaviour: Behaviour
+    log: list[str]
+    alive: bool = True
+    ready: set[int] = field(default_factory=set)
+
+    @property
+    def hello(self) -> Hello:
+        return Hello(self.engine, "1.2", ("only",), 1)
+
+    def act(self, what: str) -> None:
+        self.log.append(f"{self.engine} {what}")
+        assert self.alive
+        if what in (self.behaviour.fails_at, self.behaviour.dies_at):
+            self.alive = what != self.behaviour.dies_at
+            raise PeerError(f"{self.engine} failed while {what}")
+
+    def prepare(self, _spec: object, _variant: str, _clock: str) -> PreparedInfo | Rejected:
+        self.act("prepare")
+        if self.behaviour.rejects:
+            return Rejected(self.behaviour.rejects)
+        self.ready.add(7)
+        return PreparedInfo(
+            7, "NCHW", "nothing", self.behaviour.error, self.behaviour.verified, 0.1
+        )
+
+    def sample(self, key: int) -> list[float]:
+        self.act("sample")
+        assert key in self.ready
+        done = sum(line == f"{self.engine} sample" for line in self.log)
+        return [self.behaviour.times[(done - 1) % len(self.behaviour.times)]]
+
+    def release(self, key: int) -> None:
+        self.act("release")
+        self.ready.remove(key)
+
+
+def race(
+    behaviours: dict[str, Behaviour],
+    problems: tuple[Any, ...] = (SPEC,),
+    repeats: int = 3,
+) -> tuple[list[run.Outcome], list[str]]:
+    log: list[str] = []
+    workers: Any = [FakeWorker(name, does, log) for name, does in behaviours.items()]
+    entries = run.contestants(workers)
+    conditions = run.Conditions("depthwise", "kernel", repeats, LIMITS)
+    steps: list[str] = []
+    named = dict.fromkeys(problems, "a layer")
+    outcomes = list(run.measure(named, entries, conditions, steps.append))
+    assert len(steps) == run.steps(named, entries)
+    return outcomes, log
+
+
+def test_a_result_is_times_rates_and_what_they_are_of() -> None:
+    ((outcome,), _) = race({"torch": Behaviour(times=(10.0, 12.0, 11.0))})
+    work = cost(SPEC)
+    assert outcome.results == [
+        Result(
+            engine="torch", variant="only", op="depthwise", layer="a layer", spec=str(SPEC),
+            layout="NCHW", dtype="float32", threads=1, batch=1, clock="kernel", median_us=11.0,
+            min_us=10.0, mad_us=1.0, gflops=work.flops / 11e3, gbytes_per_s=work.bytes / 11e3,
+            of_limit=LIMITS.limit_us(work.flops, work.bytes) / 11.0, verified=True,
+            max_abs_err=1e-6, version="1.2",
+        )
+    ]  # fmt: skip
+
+
+def test_everyone_is_verified_before_anyone_is_timed_and_times_alternate() -> None:
+    _, log = race({"a": Behaviour(), "b": Behaviour()}, repeats=2)
+    assert log == [
+        "a prepare", "b prepare", "a sample", "b sample", "a sample", "b sample",
+        "a release", "b release",
+    ]  # fmt: skip
+
+
+def test_a_wrong_engine_is_named_and_never_timed() -> None:
+    ((outcome,), log) = race({"bad": Behaviour(verified=False, error=3.5), "good": Behaviour()})
+    wrong, right = outcome.results
+    assert "bad sample" not in log
+    assert (wrong.verified, wrong.median_us, wrong.gflops, wrong.max_abs_err) == (
+        False, None, None, 3.5,
+    )  # fmt: skip
+    assert right.median_us == 10.0
+    (note,) = outcome.notes
+    assert (note.kind, note.contestant, note.grave) == ("wrong", "bad only", True)
+    assert note.text == "largest error 3.5 against the oracle; not timed"
+
+
+def test_an_error_that_is_not_finite_has_no_number() -> None:
+    ((outcome,), _) = race({"bad": Behaviour(verified=False, error=float("inf"))})
+    assert outcome.results[0].max_abs_err is None
+
+
+def test_a_rejected_problem_has_a_reason_and_no_result() -> None:
+    ((outcome,), _) = race({"picky": Behaviour(rejects="no float64")})
+    assert outcome.results == []
+    assert outcome.notes == [Note("rejected", "picky", "only", str(SPEC), "no float64")]
+
+
+@pytest.mark.parametrize("moment", ["prepare", "sample"])
+def test_an_engine_that_fails_leaves_the_others_their_results(moment: str) -> None:
+    outcomes, log = race(
+        {"weak": Behaviour(fails_at=moment), "good": Behaviour()}, problems=(SPEC, OTHER)
+    )
+    for outcome in outcomes:
+        assert [r.engine for r in outcome.results if r.median_us] == ["good"]
+        (note,) = outcome.notes
+        assert (note.kind, note.text) == ("failed", f"weak failed while {moment}")
+    assert log.count(f"weak {moment}") == 2
+
+
+@pytest.mark.parametrize("moment", ["prepare", "sample", "release"])
+def test_an_engine_that_dies_is_asked_nothing_more(moment: str) -> None:
+    outcomes, log = race(
+        {"mortal": Behaviour(dies_at=moment), "good": Behaviour()}, problems=(SPEC, OTHER)
+    )
+    assert log.count("mortal prepare") == 1
+    assert [r.engine for r in outcomes[1].results] == ["good"]
+
+
+def test_scattered_times_are_called_unstable() -> None:
+    ((outcome,), _) = race({"jumpy": Behaviour(times=(10.0, 20.0, 15.0))})
+    assert [note.kind for note in outcome.notes] == ["unstable"]
+
+
+def test_a_difference_lost_in_noise_is_no_time() -> None:
+    ((outcome,), _) = race({"chain": Behaviour(times=(-1.0, 2.0, -3.0))})
+    assert outcome.results[0].median_us is None
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A bench whose limits are given, in a folder of its own."""
+    monkeypatch.setattr(roofline, "measure", lambda *_: LIMITS)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Engines in processes of their own: fakes.right computes the oracle, fakes.wrong ones."""
+    package = tmp_path / "fakes"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    source = """
+import numpy as np
+from depthwise import reference
+from depthwise.bench.peers.base import Prepared
+
+class Engine:
+    name = "NAME"
+    variants = ("only",)
+    def __init__(self, threads): pass
+    def version(self): return "3"
+    def threads(self): return 1
+    def rejects(self, spec, variant, clock): return None
+    def prepare(self, spec, variant, clock, arrays):
+        y = reference.forward(spec, *arrays[:-1])
+        return Prepared(lambda: None, lambda: RESULT, "NCHW", "everything")
+"""
+    for name, result in (("right", "y"), ("wrong", "np.ones_like(y)")):
+        text = source.replace("NAME", name).replace("RESULT", result)
+        (package / f"{name}.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+SMALL = [
+    {"c": 8, "h": 6, "w": 6, "k": 3, "pad": 1, "name": "first"},
+    {"c": 12, "h": 6, "w": 6, "k": 3, "pad": 1, "name": "second"},
+    {"c": 16, "h": 6, "w": 6, "k": 3, "pad": 1, "name": "third"},
+]
+
+
+def small(folder: Path, **options: Any) -> Options:
+    file = folder / "layers.json"
+    file.write_text(json.dumps(SMALL))
+    usual: dict[str, Any] = {"layers": file, "repeats": 2, "json": folder / "out.json"}
+    return Options(**{**usual, "plot": folder, **options})
+
+
+@pytest.mark.usefixtures("engines")
+def test_the_whole_bench(quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.bench(small(quick, peers=["fakes.right", "fakes.wrong"])) == 0
+    found = json.loads((quick / "out.json").read_text())
+    assert list(found) == ["machine", "limits", "results"]
+    assert found["limits"][0]["peak_gflops"] == 100.0
+    assert found["machine"]["packages"]["numpy"]
+    for result in found["results"]:
+        assert list(result) == [each.name for each in fields(Result)]
+        assert result["verified"] == (result["engine"] != "wrong")
+        assert (result["median_us"] is None) == (result["engine"] == "wrong")
+    assert {result["layer"] for result in found["results"]} == {"first", "second", "third"}
+    assert {result["engine"] for result in found["results"]} == {"depthwise", "right", "wrong"}
+    output = capsys.readouterr()
+    assert "Our fastest beside the fastest peer" in output.out
+    assert "WRONG: wrong only on depthwise c8 hw6 k3 p1" in output.err
+    for picture in ("channels.png", "roofline.png"):
+        assert (quick / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_ours_wrong_is_exit_code_one(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_fakes(monkeypatch, {"depthwise": Behaviour(verified=False)})
+    assert command.bench(small(quick, peers=[])) == 1
+
+
+def test_a_wrong_peer_is_not_our_failure(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    use_fakes(monkeypatch, {"depthwise": Behaviour(), "x.y": Behaviour(verified=False)})
+    assert command.bench(small(quick, peers=["x.y"])) == 0
+
+
+def test_an_interruption_keeps_what_was_complete(
+    quick: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = use_fakes(monkeypatch, {"depthwise": Behaviour(), "x.y": Behaviour()})
+    act = FakeWorker.act
+
+    def interrupted(self: FakeWorker, what: str) -> None:
+        if log.count("x.y release") == 1 and what == "sample":
+            raise KeyboardInterrupt
+        act(self, what)
+
+    monkeypatch.setattr(FakeWorker, "act", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        command.bench(small(quick, peers=["x.y"]))
+    results = json.loads((quick / "out.json").read_text())["results"]
+    assert [(r["layer"], r["engine"]) for r in results] == [
+        ("first", "depthwise"),
+        ("first", "x.y"),
+    ]
+    assert "depthwise c8 hw6 k3 p1" in capsys.readouterr().out
+    assert log[-2:] == ["x.y closed", "depthwise closed"]
+    assert not list(quick.glob("out.json?*"))
+
+
+def use_fakes(monkeypatch: pytest.MonkeyPatch, behaviours: dict[str, Behaviour]) -> list[str]:
+    """Let the bench start fake workers; return what they are asked."""
+    log: list[str] = []
+
+    class Started(FakeWorker):
+        def __init__(self, name: str, _threads: int, _pin: object, *, cpu: str | None) -> None:
+            super().__init__(name, behaviours[name], log)
+            assert cpu is None
+
+        def __enter__(self) -> FakeWorker:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            log.append(f"{self.engine} closed")
+
+    monkeypatch.setattr(command, "Worker", Started)
+    return log
+
+
+@pytest.mark.parametrize("op", ["inverted", "training", "network"])
+def test_what_does_not_exist_yet_says_so(op: Any) -> None:
+    with pytest.raises(NotYetError, match=f"--op {op} does not exist yet; depthwise and separable"):
+        command.bench(Options(op=op))
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "rule"),
+    [
+        ({"threads": 0}, SpecError, "threads is at least 1; got 0"),
+        ({"repeats": 0}, SpecError, "repeats is at least 1; got 0"),
+        ({"pin": [12345]}, SpecError, r"pin names cores of .*got \[12345\]"),
+        ({"cpu": "imaginary"}, TargetError, "target is one of .*got 'imaginary'"),
+        ({"peers": ["mxnett"]}, PeerError, "an engine is one of .*got 'mxnett'"),
+        ({"batch": 0}, SpecError, "at least 1; got n=0"),
+    ],
+)
+def test_impossible_options_are_refused(
+    quick: Path, options: dict[str, Any], error: type[Exception], rule: str
+) -> None:
+    with pytest.raises(error, match=rule):
+        command.bench(small(quick, **options))
+    assert not (quick / "out.json").exists()
+
+
+def test_results_that_cannot_be_written_are_refused_at_once(quick: Path) -> None:
+    (quick / "file").touch()
+    with pytest.raises(DepthwiseError, match="results go to a file that can be written"):
+        command.bench(Options(workloads=["smoke"], json=quick / "file" / "out.json"))
+    with pytest.raises(DepthwiseError, match="results go to a file that can be written"):
+        command.bench(Options(workloads=["smoke"], json=quick))
+
+
+def test_peers_that_are_not_installed_are_named_with_what_installs_them(
+    quick: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    present = {"torch": "2.13"}
+    monkeypatch.setattr(command.environments, "installed_version", present.get)
+    use_fakes(monkeypatch, {"depthwise": Behaviour(), "torch": Behaviour()})
+    command.bench(small(quick))
+    told = capsys.readouterr().err
+    assert "mxnet is not installed; this installs it: depthwise peers install mxnet\n" in told
+    assert "torch is not installed" not in told
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [(None, None), ("none", []), ("torch", ["torch"]), ("torch, mxnet", ["torch", "mxnet"])],
+)
+def test_names_of_peers(text: str | None, read: list[str] | None) -> None:
+    assert command.names(text) == read
+
+
+def test_cores_to_stay_on() -> None:
+    assert command.cores(None) is None
+    assert command.cores("0, 3") == [0, 3]
+    with pytest.raises(SpecError, match="numbers of cores, as 0,1; got '0-3'"):
+        command.cores("0-3")
+
+
+def test_the_machine_is_described_in_plain_data() -> None:
+    about = json.loads(json.dumps(machine.describe()))
+    assert about["cores"] >= len(about["usable_cores"]) >= 1
+    assert about["isa"] in ("avx512", "avx2", "sse", "neon")
+
+
+def test_a_busy_or_slowed_machine_is_warned_of() -> None:
+    calm = {"load_before": 0.1, "cores": 4, "governor": "performance"}
+    assert machine.warnings(calm) == []
+    assert machine.warnings({**calm, "governor": None}) == []
+    assert len(machine.warnings({**calm, "load_before": 3.0, "governor": "powersave"})) == 2
+
+
+def test_a_worker_knows_whether_its_process_lives() -> None:
+    with Worker("depthwise", 1) as worker:
+        assert worker.alive
+    assert not worker.alive
+
+
+def test_the_command_line_answers_not_yet_with_exit_code_two() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "depthwise", "bench", "--op", "network"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "depthwise: depthwise bench --op network does not exist yet; depthwise and separable do\n"
+    )
