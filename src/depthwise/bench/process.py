@@ -26,7 +26,7 @@ from depthwise.errors import PeerError
 
 TIMEOUT_SECONDS = 600.0
 """An answer that takes longer counts as never: a large layer compiles and verifies in minutes."""
-LAST_WORDS = 12
+LAST_WORDS = 30
 """Lines of a dead worker's stderr that its error repeats."""
 GRACE_SECONDS = 1.0
 """How long a worker that is told to end may take."""

@@ -1,0 +1,190 @@
+"""The process of one engine: its protocol, wrong results found out, and every way of ending."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from depthwise import parse, random_problem, reference
+from depthwise.bench import timing, worker
+from depthwise.bench.peers.base import Prepared
+from depthwise.bench.process import PreparedInfo, Rejected, Worker
+from depthwise.errors import PeerError
+
+SPEC = parse("depthwise c4 hw6 k3 p1 bias relu")
+FAKE = "fake.engine"
+
+
+@pytest.fixture(autouse=True)
+def fake_engines(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+
+
+@pytest.fixture
+def fake(fake_engines):
+    with Worker(FAKE, threads=1) as process:
+        yield process
+
+
+def test_a_worker_says_which_engine_it_hosts(fake):
+    assert fake.hello.name == "fake"
+    assert fake.hello.variants == ("right",)
+    assert fake.hello.threads == 1
+
+
+def test_a_right_result_is_verified_and_can_be_timed(fake):
+    prepared = fake.prepare(SPEC, "right", "kernel", seed=3)
+    assert isinstance(prepared, PreparedInfo)
+    assert prepared.verified
+    assert 0 < prepared.max_abs_err < 1e-5
+    assert (prepared.layout, prepared.excluded) == ("NCHW", "nothing")
+    samples = fake.sample(prepared.key, repeats=3, min_seconds=0.0)
+    assert len(samples) == 3
+    assert min(samples) > 0
+
+
+def test_problems_are_kept_apart_until_they_are_released(fake):
+    first, second = (fake.prepare(SPEC, "right", "call") for _ in range(2))
+    assert first.key != second.key
+    fake.release(first.key)
+    assert len(fake.sample(second.key)) == 1
+    with pytest.raises(PeerError, match=r"fake\.engine failed while sampling: KeyError"):
+        fake.sample(first.key)
+
+
+@pytest.mark.parametrize("variant", ["wrong", "unwritten", "worse", "flat"])
+def test_a_wrong_result_is_not_verified(fake, variant):
+    prepared = fake.prepare(SPEC, variant, "kernel")
+    assert isinstance(prepared, PreparedInfo)
+    assert not prepared.verified
+    assert prepared.max_abs_err > 5e-3
+
+
+def test_an_expected_result_of_zeros_shows_nothing():
+    spec = parse("depthwise c4 hw6 k3")
+    arrays = tuple(np.zeros_like(array) for array in random_problem(spec))
+    assert worker.compare(spec, arrays[-1], arrays) == (0.0, False)
+
+
+@pytest.mark.parametrize(("eps", "right"), [(1, True), (1000, False)])
+def test_the_tolerance_is_that_of_the_oracle(eps, right):
+    arrays = random_problem(SPEC)
+    expected = reference.forward(SPEC, *arrays[:-1])
+    got = expected + eps * np.finfo(np.float32).eps * np.abs(expected).max()
+    error, verified = worker.compare(SPEC, got, arrays)
+    assert verified is right
+    assert error == pytest.approx(np.abs(got - expected).max())
+
+
+def test_what_an_engine_cannot_do_is_rejected_with_its_reason(fake):
+    spec = parse("depthwise c4 hw6 k3 float64")
+    assert fake.prepare(spec, "right", "kernel") == Rejected("no float64")
+
+
+def test_chatter_on_stdout_does_not_reach_the_protocol(fake):
+    assert fake.prepare(SPEC, "chats", "kernel").verified
+
+
+def test_an_error_is_one_line_and_the_worker_goes_on(fake):
+    with pytest.raises(PeerError) as raised:
+        fake.prepare(SPEC, "raises", "kernel")
+    assert str(raised.value) == (
+        f"fake.engine failed while preparing raises for the kernel clock: {SPEC}: "
+        "ValueError: this engine"
+    )
+    assert fake.prepare(SPEC, "right", "kernel").verified
+
+
+def test_an_engine_that_dies_leaves_its_last_words(fake):
+    with pytest.raises(
+        PeerError, match=r"(?s)ended while preparing dies .*SIGABRT.*the last words"
+    ):
+        fake.prepare(SPEC, "dies", "kernel")
+    assert not fake.alive
+    with pytest.raises(PeerError, match="SIGABRT"):
+        fake.prepare(SPEC, "right", "kernel")
+
+
+def test_an_engine_that_takes_too_long_is_ended():
+    with Worker(FAKE, threads=1, timeout=5) as process:
+        process.timeout = 0.2
+        with pytest.raises(PeerError, match=r"did not answer within 0.2 s while preparing sleeps"):
+            process.prepare(SPEC, "sleeps", "kernel")
+        assert not process.alive
+        with pytest.raises(PeerError, match="SIGKILL"):
+            process.prepare(SPEC, "right", "kernel")
+
+
+@pytest.mark.parametrize("engine", ["fake.nowhere", "fake"])
+def test_an_engine_that_does_not_start_says_why(engine):
+    with pytest.raises(PeerError, match=r"nowhere|is one of depthwise, tvm, torch"):
+        Worker(engine, threads=1)
+
+
+def test_whatever_happens_in_the_body_the_process_ends():
+    process = Worker(FAKE, threads=1)
+    assert process.alive
+
+    def body():
+        with process:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        body()
+    assert not process.alive
+
+
+def test_threads_allocator_and_cores_are_set_before_the_engine_starts():
+    core = min(os.sched_getaffinity(0))
+    with Worker(FAKE, threads=3, pin=[core]) as process:
+        assert process.hello.threads == 3
+        assert process.hello.version == (
+            f"OMP_NUM_THREADS=3 TVM_NUM_THREADS=3 MALLOC_MMAP_MAX_=0 cores=[{core}]"
+        )
+
+
+def test_with_a_baseline_the_time_is_the_difference_over_the_calls(monkeypatch):
+    long, short = object(), object()
+    times = {long: [90.0, 98.0], short: [10.0, 2.0]}
+    monkeypatch.setattr(timing, "sample", lambda run, *_: times[run])
+    host = worker.Host(engine=None)
+    host.ready[1] = Prepared(long, None, "NCHWc", "reorders", baseline=short, calls=8)
+    assert host.sample(1, repeats=2) == {"microseconds": [10.0, 12.0]}
+
+
+def test_requests_are_answered_in_turn_until_quit():
+    host = worker.Host(engine=None)
+    requests = [{"do": "release", "key": 1}, {"do": "sing"}, {"do": "quit"}, {"do": "never read"}]
+    host.ready[1] = Prepared(print, print, "NCHW", "nothing")
+    answers = io.StringIO()
+    worker.serve(host, iter(map(json.dumps, requests)), answers)
+    lines = [json.loads(line) for line in answers.getvalue().splitlines()]
+    assert lines == [{"released": 1}, {"error": "KeyError: 'sing'"}]
+
+
+def test_a_worker_ends_with_its_parent():
+    command = [sys.executable, "-m", "depthwise.bench.worker", FAKE]
+    ended = subprocess.run(command, input="", capture_output=True, text=True, check=True)
+    assert ended.stdout == ""
+    assert "greets" in ended.stderr
+
+
+def test_a_worker_needs_numpy_and_the_standard_library_alone():
+    program = """
+import sys
+import depthwise.bench.worker
+loaded = {name.partition(".")[0] for name, module in sys.modules.items() if module}
+foreign = {name for name in loaded if name not in sys.stdlib_module_names} - {"__main__"}
+print(*sorted(name for name in foreign if not name.startswith(("_", "sitecustomize"))))
+"""
+    output = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    assert output.split() == ["depthwise", "numpy"]
