@@ -90,6 +90,8 @@ class BoundKernel:
     ) -> None:
         self._spec, self._target, self._bound = spec, target, bound
         self._operands = list(operands.values())
+        self.run = bound.run
+        """`run(x, out)` computes without any check: NumPy arrays, contiguous, of the right shapes."""
 
     def __call__(self, x: Any, *, out: Any = None, threads: int | None = None) -> Any:
         """Compute the problem for one input; see `Kernel.__call__`."""
