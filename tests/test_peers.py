@@ -1,0 +1,384 @@
+"""The engines: each computes what the oracle says or says why not, and what is known of each."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+
+import depthwise as dw
+from depthwise import cli, reference
+from depthwise.bench import environments
+from depthwise.bench.peers import onnxruntime, parts, roster
+from depthwise.bench.peers.base import Clock
+from depthwise.bench.peers.catalogue import SOURCES, Source
+from depthwise.bench.peers.parts import Limits
+from depthwise.bench.process import PreparedInfo, Rejected, Worker
+from depthwise.vocabulary import ACTIVATIONS
+
+DEFAULT_SET = ("depthwise", "tvm", "torch", "onnxruntime")
+IN_CI = ("mxnet", "tensorflow", "onednn", "litert")
+"""Engines that must be there for `-m peers`; litert comes with tensorflow."""
+
+PROBLEMS = (
+    "depthwise c16 hw16 k3 p1",
+    "depthwise c16 hw16 k3 p1 nhwc",
+    "depthwise n2 c5 h9 w7 k3x5 s2x1 p1,2 bias silu",
+    "depthwise c8 hw15 k3 s2 same nhwc bias hardswish",
+    "depthwise c8 hw14 k3 s2 same m2",
+    "depthwise c16 hw14 k3 d2 p0,0,1,2 leaky_relu",
+    "depthwise c6 hw9 k3 p1 reflect",
+    "depthwise c6 hw9 k3 p2 replicate nhwc",
+    "depthwise c6 hw9 k3 p2 circular",
+    "depthwise c6 hw9 k2 p1 relu6 float64",
+    "depthwise1d c7 l33 k4 causal bias",
+    "depthwise1d c7 l33 k4 s2 p1 nlc",
+    "conv c8 o12 hw9 k3 g2 p1 bias relu",
+    "pointwise c8 o12 hw9 bias relu residual",
+    "pointwise c8 o12 hw9 nhwc gelu residual",
+    "separable c8 o8 hw12 k3 p1 relu6/none bias residual",
+    "separable c8 o16 hw13 k5 s2 p2 none/sigmoid nhwc",
+    "separable c8 o24 hw13 k3 d2 m2 same",
+    "inverted c8 e24 o8 hw9 k3 p1 relu6 bias residual nhwc",
+    "separable c8 o8 hw6 k3 p1 relu/relu6",
+    "separable c8 o8 hw6 k3 p1 hardswish/silu",
+    "separable c8 o8 hw6 k3 p1 gelu/leaky_relu",
+    "separable c8 o8 hw6 k3 p1 sigmoid/hardsigmoid",
+)
+
+
+def outcomes(worker: Worker, problem: str) -> dict[tuple[str, str], PreparedInfo | Rejected]:
+    """Prepare a problem in every variant under every clock."""
+    found = {}
+    for variant in worker.hello.variants:
+        for clock in get_args(Clock):
+            found[variant, clock] = prepared = worker.prepare(dw.parse(problem), variant, clock)
+            if isinstance(prepared, PreparedInfo):
+                worker.release(prepared.key)
+    return found
+
+
+@pytest.fixture(scope="module", params=DEFAULT_SET)
+def engine(request):
+    with Worker(request.param, threads=1) as worker:
+        yield worker
+
+
+def check(worker: Worker, problem: str) -> set[str | None]:
+    """Hold every outcome against the oracle; return the reasons of those rejected, None if any."""
+    reasons: set[str | None] = set()
+    for how, outcome in outcomes(worker, problem).items():
+        if isinstance(outcome, Rejected):
+            assert outcome.reason, how
+            assert "\n" not in outcome.reason, how
+            reasons.add(outcome.reason)
+        else:
+            assert outcome.verified, (how, outcome)
+            assert outcome.layout, how
+            assert outcome.excluded, how
+            reasons.add(None)
+    return reasons
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_an_engine_computes_what_the_oracle_says_or_says_why_not(engine, problem):
+    reasons = check(engine, problem)
+    if engine.engine == "onnxruntime" and "float64" in problem:
+        assert reasons == {"no float64"}
+    else:
+        assert None in reasons
+
+
+def test_an_engine_names_itself_its_version_and_its_threads(engine):
+    assert engine.hello.name == engine.engine
+    assert engine.hello.version.startswith(environments.installed_version(engine.engine))
+    assert engine.hello.threads == 1
+
+
+@pytest.mark.parametrize("name", ["depthwise", "torch"])
+def test_two_threads_take_effect(name):
+    with Worker(name, threads=2) as worker:
+        assert worker.hello.threads == 2
+        assert all(
+            outcome.verified
+            for outcome in outcomes(worker, "depthwise c16 hw16 k3 p1 nhwc").values()
+            if isinstance(outcome, PreparedInfo)
+        )
+
+
+@pytest.mark.parametrize("name", ["depthwise", "tvm"])
+def test_code_is_generated_for_the_cpu_asked_for(name):
+    with pytest.raises(dw.errors.PeerError, match=r"target is one of .*; got 'abacus'"):
+        Worker(name, threads=1, cpu="abacus")
+
+
+def test_the_problems_have_every_activation():
+    assert all(any(name in problem for problem in PROBLEMS) for name in ACTIVATIONS)
+
+
+@pytest.mark.parametrize(
+    ("problem", "calls", "excluded"),
+    [
+        ("depthwise c8 hw9 k3 p1", 8, "reorders at both ends"),
+        ("separable c8 o8 hw9 k3 p1", 8, "reorders at both ends"),
+        ("depthwise c8 hw9 k3 p1 s2", 1, "reorders are included"),
+        ("pointwise c8 o8 hw9 residual", 1, "reorders are included"),
+    ],
+)
+def test_onnxruntime_times_a_chain_where_a_problem_can_follow_itself(problem, calls, excluded):
+    spec = dw.parse(problem)
+    arrays = dw.random_problem(spec)
+    prepared = onnxruntime.Engine(1).prepare(spec, "nchwc", "kernel", arrays)
+    assert prepared.calls == calls
+    assert (prepared.baseline is not None) == (calls > 1)
+    assert excluded in prepared.excluded
+
+
+def test_a_chain_computes_the_problem_so_many_times_over():
+    spec = dw.parse("depthwise c8 hw9 k3 p1 relu")
+    arrays = dw.random_problem(spec)
+    graph = onnxruntime._Graph(spec, arrays, "NCHW", 9)
+    assert [node.op_type for node in graph.nodes] == ["Conv", "Relu"] * 9
+    assert len(graph.constants) == 1
+
+
+@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("wanted", get_args(parts.Order))
+def test_a_problem_in_another_order_of_axes_is_the_same_problem(problem, wanted):
+    spec = dw.parse(problem)
+    arrays = dw.random_problem(spec)
+    other = parts.in_order(spec, wanted)
+    assert parts.order(other) == wanted
+    arranged = parts.arrays_in_order(spec, arrays, wanted)
+    result = parts.four_axes(reference.forward(other, *arranged[:-1]), other.layout)
+    expected = reference.forward(spec, *arrays[:-1])
+    np.testing.assert_allclose(parts.result(spec, result, wanted), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("problem", "reason"),
+    [
+        ("depthwise c4 hw8 k3", None),
+        ("depthwise c4 hw8 k3 float64", "no float64"),
+        ("depthwise c4 hw8 k3 p1 circular", "no padding mode circular"),
+        ("depthwise c4 hw8 k3 gelu", "no activation gelu"),
+        ("conv c4 o4 hw8 k3", "no grouped or dense convolution, depthwise and pointwise only"),
+        ("depthwise c4 hw8 k3 s2x1", "equal strides only, not 2x1"),
+        ("depthwise c4 hw8 k3 s2 d2", "no stride together with dilation"),
+        ("pointwise c4 o4 hw8 residual", "no residual"),
+        ("separable c4 o4 hw8 k3 none/gelu", "no activation gelu"),
+        ("inverted c4 o4 hw8 k3 se2", "the adapter has no squeeze-and-excite"),
+    ],
+)
+def test_limits_name_the_first_thing_that_an_engine_does_not_do(problem, reason):
+    limits = Limits(
+        activations=("relu",), dense=False, equal_strides=True, stride_or_dilation=True,
+        residual=False,
+    )  # fmt: skip
+    assert limits.reason(dw.parse(problem)) == reason
+
+
+@pytest.fixture
+def fake(monkeypatch, tmp_path):
+    """Offer the fake engine alone, and return a function that chooses its behaviours."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("DEPTHWISE_PEERS", str(tmp_path))
+    for name in list(SOURCES):
+        monkeypatch.delitem(SOURCES, name)
+    monkeypatch.setitem(SOURCES, "fake.engine", Source("fake.engine", "numpy"))
+    return lambda *variants: monkeypatch.setenv("FAKE_VARIANTS", ",".join(variants))
+
+
+def call(monkeypatch, capsys, *arguments):
+    """Run `depthwise peers` in this process; return exit code, stdout and stderr."""
+    monkeypatch.setattr(sys, "argv", ["depthwise", "peers", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    captured = capsys.readouterr()
+    return ended.value.code or 0, captured.out, captured.err
+
+
+def listed(monkeypatch, capsys):
+    code, out, _ = call(monkeypatch, capsys, "--json")
+    assert code == 0
+    return json.loads(out)
+
+
+def test_a_right_engine_is_verified_and_listed_so(fake, monkeypatch, capsys):
+    fake("right")
+    (before,) = listed(monkeypatch, capsys)
+    assert (before["verified"], before["remark"]) == (False, "not verified yet")
+    assert before["command"] == "depthwise peers verify fake.engine"
+
+    code, out, _ = call(monkeypatch, capsys, "verify")
+    assert code == 0
+    assert out == f"fake.engine {np.__version__}: verified, {2 * len(roster.PROBLEMS)} results\n"
+    (after,) = listed(monkeypatch, capsys)
+    assert (after["verified"], after["remark"]) == (True, "")
+    assert "fake.engine" in call(monkeypatch, capsys)[1]
+
+
+@pytest.mark.parametrize(
+    ("variants", "remark"),
+    [
+        (("right", "wrong"), "off by 1.0e-02: depthwise c16 hw64 k3 p1 (wrong, kernel clock)"),
+        (("unwritten",), "off by inf: "),
+        (("raises",), "fake.engine failed while preparing raises for the kernel clock: "),
+        (("right", "dies"), "fake.engine ended while preparing dies for the kernel clock: "),
+    ],
+)
+def test_a_wrong_engine_is_not_verified_and_the_exit_code_says_so(
+    fake, monkeypatch, capsys, variants, remark
+):
+    fake(*variants)
+    code, out, _ = call(monkeypatch, capsys, "verify", "fake.engine")
+    assert code == 1
+    assert out.startswith(f"fake.engine {np.__version__}: not verified\n  {remark}")
+    (line,) = listed(monkeypatch, capsys)
+    assert line["verified"] is False
+    assert line["remark"].startswith(remark)
+
+
+@pytest.mark.parametrize("field", ["version", "host"])
+def test_a_verdict_on_another_version_or_machine_does_not_count(
+    fake, monkeypatch, capsys, tmp_path, field
+):
+    fake("right")
+    assert call(monkeypatch, capsys, "verify")[0] == 0
+    file = tmp_path / "verified" / "fake.engine.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), field: "another"}))
+    assert listed(monkeypatch, capsys)[0]["remark"] == "not verified yet"
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"engine": "fake.engine"}', "\x00"])
+def test_a_corrupt_verdict_does_not_count(fake, monkeypatch, capsys, tmp_path, content):
+    (tmp_path / "verified").mkdir()
+    (tmp_path / "verified" / "fake.engine.json").write_text(content)
+    assert listed(monkeypatch, capsys)[0]["remark"] == "not verified yet"
+
+
+def test_what_is_not_installed_is_listed_with_the_command_that_installs_it(
+    monkeypatch, capsys, tmp_path
+):
+    monkeypatch.setenv("DEPTHWISE_PEERS", str(tmp_path))
+    lines = {line["name"]: line for line in listed(monkeypatch, capsys)}
+    assert list(lines) == list(SOURCES)
+    for name in ("mxnet", "tensorflow", "openvino", "litert", "jax"):
+        assert lines[name]["version"] is None
+        assert lines[name]["command"] == f"depthwise peers install {name}"
+    for name in DEFAULT_SET:
+        assert lines[name]["version"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["install", "nothing"], "an engine is one of depthwise, tvm, "),
+        (["install", "torch"], "torch lives in this environment"),
+        (["verify", "torch", "mxnet"], "mxnet is not installed"),
+    ],
+)
+def test_what_cannot_be_done_exits_with_2_and_one_line(
+    monkeypatch, capsys, tmp_path, arguments, message
+):
+    monkeypatch.setenv("DEPTHWISE_PEERS", str(tmp_path))
+    code, out, err = call(monkeypatch, capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"depthwise: {message}")
+    assert err.count("\n") == 1
+
+
+IN_ENVIRONMENTS = [
+    name
+    for name, source in SOURCES.items()
+    if name in IN_CI or (source.environment and environments.installed_version(name))
+]
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", IN_ENVIRONMENTS)
+def test_a_peer_computes_what_the_oracle_says_or_says_why_not(name):
+    with Worker(name, threads=1) as worker:
+        computed = [problem for problem in PROBLEMS if None in check(worker, problem)]
+    assert PROBLEMS[0] in computed
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", IN_ENVIRONMENTS)
+def test_a_peer_is_verified(monkeypatch, capsys, name):
+    code, out, _ = call(monkeypatch, capsys, "verify", name)
+    assert code == 0
+    assert f"{name} {environments.installed_version(name)}: verified" in out
+
+
+TENSORFLOW_PROGRAM = """
+import sys
+from pathlib import Path
+import numpy as np
+import tensorflow as tf
+
+for file in Path(sys.argv[1]).glob("*.npz"):
+    given = np.load(file)
+    x, depthwise, pointwise = given["x"], given["depthwise"], given["pointwise"]
+    stride, dilation = int(given["stride"]), int(given["dilation"])
+    taps = depthwise.reshape(x.shape[3], -1, *depthwise.shape[2:]).transpose(2, 3, 0, 1)
+    window = ((1, stride, stride, 1), str(given["padding"]))
+    options = {"dilations": (dilation, dilation)}
+    np.savez(
+        file.with_suffix(".computed"),
+        depthwise=tf.nn.depthwise_conv2d(x, taps, *window, **options),
+        separable=tf.nn.separable_conv2d(x, taps, pointwise.T[None, None], *window, **options),
+    )
+"""
+TENSORFLOW_CASES = [
+    {"size": size, "padding": padding, "stride": stride, "dilation": dilation, "multiplier": m}
+    for size in ((15, 15), (14, 11))
+    for padding in ("SAME", "VALID")
+    for stride, dilation in ((1, 1), (2, 1), (1, 2))
+    for m in (1, 2)
+]
+
+
+@pytest.fixture(scope="module")
+def from_tensorflow(tmp_path_factory):
+    """Return the inputs of every case with what TensorFlow computes from them."""
+    folder = tmp_path_factory.mktemp("tensorflow")
+    rng = np.random.default_rng(0)
+    given = []
+    for index, case in enumerate(TENSORFLOW_CASES):
+        channels = 6 * case["multiplier"]
+        arrays = {
+            "x": rng.standard_normal((2, *case["size"], 6), np.float32),
+            "depthwise": rng.standard_normal((channels, 1, 3, 3), np.float32),
+            "pointwise": rng.standard_normal((5, channels), np.float32),
+        }
+        window = {name: case[name] for name in ("stride", "dilation", "padding")}
+        np.savez(folder / f"{index}.npz", **arrays, **window)
+        given.append(arrays)
+    subprocess.run(
+        [environments.interpreter("tensorflow"), "-c", TENSORFLOW_PROGRAM, folder],
+        check=True,
+        env={**os.environ, **environments.variables("tensorflow")},
+    )
+    computed = [np.load(folder / f"{index}.computed.npz") for index in range(len(given))]
+    return list(zip(given, computed, strict=True))
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize(
+    "index", range(len(TENSORFLOW_CASES)), ids=lambda i: str(TENSORFLOW_CASES[i])
+)
+def test_our_functions_equal_tensorflows(from_tensorflow, index):
+    given, expected = from_tensorflow[index]
+    case = TENSORFLOW_CASES[index]
+    window = {name: case[name] for name in ("stride", "dilation", "padding")}
+    ours = dw.depthwise_conv2d(given["x"], given["depthwise"], **window, layout="NHWC")
+    np.testing.assert_allclose(ours, expected["depthwise"], rtol=1e-5, atol=1e-5)
+    ours = dw.separable_conv2d(*given.values(), **window, layout="NHWC")
+    np.testing.assert_allclose(ours, expected["separable"], rtol=1e-5, atol=1e-4)
