@@ -118,10 +118,19 @@ def test_a_failing_command_repeats_the_end_of_what_it_said():
     assert lines == [str(number) for number in range(20)]
 
 
-def test_a_python_that_is_too_new_is_refused_before_anything_is_downloaded(root, offer):
-    offer(newest_python=(3, 9))
-    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-    with pytest.raises(PeerError, match=rf"needs Python 3.9 or older .*this is Python {version}$"):
+@pytest.mark.parametrize(
+    ("fields", "needs"),
+    [
+        ({"newest_python": (3, 9)}, r"Python 3\.9 or older"),
+        ({"oldest_python": (3, 98)}, r"Python 3\.98 or newer"),
+    ],
+)
+def test_a_python_without_wheels_is_refused_before_anything_is_downloaded(
+    root, offer, fields, needs
+):
+    offer(**fields)
+    here = rf"{sys.version_info[0]}\.{sys.version_info[1]}"
+    with pytest.raises(PeerError, match=rf"^tiny needs {needs}, .*; this is Python {here}$"):
         environments.install("tiny", [].append)
     assert not root.exists()
 

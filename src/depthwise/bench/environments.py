@@ -126,12 +126,14 @@ def install(name: str, report: Report) -> None:
 
 def _check_requirements(environment: Environment) -> None:
     """Refuse before anything is downloaded what cannot work afterwards."""
-    newest = environment.newest_python
-    if newest is not None and sys.version_info[:2] > newest:
+    here = sys.version_info[:2]
+    if not environment.oldest_python <= here <= environment.newest_python:
+        bound, edge = "newer", environment.oldest_python
+        if here > edge:
+            bound, edge = "older", environment.newest_python
         raise PeerError(
-            f"{environment.name} needs Python {newest[0]}.{newest[1]} or older "
-            f"({', '.join(environment.pins[:2])} have no wheels beyond it); "
-            f"this is Python {sys.version_info[0]}.{sys.version_info[1]}"
+            f"{environment.name} needs Python {edge[0]}.{edge[1]} or {bound}, for which "
+            f"{' and '.join(environment.pins[:2])} have wheels; this is Python {here[0]}.{here[1]}"
         )
     missing = [library for library in environment.libraries if not _loads(library)]
     if missing:

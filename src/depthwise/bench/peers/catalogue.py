@@ -16,8 +16,9 @@ class Environment:
     pins: tuple[str, ...]
     check: str
     """A statement that fails where the installation does not work."""
-    newest_python: tuple[int, int] | None = None
-    """The last Python for which the pins have wheels."""
+    oldest_python: tuple[int, int] = (3, 10)
+    newest_python: tuple[int, int] = (3, 99)
+    """The first and the last Python for which the pins have wheels."""
     libraries: dict[str, str] = field(default_factory=dict)
     """Shared libraries that the wheels expect of the system, each with its Debian package."""
     variables: dict[str, str] = field(default_factory=dict)
@@ -58,7 +59,9 @@ ONEDNN = Environment(
     libraries={"libgomp.so.1": "libgomp1"},
 )
 OPENVINO = Environment("openvino", pins=("openvino==2026.4.1",), check="import openvino")
-JAX = Environment("jax", pins=("jax==0.10.2", "jaxlib==0.10.2"), check="import jax")
+JAX = Environment(
+    "jax", pins=("jax==0.10.2", "jaxlib==0.10.2"), check="import jax", oldest_python=(3, 11)
+)
 
 SOURCES = {
     source.name: source
