@@ -59,7 +59,7 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
         io, ii = sch.split(i, [None, plan.th])
         jo, ji = sch.split(j, [None, plan.tw])
         sch.reorder(planes, io, jo, kh, kw, ii, ji)
-        sch.reverse_compute_at(store, jo)
+        sch.reverse_compute_at(store, jo, preserve_unit_loops=True)
         *_, store_i, store_j = sch.get_loops(store)
         for row, columns in ((ii, ji), (store_i, store_j)):
             sch.unroll(row)
@@ -69,9 +69,9 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
         sch.unroll(kw)
     else:
         sch.reorder(planes, i, kh, kw, j)
-        sch.reverse_compute_at(store, i)
+        sch.reverse_compute_at(store, i, preserve_unit_loops=True)
     sch.parallel(planes)
     if (padding := stage(sch, "PaddedX")) is not None:
-        sch.compute_at(padding, planes)
+        sch.compute_at(padding, planes, preserve_unit_loops=True)
         sch.set_scope(padding, 0, "local")
     sch.decompose_reduction(total, kh)

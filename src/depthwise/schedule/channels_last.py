@@ -66,7 +66,7 @@ def _tile(sch: Any, segment: str, tc: int, tw: int, spec: ConvSpec) -> None:
     jo, ji = sch.split(j, [None, tw])
     co, ci = sch.split(c, [None, tc])
     sch.reorder(jo, co, kh, kw, ji, ci)
-    sch.reverse_compute_at(store, co)
+    sch.reverse_compute_at(store, co, preserve_unit_loops=True)
     *_, store_j, store_c = sch.get_loops(store)
     for column, lane in ((ji, ci), (store_j, store_c)):
         sch.unroll(column)

@@ -54,5 +54,5 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
         sch.reorder(rows, *taps, j)
         inner = rows
     sch.parallel(rows)
-    sch.reverse_compute_at(store, inner)
+    sch.reverse_compute_at(store, inner, preserve_unit_loops=True)
     sch.decompose_reduction(total, taps[0])

@@ -77,7 +77,7 @@ def _cached_block(sch: Any, plan: Plan) -> None:
     sch.reorder(n, co, h, wo, kh, kw, wi, ci)
     rows = sch.fuse(n, co, h)
     sch.parallel(rows)
-    sch.reverse_compute_at(store, wo)
+    sch.reverse_compute_at(store, wo, preserve_unit_loops=True)
     sch.vectorize(ci)
     for loop in (kh, kw, wi):
         sch.unroll(loop)
