@@ -69,7 +69,7 @@ class Engine:
         if clock == "call":
             run = partial(bound, x, out=y, threads=self._threads)
         else:
-            run = partial(bound._bound.run, x, y)
+            run = partial(bound.run, x, y)
         excluded = "compiling, weight packing, allocation"
         if clock == "kernel":
             excluded += ", checks of the arguments"
