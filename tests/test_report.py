@@ -213,6 +213,27 @@ def test_every_line_carries_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     ]
 
 
+def test_no_peer_looks_like_ours_or_like_another(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    looks = []
+
+    def save(figure: Any, _file: Path) -> None:
+        lines = figure.axes[0].lines
+        looks.extend((line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines)
+
+    monkeypatch.setattr(plots, "_save", save)
+    names = ["depthwise a", "depthwise b", *(f"peer{k} {v}" for k in range(9) for v in "ab")]
+    found = [
+        result(name, 10.0, f"depthwise c{channels} hw8 k3 p1")
+        for name in names
+        for channels in (16, 32, 64)
+    ]
+    plots.channels_plot(found, tmp_path / "c.png")
+    assert len(set(looks)) == len(looks) == 20
+    assert [look[0] for look in looks].count(plots.OUR_COLOUR) == 2
+
+
 def test_the_roofline_names_its_roofs_and_points(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

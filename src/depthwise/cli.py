@@ -144,7 +144,7 @@ def bench(
     peers: Annotated[
         str | None, typer.Option(help="Names with commas, or none.  [default: all installed]")
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Samples of each time.", min=1)] = 15,
+    repeats: Annotated[int, typer.Option(help="Samples of each time.", min=1)] = 20,
     target: Annotated[
         str | None, typer.Option(help="The CPU to compile for.  [default: this machine]")
     ] = None,

@@ -23,7 +23,7 @@ from depthwise.vocabulary import DType
 Op = Literal["depthwise", "separable", "inverted", "training", "network"]
 
 WORKLOADS = ("seeds", "mobilenet_v2")
-REPEATS = 15
+REPEATS = 20
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,8 +23,12 @@ from depthwise.spec import ConvSpec
 if TYPE_CHECKING:
     from depthwise.roofline import Roofline
 
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00")
-"""Okabe and Ito's palette, which colour-blind readers tell apart; the first is ours."""
+OUR_COLOUR = "#D55E00"
+COLOURS = (
+    "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00", "#882255", "#999933",
+    "#888888",
+)  # fmt: skip
+"""Okabe and Ito's palette and three of Tol's, which colour-blind readers tell apart, for peers."""
 DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D")
 LABEL_GAP = 0.034
@@ -171,16 +175,19 @@ def _draw_roofs(axes: Any, roofline: Roofline, low: float, high: float) -> None:
 
 def _styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return how each name looks: a colour for its first word, dash and marker for the rest."""
-    engines: dict[str, list[str]] = {OURS: []}
+    engines: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        engines.setdefault(name.split(" ")[0], []).append(name)
+        engines[name.split(" ")[0]].append(name)
+    peers = [engine for engine in engines if engine != OURS]
+    colours = {engine: COLOURS[k % len(COLOURS)] for k, engine in enumerate(peers)}
     return {
         name: {
-            "color": COLOURS[number % len(COLOURS)],
+            "color": colours.get(engine, OUR_COLOUR),
             "linestyle": DASHES[variant % len(DASHES)],
             "marker": MARKERS[(number + variant) % len(MARKERS)],
             "linewidth": 2.5 if engine == OURS else 1.2,
             "markersize": 5,
+            "zorder": 3 if engine == OURS else 2,
         }
         for number, (engine, own) in enumerate(engines.items())
         for variant, name in enumerate(own)
