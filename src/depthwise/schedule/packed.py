@@ -1,8 +1,9 @@
 """NCHW data packed to NCHW[tc]c, computed through a cached block, and unpacked again.
 
-The schedule of the tutorial chapters: one vector holds `tc` channels of a pixel, `tw` neighbouring
-outputs of a row are summed in a cached block, rows run in parallel.  Packing and unpacking are
-part of the program, and most of its time.
+The schedule of the tutorial chapters: one vector holds `tc` channels of a pixel, and `tw`
+neighbouring outputs of a row are summed in a cached block.  Packing, sums and unpacking are stages
+of their own; each strip of `th` rows of a block of channels passes through all three while it is in
+cache, and strips run in parallel.  Packing and unpacking are still most of the time.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from depthwise.plan import Plan
-from depthwise.schedule.rule import Form, stage, tiles
+from depthwise.schedule.rule import Form, stage, tiles, unrolls
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
 
 name = "packed"
 
-_UNPACKED_COLUMNS = 16
+_MOST_STREAMS = 8
+"""The compiler interleaves at most so many channels into vectors; more are gathered singly."""
+_STRIP_ROWS = 16
 
 
 def rejects(spec: ConvSpec, target: Target) -> str | None:
@@ -32,8 +35,9 @@ def rejects(spec: ConvSpec, target: Target) -> str | None:
 
 
 def default_plan(spec: ConvSpec, target: Target) -> Plan:
-    """Return one vector of channels, four columns: the sums stay in registers."""
-    return Plan(name, tc=target.lanes(spec.dtype), tw=min(4, spec.out_width))
+    """Return one vector of channels, four columns (sums stay in registers), strips within L2."""
+    tc = min(target.lanes(spec.dtype), _MOST_STREAMS)
+    return Plan(name, tc, tw=min(4, spec.out_width), th=min(_STRIP_ROWS, spec.out_height))
 
 
 def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
@@ -42,7 +46,7 @@ def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
     for tc in tiles(most):
         if tc & (tc - 1) == 0:
             for tw in tiles(min(16, spec.out_width)):
-                yield Plan(name, tc=tc, tw=tw)
+                yield Plan(name, tc, tw, th=min(_STRIP_ROWS, spec.out_height))
 
 
 def form(spec: ConvSpec, plan: Plan) -> Form:
@@ -51,47 +55,54 @@ def form(spec: ConvSpec, plan: Plan) -> Form:
 
 
 def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
-    """Pack in parallel, sum through a cached block, unpack in parallel."""
-    _pack(sch)
-    _cached_block(sch, plan)
-    _unpack(sch, plan)
+    """Pack, sum and unpack strip by strip."""
+    strips = _unpack(sch, plan)
+    total = sch.get_sblock("PackedY")
+    sch.compute_at(total, strips, preserve_unit_loops=True)
+    _pack(sch, strips)
+    _cached_block(sch, total, spec, plan)
 
 
-def _pack(sch: Any) -> None:
-    if (padding := stage(sch, "PaddedX")) is not None:
-        n, c, *_ = sch.get_loops(padding)
-        sch.parallel(sch.fuse(n, c))
-    n, co, h, _w, ci = sch.get_loops(sch.get_sblock("PackedX"))
-    sch.parallel(sch.fuse(n, co, h))
+def _unpack(sch: Any, plan: Plan) -> Any:
+    """Write the channels of a block side by side; return the loop over strips."""
+    n, c, i, j = sch.get_loops(sch.get_sblock("Y"))
+    co, ci = sch.split(c, [None, plan.tc])
+    io, ii = sch.split(i, [None, plan.th])
+    sch.reorder(n, co, io, ii, j, ci)
     sch.unroll(ci)
+    strips = sch.fuse(n, co, io)
+    sch.parallel(strips)
+    return strips
+
+
+def _pack(sch: Any, strips: Any) -> None:
+    """Read the channels of a block side by side, the border of the padding peeled off."""
+    if (padding := stage(sch, "PaddedX")) is not None:
+        sch.compute_inline(padding)
+    packing = sch.get_sblock("PackedX")
+    sch.compute_at(packing, strips, preserve_unit_loops=True)
+    *_, h, w, ci = sch.get_loops(packing)
+    sch.unroll(ci)
+    for loop in (h, w):
+        sch.annotate(loop, "pragma_loop_partition_hint", True)
     co, kh, _kw, ci = sch.get_loops(sch.get_sblock("PackedK"))
     sch.parallel(sch.fuse(co, kh))
     sch.unroll(ci)
 
 
-def _cached_block(sch: Any, plan: Plan) -> None:
-    total = sch.get_sblock("PackedY")
+def _cached_block(sch: Any, total: Any, spec: ConvSpec, plan: Plan) -> None:
     store = sch.cache_write(total, 0, "local")
-    n, co, h, w, ci, kh, kw = sch.get_loops(total)
+    *_, h, w, ci, kh, kw = sch.get_loops(total)
     wo, wi = sch.split(w, [None, plan.tw])
-    sch.reorder(n, co, h, wo, kh, kw, wi, ci)
-    rows = sch.fuse(n, co, h)
-    sch.parallel(rows)
+    sch.reorder(h, wo, kh, kw, wi, ci)
     sch.reverse_compute_at(store, wo, preserve_unit_loops=True)
     sch.vectorize(ci)
-    for loop in (kh, kw, wi):
-        sch.unroll(loop)
+    sch.unroll(wi)
+    sch.unroll(kw)
+    if unrolls(spec, plan.tw):
+        sch.unroll(kh)
     sch.annotate(wo, "pragma_loop_partition_hint", True)
     *_, store_w, store_c = sch.get_loops(store)
     sch.vectorize(store_c)
     sch.unroll(store_w)
     sch.decompose_reduction(total, kh)
-
-
-def _unpack(sch: Any, plan: Plan) -> None:
-    """Write a line of memory of each channel in turn, from a tile that stays in L1."""
-    n, c, i, j = sch.get_loops(sch.get_sblock("Y"))
-    co, ci = sch.split(c, [None, plan.tc])
-    jo, ji = sch.split(j, [None, _UNPACKED_COLUMNS])
-    sch.reorder(n, co, i, jo, ci, ji)
-    sch.parallel(sch.fuse(n, co, i))
