@@ -7,6 +7,7 @@ fast.  Whatever a subcommand raises is turned into a message and an exit code in
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -313,6 +314,7 @@ def main() -> None:
     Usage errors and every `DepthwiseError` are the user's to mend and exit with 2; any other
     exception is a fault of this package and keeps its traceback.
     """
+    warnings.formatwarning = lambda message, *_args, **_kwargs: f"depthwise: {message}\n"
     try:
         status = app(prog_name="depthwise", standalone_mode=False)
     except (DepthwiseError, typer.TyperException) as error:
