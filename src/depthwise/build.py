@@ -8,6 +8,7 @@ import platform
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from depthwise.target import Target, cores
@@ -37,7 +38,7 @@ class Binary:
 
     module: Any
 
-    @property
+    @cached_property
     def function(self) -> Callable[..., None]:
         """The entry: takes the arrays of the program in order."""
         return self.module["main"]  # type: ignore[no-any-return]

@@ -88,10 +88,10 @@ class BoundKernel:
     def __init__(
         self, spec: Spec, target: Target, bound: Bound, operands: dict[str, Array]
     ) -> None:
-        self._spec, self._target, self._bound = spec, target, bound
+        self._spec, self._target = spec, target
         self._operands = list(operands.values())
         self.run = bound.run
-        """`run(x, out)` computes without any check: NumPy arrays, contiguous, of the right shapes."""
+        """`run(x, out)` computes unchecked: contiguous NumPy arrays of the right shapes."""
 
     def __call__(self, x: Any, *, out: Any = None, threads: int | None = None) -> Any:
         """Compute the problem for one input; see `Kernel.__call__`."""
@@ -111,7 +111,7 @@ class BoundKernel:
         direct = given is not None and given.flags.c_contiguous
         result = np.empty(spec.output_shape, spec.dtype) if given is None or not direct else given
         set_threads(count)
-        self._bound.run(source, result)
+        self.run(source, result)
         if given is None:
             return like(x)(result)
         if not direct:
@@ -133,11 +133,13 @@ class ConvKernel(Kernel):
     binary: Binary
 
     def _bind(self, arrays: dict[str, Array]) -> Bound:
-        packed = [
-            writable(self._pack(array) if name == "weight" else self._plane(array))
-            for name, array in arrays.items()
-        ]
-        return _BoundConv(self, packed)
+        return _BoundConv(self, [self._packed(name, array) for name, array in arrays.items()])
+
+    def _packed(self, name: str, array: Array) -> Array:
+        """Copy what is a weight; a residual is data, and only viewed."""
+        if name == "residual":
+            return writable(self._plane(array))
+        return self._pack(array) if name == "weight" else array.copy()
 
     def _pack(self, weight: Array) -> Array:
         """Lay out (O, C / groups, ...) as the program takes it."""

@@ -8,6 +8,7 @@ the package computes either.  Every specification prints as one line of text, an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from depthwise.errors import SpecError
@@ -274,12 +275,12 @@ class ConvSpec:
         """Columns of the input with its padding."""
         return self.width + sum(self.padding[1])
 
-    @property
+    @cached_property
     def input_shape(self) -> tuple[int, ...]:
         """The input's shape in this layout, batch first."""
         return self._arrange(self.channels, self.height, self.width)
 
-    @property
+    @cached_property
     def output_shape(self) -> tuple[int, ...]:
         """The output's shape in this layout, batch first."""
         return self._arrange(self.out_channels, self.out_height, self.out_width)
@@ -290,7 +291,7 @@ class ConvSpec:
             return (self.batch, *plane, channels)
         return (self.batch, channels, *plane)
 
-    @property
+    @cached_property
     def weight_shape(self) -> tuple[int, ...]:
         """(O, C) where pointwise, (O, C / groups, K) where 1-D, else (O, C / groups, KH, KW)."""
         if self.kind == "pointwise":
@@ -298,7 +299,7 @@ class ConvSpec:
         taps = self.kernel[1:] if self.kind == "depthwise1d" else self.kernel
         return (self.out_channels, self.channels // self.groups, *taps)
 
-    @property
+    @cached_property
     def operands(self) -> dict[str, tuple[int, ...]]:
         """The arrays beside the input, in the order of a call, with their shapes."""
         shapes = {"weight": self.weight_shape}

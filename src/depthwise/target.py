@@ -87,6 +87,7 @@ def named(cpu: str | None) -> Target:
     return Target(cpu, _isa(known[cpu]), tuple(sorted(lacking)))
 
 
+@cache
 def cores() -> int:
     """Return the number of threads a call uses unless told otherwise.
 

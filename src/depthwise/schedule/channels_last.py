@@ -31,9 +31,13 @@ def rejects(spec: ConvSpec, target: Target) -> str | None:
 
 
 def default_plan(spec: ConvSpec, target: Target) -> Plan:
-    """Return one vector of channels and as many columns as leave registers for the taps."""
+    """Return one vector of channels and as many columns as leave registers for the taps.
+
+    A row that is not twice as long is one tile, so that no narrower one is left over.
+    """
     columns = 8 if target.vector_registers >= 32 else 4
-    return Plan(name, tc=target.lanes(spec.dtype), tw=min(columns, spec.out_width))
+    tw = spec.out_width if spec.out_width < 2 * columns else columns
+    return Plan(name, tc=target.lanes(spec.dtype), tw=tw)
 
 
 def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
