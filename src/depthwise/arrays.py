@@ -17,7 +17,7 @@ from depthwise.vocabulary import DTYPES
 Array = NDArray[Any]
 
 _DLPACK_CPU = 1
-_SUPPORTED = frozenset(map(np.dtype, DTYPES))
+DTYPE_NAMES = {np.dtype(name): name for name in DTYPES}
 
 
 def as_numpy(array: Any, name: str) -> Array:
@@ -28,7 +28,7 @@ def as_numpy(array: Any, name: str) -> Array:
         ArrayError: its memory is not the CPU's, or gradients would be lost.
     """
     view = array if isinstance(array, np.ndarray) else _view(array, name)
-    if view.dtype not in _SUPPORTED:
+    if view.dtype not in DTYPE_NAMES:
         raise DTypeError(f"{name} has dtype {' or '.join(DTYPES)}; got {view.dtype}")
     return view
 

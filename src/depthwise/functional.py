@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from depthwise.arrays import Array, as_numpy, like
+from depthwise.arrays import DTYPE_NAMES, Array, as_numpy, like
 from depthwise.block import BlockSpec, Spec
 from depthwise.compiler import compile as compile_kernel
 from depthwise.errors import ArrayError, SpecError
@@ -204,7 +204,7 @@ class _Image:
         self.channels = channels
         self.fields: dict[str, Any] = {
             "batch": n, "channels": channels, "size": (height, width),
-            "layout": "NHWC" if channels_last else "NCHW", "dtype": view.dtype.name,
+            "layout": "NHWC" if channels_last else "NCHW", "dtype": DTYPE_NAMES[view.dtype],
         }  # fmt: skip
 
     def compute(
