@@ -97,7 +97,9 @@ def cost(
     )
 )
 def compare(
-    spec: Annotated[str, typer.Argument(help="A standard convolution: conv c... o... k...")],
+    spec: Annotated[
+        str, typer.Argument(help="A standard convolution: conv c... o... k...", metavar="SPEC")
+    ],
     threads: Annotated[int, typer.Option(help="Threads of each engine.", min=1)] = 1,
     repeats: Annotated[int, typer.Option(help="Samples of each time.", min=1)] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -220,7 +222,7 @@ def verify_peers(
     )
 )
 def show(
-    spec: Annotated[str, typer.Argument(help="A problem in its text form.")],
+    spec: Annotated[str, typer.Argument(help="A problem in its text form.", metavar="SPEC")],
     stage: Annotated[
         Literal["definition", "schedule", "llvm", "asm"],
         typer.Option(help="The program before and after scheduling, LLVM IR, machine code."),
@@ -245,7 +247,7 @@ def show(
     )
 )
 def explain(
-    spec: Annotated[str, typer.Argument(help="A problem in its text form.")],
+    spec: Annotated[str, typer.Argument(help="A problem in its text form.", metavar="SPEC")],
     target: Annotated[
         str | None, typer.Option(help="The CPU to compile for.  [default: this machine]")
     ] = None,
@@ -264,7 +266,7 @@ def explain(
     )
 )
 def sweep(
-    spec: Annotated[str, typer.Argument(help="A convolution in its text form.")],
+    spec: Annotated[str, typer.Argument(help="A convolution in its text form.", metavar="SPEC")],
     schedule: Annotated[
         str | None,
         typer.Option(help="Whose tiles.  [default: packed, or channels_last for such data]"),
