@@ -99,6 +99,8 @@ def _view(array: Any, name: str) -> Array:
             )
         if array.device.type != "cpu":
             raise ArrayError(f"{name} lies in CPU memory; got a tensor on {array.device}")
+        if array.is_neg():
+            raise ArrayError(f"{name} holds its values (use .resolve_neg()); got a negated view")
         array = array.detach()
     if not hasattr(array, "__dlpack_device__"):
         kind = type(array).__name__

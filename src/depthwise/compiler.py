@@ -36,8 +36,8 @@ def compile(spec: Spec | str, plan: Plan | str | None = None, target: str | None
         PlanError: the plan's schedule does not take this problem.
         TargetError: no such CPU.
     """
-    problem = parse(spec) if isinstance(spec, str) else spec
-    choice = Plan.parse(plan) if isinstance(plan, str) else plan
+    problem = _problem(spec)
+    choice = plan if plan is None or isinstance(plan, Plan) else Plan.parse(plan)
     with _one_at_a_time:
         if isinstance(problem, BlockSpec):
             return _compile_chain(problem, choice, named(target))
@@ -49,10 +49,14 @@ def explain(spec: ConvSpec | str, target: str | None = None) -> dict[str, str | 
 
     None stands where it does; the first of those is the default.
     """
-    problem = parse(spec) if isinstance(spec, str) else spec
+    problem = _problem(spec)
     if isinstance(problem, BlockSpec):
         raise NotYetError(f"a block is computed part by part for now; explain each part: {problem}")
     return schedule.explain(problem, named(target))
+
+
+def _problem(spec: Spec | str) -> Spec:
+    return spec if isinstance(spec, (ConvSpec, BlockSpec)) else parse(spec)
 
 
 @cache

@@ -236,15 +236,16 @@ def _activate(spec: ConvSpec, x: Expr) -> Expr:
     def number(value: float) -> Expr:
         return tirx.const(value, spec.dtype)
 
+    # max and min yield their second argument where either is NaN, so that NaN stays NaN.
     def clip6(value: Expr) -> Expr:
-        return tirx.min(tirx.max(value, number(0)), number(6))
+        return tirx.min(number(6), tirx.max(number(0), value))
 
     def sigmoid() -> Expr:
         return number(1) / (number(1) + tirx.exp(-x))
 
     actions: dict[str | None, Callable[[], Expr]] = {
         None: lambda: x,
-        "relu": lambda: tirx.max(x, number(0)),
+        "relu": lambda: tirx.max(number(0), x),
         "relu6": lambda: clip6(x),
         "hardswish": lambda: x * clip6(x + number(3)) / number(6),
         "hardsigmoid": lambda: clip6(x + number(3)) / number(6),

@@ -14,8 +14,9 @@ from typing import Any
 from depthwise.arrays import DTYPE_NAMES, Array, as_numpy, like
 from depthwise.block import BlockSpec, Spec
 from depthwise.compiler import compile as compile_kernel
-from depthwise.errors import ArrayError, SpecError
+from depthwise.errors import ArrayError
 from depthwise.spec import ConvSpec
+from depthwise.values import word
 from depthwise.vocabulary import Activation, Padding, Pair
 
 _LAYOUTS = ("NCHW", "NHWC")
@@ -189,11 +190,12 @@ class _Image:
     """The input of a call: its sizes, and how to get from it to contiguous memory and back."""
 
     def __init__(self, x: Any, layout: str) -> None:
-        if layout not in _LAYOUTS:
-            raise SpecError(f"layout is one of {', '.join(_LAYOUTS)}; got {layout!r}")
+        word("layout", layout, _LAYOUTS)
         view = as_numpy(x, "x")
-        if view.ndim not in (3, 4):
-            raise ArrayError(f"x has 4 axes, or 3 without a batch; got shape {view.shape}")
+        if view.ndim not in (3, 4) or 0 in view.shape:
+            raise ArrayError(
+                f"x has 4 axes, or 3 without a batch, none empty; got shape {view.shape}"
+            )
         self.given, self.batched, self.layout = x, view.ndim == 4, layout
         array = view if self.batched else view[None]
         self.transposed = layout == "NCHW" and _is_channels_last_memory(array)

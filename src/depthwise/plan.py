@@ -40,12 +40,14 @@ class Plan:
         """Read a plan from its one-line form, e.g. "packed tc16 tw4".
 
         Raises:
-            PlanError: the line is not a schedule's name followed by tiles.
+            PlanError: the line is not a schedule's name followed by tiles, each given once.
         """
-        name, *tokens = text.split() or [""]
-        tiles = [re.fullmatch(r"(tc|tw|th)(\d{1,9})", token) for token in tokens]
-        if not name.isidentifier() or not all(tiles):
+        name, *tokens = (text.split() if isinstance(text, str) else []) or [""]
+        found = [re.fullmatch(r"(tc|tw|th)(\d{1,9})", token) for token in tokens]
+        tiles = {tile[1]: int(tile[2]) for tile in found if tile}
+        if not name.isidentifier() or len(tiles) < len(tokens):
             raise PlanError(
-                f"a plan is a schedule's name and tiles, as 'packed tc16 tw4'; got {text!r}"
+                "a plan is a schedule's name and tiles, each once, as 'packed tc16 tw4'; "
+                f"got {shown(text)}"
             )
-        return cls(name, **{tile[1]: int(tile[2]) for tile in tiles if tile})
+        return cls(name, **tiles)

@@ -1,0 +1,18 @@
+"""Problems in small whole numbers: every order of summation gives the same bits."""
+
+import numpy as np
+
+from depthwise import reference
+
+
+def exact_problem(problem):
+    """Return input, operands and the exact result of a problem."""
+    rng = np.random.default_rng(0)
+    shapes = [problem.input_shape, *problem.operands.values()]
+    x, *operands = (rng.integers(-3, 4, shape).astype(problem.dtype) for shape in shapes)
+    return x, operands, reference.forward(problem, x, *operands).astype(problem.dtype)
+
+
+def poisoned(problem):
+    """Return an output in which an element that is never written shows."""
+    return np.full(problem.output_shape, np.nan, problem.dtype)
