@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +175,40 @@ def test_a_worker_ends_with_its_parent():
     ended = subprocess.run(command, input="", capture_output=True, text=True, check=True)
     assert ended.stdout == ""
     assert "greets" in ended.stderr
+
+
+def state_of(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "gone"
+
+
+def wait_for(state, pid):
+    deadline = time.monotonic() + 10
+    while state_of(pid) != state and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return state_of(pid)
+
+
+def test_an_idle_worker_is_stopped_and_takes_no_core_from_the_others(fake):
+    pid = fake._process.pid
+    assert wait_for("T", pid) == "T"
+    assert isinstance(fake.prepare(SPEC, "right", "call"), PreparedInfo)
+    assert wait_for("T", pid) == "T"
+
+
+def test_a_stopped_worker_ends_with_a_parent_that_is_killed():
+    program = f"""
+import os, signal
+from depthwise.bench.process import Worker
+print(Worker({FAKE!r}, threads=1)._process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    output = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    ).stdout
+    assert wait_for("gone", int(output)) in ("gone", "Z")
 
 
 def test_a_worker_needs_numpy_and_the_standard_library_alone():

@@ -80,7 +80,9 @@ class Rejected:
 class Worker:
     """An engine in a process of its own, in the environment where that engine is installed.
 
-    Use it as a context manager: whatever happens in the body, the process ends.
+    Use it as a context manager: whatever happens in the body, the process ends.  Between one answer
+    and the next request the process is stopped: threads that spin while they wait for work would
+    take the cores from the engine that is being timed.
 
     Args:
         engine: a name of `depthwise peers`, or the path of a module with a class `Engine`.
@@ -181,11 +183,13 @@ class Worker:
     def _ask(self, doing: str, **request: Any) -> dict[str, Any]:
         """Send a request and return its answer."""
         assert self._process.stdin is not None
+        self._signal(signal.SIGCONT)
         with suppress(BrokenPipeError, ValueError):  # the empty answer below says that it ended
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
         try:
             line = self._answers.get(timeout=self.timeout)
+            self._signal(signal.SIGSTOP)
         except queue.Empty:
             self._end()
             raise PeerError(
@@ -218,12 +222,16 @@ class Worker:
         with suppress(BrokenPipeError):
             if self._process.stdin is not None:
                 self._process.stdin.close()
+        self._signal(signal.SIGCONT)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=GRACE_SECONDS)
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._signal(signal.SIGKILL)
         self._process.wait()
         self._reader.join()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
 
 
 def _command(python: Path, engine: str, threads: int, pin: Sequence[int] | None) -> list[str]:

@@ -21,10 +21,12 @@ itself prints goes to stderr.  This module needs the standard library and NumPy 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import faulthandler
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +40,8 @@ from depthwise.bench.peers.base import Array, Peer, Prepared
 from depthwise.block import Spec
 from depthwise.parse import parse
 from depthwise.problem import random_problem
+
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 MODULES = {"depthwise": "ours"}
 """Adapters whose module is not called like the engine."""
@@ -168,6 +172,11 @@ def private_stdout() -> TextIO:
     return answers
 
 
+def end_with_parent() -> None:
+    """Have Linux end this process with its parent, even while it is stopped and reads nothing."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def main() -> None:
     """Host the engine named on the command line."""
     parser = argparse.ArgumentParser(description="Host one engine of the benchmark.")
@@ -176,6 +185,7 @@ def main() -> None:
     parser.add_argument("--pin", help="the cores to stay on, e.g. 0,1")
     options = parser.parse_args()
     answers = private_stdout()
+    end_with_parent()
     faulthandler.enable()
     if options.pin:
         os.sched_setaffinity(0, {int(core) for core in options.pin.split(",")})
