@@ -1,0 +1,92 @@
+"""`depthwise show` and `depthwise explain`: the documents' programs, a reason for every rule."""
+
+import json
+import sys
+
+import pytest
+
+import depthwise as dw
+from depthwise import cli, schedule
+
+EXAMPLE = "depthwise c256 hw12 k3 p1"
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    def command(*arguments):
+        monkeypatch.setattr(sys, "argv", ["depthwise", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
+
+    return command
+
+
+def test_the_definition_pads_and_then_sums_over_the_taps(run):
+    code, program, _ = run("show", EXAMPLE, "--stage", "definition", "--plan", "default")
+    assert code == 0
+    assert "PaddedX = T.sblock_alloc_buffer((1, 256, 14, 14))" in program
+    assert "for n, c, h, w in T.grid(1, 256, 14, 14):" in program
+    assert "for n, c, i, j, rkh, rkw in T.grid(1, 256, 12, 12, 3, 3):" in program
+
+
+def test_the_default_schedule_is_the_five_nested_loops(run):
+    code, program, _ = run("show", EXAMPLE, "--plan", "default")
+    assert code == 0
+    padding, sums = program.split("for c, i, j, rkh, rkw in T.grid(256, 12, 12, 3, 3):")
+    assert "for c, h, w in T.grid(256, 14, 14):" in padding
+    assert "PaddedX[0, c, i + rkh, j + rkw] * K[c, 0, rkh, rkw]" in sums
+
+
+def test_the_packed_schedule_packs_caches_vectorizes_unrolls_and_unpacks(run):
+    code, program, _ = run("show", EXAMPLE, "--plan", "packed tc16 tw4")
+    assert code == 0
+    for part in (
+        "PackedX",
+        "PackedK",
+        "PackedY_local",
+        "T.parallel(",
+        "T.vectorized(16)",
+        "T.unroll(4)",
+    ):
+        assert part in program
+
+
+@pytest.mark.parametrize(("stage", "text"), [("llvm", "define "), ("asm", ".text")])
+def test_generated_code_is_shown(run, stage, text):
+    code, program, _ = run("show", "depthwise c8 hw4 k3", "--stage", stage)
+    assert code == 0
+    assert text in program
+
+
+def test_every_schedule_is_taken_possible_or_refused_with_its_reason(run):
+    code, text, _ = run("explain", "separable c13 o8 hw7 k3 s2 p1", "--json")
+    assert code == 0
+    for part, spec in zip(
+        json.loads(text), dw.parse("separable c13 o8 hw7 k3 s2 p1").parts, strict=True
+    ):
+        assert part["spec"] == str(spec)
+        assert [rule["schedule"] for rule in part["schedules"]] == [r.name for r in schedule.RULES]
+        assert all(bool(rule["rejects"]) != bool(rule["plan"]) for rule in part["schedules"])
+        first = next(rule for rule in part["schedules"] if rule["plan"])
+        assert part["taken"] == first["schedule"]
+
+
+def test_the_table_says_the_same(run):
+    code, text, _ = run("explain", "depthwise c16 hw8 k3 p1 nhwc")
+    assert code == 0
+    assert "channels_last   taken" in text
+    assert "vectors run over the width here" in text
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("show", "depthwise c0 hw4 k3"), ("show", EXAMPLE, "--plan", "nosuch"), ("explain", "nosuch"),
+     ("show", EXAMPLE, "--target", "z80"), ("show", EXAMPLE, "--plan", "channels_last tc8")],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_exit_code_2(run, arguments):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("depthwise: ")
+    assert err.count("\n") == 1

@@ -1,0 +1,66 @@
+"""`depthwise sweep`: every tiling is verified before it is timed, ranked and drawn."""
+
+import json
+
+import pytest
+
+from depthwise import Plan, parse, schedule, sweep
+from depthwise.errors import InternalError, PlanError, SpecError
+from depthwise.target import named
+
+TEXT = "depthwise c3 hw6 k3 p1"
+
+
+def tilings(text, capsys, **options):
+    arguments = {"name": None, "threads": 1, "repeats": 1, "plot": None, "as_json": True} | options
+    sweep.sweep(text, **arguments)
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [(TEXT, "packed"), (TEXT + " nhwc", "channels_last"), ("pointwise c2 o3 hw2", "general")],
+)
+def test_every_legal_tiling_is_there_fastest_first(text, name, capsys):
+    spec = parse(text)
+    legal = schedule.rule_of(Plan(name), spec, named(None)).plans(spec, named(None))
+    found = tilings(text, capsys)["tilings"]
+    assert {tiling["plan"] for tiling in found} == {str(plan) for plan in legal}
+    times = [tiling["median_us"] for tiling in found]
+    assert times == sorted(times)
+    assert min(times) > 0
+
+
+def test_the_map_is_drawn(tmp_path, capsys):
+    picture = tmp_path / "folder" / "map.png"
+    tilings(TEXT, capsys, plot=picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_wrong_tiling_is_refused_not_ranked(monkeypatch, capsys):
+    monkeypatch.setattr(sweep, "compare", lambda *_: (1.0, False))
+    with pytest.raises(InternalError, match="a plan computes what the oracle does"):
+        tilings(TEXT, capsys)
+
+
+def test_an_interrupt_leaves_what_was_measured(monkeypatch, capsys):
+    measured = []
+
+    def measure(*arguments, real=sweep._measure):
+        if len(measured) == 2:
+            raise KeyboardInterrupt
+        measured.append(real(*arguments))
+        return measured[-1]
+
+    monkeypatch.setattr(sweep, "_measure", measure)
+    assert len(tilings(TEXT, capsys)["tilings"]) == 2
+
+
+def test_a_block_has_no_tiles_of_its_own(capsys):
+    with pytest.raises(SpecError, match="a sweep takes one convolution"):
+        tilings("separable c3 o4 hw6 k3", capsys)
+
+
+def test_a_schedule_that_does_not_take_the_problem_is_refused(capsys):
+    with pytest.raises(PlanError, match="does not take this problem"):
+        tilings(TEXT, capsys, name="channels_last")
