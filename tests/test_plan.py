@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from depthwise import Plan
 from depthwise.errors import PlanError
 
-TILES = st.integers(1, 4096)
+TILES = st.integers(1, 64)
 
 
 @given(st.builds(Plan, st.sampled_from(["packed", "channels_last"]), TILES, TILES, TILES))
@@ -29,7 +29,7 @@ def test_a_line_that_is_no_plan_is_refused(line):
         Plan.parse(line)
 
 
-@pytest.mark.parametrize("tile", [0, -1, 1.5, True, "4", None, 2**40])
-def test_a_tile_is_a_whole_number_of_at_least_one(tile):
-    with pytest.raises(PlanError, match="tc is a whole number of at least 1"):
+@pytest.mark.parametrize("tile", [0, -1, 65, 1.5, True, "4", None, 2**40])
+def test_a_tile_is_a_whole_number_that_can_be_unrolled(tile):
+    with pytest.raises(PlanError, match="tc is a whole number from 1 to 64"):
         Plan("packed", tc=tile)

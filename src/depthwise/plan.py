@@ -6,7 +6,10 @@ import re
 from dataclasses import dataclass, fields
 
 from depthwise.errors import PlanError
-from depthwise.values import MAX_ELEMENTS, shown
+from depthwise.values import shown
+
+LARGEST_TILE = 64
+"""Tiles are unrolled: larger ones take minutes to compile and leave registers and caches."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,10 @@ class Plan:
     def __post_init__(self) -> None:
         for name in ("tc", "tw", "th"):
             tile = getattr(self, name)
-            if isinstance(tile, bool) or not isinstance(tile, int) or not 1 <= tile <= MAX_ELEMENTS:
-                raise PlanError(f"{name} is a whole number of at least 1; got {shown(tile)}")
+            if isinstance(tile, bool) or not isinstance(tile, int) or not 1 <= tile <= LARGEST_TILE:
+                raise PlanError(
+                    f"{name} is a whole number from 1 to {LARGEST_TILE}; got {shown(tile)}"
+                )
 
     def __str__(self) -> str:
         tiles = [(f.name, getattr(self, f.name)) for f in fields(self)[1:]]

@@ -1,10 +1,10 @@
 """Channels-last depthwise convolution: vectors over channels, a register tile of columns.
 
 A tile is `tw` neighbouring outputs of a row times one vector of `tc` channels; all taps are
-unrolled over it.  The padding is computed in place: the border of columns is peeled off the loop, so
-that the inside has no condition; rows are tested tap by tap, which costs nothing that was measured
-and leaves one parallel loop.  Channels beyond the last full vector form a narrower vector in a loop
-nest of their own, so no vector straddles the channel count.
+unrolled over it.  The padding is computed in place: the border of columns is peeled off the loop,
+so that the inside has no condition; rows are tested tap by tap, which costs little and leaves one
+parallel loop.  Channels beyond the last full vector form a narrower vector in a loop nest of their
+own, so no vector straddles the channel count.
 """
 
 from __future__ import annotations
