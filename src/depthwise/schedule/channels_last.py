@@ -1,10 +1,11 @@
-"""Channels-last depthwise convolution: vectors over channels, a register tile of columns.
+"""Channels-last depthwise convolution: vectors over channels, a register tile of rows and columns.
 
-A tile is `tw` neighbouring outputs of a row times one vector of `tc` channels; all taps are
-unrolled over it.  The padding is computed in place: the border of columns is peeled off the loop,
-so that the inside has no condition; rows are tested tap by tap, which costs little and leaves one
-parallel loop.  Channels beyond the last full vector form a narrower vector in a loop nest of their
-own, so no vector straddles the channel count.
+A tile is `th` rows and `tw` columns of neighbouring outputs times one vector of `tc` channels; rows
+share the input rows that both read, and all taps are unrolled over the tile.  The padding is
+computed in place: the border of columns is peeled off the loop, so that the inside has no
+condition; rows are tested tap by tap, which costs little and leaves one parallel loop.  Channels
+beyond the last full vector form a narrower vector in a loop nest of their own, so no vector
+straddles the channel count.
 """
 
 from __future__ import annotations
@@ -32,21 +33,25 @@ def rejects(spec: ConvSpec, target: Target) -> str | None:
 
 
 def default_plan(spec: ConvSpec, target: Target) -> Plan:
-    """Return one vector of channels and as many columns as leave registers for the taps.
+    """Return one vector of channels, two rows, and the columns that leave registers for the taps.
 
-    A row that is not twice as long is one tile, so that no narrower one is left over.
+    Rows that do not pair up, or too many taps to unroll over two, make tiles of one row.  A row
+    that is not twice as long is one tile, so that no narrower one is left over.
     """
-    columns = 8 if target.vector_registers >= 32 else 4
+    one_row, two_rows = (8, 4) if target.vector_registers >= 32 else (4, 3)
+    th = 2 if spec.out_height % 2 == 0 and unrolls(spec, 2 * two_rows) else 1
+    columns = two_rows if th == 2 else one_row
     tw = spec.out_width if spec.out_width < 2 * columns else columns
-    return Plan(name, tc=target.lanes(spec.dtype), tw=tw)
+    return Plan(name, tc=target.lanes(spec.dtype), tw=tw, th=th)
 
 
 def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
-    """Yield vectors of one to two registers (or the channels there are) and columns to sixteen."""
+    """Yield vectors of one to two registers (or the channels there are), one row or two."""
     lanes = target.lanes(spec.dtype)
     for tc in sorted({min(width, spec.channels) for width in (lanes, 2 * lanes)}):
-        for tw in tiles(min(16, spec.out_width)):
-            yield Plan(name, tc=tc, tw=tw)
+        for th in (1, 2) if spec.out_height % 2 == 0 else (1,):
+            for tw in tiles(min(16 // th, spec.out_width)):
+                yield Plan(name, tc=tc, tw=tw, th=th)
 
 
 def form(spec: ConvSpec, plan: Plan) -> Form:
@@ -61,24 +66,25 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
     if (padding := stage(sch, "PaddedX")) is not None:
         sch.compute_inline(padding)
     for index, (_, channels) in enumerate(form(spec, plan).segments):
-        _tile(sch, str(index), min(plan.tc, channels), plan.tw, spec)
+        _tile(sch, str(index), min(plan.tc, channels), spec, plan)
 
 
-def _tile(sch: Any, segment: str, tc: int, tw: int, spec: ConvSpec) -> None:
+def _tile(sch: Any, segment: str, tc: int, spec: ConvSpec, plan: Plan) -> None:
     total, store = register_tile(sch, segment)
     n, i, j, c, kh, kw = sch.get_loops(total)
-    rows = sch.fuse(n, i) if spec.batch > 1 else i
-    jo, ji = sch.split(j, [None, tw])
+    io, ii = sch.split(i, [None, plan.th])
+    jo, ji = sch.split(j, [None, plan.tw])
     co, ci = sch.split(c, [None, tc])
-    sch.reorder(jo, co, kh, kw, ji, ci)
+    sch.reorder(n, io, jo, co, kh, kw, ii, ji, ci)
     sch.reverse_compute_at(store, co, preserve_unit_loops=True)
-    *_, store_j, store_c = sch.get_loops(store)
-    for column, lane in ((ji, ci), (store_j, store_c)):
+    *_, store_i, store_j, store_c = sch.get_loops(store)
+    for row, column, lane in ((ii, ji, ci), (store_i, store_j, store_c)):
+        sch.unroll(row)
         sch.unroll(column)
         sch.vectorize(lane)
     sch.unroll(kw)
-    if unrolls(spec, tw):
+    if unrolls(spec, plan.th * plan.tw):
         sch.unroll(kh)
         sch.annotate(jo, "pragma_loop_partition_hint", True)
-    sch.parallel(rows)
+    sch.parallel(sch.fuse(n, io))
     sch.decompose_reduction(total, kh)
