@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 import depthwise as dw
-from depthwise.errors import ArrayError, DepthwiseError, DTypeError, SpecError
+from depthwise.errors import ArrayError, DTypeError, SpecError
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((2, 6, 9, 11), dtype=np.float32)
@@ -135,7 +135,11 @@ def out_of(shape=(2, 12, 7, 10), dtype="float32"):
         ({"x": X.astype("float16")}, DTypeError, "x has dtype float32 or float64"),
         ({"x": X.astype(">f4")}, DTypeError, "x has dtype float32 or float64"),
         ({"x": X[0, 0]}, ArrayError, "x has 4 axes, or 3 without a batch"),
-        ({"x": X[:0]}, DepthwiseError, "n=0|empty|at least 1"),
+        ({"x": X[:0]}, ArrayError, "none empty"),
+        ({"x": X[:, :0]}, ArrayError, "none empty"),
+        ({"x": X.astype(object)}, DTypeError, "x has dtype .* got object"),
+        ({"weight": None}, DTypeError, "weight is a NumPy array .* got NoneType"),
+        ({"weight": WEIGHT[:0]}, ArrayError, "none empty"),
         ({"weight": WEIGHT[:, :, 0]}, ArrayError, "weight has 4 axes"),
         ({"weight": WEIGHT[:7]}, ArrayError, "weight has shape .C . multiplier, 1, KH, KW."),
         ({"weight": WEIGHT.astype("float64")}, DTypeError, "weight has the problem's dtype"),
@@ -154,6 +158,7 @@ def out_of(shape=(2, 12, 7, 10), dtype="float32"):
         ({"padding_mode": "mirror"}, SpecError, "padding_mode is one of"),
         ({"layout": "NHCW"}, SpecError, "layout is one of"),
         ({"layout": []}, SpecError, "layout is one of"),
+        ({"layout": np.array(["NCHW", "NHWC"])}, SpecError, "layout is one of"),
         ({"activation": "tanh"}, SpecError, "activation is"),
         ({"threads": 0}, SpecError, "threads are at least 1"),
         ({"threads": "two"}, SpecError, "threads is a whole number"),
@@ -169,6 +174,74 @@ def test_what_cannot_be_computed_is_refused_and_out_is_left_alone(arguments, kin
     with pytest.raises(kind, match=words):
         dw.depthwise_conv2d(**call)
     assert np.all(call["out"] == 7)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "kind", "words"),
+    [
+        (dw.pointwise_conv2d, {"weight": MIX[None, :, :6]}, ArrayError, "weight has 2 or 4 axes"),
+        (dw.pointwise_conv2d, {"weight": MIX}, ArrayError, r"weight has shape \(5, 6\)"),
+        (
+            dw.pointwise_conv2d,
+            {"residual": True},
+            ArrayError,
+            r"residual has shape \(2, 5, 9, 11\)",
+        ),
+        (dw.pointwise_conv2d, {"residual": X[0]}, ArrayError, "residual has as many axes as x"),
+        (dw.pointwise_conv2d, {"residual": 1}, DTypeError, "residual is a NumPy array .* got int"),
+        (dw.separable_conv2d, {"depthwise_weight": WEIGHT[:7]}, ArrayError, "depthwise_weight has"),
+        (dw.separable_conv2d, {"pointwise_weight": MIX[:, :6]}, ArrayError, r"shape \(5, 12\)"),
+        (dw.separable_conv2d, {"pointwise_bias": BIAS}, ArrayError, "pointwise_bias has shape"),
+        (dw.separable_conv2d, {"depthwise_activation": "tanh"}, SpecError, "activation is one of"),
+    ],
+)
+def test_the_other_functions_refuse_alike(function, arguments, kind, words):
+    call = {
+        "x": X,
+        "depthwise_weight": WEIGHT,
+        "pointwise_weight": MIX,
+        "out": out_of((2, 5, 7, 10)),
+    }
+    if function is dw.pointwise_conv2d:
+        call = {"x": X, "weight": MIX[:, :6], "out": out_of((2, 5, 9, 11))}
+    with pytest.raises(kind, match=words):
+        function(**(call | arguments))
+    assert np.all(call["out"] == 7)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_given_output_may_lie_in_any_order_and_is_written_whole(layout, batched):
+    for x in (X, last(X)):
+        given = x if batched else x[0]
+        source = given if (x is X) == (layout == "NCHW") else np.moveaxis(given, *MOVES[layout])
+        expected = dw.depthwise_conv2d(np.ascontiguousarray(source), WEIGHT, layout=layout)
+        for out in (np.full_like(expected, np.nan), np.full_like(expected.T, np.nan).T):
+            assert dw.depthwise_conv2d(source, WEIGHT, layout=layout, out=out) is out
+            close(out, expected)
+
+
+MOVES = {"NCHW": (-1, -3), "NHWC": (-3, -1)}
+"""How an array of the other layout is viewed in this one, as `np.moveaxis` takes it."""
+
+
+def test_a_gradient_is_not_required_where_gradients_are_off():
+    x = torch.from_numpy(X)
+    weight = torch.from_numpy(WEIGHT.copy()).requires_grad_()
+    with pytest.raises(ArrayError, match=r"weight requires no gradient.*depthwise\.torch"):
+        dw.depthwise_conv2d(x, weight)
+    with torch.no_grad():
+        close(dw.depthwise_conv2d(x, weight), F.conv2d(x, weight, groups=6))
+
+
+def test_an_output_that_begins_inside_an_input_is_refused():
+    memory = np.concatenate([X.ravel(), X.ravel()])
+    before = memory.copy()
+    x, shifted = memory[: X.size].reshape(X.shape), memory[5 : X.size + 5].reshape(X.shape)
+    square = np.ones((6, 6), np.float32)
+    with pytest.raises(ArrayError, match="out shares no memory with an input"):
+        dw.pointwise_conv2d(x, square, out=shifted)
+    assert np.array_equal(memory, before)
 
 
 def test_an_output_over_an_input_or_read_only_is_refused():

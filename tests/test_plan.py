@@ -22,8 +22,10 @@ def test_tiles_of_one_are_left_out_of_the_line():
 
 
 @pytest.mark.parametrize(
-    "line", ["", "packed 16", "packed tc", "packed tcx", "packed zz3", "a-b", "packed tc16,tw4"]
-)
+    "line",
+    ["", "packed 16", "packed tc", "packed tcx", "packed zz3", "a-b", "packed tc16,tw4",
+     "packed tc16 tc8", 3, None, ["packed"]],
+)  # fmt: skip
 def test_a_line_that_is_no_plan_is_refused(line):
     with pytest.raises(PlanError, match="a plan is a schedule's name and tiles"):
         Plan.parse(line)
