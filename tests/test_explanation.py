@@ -44,7 +44,6 @@ def test_the_packed_schedule_packs_caches_vectorizes_unrolls_and_unpacks(run):
     assert code == 0
     for part in (
         "PackedX",
-        "PackedK",
         "PackedY_local",
         "T.parallel(",
         "T.vectorized(16)",

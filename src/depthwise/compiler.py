@@ -73,7 +73,9 @@ def _compile_conv(spec: ConvSpec, plan: Plan | None, target: Target) -> ConvKern
     transformed = build.new_schedule(definition)
     rule.apply(transformed, spec, plan)
     scheduled = define.join_segments(transformed.mod["main"], spec, form.segments)
-    return ConvKernel(spec, plan, target, definition, scheduled, build.build(scheduled, target))
+    return ConvKernel(
+        spec, plan, target, form, definition, scheduled, build.build(scheduled, target)
+    )
 
 
 @cache

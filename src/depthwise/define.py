@@ -6,8 +6,7 @@ tile size lives here: a `Form` names the data layout (NCHW[x]c by its x) and the
 channels that are computed by loop nests of their own.
 
 Arguments of every program, in order: X, K, then bias and residual where the problem has them,
-then Y.  Channels-first programs take K as (O, C / groups, KH, KW), channels-last ones as
-(KH, KW, C / groups, O); 1-D problems have a height of 1.
+then Y.  K is packed as `packing.packed_shape` says; 1-D problems have a height of 1.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import tvm
 import tvm_ffi
 from tvm import te, tirx
 
+from depthwise.packing import packed_shape
 from depthwise.schedule.rule import Form
 from depthwise.spec import ConvSpec
 from depthwise.vocabulary import Pair
@@ -39,7 +39,7 @@ def define(spec: ConvSpec, form: Form) -> tirx.PrimFunc:
 
 def _plain(spec: ConvSpec, segments: tuple[Pair, ...]) -> tirx.PrimFunc:
     X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.dtype, "X")
-    K = te.placeholder(_kernel_shape(spec), spec.dtype, "K")
+    K = te.placeholder(packed_shape(spec, Form()), spec.dtype, "K")
     epilogue, extra = _epilogue_inputs(spec)
     padded = _padded(spec, X)
     outputs = [
@@ -50,11 +50,11 @@ def _plain(spec: ConvSpec, segments: tuple[Pair, ...]) -> tirx.PrimFunc:
 
 
 def _packed(spec: ConvSpec, block: int) -> tirx.PrimFunc:
-    """Stages: `PaddedX`, `PackedX`, `PackedK` (zero beyond the last channel), `PackedY`, `Y`."""
+    """Stages: `PaddedX`, `PackedX` (zero beyond the last channel), `PackedY`, `Y`."""
     blocks = -(-spec.channels // block)
     (kh, kw), (sh, sw), (dh, dw) = spec.kernel, spec.stride, spec.dilation
     X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.dtype, "X")
-    K = te.placeholder(_kernel_shape(spec), spec.dtype, "K")
+    K = te.placeholder(packed_shape(spec, Form(block)), spec.dtype, "K")
     epilogue, extra = _epilogue_inputs(spec)
     padded = _padded(spec, X)
 
@@ -68,16 +68,11 @@ def _packed(spec: ConvSpec, block: int) -> tirx.PrimFunc:
         lambda n, co, h, w, ci: present(co * block + ci, padded(n, co * block + ci, h, w)),
         name="PackedX",
     )
-    packed_k = te.compute(
-        (blocks, kh, kw, block),
-        lambda co, r, s, ci: present(co * block + ci, K[co * block + ci, 0, r, s]),
-        name="PackedK",
-    )
     rkh, rkw = te.reduce_axis((0, kh), "rkh"), te.reduce_axis((0, kw), "rkw")
     packed_y = te.compute(
         (spec.batch, blocks, spec.out_height, spec.out_width, block),
         lambda n, co, i, j, ci: te.sum(
-            packed_x[n, co, i * sh + rkh * dh, j * sw + rkw * dw, ci] * packed_k[co, rkh, rkw, ci],
+            packed_x[n, co, i * sh + rkh * dh, j * sw + rkw * dw, ci] * K[co, rkh, rkw, ci],
             axis=[rkh, rkw],
         ),
         name="PackedY",
@@ -267,8 +262,3 @@ def _shape(spec: ConvSpec, channels: int, height: int, width: int) -> tuple[int,
 
 def _arrange(spec: ConvSpec, n: Any, c: Any, h: Any, w: Any) -> tuple[Any, ...]:
     return (n, h, w, c) if spec.channels_last else (n, c, h, w)
-
-
-def _kernel_shape(spec: ConvSpec) -> tuple[int, ...]:
-    outer, taps = (spec.out_channels, spec.channels // spec.groups), spec.kernel
-    return (*taps, outer[1], outer[0]) if spec.channels_last else (*outer, *taps)

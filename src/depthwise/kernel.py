@@ -11,7 +11,9 @@ from depthwise.arrays import Array, as_numpy, check_output, fit, like, writable
 from depthwise.block import BlockSpec, Spec
 from depthwise.build import Binary, lowered, set_threads
 from depthwise.errors import ArrayError, SpecError, TargetError
+from depthwise.packing import pack_weight
 from depthwise.plan import Plan
+from depthwise.schedule.rule import Form
 from depthwise.spec import ConvSpec
 from depthwise.target import Target, cores
 from depthwise.values import whole
@@ -126,6 +128,7 @@ class ConvKernel(Kernel):
     spec: ConvSpec
     plan: Plan
     target: Target
+    form: Form
     definition: Any
     """The unscheduled TensorIR program."""
     schedule: Any
@@ -139,13 +142,7 @@ class ConvKernel(Kernel):
         """Copy what is a weight; a residual is data, and only viewed."""
         if name == "residual":
             return writable(self._plane(array))
-        return self._pack(array) if name == "weight" else array.copy()
-
-    def _pack(self, weight: Array) -> Array:
-        """Lay out (O, C / groups, ...) as the program takes it."""
-        spec = self.spec
-        flat = weight.reshape(spec.out_channels, spec.channels // spec.groups, *spec.kernel)
-        return np.array(flat.transpose(2, 3, 1, 0) if spec.channels_last else flat, order="C")
+        return pack_weight(self.spec, self.form, array) if name == "weight" else array.copy()
 
     def _plane(self, array: Array) -> Array:
         """View 1-D data as a plane of height 1, which is what programs compute on."""

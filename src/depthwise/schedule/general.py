@@ -39,8 +39,7 @@ def form(spec: ConvSpec, plan: Plan) -> Form:
 def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
     """Put the contiguous axis innermost, below the reduction, and rows in parallel."""
     if (padding := stage(sch, "PaddedX")) is not None:
-        n, outer, *_ = sch.get_loops(padding)
-        sch.parallel(sch.fuse(n, outer))
+        sch.compute_inline(padding)
     total, store = register_tile(sch)
     if spec.channels_last:
         n, i, j, o, *taps = sch.get_loops(total)

@@ -85,9 +85,6 @@ def _pack(sch: Any, strips: Any) -> None:
     sch.unroll(ci)
     for loop in (h, w):
         sch.annotate(loop, "pragma_loop_partition_hint", True)
-    co, kh, _kw, ci = sch.get_loops(sch.get_sblock("PackedK"))
-    sch.parallel(sch.fuse(co, kh))
-    sch.unroll(ci)
 
 
 def _cached_block(sch: Any, total: Any, spec: ConvSpec, plan: Plan) -> None:
