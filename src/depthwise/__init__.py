@@ -4,7 +4,12 @@ from depthwise import errors
 from depthwise.block import BlockSpec
 from depthwise.compiler import compile, explain  # noqa: A004
 from depthwise.costs import cost
-from depthwise.functional import depthwise_conv2d, pointwise_conv2d, separable_conv2d
+from depthwise.functional import (
+    depthwise_conv1d,
+    depthwise_conv2d,
+    pointwise_conv2d,
+    separable_conv2d,
+)
 from depthwise.layouts import pack_nchwc, unpack_nchwc
 from depthwise.parse import parse
 from depthwise.plan import Plan
@@ -19,6 +24,7 @@ __all__ = [
     "Plan",
     "compile",
     "cost",
+    "depthwise_conv1d",
     "depthwise_conv2d",
     "errors",
     "explain",

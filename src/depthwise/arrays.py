@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from types import SimpleNamespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -43,13 +43,42 @@ def like(array: Any) -> Callable[[Array], Any]:
     return array.__array_namespace__().from_dlpack  # type: ignore[no-any-return]
 
 
-def writable(array: Array) -> Array:
-    """Return a view without the read-only flag, for callees that only read but refuse the flag."""
-    if array.flags.writeable:
-        return array
+def signature(array: Any) -> Any:
+    """Return all that a call depends on of an array but its values, to look the call up by.
 
-    interface = {**array.__array_interface__, "data": (array.ctypes.data, False)}
-    return np.asarray(SimpleNamespace(__array_interface__=interface, owner=array))
+    Raises:
+        TypeError: arrays of this kind are looked at anew in each call.
+    """
+    if array is None:
+        return None
+    if type(array) is np.ndarray:
+        return array.shape, array.strides, array.dtype
+    if _is_plain_tensor(array):
+        return array.shape, array.stride(), array.dtype
+    raise TypeError(type(array))
+
+
+def address(array: Any) -> Array | int | None:
+    """Return an array with a signature as machine code can take it, None where it must be viewed.
+
+    A NumPy array stands for its own address; of a tensor's, the caller knows the strides.
+    """
+    if type(array) is not np.ndarray:
+        return array.data_ptr() if _is_plain_tensor(array) else None
+    return array if array.flags.c_contiguous else None
+
+
+def _is_plain_tensor(array: Any) -> bool:
+    """Whether this is a torch tensor of CPU memory that `_view` takes."""
+    torch = sys.modules.get("torch")
+    return (
+        torch is not None
+        and type(array) in (torch.Tensor, torch.nn.Parameter)
+        and array.is_cpu
+        and array.layout is torch.strided
+        and not array.is_neg()
+        and not (array.requires_grad and torch.is_grad_enabled())
+    )
 
 
 def fit(array: Any, name: str, shape: tuple[int, ...], spec: Spec) -> Array:
@@ -72,13 +101,25 @@ def fit(array: Any, name: str, shape: tuple[int, ...], spec: Spec) -> Array:
     return np.ascontiguousarray(view)
 
 
-def check_output(out: Array, spec: Spec, inputs: list[Array]) -> None:
-    """Refuse an `out` that the result cannot be written to.
+@contextmanager
+def output(out: Any, spec: Spec, inputs: list[Array]) -> Iterator[Array]:
+    """Give contiguous memory to write the result to, which is in `out` afterwards.
 
     Raises:
         ArrayError: its shape is not the output's, it is read-only, or it overlaps an input.
         DTypeError: its element type is not the specification's.
     """
+    view = as_numpy(out, "out")
+    _check_output(view, spec, inputs)
+    if view.flags.c_contiguous:
+        yield view
+        return
+    result = np.empty(view.shape, view.dtype)
+    yield result
+    view[...] = result
+
+
+def _check_output(out: Array, spec: Spec, inputs: list[Array]) -> None:
     if out.dtype != spec.dtype:
         raise DTypeError(f"out has the problem's dtype {spec.dtype}; got {out.dtype}: {spec}")
     if out.shape != spec.output_shape:
@@ -101,7 +142,10 @@ def _view(array: Any, name: str) -> Array:
             raise ArrayError(f"{name} lies in CPU memory; got a tensor on {array.device}")
         if array.is_neg():
             raise ArrayError(f"{name} holds its values (use .resolve_neg()); got a negated view")
-        array = array.detach()
+        try:
+            return array.detach().numpy()  # type: ignore[no-any-return]
+        except TypeError as error:
+            raise DTypeError(f"{name} has dtype {' or '.join(DTYPES)}; got {error}") from None
     if not hasattr(array, "__dlpack_device__"):
         kind = type(array).__name__
         raise DTypeError(f"{name} is a NumPy array or a DLPack tensor on the CPU; got {kind}")

@@ -5,12 +5,15 @@ spec -> plan -> define -> schedule -> build -> kernel
 
 from __future__ import annotations
 
+import functools
 import threading
-from functools import cache
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
-from depthwise import schedule
+from depthwise import cache, code, schedule
 from depthwise.block import BlockSpec, Spec
+from depthwise.code import Code
 from depthwise.errors import NotYetError, PlanError
 from depthwise.parse import parse
 from depthwise.plan import Plan
@@ -18,6 +21,7 @@ from depthwise.spec import ConvSpec
 from depthwise.target import Target, named
 
 if TYPE_CHECKING:
+    from depthwise.build import Program
     from depthwise.kernel import ChainKernel, ConvKernel, Kernel
 
 _one_at_a_time = threading.RLock()
@@ -59,13 +63,32 @@ def _problem(spec: Spec | str) -> Spec:
     return spec if isinstance(spec, (ConvSpec, BlockSpec)) else parse(spec)
 
 
-@cache
+@functools.cache
 def _compile_conv(spec: ConvSpec, plan: Plan | None, target: Target) -> ConvKernel:
     if plan is None:
         return _compile_conv(spec, schedule.default_plan(spec, target), target)
 
-    from depthwise import build, define
     from depthwise.kernel import ConvKernel
+
+    form = schedule.rule_of(plan, spec, target).form(spec, plan)
+    program = partial(_program, spec, plan, target)
+    return ConvKernel(spec, plan, target, form, _code(spec, plan, target, program), program)
+
+
+def _code(spec: ConvSpec, plan: Plan, target: Target, program: Callable[[], Program]) -> Code:
+    """Return the machine code: what the disk remembers, or what is built now."""
+    if entry := cache.load(spec, plan, target):
+        return code.load(entry.path, entry.meta["tasks"])
+    built = program().built
+    write = partial(code.write, built)
+    if entry := cache.store(spec, plan, target, write, {"tasks": built.tasks}, code.suffix()):
+        return code.load(entry.path, built.tasks)
+    return code.loaded(built)
+
+
+def _program(spec: ConvSpec, plan: Plan, target: Target) -> Program:
+    """Define and schedule."""
+    from depthwise import build, define
 
     rule = schedule.rule_of(plan, spec, target)
     form = rule.form(spec, plan)
@@ -73,12 +96,10 @@ def _compile_conv(spec: ConvSpec, plan: Plan | None, target: Target) -> ConvKern
     transformed = build.new_schedule(definition)
     rule.apply(transformed, spec, plan)
     scheduled = define.join_segments(transformed.mod["main"], spec, form.segments)
-    return ConvKernel(
-        spec, plan, target, form, definition, scheduled, build.build(scheduled, target)
-    )
+    return build.Program(definition, scheduled, target)
 
 
-@cache
+@functools.cache
 def _compile_chain(spec: BlockSpec, plan: Plan | None, target: Target) -> ChainKernel:
     from depthwise.kernel import ChainKernel
 

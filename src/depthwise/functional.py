@@ -7,19 +7,16 @@ NCHW array whose memory is channels-last, as torch's channels_last, is computed 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any
 
-from depthwise.arrays import DTYPE_NAMES, Array, as_numpy, like
-from depthwise.block import BlockSpec, Spec
-from depthwise.compiler import compile as compile_kernel
+from depthwise.arrays import as_numpy
+from depthwise.block import BlockSpec
+from depthwise.call import Image, call
 from depthwise.errors import ArrayError
 from depthwise.spec import ConvSpec
 from depthwise.values import word
-from depthwise.vocabulary import Activation, Padding, Pair
-
-_LAYOUTS = ("NCHW", "NHWC")
+from depthwise.vocabulary import Activation, Padding, PaddingMode, Pair
 
 
 def depthwise_conv2d(
@@ -52,7 +49,7 @@ def depthwise_conv2d(
         layout: "NCHW" or "NHWC", of `x` and of the result.
         activation: None or one of `depthwise.vocabulary.ACTIVATIONS`.
         out: an array of the result's shape to write to.
-        threads: how many threads to use; None is OMP_NUM_THREADS or all cores.
+        threads: how many threads to use; None is `team.size()`.
 
     Returns:
         (N, C * multiplier, OH, OW) or (N, OH, OW, C * multiplier), of the kind of `x`.
@@ -62,19 +59,55 @@ def depthwise_conv2d(
         ArrayError: an array does not fit the problem, or `out` cannot be written to.
         DTypeError: an array is neither float32 nor float64, or not an array.
     """
-    source = _Image(x, layout)
-    out_channels, taps = _weight_axes(weight, "weight", rank=4)
-    if out_channels % source.channels:
-        raise ArrayError(
-            f"weight has shape (C * multiplier, 1, KH, KW) with C = {source.channels}; "
-            f"got {tuple(weight.shape)}"
-        )
-    spec = _depthwise_spec(
-        **source.fields, out_channels=out_channels, kernel=taps, bias=bias is not None,
-        activation=activation, padding_mode=padding_mode, stride=_hashable(stride),
-        padding=_hashable(padding), dilation=_hashable(dilation),
-    )  # fmt: skip
-    return source.compute(spec, [weight, bias], out, threads)
+    word("layout", layout, ("NCHW", "NHWC"))
+    attributes = stride, padding, dilation, padding_mode, activation
+    return call(_depthwise_spec, layout, attributes, x, (weight, bias), out, threads)
+
+
+def depthwise_conv1d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    *,
+    stride: int = 1,
+    padding: Padding = 0,
+    dilation: int = 1,
+    padding_mode: str = "zeros",
+    layout: str = "NCL",
+    activation: Activation | None = None,
+    out: Any = None,
+    threads: int | None = None,
+) -> Any:
+    """Convolve each channel of a sequence with filters of its own.
+
+    Equivalent to `activation(F.conv1d(x, weight, bias, stride, padding, dilation, groups=C))`;
+    padding "causal" to `F.conv1d(F.pad(x, (dilation * (K - 1), 0)), ...)`.
+
+    Args:
+        x: (N, C, L) or (N, L, C), or either without N.
+        weight: (C * multiplier, 1, K), whatever the layout.
+        bias: (C * multiplier,) or None.
+        stride: distance between outputs.
+        padding: one number, (left, right), "valid", "same" (TensorFlow's rule) or "causal" (no
+            output reads an input behind it).
+        dilation: distance between taps.
+        padding_mode: zeros, reflect, replicate or circular.
+        layout: "NCL" or "NLC", of `x` and of the result.
+        activation: None or one of `depthwise.vocabulary.ACTIVATIONS`.
+        out: an array of the result's shape to write to.
+        threads: how many threads to use; None is `team.size()`.
+
+    Returns:
+        (N, C * multiplier, OL) or (N, OL, C * multiplier), of the kind of `x`.
+
+    Raises:
+        SpecError: the problem cannot exist.
+        ArrayError: an array does not fit the problem, or `out` cannot be written to.
+        DTypeError: an array is neither float32 nor float64, or not an array.
+    """
+    word("layout", layout, ("NCL", "NLC"))
+    attributes = stride, padding, dilation, padding_mode, activation
+    return call(_depthwise1d_spec, layout, attributes, x, (weight, bias), out, threads)
 
 
 def pointwise_conv2d(
@@ -100,7 +133,7 @@ def pointwise_conv2d(
         activation: None or one of `depthwise.vocabulary.ACTIVATIONS`.
         residual: an array of the result's shape, added after the activation; True is `x` itself.
         out: an array of the result's shape to write to.
-        threads: how many threads to use; None is OMP_NUM_THREADS or all cores.
+        threads: how many threads to use; None is `team.size()`.
 
     Returns:
         (N, O, H, W) or (N, H, W, O), of the kind of `x`.
@@ -110,13 +143,9 @@ def pointwise_conv2d(
         ArrayError: an array does not fit the problem, or `out` cannot be written to.
         DTypeError: an array is neither float32 nor float64, or not an array.
     """
-    source = _Image(x, layout)
-    out_channels, _ = _weight_axes(weight, "weight", rank=(2, 4))
-    spec = _pointwise_spec(
-        **source.fields, out_channels=out_channels, bias=bias is not None, activation=activation,
-        residual=_is_given(residual),
-    )  # fmt: skip
-    return source.compute(spec, [weight, bias], out, threads, residual)
+    word("layout", layout, ("NCHW", "NHWC"))
+    operands = weight, bias, _residual(x, residual)
+    return call(_pointwise_spec, layout, (activation,), x, operands, out, threads)
 
 
 def separable_conv2d(
@@ -157,7 +186,7 @@ def separable_conv2d(
         activation: after the pointwise convolution.
         residual: an array of the result's shape, added after the activation; True is `x` itself.
         out: an array of the result's shape to write to.
-        threads: how many threads to use; None is OMP_NUM_THREADS or all cores.
+        threads: how many threads to use; None is `team.size()`.
 
     Returns:
         (N, O, OH, OW) or (N, OH, OW, O), of the kind of `x`.
@@ -167,125 +196,87 @@ def separable_conv2d(
         ArrayError: an array does not fit the problem, or `out` cannot be written to.
         DTypeError: an array is neither float32 nor float64, or not an array.
     """
-    source = _Image(x, layout)
-    between, taps = _weight_axes(depthwise_weight, "depthwise_weight", rank=4)
-    out_channels, _ = _weight_axes(pointwise_weight, "pointwise_weight", rank=(2, 4))
-    if between % source.channels:
-        raise ArrayError(
-            f"depthwise_weight has shape (C * multiplier, 1, KH, KW) with C = {source.channels}; "
-            f"got {tuple(depthwise_weight.shape)}"
-        )
-    spec = _separable_spec(
-        **source.fields, between=between, out_channels=out_channels, kernel=taps,
-        depthwise_bias=depthwise_bias is not None, pointwise_bias=pointwise_bias is not None,
-        depthwise_activation=depthwise_activation, activation=activation,
-        padding_mode=padding_mode, residual=_is_given(residual), stride=_hashable(stride),
-        padding=_hashable(padding), dilation=_hashable(dilation),
+    word("layout", layout, ("NCHW", "NHWC"))
+    attributes = stride, padding, dilation, padding_mode, depthwise_activation, activation
+    weights = depthwise_weight, pointwise_weight, depthwise_bias, pointwise_bias
+    operands = *weights, _residual(x, residual)
+    return call(_separable_spec, layout, attributes, x, operands, out, threads)
+
+
+def _depthwise_spec(
+    image: Image, operands: Sequence[Any], stride: Any, padding: Any, dilation: Any,
+    padding_mode: PaddingMode, activation: Activation | None,
+) -> ConvSpec:  # fmt: skip
+    weight, bias = operands
+    multiplier, kernel = _filters(weight, "weight", image, "KH, KW")
+    return ConvSpec.depthwise(
+        image.channels, image.size, kernel, multiplier=multiplier, stride=stride, padding=padding,
+        dilation=dilation, padding_mode=padding_mode, activation=activation, bias=bias is not None,
+        **image.fields,
     )  # fmt: skip
-    weights = [depthwise_weight, pointwise_weight, depthwise_bias, pointwise_bias]
-    return source.compute(spec, weights, out, threads, residual)
 
 
-class _Image:
-    """The input of a call: its sizes, and how to get from it to contiguous memory and back."""
-
-    def __init__(self, x: Any, layout: str) -> None:
-        word("layout", layout, _LAYOUTS)
-        view = as_numpy(x, "x")
-        if view.ndim not in (3, 4) or 0 in view.shape:
-            raise ArrayError(
-                f"x has 4 axes, or 3 without a batch, none empty; got shape {view.shape}"
-            )
-        self.given, self.batched, self.layout = x, view.ndim == 4, layout
-        array = view if self.batched else view[None]
-        self.transposed = layout == "NCHW" and _is_channels_last_memory(array)
-        self.array = self._to_memory_order(array)
-        n, *sizes = self.array.shape
-        channels_last = layout == "NHWC" or self.transposed
-        height, width, channels = sizes if channels_last else (*sizes[1:], sizes[0])
-        self.channels = channels
-        self.fields: dict[str, Any] = {
-            "batch": n, "channels": channels, "size": (height, width),
-            "layout": "NHWC" if channels_last else "NCHW", "dtype": DTYPE_NAMES[view.dtype],
-        }  # fmt: skip
-
-    def compute(
-        self, spec: Spec, weights: list[Any], out: Any, threads: int | None, residual: Any = None
-    ) -> Any:
-        """Run the kernel of `spec` and return the result as the caller's layout and kind."""
-        operands = [array for array in weights if array is not None]
-        if _is_given(residual):
-            operands.append(self.array if residual is True else self._image(residual, "residual"))
-        kernel = compile_kernel(spec).bind(*operands)
-        if out is None:
-            return like(self.given)(self._from_memory_order(kernel(self.array, threads=threads)))
-        kernel(self.array, out=self._image(out, "out"), threads=threads)
-        return out
-
-    def _image(self, array: Any, name: str) -> Array:
-        view = as_numpy(array, name)
-        if view.ndim != 3 + self.batched:
-            raise ArrayError(f"{name} has as many axes as x; got shape {view.shape}")
-        return self._to_memory_order(view if self.batched else view[None])
-
-    def _to_memory_order(self, array: Array) -> Array:
-        return array.transpose(0, 2, 3, 1) if self.transposed else array
-
-    def _from_memory_order(self, array: Array) -> Array:
-        ordered = array.transpose(0, 3, 1, 2) if self.transposed else array
-        return ordered if self.batched else ordered[0]
+def _depthwise1d_spec(
+    image: Image, operands: Sequence[Any], stride: Any, padding: Any, dilation: Any,
+    padding_mode: PaddingMode, activation: Activation | None,
+) -> ConvSpec:  # fmt: skip
+    weight, bias = operands
+    multiplier, (kernel,) = _filters(weight, "weight", image, "K")
+    (length,) = image.size
+    return ConvSpec.depthwise1d(
+        image.channels, length, kernel, multiplier=multiplier, stride=stride, padding=padding,
+        dilation=dilation, padding_mode=padding_mode, activation=activation, bias=bias is not None,
+        **image.fields,
+    )  # fmt: skip
 
 
-def _is_channels_last_memory(array: Array) -> bool:
-    return not array.flags.c_contiguous and array.transpose(0, 2, 3, 1).flags.c_contiguous
+def _pointwise_spec(
+    image: Image, operands: Sequence[Any], activation: Activation | None
+) -> ConvSpec:
+    weight, bias, residual = operands
+    return ConvSpec.pointwise(
+        image.channels, _mixes(weight, "weight"), image.size, activation=activation,
+        bias=bias is not None, residual=residual is not None, **image.fields,
+    )  # fmt: skip
 
 
-def _weight_axes(weight: Any, name: str, rank: int | tuple[int, ...]) -> tuple[int, Pair]:
-    """Return the output channels and (KH, KW) of a weight."""
-    shape = as_numpy(weight, name).shape
-    allowed = rank if isinstance(rank, tuple) else (rank,)
-    if len(shape) not in allowed or 0 in shape:
-        raise ArrayError(
-            f"{name} has {' or '.join(map(str, allowed))} axes, none empty; got {shape}"
-        )
-    return shape[0], (shape[-2], shape[-1])
-
-
-def _is_given(residual: Any) -> bool:
-    return residual is not None and residual is not False
-
-
-def _hashable(value: Any) -> Any:
-    return tuple(map(_hashable, value)) if isinstance(value, (list, tuple)) else value
-
-
-def _remembered(make: Callable[..., Any]) -> Callable[..., Any]:
-    """Remember specifications by their fields; arguments that cannot be hashed are refused."""
-    remember = lru_cache(maxsize=4096)(make)
-
-    def spec_of(**fields: Any) -> Any:
-        try:
-            return remember(**fields)
-        except TypeError:
-            return make(**fields)
-
-    return spec_of
-
-
-@_remembered
-def _depthwise_spec(channels: int, size: Pair, out_channels: int, **fields: Any) -> ConvSpec:
-    return ConvSpec.depthwise(channels, size, multiplier=out_channels // channels, **fields)
-
-
-@_remembered
-def _pointwise_spec(channels: int, size: Pair, out_channels: int, **fields: Any) -> ConvSpec:
-    return ConvSpec.pointwise(channels, out_channels, size, **fields)
-
-
-@_remembered
 def _separable_spec(
-    channels: int, size: Pair, between: int, out_channels: int, **fields: Any
-) -> BlockSpec:
+    image: Image, operands: Sequence[Any], stride: Any, padding: Any, dilation: Any,
+    padding_mode: PaddingMode, depthwise_activation: Activation | None,
+    activation: Activation | None,
+) -> BlockSpec:  # fmt: skip
+    depthwise_weight, pointwise_weight, depthwise_bias, pointwise_bias, residual = operands
+    multiplier, kernel = _filters(depthwise_weight, "depthwise_weight", image, "KH, KW")
     return BlockSpec.separable(
-        channels, out_channels, size, multiplier=between // channels, **fields
-    )
+        image.channels, _mixes(pointwise_weight, "pointwise_weight"), image.size, kernel=kernel,
+        multiplier=multiplier, stride=stride, padding=padding, dilation=dilation,
+        padding_mode=padding_mode, depthwise_activation=depthwise_activation,
+        activation=activation, depthwise_bias=depthwise_bias is not None,
+        pointwise_bias=pointwise_bias is not None, residual=residual is not None, **image.fields,
+    )  # fmt: skip
+
+
+def _filters(weight: Any, name: str, image: Image, taps: str) -> tuple[int, Any]:
+    """Return the multiplier and the taps of a depthwise weight."""
+    shape = as_numpy(weight, name).shape
+    if len(shape) != image.rank or 0 in shape or shape[0] % image.channels:
+        raise ArrayError(
+            f"{name} has shape (C * multiplier, 1, {taps}) with C = {image.channels}, no axis "
+            f"empty; got {shape}"
+        )
+    return shape[0] // image.channels, shape[2:]
+
+
+def _mixes(weight: Any, name: str) -> int:
+    """Return the output channels of a pointwise weight."""
+    shape = as_numpy(weight, name).shape
+    if len(shape) not in (2, 4) or 0 in shape:
+        raise ArrayError(f"{name} has 2 or 4 axes, none empty; got {shape}")
+    return int(shape[0])
+
+
+def _residual(x: Any, residual: Any) -> Any:
+    """Return the array to add: True stands for the input, False for none."""
+    if isinstance(residual, bool):
+        return x if residual else None
+    return residual

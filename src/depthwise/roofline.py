@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depthwise import build, target
+from depthwise import build, code, target
 from depthwise.bench.timing import sample
 from depthwise.errors import InternalError
 from depthwise.schedule import probes
@@ -168,9 +168,8 @@ def _copy_gbytes_per_s(machine: target.Target, footprint: int, threads: int) -> 
 
 
 def _fastest(program: Any, machine: target.Target, threads: int, x: Array, y: Array) -> float:
-    function = build.build(program, machine).function
-    build.set_threads(threads)
-    return min(sample(lambda: function(x, y), SAMPLES)) / 1e6
+    kernel = code.loaded(build.build(program, machine))
+    return min(sample(lambda: kernel.run(threads, x, y), SAMPLES)) / 1e6
 
 
 def _at_page(shape: tuple[int, ...], offset: int) -> Array:

@@ -89,7 +89,7 @@ def _measure(spec: ConvSpec, plan: Plan, threads: int, repeats: int) -> Tiling:
             f"a plan computes what the oracle does within {atol:.1e} + {rtol:.1e} of the value; "
             f"{plan} is off by {error:.1e}: {spec}"
         )
-    times = Summary.of(sample(lambda: bound.run(x, out), repeats))
+    times = Summary.of(sample(lambda: bound.run(x, out, threads), repeats))
     gflops = cost(spec).flops / times.median / 1e3
     return Tiling(str(plan), plan.tc, plan.tw, plan.th, times.median, times.mad, gflops)
 

@@ -11,7 +11,6 @@ from depthwise.bench.peers import parts
 from depthwise.bench.peers.base import TARGET_VARIABLE, Array, Clock, Prepared
 from depthwise.bench.peers.parts import Limits, Order
 from depthwise.block import BlockSpec, Spec
-from depthwise.build import set_threads
 from depthwise.spec import ConvSpec
 from depthwise.target import named
 from depthwise.vocabulary import PADDING_MODES
@@ -29,7 +28,6 @@ class Engine:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._target = named(os.environ.get(TARGET_VARIABLE))
-        set_threads(threads)
 
     def version(self) -> str:
         """Return this package's version."""
@@ -69,7 +67,7 @@ class Engine:
         if clock == "call":
             run = partial(bound, x, out=y, threads=self._threads)
         else:
-            run = partial(bound.run, x, y)
+            run = partial(bound.run, x, y, self._threads)
         excluded = "compiling, weight packing, allocation"
         if clock == "kernel":
             excluded += ", checks of the arguments"

@@ -1,0 +1,196 @@
+/* The thread team that every kernel runs on: OpenMP's, the one that PyTorch uses too.
+
+A kernel is a C function of its arrays and a task number, `void kernel(void *, ..., int32_t task)`;
+its tasks are independent of each other. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+enum { LEADING_ARGUMENTS = 3, MOST_ARRAYS = 6, STRIP = 16 };
+
+typedef struct {
+  void *code;
+  Py_ssize_t count;
+  void *data[MOST_ARRAYS];
+} Call;
+
+/* OpenMP's threads do not survive a fork, and waiting for them would never end. */
+static int in_forked_child = 0;
+
+static void note_fork(void) { in_forked_child = 1; }
+
+static void run_task(const Call *call, int32_t task) {
+  void *code = call->code, *const *p = call->data;
+  switch (call->count) {
+    case 1: ((void (*)(void *, int32_t))code)(p[0], task); break;
+    case 2: ((void (*)(void *, void *, int32_t))code)(p[0], p[1], task); break;
+    case 3: ((void (*)(void *, void *, void *, int32_t))code)(p[0], p[1], p[2], task); break;
+    case 4:
+      ((void (*)(void *, void *, void *, void *, int32_t))code)(p[0], p[1], p[2], p[3], task);
+      break;
+    case 5:
+      ((void (*)(void *, void *, void *, void *, void *, int32_t))code)(p[0], p[1], p[2], p[3],
+                                                                        p[4], task);
+      break;
+    case 6:
+      ((void (*)(void *, void *, void *, void *, void *, void *, int32_t))code)(
+          p[0], p[1], p[2], p[3], p[4], p[5], task);
+      break;
+  }
+}
+
+static int team_size(void) {
+#ifdef _OPENMP
+  return in_forked_child ? 1 : omp_get_max_threads();
+#else
+  return 1;
+#endif
+}
+
+static void run_tasks(const Call *call, int32_t tasks, int threads) {
+  if (threads > tasks) threads = tasks;
+#ifdef _OPENMP
+  if (threads > 1 && !in_forked_child) {
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int32_t task = 0; task < tasks; task++) run_task(call, task);
+    return;
+  }
+#endif
+  for (int32_t task = 0; task < tasks; task++) run_task(call, task);
+}
+
+/* Store the address of an array given as an object with a buffer, or as a number. */
+static int find_data(PyObject *array, void **data, Py_buffer *view) {
+  if (PyLong_Check(array)) {
+    view->obj = NULL;
+    *data = PyLong_AsVoidPtr(array);
+    return PyErr_Occurred() ? -1 : 0;
+  }
+  if (PyObject_GetBuffer(array, view, PyBUF_SIMPLE) < 0) return -1;
+  *data = view->buf;
+  return 0;
+}
+
+PyDoc_STRVAR(run_doc,
+             "run(code, tasks, threads, *arrays)\n--\n\n"
+             "Run every task of a kernel on so many threads; 0 is the size of the team.\n\n"
+             "Arrays are C-contiguous buffers or addresses; neither sizes nor types are checked.");
+
+static PyObject *run(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+  (void)self;
+  Call call = {.count = nargs - LEADING_ARGUMENTS};
+  if (call.count < 1 || call.count > MOST_ARRAYS)
+    return PyErr_Format(PyExc_TypeError, "a kernel has 1 to %d arrays; got %zd", MOST_ARRAYS,
+                        call.count);
+  call.code = PyLong_AsVoidPtr(args[0]);
+  long tasks = PyLong_AsLong(args[1]), threads = PyLong_AsLong(args[2]);
+  if (PyErr_Occurred()) return NULL;
+  if (!call.code || tasks < 0 || tasks > INT32_MAX || threads < 0 || threads > INT32_MAX)
+    return PyErr_Format(PyExc_ValueError, "no kernel, or tasks or threads out of range");
+  Py_buffer views[MOST_ARRAYS];
+  Py_ssize_t held = 0;
+  while (held < call.count &&
+         find_data(args[LEADING_ARGUMENTS + held], &call.data[held], &views[held]) == 0)
+    held++;
+  if (held == call.count) {
+    Py_BEGIN_ALLOW_THREADS
+    run_tasks(&call, (int32_t)tasks, threads ? (int)threads : team_size());
+    Py_END_ALLOW_THREADS
+  }
+  for (Py_ssize_t i = 0; i < held; i++)
+    if (views[i].obj) PyBuffer_Release(&views[i]);
+  if (held < call.count) return NULL;
+  Py_RETURN_NONE;
+}
+
+#define TRANSPOSE(TYPE)                                                              \
+  for (Py_ssize_t first = 0; first < rows; first += STRIP) {                         \
+    Py_ssize_t end = first + STRIP < rows ? first + STRIP : rows;                    \
+    for (Py_ssize_t c = 0; c < columns; c++)                                         \
+      for (Py_ssize_t r = first; r < end; r++)                                       \
+        ((TYPE *)to)[c * rows + r] = ((const TYPE *)from)[r * columns + c];          \
+  }
+
+PyDoc_STRVAR(transpose_doc,
+             "transpose(source, destination, rows, columns)\n--\n\n"
+             "Write a (rows, columns) matrix of 4- or 8-byte elements as (columns, rows).\n\n"
+             "Both are C-contiguous buffers or addresses, the destination a buffer.");
+
+static PyObject *transpose(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+  (void)self;
+  if (nargs != 4) return PyErr_Format(PyExc_TypeError, "transpose takes 4 arguments");
+  Py_ssize_t rows = PyLong_AsSsize_t(args[2]), columns = PyLong_AsSsize_t(args[3]);
+  if (PyErr_Occurred()) return NULL;
+  Py_buffer source, destination;
+  void *from;
+  if (PyObject_GetBuffer(args[1], &destination, PyBUF_WRITABLE) < 0) return NULL;
+  if (find_data(args[0], &from, &source) < 0) {
+    PyBuffer_Release(&destination);
+    return NULL;
+  }
+  void *to = destination.buf;
+  if (rows < 1 || columns < 1 || destination.len % (rows * columns)) {
+    PyErr_Format(PyExc_ValueError, "the destination is a %zd x %zd matrix", columns, rows);
+  } else if (destination.len / (rows * columns) == sizeof(uint32_t)) {
+    TRANSPOSE(uint32_t)
+  } else if (destination.len / (rows * columns) == sizeof(uint64_t)) {
+    TRANSPOSE(uint64_t)
+  } else {
+    PyErr_Format(PyExc_ValueError, "elements have 4 or 8 bytes");
+  }
+  PyBuffer_Release(&destination);
+  if (source.obj) PyBuffer_Release(&source);
+  if (PyErr_Occurred()) return NULL;
+  Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(size_doc, "size()\n--\n\nReturn how many threads a call uses unless told otherwise.");
+
+static PyObject *size(PyObject *self, PyObject *unused) {
+  (void)self, (void)unused;
+  return PyLong_FromLong(team_size());
+}
+
+PyDoc_STRVAR(runtime_doc,
+             "runtime()\n--\n\nReturn the file of the OpenMP runtime, None where there is none.");
+
+static PyObject *runtime(PyObject *self, PyObject *unused) {
+  (void)self, (void)unused;
+#ifdef _OPENMP
+  Dl_info info;
+  if (dladdr((void *)omp_get_max_threads, &info) && info.dli_fname)
+    return PyUnicode_DecodeFSDefault(info.dli_fname);
+#endif
+  Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL, run_doc},
+    {"transpose", (PyCFunction)(void (*)(void))transpose, METH_FASTCALL, transpose_doc},
+    {"size", size, METH_NOARGS, size_doc},
+    {"runtime", runtime, METH_NOARGS, runtime_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static int prepare(PyObject *module) {
+  (void)module;
+  return pthread_atfork(NULL, NULL, note_fork) ? -1 : 0;
+}
+
+static PyModuleDef_Slot slots[] = {{Py_mod_exec, (void *)prepare}, {0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT, .m_name = "depthwise._team",
+    .m_doc = "The OpenMP team that kernels run on.", .m_methods = methods, .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__team(void) { return PyModuleDef_Init(&definition); }

@@ -1,0 +1,60 @@
+"""The one thread team that every kernel runs on: OpenMP's, which is also PyTorch's.
+
+Two pools in one process take the cores from each other, so kernels bring none of their own: the
+extension module `_team` runs the tasks of a kernel on the OpenMP team of the process.  Where it
+could not be compiled, tasks run one after the other in the calling thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import sys
+import warnings
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+
+@cache
+def native() -> Any:
+    """Return the extension module, or what stands in for it, after one warning."""
+    try:
+        module = importlib.import_module("depthwise._team")
+    except ImportError as error:
+        warnings.warn(
+            f"kernels run on one thread: {error}; reinstall depthwise where there is a C compiler "
+            "and libgomp (depthwise doctor says more)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return SimpleNamespace(
+            run=_run_serially, transpose=_transpose, size=lambda: 1, runtime=lambda: None
+        )
+    return module
+
+
+def size() -> int:
+    """Return how many threads a call uses unless told otherwise.
+
+    `torch.get_num_threads()` where torch is in the process, otherwise what OpenMP takes:
+    OMP_NUM_THREADS or the cores that the process may run on.  In a forked child it is one, because
+    OpenMP's threads do not survive a fork.
+    """
+    torch = sys.modules.get("torch")
+    ask = getattr(torch, "get_num_threads", None)
+    return ask() if ask else native().size()  # type: ignore[no-any-return]
+
+
+def _run_serially(code: int, tasks: int, threads: int, *arrays: Any) -> None:
+    del threads
+    addresses = [a if isinstance(a, int) else a.ctypes.data for a in arrays]
+    kernel = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(addresses), ctypes.c_int32)(code)
+    for task in range(tasks):
+        kernel(*addresses, task)
+
+
+def _transpose(source: Any, destination: Any, rows: int, columns: int) -> None:
+    np.copyto(destination.reshape(columns, rows), source.reshape(rows, columns).T)
