@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import time
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,11 @@ def test_another_problem_plan_or_target_has_an_entry_of_its_own(other):
     assert cache.load(SPEC, PLAN, TARGET).path.read_bytes().startswith(OBJECT)
 
 
+def test_storing_gives_the_entry_that_loading_finds():
+    entry = cache.store(SPEC, PLAN, TARGET, lambda path: path.write_bytes(OBJECT), META, ".so")
+    assert entry == cache.load(SPEC, PLAN, TARGET)
+
+
 def test_another_fingerprint_has_entries_of_its_own(monkeypatch):
     put()
     assert [entry.stale for entry in cache.stored()] == [False]
@@ -101,7 +107,8 @@ def test_another_fingerprint_has_entries_of_its_own(monkeypatch):
 
 def test_an_empty_variable_keeps_nothing(place, monkeypatch):
     monkeypatch.setenv(disk.VARIABLE, "")
-    cache.store(SPEC, PLAN, TARGET, lambda _: pytest.fail("written"), META, ".so")
+    write = lambda _: pytest.fail("written")  # noqa: E731
+    assert cache.store(SPEC, PLAN, TARGET, write, META, ".so") is None
     assert cache.load(SPEC, PLAN, TARGET) is None
     assert cache.stored() == []
 
@@ -240,7 +247,7 @@ def test_a_linker_that_fails_is_a_warning_and_leaves_nothing(place):
         raise RuntimeError("cannot find -lm")
 
     with pytest.warns(CacheWarning, match="cannot find -lm"):
-        cache.store(SPEC, PLAN, TARGET, link_badly, META, ".so")
+        assert cache.store(SPEC, PLAN, TARGET, link_badly, META, ".so") is None
     assert files(place) == []
 
 
@@ -338,13 +345,18 @@ def test_the_fingerprint_follows_the_sources_and_nothing_else(tmp_path):
     assert fingerprint_of(package) == first
 
 
-def test_the_fingerprint_follows_the_version_of_tvm(monkeypatch):
-    from importlib import metadata
-
-    first = cache.fingerprint.__wrapped__()
-    monkeypatch.setattr(metadata, "version", lambda _: "9.9")
-    assert cache.fingerprint.__wrapped__() != first
-    assert len(first) == 16
+def test_the_fingerprint_follows_the_versions_of_tvm(tmp_path, monkeypatch):
+    """Whether they stand beside the package, as installers leave them, or elsewhere."""
+    place = ModuleSpec("tvm", None, origin=str(tmp_path / "tvm" / "__init__.py"))
+    monkeypatch.setattr(cache, "find_spec", lambda _: place)
+    found = [cache.fingerprint.__wrapped__()]
+    for name in ("apache_tvm-1.0.dist-info", "apache_tvm_ffi-0.1.dist-info"):
+        (tmp_path / name).mkdir()
+        found.append(cache.fingerprint.__wrapped__())
+    monkeypatch.setattr(cache, "find_spec", lambda _: None)
+    found.append(cache.fingerprint.__wrapped__())
+    assert len(set(found)) == len(found)
+    assert {len(each) for each in found} == {16}
 
 
 def test_finding_a_kernel_imports_neither_tvm_nor_torch():

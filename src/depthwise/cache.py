@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +102,10 @@ def store(
     write: Callable[[Path], None],
     meta: dict[str, Any],
     suffix: str,
-) -> None:
-    """Keep a compiled kernel for other processes; what prevents it is warned about once.
+) -> Entry | None:
+    """Keep a compiled kernel for other processes and return it as `load` does.
+
+    None: it could not be kept, which is warned about once.
 
     Args:
         spec: the problem.
@@ -114,7 +117,7 @@ def store(
     """
     place = disk.folder(KERNELS, fingerprint())
     if place is None:
-        return
+        return None
     identity = _identity(spec, plan, target)
     problem = {"spec": str(spec), "plan": str(plan), "target": str(target)}
     head = {"identity": identity, "problem": problem, "made": time.time(), "meta": meta}
@@ -122,9 +125,12 @@ def store(
         content = _written(write, place, suffix)
     except Exception as error:  # a linker's failure as well as a disk's
         disk.warn_unwritten(place, error)
-        return
-    if disk.write_atomically(_path(place, identity, suffix), _sealed(content, head)):
-        tidy()
+        return None
+    path = _path(place, identity, suffix)
+    if not disk.write_atomically(path, _sealed(content, head)):
+        return None
+    tidy()
+    return Entry(path, meta)
 
 
 @cache
@@ -134,17 +140,12 @@ def fingerprint() -> str:
     These are the versions of TVM, the kind of machine, and the sources of this package: more of
     them than generate code, for one too many costs a compilation, and one too few runs stale code.
     """
-    from importlib.metadata import PackageNotFoundError, version
-
-    found = hashlib.sha256(platform.machine().encode())
-    for package in ("apache-tvm", "apache-tvm-ffi"):
-        with suppress(PackageNotFoundError):
-            found.update(f"\n{package} {version(package)}".encode())
+    parts = [platform.machine().encode(), *_tvm_versions()]
     here = Path(__file__).parent
     for source in sorted([*here.glob("*.py"), *here.glob("schedule/*.py")]):
         content = source.read_bytes()
-        found.update(f"\n{source.relative_to(here)} {len(content)}\n".encode() + content)
-    return found.hexdigest()[:16]
+        parts += [f"{source.relative_to(here)} {len(content)}".encode(), content]
+    return hashlib.sha256(b"\n".join(parts)).hexdigest()[:16]
 
 
 def stored() -> list[Stored]:
@@ -189,6 +190,23 @@ def _files() -> Iterator[tuple[Path, os.stat_result]]:
     for path in place.glob("*/*"):
         with suppress(FileNotFoundError):
             yield path, path.lstat()
+
+
+def _tvm_versions() -> list[bytes]:
+    """Return the names, which state the versions, of the folders of TVM's installed metadata.
+
+    (Where there are none, `importlib.metadata` looks further; its import takes 20 ms.)
+    """
+    package = find_spec("tvm")
+    if package is None or package.origin is None:
+        return []
+    installed = Path(package.origin).parents[1].glob("apache_tvm*-info")
+    if names := sorted(path.name.encode() for path in installed):
+        return names
+    from importlib.metadata import distributions
+
+    found = (d for name in ("apache-tvm", "apache-tvm-ffi") for d in distributions(name=name))
+    return [distribution.version.encode() for distribution in found]
 
 
 def _identity(spec: Spec, plan: Plan, target: Target) -> str:

@@ -8,8 +8,6 @@ never the result: work goes on without it.
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 import stat
 import warnings
 from contextlib import suppress
@@ -116,7 +114,7 @@ def write_atomically(path: Path, data: bytes) -> bool:
 
 def temporary(path: Path) -> Path:
     """Return a name beside `path`, of the same suffix, that no other process writes to."""
-    return path.with_name(f"{TEMPORARY}{secrets.token_hex(8)}{path.suffix}")
+    return path.with_name(f"{TEMPORARY}{os.urandom(8).hex()}{path.suffix}")
 
 
 def remove(path: Path) -> None:
@@ -124,6 +122,8 @@ def remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError:
+        import shutil
+
         shutil.rmtree(path, ignore_errors=True)
 
 
