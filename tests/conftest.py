@@ -1,9 +1,40 @@
-"""What every test shares: how hypothesis searches."""
+"""What every test shares: how hypothesis searches, and a cache folder of the session's own."""
 
 import os
+import tempfile
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("local", deadline=None, max_examples=60)
 settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+NOBODY = 65534
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_session(tmp_path_factory):
+    """Keep what tests and their processes compile out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEPTHWISE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture
+def bound_by_permissions():
+    """Yield an empty folder while the process is one that permission bits bind, not root."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        user = os.geteuid()
+        if user == 0:
+            os.chown(folder, NOBODY, -1)
+            os.seteuid(NOBODY)
+        try:
+            yield folder
+        finally:
+            os.seteuid(user)
+            for inside in (folder, *folder.rglob("*")):
+                inside.chmod(0o700)

@@ -46,5 +46,9 @@ class NotYetError(DepthwiseError, NotImplementedError):
     """Something that is part of the design and does not exist yet."""
 
 
+class CacheWarning(UserWarning):
+    """Something on disk is not used, or not kept; results are not affected."""
+
+
 class InternalError(DepthwiseError, RuntimeError):
     """A fault of this package, not of the caller; please report it."""

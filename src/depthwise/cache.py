@@ -1,0 +1,272 @@
+"""Compiled kernels on disk, so that a second process starts fast.
+
+An entry is one file, `kernels/FINGERPRINT/KEY.SUFFIX`: the object as a loader takes it, and below
+it a line that describes the entry and ends with the SHA-256 of all before it.  (A loader of ELF
+files reads no further than the headers say; in LLVM's text form the line is a comment.)  One file
+is put into its place by one rename, so there is never half an entry and nothing to lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from depthwise import disk
+from depthwise.block import Spec
+from depthwise.plan import Plan
+from depthwise.target import Target
+
+KERNELS = "kernels"
+"""The subfolder of the entries."""
+SUFFIXES = (".so", ".ll")
+"""The forms of objects, first the one that loads faster."""
+LARGEST_BYTES = 512 * 2**20
+"""What all entries may take together; beyond it go those that were not used for longest."""
+ABANDONED_SECONDS = 3600.0
+"""The age at which what was being written has lost its writer."""
+_MARK = b"\n; depthwise "
+_DIGEST = 2 * hashlib.sha256().digest_size
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A compiled kernel on disk, checked a moment ago."""
+
+    path: Path
+    """The object, for a loader."""
+    meta: dict[str, Any]
+    """What `store` was given beside it."""
+
+    def discard(self, reason: str) -> None:
+        """Remove the entry, which turned out not to load, and warn."""
+        _discard(self.path, reason)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An entry as it lies on disk, unread."""
+
+    path: Path
+    size: int
+    """Bytes."""
+    used: float
+    """When it was last loaded or stored, in seconds since the epoch."""
+
+    @property
+    def stale(self) -> bool:
+        """Whether another version of this package or of TVM made it: it is not loaded here."""
+        return self.path.parent.name != fingerprint()
+
+
+def load(spec: Spec, plan: Plan, target: Target) -> Entry | None:
+    """Return the stored kernel of a problem, or None where there is none.
+
+    An entry that is damaged, of another problem or open to others is removed with a warning.
+    """
+    place = disk.folder(KERNELS, fingerprint())
+    if place is None:
+        return None
+    identity = _identity(spec, plan, target)
+    for suffix in SUFFIXES:
+        path = _path(place, identity, suffix)
+        try:
+            head = _head(_read(path))
+            if head["identity"] != identity:
+                raise ValueError(f"it is of another problem, {head['problem']}")
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            _discard(path, str(error))
+            continue
+        with suppress(OSError):
+            os.utime(path)
+        return Entry(path, head["meta"])
+    return None
+
+
+def store(
+    spec: Spec,
+    plan: Plan,
+    target: Target,
+    write: Callable[[Path], None],
+    meta: dict[str, Any],
+    suffix: str,
+) -> Entry | None:
+    """Keep a compiled kernel for other processes and return it as `load` does.
+
+    None: it could not be kept, which is warned about once.
+
+    Args:
+        spec: the problem.
+        plan: how it is computed.
+        target: the CPU that the code is for.
+        write: writes the object to the path that it is given.
+        meta: what `load` returns beside the object; plain data for JSON.
+        suffix: the form of the object, one of `SUFFIXES`.
+    """
+    place = disk.folder(KERNELS, fingerprint())
+    if place is None:
+        return None
+    identity = _identity(spec, plan, target)
+    problem = {"spec": str(spec), "plan": str(plan), "target": str(target)}
+    head = {"identity": identity, "problem": problem, "made": time.time(), "meta": meta}
+    try:
+        content = _written(write, place, suffix)
+    except Exception as error:  # a linker's failure as well as a disk's
+        disk.warn_unwritten(place, error)
+        return None
+    path = _path(place, identity, suffix)
+    if not disk.write_atomically(path, _sealed(content, head)):
+        return None
+    tidy()
+    return Entry(path, meta)
+
+
+@cache
+def fingerprint() -> str:
+    """Return a short hash of all that machine code depends on beside the problem.
+
+    These are the versions of TVM, the kind of machine, and the sources of this package: more of
+    them than generate code, for one too many costs a compilation, and one too few runs stale code.
+    """
+    parts = [platform.machine().encode(), *_tvm_versions()]
+    here = Path(__file__).parent
+    for source in sorted([*here.glob("*.py"), *here.glob("schedule/*.py")]):
+        content = source.read_bytes()
+        parts += [f"{source.relative_to(here)} {len(content)}".encode(), content]
+    return hashlib.sha256(b"\n".join(parts)).hexdigest()[:16]
+
+
+def stored() -> list[Stored]:
+    """Return every entry in the folder, the one that was not used for longest first."""
+    entries = [
+        Stored(path, status.st_size, status.st_mtime)
+        for path, status in _files()
+        if not path.name.startswith(disk.TEMPORARY)
+    ]
+    return sorted(entries, key=lambda entry: entry.used)
+
+
+def describe(entry: Stored) -> dict[str, Any] | None:
+    """Return {"spec", "plan", "target"} of an entry as text; None where it is damaged."""
+    try:
+        problem = _head(_read(entry.path))["problem"]
+    except (OSError, ValueError):
+        return None
+    return problem if isinstance(problem, dict) else None
+
+
+def tidy() -> None:
+    """Remove what writers left behind that were killed, and what exceeds `LARGEST_BYTES`."""
+    abandoned = time.time() - ABANDONED_SECONDS
+    for path, status in _files():
+        if path.name.startswith(disk.TEMPORARY) and status.st_mtime < abandoned:
+            disk.remove(path)
+    entries = stored()
+    excess = sum(entry.size for entry in entries) - LARGEST_BYTES
+    for entry in entries:
+        if excess <= 0:
+            break
+        disk.remove(entry.path)
+        excess -= entry.size
+
+
+def _files() -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield what lies in the folders of all fingerprints, with its status."""
+    place = disk.folder(KERNELS)
+    if place is None:
+        return
+    for path in place.glob("*/*"):
+        with suppress(FileNotFoundError):
+            yield path, path.lstat()
+
+
+def _tvm_versions() -> list[bytes]:
+    """Return the names, which state the versions, of the folders of TVM's installed metadata.
+
+    (Where there are none, `importlib.metadata` looks further; its import takes 20 ms.)
+    """
+    package = find_spec("tvm")
+    if package is None or package.origin is None:
+        return []
+    installed = Path(package.origin).parents[1].glob("apache_tvm*-info")
+    if names := sorted(path.name.encode() for path in installed):
+        return names
+    from importlib.metadata import distributions
+
+    found = (d for name in ("apache-tvm", "apache-tvm-ffi") for d in distributions(name=name))
+    return [distribution.version.encode() for distribution in found]
+
+
+def _identity(spec: Spec, plan: Plan, target: Target) -> str:
+    parts = [fingerprint(), repr(spec), repr(plan), repr(target)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _path(place: Path, identity: str, suffix: str) -> Path:
+    return place / f"{identity[:32]}{suffix}"
+
+
+def _written(write: Callable[[Path], None], place: Path, suffix: str) -> bytes:
+    """Return what `write` writes, which nobody else can have touched."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(
+        prefix=disk.TEMPORARY, dir=place, ignore_cleanup_errors=True
+    ) as own:
+        path = Path(own) / f"object{suffix}"
+        write(path)
+        return path.read_bytes()
+
+
+def _sealed(content: bytes, head: dict[str, Any]) -> bytes:
+    content += _MARK + json.dumps(head).encode() + b" "
+    return content + hashlib.sha256(content).hexdigest().encode() + b"\n"
+
+
+def _head(sealed: bytes) -> dict[str, Any]:
+    """Return the description at the end of an entry.
+
+    Raises:
+        ValueError: the entry is not what was stored.
+    """
+    content, digest = sealed[: -_DIGEST - 1], sealed[-_DIGEST - 1 :]
+    if hashlib.sha256(content).hexdigest().encode() + b"\n" != digest:
+        raise ValueError("its checksum is not that of its content")
+    head = json.loads(content[content.rindex(_MARK) + len(_MARK) :])
+    if not isinstance(head, dict) or not {"identity", "problem", "meta"} <= head.keys():
+        raise ValueError("its description is not one of this version")
+    return head
+
+
+def _read(path: Path) -> bytes:
+    """Return a file's content.
+
+    Raises:
+        ValueError: it is not a file, or others may have written it.
+        OSError: it cannot be read.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is not a file")
+        if reason := disk.distrust_status(status):
+            raise ValueError(f"it {reason}")
+        return file.read()
+
+
+def _discard(path: Path, reason: str) -> None:
+    disk.remove(path)
+    disk.warn_once(f"a stored kernel is compiled anew: {reason}: {path}")

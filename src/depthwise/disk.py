@@ -1,0 +1,179 @@
+"""The folder that outlives a process: where it is, when it is trusted, how it is written to.
+
+Code is loaded from it, so whoever can write to it can run code as its user.  It is therefore made
+for its owner alone, and looked at again at every use.  Whatever is wrong with it costs one warning,
+never the result: work goes on without it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from contextlib import suppress
+from pathlib import Path
+
+from depthwise.errors import CacheWarning
+
+VARIABLE = "DEPTHWISE_CACHE"
+"""The environment variable that names the folder; empty, nothing is kept on disk."""
+TEMPORARY = ".writing-"
+"""How the name of a file begins that is not yet in its place."""
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_said: set[str] = set()
+
+
+def root() -> Path | None:
+    """Return where the folder is or would be: DEPTHWISE_CACHE, or the user's cache folder.
+
+    None: DEPTHWISE_CACHE is empty.
+    """
+    chosen = os.environ.get(VARIABLE)
+    if chosen is None:
+        from platformdirs import user_cache_dir
+
+        chosen = user_cache_dir("depthwise")
+    return Path(os.path.realpath(os.path.expanduser(chosen))) if chosen else None
+
+
+def folder(*parts: str) -> Path | None:
+    """Return the folder, or one inside it, made where it is missing.
+
+    None: nothing is to be kept on disk, or the folder cannot be made, or it is not to be trusted;
+    the latter two are warned about once.
+    """
+    place = root()
+    if place is None:
+        return None
+    try:
+        _make(place.joinpath(*parts))
+        reason = distrust(place, *parts)
+    except OSError as error:
+        warn_once(f"nothing is kept on disk: {_why(error)}: {place}; {VARIABLE} names another")
+        return None
+    if reason is not None:
+        warn_once(f"nothing is kept on disk, nor loaded: {reason}; {VARIABLE} names another folder")
+        return None
+    return place.joinpath(*parts)
+
+
+def distrust(place: Path, *parts: str) -> str | None:
+    """Return why others could change what lies in `place` or its subfolder; None where they cannot.
+
+    The folders themselves belong to this user, who alone may write to them.  Those above belong to
+    this user or to root, and nobody else may write to them, except where a sticky bit keeps others
+    from replacing what is there, or where the group is this user's own.
+
+    Raises:
+        OSError: a folder is missing or cannot be looked at.
+    """
+    for above in reversed(place.parents):
+        status = above.lstat()
+        if status.st_uid not in (0, os.geteuid()):
+            return f"{above} belongs to another user ({status.st_uid})"
+        if _others_replace(status):
+            return f"others may write to {above} (mode {_mode(status)}), above {place}"
+    for own in (place, *(place.joinpath(*parts[: n + 1]) for n in range(len(parts)))):
+        status = own.lstat()
+        if not stat.S_ISDIR(status.st_mode):
+            return f"{own} is not a folder"
+        if reason := distrust_status(status):
+            return f"{own} {reason}"
+    return None
+
+
+def distrust_status(status: os.stat_result) -> str | None:
+    """Return why a file or folder of this status is not this user's alone; None where it is."""
+    if status.st_uid != os.geteuid():
+        return f"belongs to another user ({status.st_uid}, this is {os.geteuid()})"
+    if status.st_mode & _OTHERS_WRITE:
+        return f"may be written to by others (mode {_mode(status)}; chmod go-w mends it)"
+    return None
+
+
+def write_atomically(path: Path, data: bytes) -> bool:
+    """Put a file into its place whole, readable by its owner alone; False where that failed.
+
+    Another process sees the old content or the new one, also if this one is killed.  A failure (a
+    full disk, a folder that cannot be written to) is warned about once.
+    """
+    beside = temporary(path)
+    try:
+        with os.fdopen(_create(beside), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except OSError as error:
+        warn_unwritten(path.parent, error)
+        return False
+    finally:
+        remove(beside)
+    return True
+
+
+def temporary(path: Path) -> Path:
+    """Return a name beside `path`, of the same suffix, that no other process writes to."""
+    return path.with_name(f"{TEMPORARY}{os.urandom(8).hex()}{path.suffix}")
+
+
+def remove(path: Path) -> None:
+    """Remove a file or folder, if it is there and can be removed."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        import shutil
+
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def warn_unwritten(place: Path, error: Exception) -> None:
+    """Warn, once, that a folder does not take what is written to it."""
+    warn_once(f"not everything is kept on disk: {_why(error)}: {place}")
+
+
+def warn_once(message: str) -> None:
+    """Warn of something that this process has not been warned of."""
+    if message not in _said:
+        _said.add(message)
+        warnings.warn(message, CacheWarning, stacklevel=3)
+
+
+def _make(path: Path) -> None:
+    """Make a folder and those above it for this user alone, whatever the umask."""
+    missing = [path, *path.parents]
+    while missing and missing[-1].exists():
+        missing.pop()
+    for above in reversed(missing):
+        with suppress(FileExistsError):
+            above.mkdir(mode=0o700)
+
+
+def _create(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+
+def _others_replace(status: os.stat_result) -> bool:
+    if status.st_mode & stat.S_ISVTX or not status.st_mode & _OTHERS_WRITE:
+        return False
+    return bool(status.st_mode & stat.S_IWOTH) or not _own_group(status.st_gid)
+
+
+def _own_group(gid: int) -> bool:
+    """Whether a group is this user's private one, as Debian and Fedora give to each user."""
+    import grp
+    import pwd
+
+    try:
+        user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return group.gr_name == user and set(group.gr_mem) <= {user}
+
+
+def _mode(status: os.stat_result) -> str:
+    return f"{stat.S_IMODE(status.st_mode):04o}"
+
+
+def _why(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
