@@ -78,7 +78,10 @@ def _compile_conv(spec: ConvSpec, plan: Plan | None, target: Target) -> ConvKern
 def _code(spec: ConvSpec, plan: Plan, target: Target, program: Callable[[], Program]) -> Code:
     """Return the machine code: what the disk remembers, or what is built now."""
     if entry := cache.load(spec, plan, target):
-        return code.load(entry.path, entry.meta["tasks"])
+        try:
+            return code.load(entry.path, entry.meta["tasks"])
+        except OSError as error:
+            entry.discard(str(error))
     built = program().built
     write = partial(code.write, built)
     if entry := cache.store(spec, plan, target, write, {"tasks": built.tasks}, code.suffix()):
