@@ -284,9 +284,45 @@ def sweep(
     tilings.sweep(spec, schedule, threads, repeats, plot, as_json)
 
 
+cache_app = typer.Typer(
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    epilog=examples(
+        "depthwise cache", "depthwise cache clear --stale", "depthwise cache clear --older-than 30"
+    ),
+)
+app.add_typer(cache_app, name="cache")
+
+
+@cache_app.callback()
+def cache(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compiled kernels on disk (the folder DEPTHWISE_CACHE; empty, nothing is kept)."""
+    from depthwise import cache_report
+
+    if context.invoked_subcommand is None:
+        cache_report.listing(as_json=as_json)
+
+
+@cache_app.command(name="clear", epilog=examples("depthwise cache clear --stale"))
+def clear_cache(
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Only what other versions made, which is not loaded.")
+    ] = False,
+    older_than: Annotated[
+        float, typer.Option(help="Only what was not used for so many days.", metavar="DAYS", min=0)
+    ] = 0,
+) -> None:
+    """Remove compiled kernels from the disk; they are compiled anew when they are needed."""
+    from depthwise import cache_report
+
+    cache_report.clear(stale=stale, older_than=older_than)
+
+
 NOT_YET = {
     "tune": "Search for the fastest plan of a problem and remember it.",
-    "cache": "List or clear the compiled kernels and tuned plans on disk.",
     "doctor": "Check that this machine and its settings let kernels run at full speed.",
     "optimize": "Replace the depthwise and separable layers of a PyTorch model.",
 }

@@ -1,0 +1,142 @@
+"""`depthwise cache` on the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+import pytest
+
+from depthwise import cache, cache_report, cli, disk
+from depthwise.parse import parse
+from depthwise.plan import Plan
+from depthwise.target import Target
+
+PLAN = Plan("channels_last", tc=8, tw=4)
+TARGET = Target("znver3", "avx2")
+DAY = 86400
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv(disk.VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run `depthwise cache ...` in this process; return what it printed."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["depthwise", "cache", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert not ended.value.code
+        return capsys.readouterr().out
+
+    return run
+
+
+def put(spec, days=0.0):
+    """Store a kernel that was last used some days ago."""
+    entry = cache.store(
+        parse(spec), PLAN, TARGET, lambda path: path.write_bytes(b"code"), {}, ".so"
+    )
+    used = time.time() - days * DAY
+    os.utime(entry.path, (used, used))
+    return entry.path
+
+
+def put_as_another_version(monkeypatch, spec, days=0.0):
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "fingerprint", lambda: "another")
+        return put(spec, days)
+
+
+def test_an_empty_cache_is_a_line(run, place):
+    assert run() == f"{place}: 0 kernels, 0 bytes of at most 536.9 MB\n"
+
+
+def test_without_a_cache_it_says_so(run, monkeypatch):
+    monkeypatch.setenv(disk.VARIABLE, "")
+    assert run() == "DEPTHWISE_CACHE is empty: nothing is kept on disk\n"
+    assert json.loads(run("--json"))["folder"] is None
+    assert run("clear") == "removed 0 kernels, 0 bytes\n"
+
+
+def test_the_list_has_the_last_used_first(run, place, monkeypatch):
+    put("depthwise c8 hw8 k3", days=3.5)
+    put("depthwise c16 hw8 k3", days=0.1)
+    put_as_another_version(monkeypatch, "depthwise c32 hw8 k3")
+    title, _, *rows = run().splitlines()
+    assert title.startswith(f"{place}: 3 kernels, ")
+    assert title.endswith("; 1 of other versions (depthwise cache clear --stale)")
+    spans = [row.split() for row in rows]
+    assert [row[1] for row in spans] == ["c32", "c16", "c8"]
+    assert "another version" in rows[0]
+    assert " now " in rows[0]
+    assert all("this version" in row for row in rows[1:])
+    assert "2 h ago" in rows[1]
+    assert "3 d ago" in rows[2]
+    assert f"{PLAN} " in rows[2]
+    assert f"{TARGET} " in rows[2]
+
+
+def test_the_json_names_problem_fingerprint_size_and_file(run, place):
+    path = put("depthwise c8 hw8 k3")
+    found = json.loads(run("--json"))
+    (kernel,) = found["kernels"]
+    assert found["folder"] == str(place)
+    assert found["fingerprint"] == kernel["fingerprint"] == cache.fingerprint()
+    assert found["bytes"] == kernel["bytes"] == path.stat().st_size
+    assert kernel["path"] == str(path)
+    assert kernel["spec"] == "depthwise c8 hw8 k3"
+    assert kernel["used"].endswith("+00:00")
+
+
+def test_a_damaged_kernel_is_listed_as_such(run):
+    put("depthwise c8 hw8 k3").write_bytes(b"nothing of ours")
+    assert "(damaged)" in run()
+    assert json.loads(run("--json"))["kernels"][0]["spec"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "left"),
+    [
+        ([], set()),
+        (["--stale"], {"new", "old"}),
+        (["--older-than", "30"], {"new", "stale"}),
+        (["--stale", "--older-than", "30"], {"new", "old", "stale"}),
+    ],
+    ids=str,
+)
+def test_clearing_removes_what_was_asked_for(run, monkeypatch, arguments, left):
+    paths = {
+        "new": put("depthwise c8 hw8 k3", days=1),
+        "old": put("depthwise c16 hw8 k3", days=40),
+        "stale": put_as_another_version(monkeypatch, "depthwise c8 hw8 k3", days=1),
+        "old and stale": put_as_another_version(monkeypatch, "depthwise c16 hw8 k3", days=40),
+    }
+    removed = len(paths) - len(left)
+    assert run("clear", *arguments).startswith(f"removed {removed} kernel")
+    assert {name for name, path in paths.items() if path.exists()} == left
+
+
+def test_clearing_removes_what_was_abandoned(run):
+    path = put("depthwise c8 hw8 k3")
+    abandoned = path.with_name(f"{disk.TEMPORARY}1")
+    abandoned.mkdir()
+    long_ago = time.time() - 2 * cache.ABANDONED_SECONDS
+    os.utime(abandoned, (long_ago, long_ago))
+    run("clear")
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-5, "now"), (59, "now"), (60, "1 min ago"), (7300, "2 h ago"), (3 * DAY, "3 d ago")],
+)
+def test_ages_are_told_in_their_largest_unit(seconds, words):
+    assert cache_report._age(seconds) == words
