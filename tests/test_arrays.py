@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import depthwise as dw
-from depthwise.arrays import as_numpy, fit, like, writable
+from depthwise.arrays import as_numpy, fit, like
 from depthwise.errors import ArrayError, DTypeError
 
 SPEC = dw.parse("depthwise c2 hw3 k1")
@@ -80,13 +80,3 @@ def test_only_weights_may_have_unit_axes_at_their_end():
         fit(column, "bias", (4, 2), SPEC)
     with pytest.raises(ArrayError, match=r"weight has shape \(4,\)"):
         fit(column, "weight", (4,), SPEC)
-
-
-def test_a_read_only_array_is_lent_as_writable_without_a_copy():
-    array = np.arange(6, dtype=np.float32)
-    assert writable(array) is array
-    array.flags.writeable = False
-    lent = writable(array)
-    assert lent.flags.writeable
-    assert np.shares_memory(lent, array)
-    assert not array.flags.writeable

@@ -141,7 +141,7 @@ def out_of(shape=(2, 12, 7, 10), dtype="float32"):
         ({"weight": None}, DTypeError, "weight is a NumPy array .* got NoneType"),
         ({"weight": WEIGHT[:0]}, ArrayError, "none empty"),
         ({"weight": WEIGHT[:, :, 0]}, ArrayError, "weight has 4 axes"),
-        ({"weight": WEIGHT[:7]}, ArrayError, "weight has shape .C . multiplier, 1, KH, KW."),
+        ({"weight": WEIGHT[:7]}, ArrayError, "weight has 4 axes, .C . multiplier, 1, KH, KW."),
         ({"weight": WEIGHT.astype("float64")}, DTypeError, "weight has the problem's dtype"),
         ({"weight": np.repeat(WEIGHT, 2, axis=1)}, ArrayError, "weight has shape"),
         ({"bias": BIAS[:3]}, ArrayError, "bias has shape"),

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from depthwise import build, roofline, target
+from depthwise import build, code, roofline, target
 from depthwise.errors import InternalError
 from depthwise.roofline import Copy, Roofline
 from depthwise.schedule import probes
@@ -79,7 +79,9 @@ def test_the_chain_computes_each_step_on_every_lane(dtype: str) -> None:
     registers = machine.vector_registers - probes.SPARE_REGISTERS
     x = np.random.default_rng(0).random((2, registers, machine.lanes(dtype))).astype(dtype)
     y = np.full_like(x, np.nan)
-    build.build(probes.fma_chain(machine, dtype, tasks=2, steps=3), machine).function(x, y)
+    code.loaded(build.build(probes.fma_chain(machine, dtype, tasks=2, steps=3), machine)).run(
+        2, x, y
+    )
     np.testing.assert_allclose(y, ((x / 2 + 1) / 2 + 1) / 2 + 1, rtol=1e-6)
 
 
@@ -88,7 +90,9 @@ def test_the_copy_copies() -> None:
     lanes = probes.COPY_REGISTERS * machine.lanes("float32")
     x = np.random.default_rng(0).random((2, 5, lanes), np.float32)
     y = np.full_like(x, np.nan)
-    build.build(probes.copy(machine, tasks=2, vectors=5, repeats=2), machine).function(x, y)
+    code.loaded(build.build(probes.copy(machine, tasks=2, vectors=5, repeats=2), machine)).run(
+        2, x, y
+    )
     np.testing.assert_array_equal(x, y)
 
 

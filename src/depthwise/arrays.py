@@ -144,7 +144,7 @@ def _view(array: Any, name: str) -> Array:
             raise ArrayError(f"{name} holds its values (use .resolve_neg()); got a negated view")
         try:
             return array.detach().numpy()  # type: ignore[no-any-return]
-        except TypeError as error:
+        except (RuntimeError, TypeError) as error:
             raise DTypeError(f"{name} has dtype {' or '.join(DTYPES)}; got {error}") from None
     if not hasattr(array, "__dlpack_device__"):
         kind = type(array).__name__

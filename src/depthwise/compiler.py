@@ -72,7 +72,8 @@ def _compile_conv(spec: ConvSpec, plan: Plan | None, target: Target) -> ConvKern
 
     form = schedule.rule_of(plan, spec, target).form(spec, plan)
     program = partial(_program, spec, plan, target)
-    return ConvKernel(spec, plan, target, form, _code(spec, plan, target, program), program)
+    machine_code = _code(spec, plan, target, program)
+    return ConvKernel(spec, plan, target, form, machine_code, functools.cache(program))
 
 
 def _code(spec: ConvSpec, plan: Plan, target: Target, program: Callable[[], Program]) -> Code:

@@ -261,8 +261,8 @@ def _filters(weight: Any, name: str, image: Image, taps: str) -> tuple[int, Any]
     shape = as_numpy(weight, name).shape
     if len(shape) != image.rank or 0 in shape or shape[0] % image.channels:
         raise ArrayError(
-            f"{name} has shape (C * multiplier, 1, {taps}) with C = {image.channels}, no axis "
-            f"empty; got {shape}"
+            f"{name} has {image.rank} axes, (C * multiplier, 1, {taps}) with C = {image.channels}, "
+            f"none empty; got {shape}"
         )
     return shape[0] // image.channels, shape[2:]
 

@@ -167,7 +167,7 @@ class ConvKernel(Kernel):
     form: Form
     code: Code
     program: Callable[[], Program]
-    """Generates the program anew, to look at: nothing of it is kept."""
+    """Generates the program again, to look at; the machine code may come from the disk."""
 
     def pack(self, operands: Sequence[Memory]) -> list[Any]:
         """Pack the weight, which comes first; the others are taken as they are."""
