@@ -215,6 +215,18 @@ def test_a_folder_that_others_can_write_to_is_neither_loaded_from_nor_stored_to(
     assert files(place) == before
 
 
+def test_a_file_system_that_runs_no_code_keeps_none(monkeypatch):
+    """(Mounted noexec: what was stored there could not be loaded.)"""
+    put()
+    status = list(os.statvfs("/"))
+    status[8] |= os.ST_NOEXEC
+    monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(status))
+    with pytest.warns(CacheWarning, match="noexec"):
+        assert cache.load(SPEC, PLAN, TARGET) is None
+    put(spec=parse("depthwise c9 hw8 k3"))
+    assert len(cache.stored()) == 1
+
+
 @pytest.mark.parametrize("call", ["mkdir", "fsync", "replace"])
 def test_a_full_disk_is_one_warning(place, monkeypatch, call):
     put()

@@ -74,7 +74,7 @@ def load(spec: Spec, plan: Plan, target: Target) -> Entry | None:
 
     An entry that is damaged, of another problem or open to others is removed with a warning.
     """
-    place = disk.folder(KERNELS, fingerprint())
+    place = _place()
     if place is None:
         return None
     identity = _identity(spec, plan, target)
@@ -115,7 +115,7 @@ def store(
         meta: what `load` returns beside the object; plain data for JSON.
         suffix: the form of the object, one of `SUFFIXES`.
     """
-    place = disk.folder(KERNELS, fingerprint())
+    place = _place()
     if place is None:
         return None
     identity = _identity(spec, plan, target)
@@ -180,6 +180,18 @@ def tidy() -> None:
             break
         disk.remove(entry.path)
         excess -= entry.size
+
+
+def _place() -> Path | None:
+    """Return the folder of this fingerprint's entries, None where code cannot be loaded from it."""
+    place = disk.folder(KERNELS, fingerprint())
+    if place is not None and not disk.may_run_code(place):
+        disk.warn_once(
+            f"kernels are not kept on disk: the file system is mounted noexec: {place}; "
+            f"{disk.VARIABLE} names another folder"
+        )
+        return None
+    return place
 
 
 def _files() -> Iterator[tuple[Path, os.stat_result]]:

@@ -321,9 +321,18 @@ def clear_cache(
     cache_report.clear(stale=stale, older_than=older_than)
 
 
+@app.command(epilog=examples("depthwise doctor", "depthwise doctor --json"))
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Check that this machine and its settings let kernels run at full speed; 1 if not."""
+    from depthwise import doctor as examination
+
+    return examination.doctor(as_json=as_json)
+
+
 NOT_YET = {
     "tune": "Search for the fastest plan of a problem and remember it.",
-    "doctor": "Check that this machine and its settings let kernels run at full speed.",
     "optimize": "Replace the depthwise and separable layers of a PyTorch model.",
 }
 

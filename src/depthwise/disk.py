@@ -45,41 +45,24 @@ def folder(*parts: str) -> Path | None:
     place = root()
     if place is None:
         return None
-    try:
-        _make(place.joinpath(*parts))
-        reason = distrust(place, *parts)
-    except OSError as error:
-        warn_once(f"nothing is kept on disk: {_why(error)}: {place}; {VARIABLE} names another")
-        return None
-    if reason is not None:
+    if reason := obstacle(place, *parts):
         warn_once(f"nothing is kept on disk, nor loaded: {reason}; {VARIABLE} names another folder")
         return None
     return place.joinpath(*parts)
 
 
-def distrust(place: Path, *parts: str) -> str | None:
-    """Return why others could change what lies in `place` or its subfolder; None where they cannot.
+def obstacle(place: Path, *parts: str) -> str | None:
+    """Return why `place` or its subfolder, made where missing, cannot be used, or None."""
+    try:
+        _make(place.joinpath(*parts))
+        return _distrust(place, *parts)
+    except OSError as error:
+        return f"{_why(error)}: {place}"
 
-    The folders themselves belong to this user, who alone may write to them.  Those above belong to
-    this user or to root, and nobody else may write to them, except where a sticky bit keeps others
-    from replacing what is there, or where the group is this user's own.
 
-    Raises:
-        OSError: a folder is missing or cannot be looked at.
-    """
-    for above in reversed(place.parents):
-        status = above.lstat()
-        if status.st_uid not in (0, os.geteuid()):
-            return f"{above} belongs to another user ({status.st_uid})"
-        if _others_replace(status):
-            return f"others may write to {above} (mode {_mode(status)}), above {place}"
-    for own in (place, *(place.joinpath(*parts[: n + 1]) for n in range(len(parts)))):
-        status = own.lstat()
-        if not stat.S_ISDIR(status.st_mode):
-            return f"{own} is not a folder"
-        if reason := distrust_status(status):
-            return f"{own} {reason}"
-    return None
+def may_run_code(place: Path) -> bool:
+    """Whether the file system allows code to be loaded from a folder."""
+    return not os.statvfs(place).f_flag & os.ST_NOEXEC
 
 
 def distrust_status(status: os.stat_result) -> str | None:
@@ -137,6 +120,28 @@ def warn_once(message: str) -> None:
     if message not in _said:
         _said.add(message)
         warnings.warn(message, CacheWarning, stacklevel=3)
+
+
+def _distrust(place: Path, *parts: str) -> str | None:
+    """Return why others could change what lies in `place` or its subfolder; None where they cannot.
+
+    The folders themselves belong to this user, who alone may write to them.  Those above belong to
+    this user or to root, and nobody else may write to them, except where a sticky bit keeps others
+    from replacing what is there, or where the group is this user's own.
+    """
+    for above in reversed(place.parents):
+        status = above.lstat()
+        if status.st_uid not in (0, os.geteuid()):
+            return f"{above} belongs to another user ({status.st_uid})"
+        if _others_replace(status):
+            return f"others may write to {above} (mode {_mode(status)}), above {place}"
+    for own in (place, *(place.joinpath(*parts[: n + 1]) for n in range(len(parts)))):
+        status = own.lstat()
+        if not stat.S_ISDIR(status.st_mode):
+            return f"{own} is not a folder"
+        if reason := distrust_status(status):
+            return f"{own} {reason}"
+    return None
 
 
 def _make(path: Path) -> None:
