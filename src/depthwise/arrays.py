@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from depthwise.errors import ArrayError, DTypeError
 from depthwise.vocabulary import DTYPES
 
 Array = NDArray[Any]
+Memory: TypeAlias = "Array | int"
+"""A C-contiguous array, or the address of one that somebody keeps."""
 
 _DLPACK_CPU = 1
 DTYPE_NAMES = {np.dtype(name): name for name in DTYPES}
@@ -49,36 +51,49 @@ def signature(array: Any) -> Any:
     Raises:
         TypeError: arrays of this kind are looked at anew in each call.
     """
+    kind = type(array)
+    if kind is np.ndarray:
+        return array.shape, array.strides, array.dtype
     if array is None:
         return None
-    if type(array) is np.ndarray:
-        return array.shape, array.strides, array.dtype
-    if _is_plain_tensor(array):
+    if kind in (_tensors or _tensor_types()) and array.is_cpu:
+        if array.is_neg() or (array.requires_grad and _tracked(array)):
+            raise TypeError(kind)
         return array.shape, array.stride(), array.dtype
-    raise TypeError(type(array))
+    raise TypeError(kind)
 
 
-def address(array: Any) -> Array | int | None:
-    """Return an array with a signature as machine code can take it, None where it must be viewed.
+def in_place(array: Any) -> Callable[[Any], Memory] | None:
+    """Return what gives machine code the memory of an array with this one's signature.
 
-    A NumPy array stands for its own address; of a tensor's, the caller knows the strides.
+    None: it must be viewed, or copied, first.  (A contiguous NumPy array stands for its address;
+    of a tensor's axes and strides, the caller knows the order.)
     """
-    if type(array) is not np.ndarray:
-        return array.data_ptr() if _is_plain_tensor(array) else None
-    return array if array.flags.c_contiguous else None
+    if type(array) in _tensor_types():
+        return type(array).data_ptr  # type: ignore[no-any-return]
+    if type(array) is np.ndarray and array.flags.c_contiguous:
+        return _itself
+    return None
 
 
-def _is_plain_tensor(array: Any) -> bool:
-    """Whether this is a torch tensor of CPU memory that `_view` takes."""
-    torch = sys.modules.get("torch")
-    return (
-        torch is not None
-        and type(array) in (torch.Tensor, torch.nn.Parameter)
-        and array.is_cpu
-        and array.layout is torch.strided
-        and not array.is_neg()
-        and not (array.requires_grad and torch.is_grad_enabled())
-    )
+def _itself(array: Any) -> Any:
+    return array
+
+
+_tensors: tuple[type, ...] = ()
+
+
+def _tensor_types() -> tuple[type, ...]:
+    """Return the types of torch's plain tensors, none as long as torch is not in the process."""
+    global _tensors  # noqa: PLW0603 (asked for in every call)
+    if not _tensors and (torch := sys.modules.get("torch")) is not None:
+        _tensors = torch.Tensor, torch.nn.Parameter
+    return _tensors
+
+
+def _tracked(tensor: Any) -> bool:
+    """Whether autograd would lose a gradient."""
+    return bool(tensor.requires_grad) and bool(sys.modules["torch"].is_grad_enabled())
 
 
 def fit(array: Any, name: str, shape: tuple[int, ...], spec: Spec) -> Array:
@@ -133,7 +148,7 @@ def _check_output(out: Array, spec: Spec, inputs: list[Array]) -> None:
 def _view(array: Any, name: str) -> Array:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(array, torch.Tensor):
-        if array.requires_grad and torch.is_grad_enabled():
+        if _tracked(array):
             raise ArrayError(
                 f"{name} requires no gradient here (use depthwise.torch, .detach() or "
                 f"torch.no_grad()); got requires_grad=True"

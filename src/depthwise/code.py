@@ -33,11 +33,10 @@ class Code:
         """Run every task; unchecked.
 
         Args:
-            threads: how many threads to use; 0 is the team's size.
+            threads: how many threads to use.
             arrays: as the program declares them: C-contiguous buffers or addresses.
         """
-        wanted = 1 if self.tasks == 1 else threads or team.size()
-        team.native().run(self.address, self.tasks, wanted, *arrays)
+        team.native().run(self.address, self.tasks, threads, *arrays)
 
 
 @cache

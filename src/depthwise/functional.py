@@ -15,8 +15,9 @@ from depthwise.block import BlockSpec
 from depthwise.call import Image, call
 from depthwise.errors import ArrayError
 from depthwise.spec import ConvSpec
-from depthwise.values import word
 from depthwise.vocabulary import Activation, Padding, PaddingMode, Pair
+
+_IMAGES, _SEQUENCES = ("NCHW", "NHWC"), ("NCL", "NLC")
 
 
 def depthwise_conv2d(
@@ -59,9 +60,8 @@ def depthwise_conv2d(
         ArrayError: an array does not fit the problem, or `out` cannot be written to.
         DTypeError: an array is neither float32 nor float64, or not an array.
     """
-    word("layout", layout, ("NCHW", "NHWC"))
     attributes = stride, padding, dilation, padding_mode, activation
-    return call(_depthwise_spec, layout, attributes, x, (weight, bias), out, threads)
+    return call(_depthwise_spec, _IMAGES, layout, attributes, x, (weight, bias), out, threads)
 
 
 def depthwise_conv1d(
@@ -105,9 +105,8 @@ def depthwise_conv1d(
         ArrayError: an array does not fit the problem, or `out` cannot be written to.
         DTypeError: an array is neither float32 nor float64, or not an array.
     """
-    word("layout", layout, ("NCL", "NLC"))
     attributes = stride, padding, dilation, padding_mode, activation
-    return call(_depthwise1d_spec, layout, attributes, x, (weight, bias), out, threads)
+    return call(_depthwise1d_spec, _SEQUENCES, layout, attributes, x, (weight, bias), out, threads)
 
 
 def pointwise_conv2d(
@@ -143,9 +142,8 @@ def pointwise_conv2d(
         ArrayError: an array does not fit the problem, or `out` cannot be written to.
         DTypeError: an array is neither float32 nor float64, or not an array.
     """
-    word("layout", layout, ("NCHW", "NHWC"))
     operands = weight, bias, _residual(x, residual)
-    return call(_pointwise_spec, layout, (activation,), x, operands, out, threads)
+    return call(_pointwise_spec, _IMAGES, layout, (activation,), x, operands, out, threads)
 
 
 def separable_conv2d(
@@ -196,11 +194,10 @@ def separable_conv2d(
         ArrayError: an array does not fit the problem, or `out` cannot be written to.
         DTypeError: an array is neither float32 nor float64, or not an array.
     """
-    word("layout", layout, ("NCHW", "NHWC"))
     attributes = stride, padding, dilation, padding_mode, depthwise_activation, activation
     weights = depthwise_weight, pointwise_weight, depthwise_bias, pointwise_bias
     operands = *weights, _residual(x, residual)
-    return call(_separable_spec, layout, attributes, x, operands, out, threads)
+    return call(_separable_spec, _IMAGES, layout, attributes, x, operands, out, threads)
 
 
 def _depthwise_spec(

@@ -5,15 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from depthwise.arrays import Array, fit, like, output
+from depthwise import team
+from depthwise.arrays import Array, Memory, fit, like, output
 from depthwise.block import BlockSpec, Spec
 from depthwise.code import Code
+from depthwise.costs import cost
 from depthwise.errors import ArrayError, SpecError, TargetError
-from depthwise.packing import pack_weight
+from depthwise.packing import packer
 from depthwise.plan import Plan
 from depthwise.schedule.rule import Form
 from depthwise.spec import ConvSpec
@@ -22,9 +25,6 @@ from depthwise.values import whole
 
 if TYPE_CHECKING:
     from depthwise.build import Program
-
-Memory: TypeAlias = "Array | int"
-"""A C-contiguous array, or the address of one that somebody keeps."""
 
 Stage = Literal["definition", "schedule", "llvm", "asm"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -79,18 +79,18 @@ class Kernel(ABC):
         return self._show(stage)
 
     @abstractmethod
-    def pack(self, operands: Sequence[Memory]) -> list[Any]:
+    def pack(self, operands: Sequence[Memory]) -> Sequence[Any]:
         """Return the arrays of `spec.operands` as `run` takes them; unchecked."""
 
     @abstractmethod
-    def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int = 0) -> None:
+    def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
         """Compute, unchecked.
 
         Args:
             x: the input.
-            packed: what `pack` made of the operands.
+            packed: what `pack` made of the operands, which must still exist.
             out: where to write the result.
-            threads: how many threads to use; 0 is `team.size()`.
+            threads: how many threads to use at most; 0 is `team.size()`.
         """
 
     @abstractmethod
@@ -104,11 +104,11 @@ class BoundKernel:
         self._spec, self._target = kernel.spec, kernel.target
         self._shape, self._out_shape = kernel.spec.input_shape, kernel.spec.output_shape
         self._dtype = np.dtype(kernel.spec.dtype)
-        self._kernel, self._packed = kernel, kernel.pack(operands)
+        self._run, self._operands, self._packed = kernel.run, operands, kernel.pack(operands)
 
     def run(self, x: Memory, out: Memory, threads: int = 0) -> None:
         """Compute, unchecked; see `Kernel.run`."""
-        self._kernel.run(x, self._packed, out, threads)
+        self._run(x, self._packed, out, threads)
 
     def __call__(self, x: Any, *, out: Any = None, threads: int | None = None) -> Any:
         """Compute the problem for one input; see `Kernel.__call__`."""
@@ -122,7 +122,7 @@ class BoundKernel:
         ):
             return self._checked(x, out, threads)
         result = np.empty(self._out_shape, self._dtype)
-        self._kernel.run(x, self._packed, result)
+        self._run(x, self._packed, result, 0)
         return result
 
     def _checked(self, x: Any, out: Any, threads: int | None) -> Any:
@@ -169,14 +169,28 @@ class ConvKernel(Kernel):
     program: Callable[[], Program]
     """Generates the program again, to look at; the machine code may come from the disk."""
 
-    def pack(self, operands: Sequence[Memory]) -> list[Any]:
+    @cached_property
+    def _pack(self) -> Callable[[Memory], Memory]:
+        return packer(self.spec, self.form)
+
+    @cached_property
+    def _most_threads(self) -> int:
+        return _threads_worth_waking(self.spec)
+
+    @cached_property
+    def _launch(self) -> Callable[..., None]:
+        return team.native().run  # type: ignore[no-any-return]
+
+    def pack(self, operands: Sequence[Memory]) -> Sequence[Any]:
         """Pack the weight, which comes first; the others are taken as they are."""
         weight, *others = operands
-        return [pack_weight(self.spec, self.form, weight), *others]
+        return self._pack(weight), *others
 
-    def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int = 0) -> None:
+    def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
         """Run the tasks of the kernel on the team."""
-        self.code.run(threads, x, *packed, out)
+        most = self._most_threads
+        count = 1 if most == 1 else min(threads or team.size(), most)
+        self._launch(self.code.address, self.code.tasks, count, x, *packed, out)
 
     def _show(self, stage: str) -> str:
         return self.program().show(stage)
@@ -190,22 +204,12 @@ class ChainKernel(Kernel):
     target: Target
     parts: tuple[ConvKernel, ...]
 
-    def pack(self, operands: Sequence[Memory]) -> list[Any]:
+    def pack(self, operands: Sequence[Memory]) -> Sequence[Any]:
         """Pack for each part what is its own."""
-        arrays = dict(zip(self.spec.operands, operands, strict=True))
-        names = ["expand", "depthwise", "pointwise" if self.spec.kind == "separable" else "project"]
-        return [
-            part.pack(
-                [
-                    arrays["residual" if operand == "residual" else f"{name}_{operand}"]
-                    for operand in part.spec.operands
-                ]
-            )
-            for part, name in zip(self.parts, names[-len(self.parts) :], strict=True)
-        ]
+        return list(map(ConvKernel.pack, self.parts, self._operands_of_parts(operands)))
 
-    def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int = 0) -> None:
-        """Compute part by part into new arrays, the last into `out`."""
+    def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
+        """Compute part by part, the tensors between them in new arrays."""
         *firsts, last = zip(self.parts, packed, strict=True)
         for part, weights in firsts:
             between = np.empty(part.spec.output_shape, part.spec.dtype)
@@ -214,5 +218,25 @@ class ChainKernel(Kernel):
         part, weights = last
         part.run(x, weights, out, threads)
 
+    def _operands_of_parts(self, operands: Sequence[Memory]) -> list[list[Memory]]:
+        arrays = dict(zip(self.spec.operands, operands, strict=True))
+        names = ["expand", "depthwise", "pointwise" if self.spec.kind == "separable" else "project"]
+        return [
+            [
+                arrays["residual" if operand == "residual" else f"{name}_{operand}"]
+                for operand in part.spec.operands
+            ]
+            for part, name in zip(self.parts, names[-len(self.parts) :], strict=True)
+        ]
+
     def _show(self, stage: str) -> str:
         return "\n".join(f"# {part.spec}\n{part.show(stage)}" for part in self.parts)
+
+
+def _threads_worth_waking(spec: ConvSpec) -> int:
+    """Return how many threads a problem keeps busy for longer than waking one takes.
+
+    (That is about a microsecond, in which a core moves or computes some 100 thousand of anything.)
+    """
+    costs = cost(spec)
+    return 1 + int(costs.flops + costs.bytes) // 200_000

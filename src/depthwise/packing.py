@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from depthwise import team
-from depthwise.arrays import Array
+from depthwise.arrays import Array, Memory
 from depthwise.schedule.rule import Form
 from depthwise.spec import ConvSpec
 
@@ -28,34 +30,46 @@ def packed_shape(spec: ConvSpec, form: Form) -> tuple[int, ...]:
     return (spec.out_channels, inner, *spec.kernel)
 
 
-def pack_weight(spec: ConvSpec, form: Form, weight: Array | int) -> Array | int:
-    """Return weights as the program takes them: `weight` itself where it has that layout already.
+def packer(spec: ConvSpec, form: Form) -> Callable[[Memory], Memory]:
+    """Return the function that lays out weights as the program takes them.
 
-    Args:
-        spec: the convolution.
-        form: the form of its program.
-        weight: C-contiguous, of `spec.weight_shape`, or its address.
+    It takes a C-contiguous array of `spec.weight_shape` or the address of one, and returns that
+    itself where the layout is the same.
     """
-    if form.block is None and not spec.channels_last:
-        return weight
+    if form.block is not None:
+        return partial(_blocks, spec, form)
+    if not spec.channels_last:
+        return lambda weight: weight
+    shape, dtype = packed_shape(spec, form), np.dtype(spec.dtype)
     outer, inner, taps = spec.out_channels, spec.channels // spec.groups, math.prod(spec.kernel)
-    packed = np.empty(packed_shape(spec, form), spec.dtype)
-    if form.block is None and 1 in (inner, taps):
-        team.native().transpose(weight, packed, outer, inner * taps)
+    if 1 not in (inner, taps):
+        return partial(_reordered, spec)
+    transpose = team.native().transpose
+
+    def transposed(weight: Memory) -> Array:
+        packed = np.empty(shape, dtype)
+        transpose(weight, packed, outer, inner * taps)
         return packed
-    filters = _array(weight, (outer, inner, *spec.kernel), spec.dtype)
-    if form.block is None:
-        np.copyto(packed, filters.transpose(2, 3, 1, 0))
-        return packed
-    packed[-1] = 0
-    for channel, taps_of_one in enumerate(filters[:, 0]):
-        packed[channel // form.block, :, :, channel % form.block] = taps_of_one
-    return packed
+
+    return transposed
 
 
-def _array(weight: Array | int, shape: tuple[int, ...], dtype: str) -> Array:
+def _blocks(spec: ConvSpec, form: Form, weight: Memory) -> Array:
+    """Pack for NCHW[x]c, zero beyond the last channel."""
+    blocks, *taps, block = packed_shape(spec, form)
+    packed = np.zeros((blocks * block, *taps), spec.dtype)
+    packed[: spec.channels] = _array(weight, spec)[:, 0]
+    return np.ascontiguousarray(packed.reshape(blocks, block, *taps).transpose(0, 2, 3, 1))
+
+
+def _reordered(spec: ConvSpec, weight: Memory) -> Array:
+    return np.ascontiguousarray(_array(weight, spec).transpose(2, 3, 1, 0))
+
+
+def _array(weight: Memory, spec: ConvSpec) -> Array:
+    shape = (spec.out_channels, spec.channels // spec.groups, *spec.kernel)
     if isinstance(weight, np.ndarray):
         return weight.reshape(shape)
-    nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+    nbytes = math.prod(shape) * np.dtype(spec.dtype).itemsize
     memory: Any = (ctypes.c_byte * nbytes).from_address(weight)
-    return np.frombuffer(memory, dtype).reshape(shape)
+    return np.frombuffer(memory, spec.dtype).reshape(shape)
