@@ -24,6 +24,7 @@ def write(folder: Path, content: object) -> Path:
 def test_the_networks_and_the_seeds_are_there() -> None:
     assert {name: len(workload(name)) for name in workload_names()} == {
         "convnext_tiny": 18,
+        "corners": 4,
         "efficientnet_b0": 16,
         "efficientnet_lite0": 16,
         "fastvit_t8": 25,

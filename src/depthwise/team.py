@@ -41,11 +41,15 @@ def size() -> int:
 
     `torch.get_num_threads()` where torch is in the process, otherwise what OpenMP takes:
     OMP_NUM_THREADS or the cores that the process may run on.  In a forked child it is one, because
-    OpenMP's threads do not survive a fork.
+    OpenMP's threads do not survive a fork, and one without OpenMP.
     """
-    torch = sys.modules.get("torch")
-    ask = getattr(torch, "get_num_threads", None)
-    return ask() if ask else native().size()  # type: ignore[no-any-return]
+    ask = getattr(sys.modules.get("torch"), "get_num_threads", None)
+    return ask() if ask and _has_openmp() else native().size()  # type: ignore[no-any-return]
+
+
+@cache
+def _has_openmp() -> bool:
+    return native().runtime() is not None
 
 
 def _run_serially(code: int, tasks: int, threads: int, *arrays: Any) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import depthwise as dw
 from depthwise import schedule
@@ -11,6 +13,7 @@ from depthwise.bench.peers import parts
 from depthwise.bench.peers.base import TARGET_VARIABLE, Array, Clock, Prepared
 from depthwise.bench.peers.parts import Limits, Order
 from depthwise.block import BlockSpec, Spec
+from depthwise.plan import Plan
 from depthwise.spec import ConvSpec
 from depthwise.target import named
 from depthwise.vocabulary import PADDING_MODES
@@ -52,25 +55,76 @@ class Engine:
     def prepare(
         self, spec: Spec, variant: str, clock: Clock, arrays: tuple[Array, ...]
     ) -> Prepared:
-        """Compile the problem and pack its weights.
+        """Make the problem ready.
 
-        The call clock calls the bound kernel, its result into an array given; the kernel clock runs
-        the same code without the checks of the arguments.
+        The call clock calls the function that people call, which packs the weights and makes a new
+        array; the kernel clock runs a bound kernel without checks of its arguments.
         """
+        if clock == "call" and variant != "packed" and spec.kind in _FUNCTIONS:
+            return self._function(spec, arrays)
         order = _ORDERS[variant]
         problem = parts.in_order(spec, order)
-        plan = None
-        if variant == "packed" and isinstance(problem, ConvSpec):
-            plan = schedule.packed.default_plan(problem, self._target)
+        plan = self._plan(problem, variant)
         x, *operands, y = parts.arrays_in_order(spec, arrays, order)
         bound = dw.compile(problem, plan, self._target.cpu).bind(*operands)
+        excluded = "compiling, weight packing, allocation"
         if clock == "call":
             run = partial(bound, x, out=y, threads=self._threads)
         else:
             run = partial(bound.run, x, y, self._threads)
-        excluded = "compiling, weight packing, allocation"
-        if clock == "kernel":
             excluded += ", checks of the arguments"
-        layout = f"NCHW{plan.tc}c" if plan else order
         four = parts.four_axes(y, problem.layout)
+        layout = f"NCHW{plan.tc}c" if variant == "packed" and plan else order
         return Prepared(run, lambda: parts.result(spec, four, order), layout, excluded)
+
+    def _plan(self, problem: Spec, variant: str) -> Plan | None:
+        """Return the heuristic's plan, whatever was tuned on this machine."""
+        if isinstance(problem, BlockSpec):
+            return None
+        if variant == "packed":
+            return schedule.packed.default_plan(problem, self._target)
+        return schedule.default_plan(problem, self._target)
+
+    def _function(self, spec: Spec, arrays: tuple[Array, ...]) -> Prepared:
+        x, *operands, _ = arrays
+        call = partial(
+            _FUNCTIONS[spec.kind], x, **_arguments(spec, operands), threads=self._threads
+        )
+        result: Array | None = None
+
+        def run() -> None:
+            nonlocal result
+            result = call()
+
+        def output() -> Array:
+            assert result is not None
+            return result
+
+        return Prepared(run, output, spec.layout, "compiling")
+
+
+_FUNCTIONS: dict[str, Callable[..., Array]] = {
+    "depthwise": dw.depthwise_conv2d,
+    "depthwise1d": dw.depthwise_conv1d,
+    "pointwise": dw.pointwise_conv2d,
+    "separable": dw.separable_conv2d,
+}
+
+
+def _arguments(spec: Spec, operands: list[Array]) -> dict[str, Any]:
+    """Return the function's arguments beside the input."""
+    arguments: dict[str, Any] = dict(zip(spec.operands, operands, strict=True))
+    arguments["layout"] = spec.layout
+    if isinstance(spec, BlockSpec):
+        arguments["depthwise_activation"] = spec.depthwise.activation
+        arguments["activation"] = spec.project.activation
+        return arguments | _window(spec.depthwise)
+    arguments["activation"] = spec.activation
+    return arguments if spec.kind == "pointwise" else arguments | _window(spec)
+
+
+def _window(spec: ConvSpec) -> dict[str, Any]:
+    window = {name: getattr(spec, name) for name in ("stride", "padding", "dilation")}
+    if spec.kind == "depthwise1d":
+        window = {name: both[1] for name, both in window.items()}
+    return {**window, "padding_mode": spec.padding_mode}
