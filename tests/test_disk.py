@@ -130,6 +130,15 @@ def test_a_folder_given_to_another_user_is_refused(place, given):
     assert_refused_once("another user", str(STRANGER), str(path))
 
 
+@pytest.mark.parametrize("others", ["above", "cache"])
+def test_nothing_is_made_in_a_folder_that_is_refused(place, others):
+    refused = place if others == "cache" else place.parent
+    refused.mkdir(parents=True)
+    refused.chmod(0o777)
+    assert_refused_once(str(refused))
+    assert list(refused.iterdir()) == []
+
+
 def test_a_file_where_the_folder_should_be_is_refused(place):
     place.parent.mkdir()
     place.write_text("a file")

@@ -188,7 +188,7 @@ def _place() -> Path | None:
     if place is not None and not disk.may_run_code(place):
         disk.warn_once(
             f"kernels are not kept on disk: the file system is mounted noexec: {place}; "
-            f"{disk.VARIABLE} names another folder"
+            f"{disk.VARIABLE} names another (empty: none)"
         )
         return None
     return place
@@ -274,7 +274,7 @@ def _read(path: Path) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("it is not a file")
-        if reason := disk.distrust_status(status):
+        if reason := disk.distrust(status):
             raise ValueError(f"it {reason}")
         return file.read()
 

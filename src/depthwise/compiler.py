@@ -78,16 +78,23 @@ def _compile_conv(spec: ConvSpec, plan: Plan | None, target: Target) -> ConvKern
 
 def _code(spec: ConvSpec, plan: Plan, target: Target, program: Callable[[], Program]) -> Code:
     """Return the machine code: what the disk remembers, or what is built now."""
-    if entry := cache.load(spec, plan, target):
-        try:
-            return code.load(entry.path, entry.meta["tasks"])
-        except OSError as error:
-            entry.discard(str(error))
+    if found := _remembered(cache.load(spec, plan, target)):
+        return found
     built = program().built
-    write = partial(code.write, built)
-    if entry := cache.store(spec, plan, target, write, {"tasks": built.tasks}, code.suffix()):
-        return code.load(entry.path, built.tasks)
-    return code.loaded(built)
+    write, meta = partial(code.write, built), {"tasks": built.tasks}
+    stored = cache.store(spec, plan, target, write, meta, code.suffix())
+    return _remembered(stored) or code.loaded(built)
+
+
+def _remembered(entry: cache.Entry | None) -> Code | None:
+    """Load an entry; None where there is none, or it does not load (it may be gone by now)."""
+    if entry is None:
+        return None
+    try:
+        return code.load(entry.path, entry.meta["tasks"])
+    except OSError as error:
+        entry.discard(str(error))
+        return None
 
 
 def _program(spec: ConvSpec, plan: Plan, target: Target) -> Program:

@@ -46,18 +46,31 @@ def folder(*parts: str) -> Path | None:
     if place is None:
         return None
     if reason := obstacle(place, *parts):
-        warn_once(f"nothing is kept on disk, nor loaded: {reason}; {VARIABLE} names another folder")
+        warn_once(f"nothing is kept on disk, nor loaded: {reason}; {VARIABLE} names another (empty: none)")
         return None
     return place.joinpath(*parts)
 
 
 def obstacle(place: Path, *parts: str) -> str | None:
-    """Return why `place` or its subfolder, made where missing, cannot be used, or None."""
+    """Return why `place` or its subfolder, made where missing, cannot be used, or None.
+
+    Others must not be able to change what lies there.  The folders themselves belong to this user,
+    who alone may write to them.  Those above belong to this user or to root, and nobody else may
+    write to them, except where a sticky bit keeps others from replacing what is there, or where the
+    group is this user's own.
+    """
+    above = [*reversed(place.parents)]
+    own = [place.joinpath(*parts[:count]) for count in range(len(parts) + 1)]
     try:
-        _make(place.joinpath(*parts))
-        return _distrust(place, *parts)
+        for path in above + own:
+            status = _made(path).lstat()
+            if not stat.S_ISDIR(status.st_mode):
+                return f"{path} is not a folder"
+            if reason := distrust(status) if path in own else _distrust_above(status):
+                return f"{path} {reason}"
     except OSError as error:
         return f"{_why(error)}: {place}"
+    return None
 
 
 def may_run_code(place: Path) -> bool:
@@ -65,12 +78,12 @@ def may_run_code(place: Path) -> bool:
     return not os.statvfs(place).f_flag & os.ST_NOEXEC
 
 
-def distrust_status(status: os.stat_result) -> str | None:
+def distrust(status: os.stat_result) -> str | None:
     """Return why a file or folder of this status is not this user's alone; None where it is."""
     if status.st_uid != os.geteuid():
         return f"belongs to another user ({status.st_uid}, this is {os.geteuid()})"
     if status.st_mode & _OTHERS_WRITE:
-        return f"may be written to by others (mode {_mode(status)}; chmod go-w mends it)"
+        return f"may be written to by others (mode {_mode(status)}; chmod go-w mends that)"
     return None
 
 
@@ -122,46 +135,27 @@ def warn_once(message: str) -> None:
         warnings.warn(message, CacheWarning, stacklevel=3)
 
 
-def _distrust(place: Path, *parts: str) -> str | None:
-    """Return why others could change what lies in `place` or its subfolder; None where they cannot.
-
-    The folders themselves belong to this user, who alone may write to them.  Those above belong to
-    this user or to root, and nobody else may write to them, except where a sticky bit keeps others
-    from replacing what is there, or where the group is this user's own.
-    """
-    for above in reversed(place.parents):
-        status = above.lstat()
-        if status.st_uid not in (0, os.geteuid()):
-            return f"{above} belongs to another user ({status.st_uid})"
-        if _others_replace(status):
-            return f"others may write to {above} (mode {_mode(status)}), above {place}"
-    for own in (place, *(place.joinpath(*parts[: n + 1]) for n in range(len(parts)))):
-        status = own.lstat()
-        if not stat.S_ISDIR(status.st_mode):
-            return f"{own} is not a folder"
-        if reason := distrust_status(status):
-            return f"{own} {reason}"
-    return None
-
-
-def _make(path: Path) -> None:
-    """Make a folder and those above it for this user alone, whatever the umask."""
-    missing = [path, *path.parents]
-    while missing and missing[-1].exists():
-        missing.pop()
-    for above in reversed(missing):
+def _made(path: Path) -> Path:
+    """Return a path, with a folder there for this user alone if there was nothing."""
+    if not os.path.lexists(path):
         with suppress(FileExistsError):
-            above.mkdir(mode=0o700)
+            path.mkdir(mode=0o700)
+    return path
+
+
+def _distrust_above(status: os.stat_result) -> str | None:
+    """Return why others could replace what lies in a folder of this status; None: they cannot."""
+    if status.st_uid not in (0, os.geteuid()):
+        return f"belongs to another user ({status.st_uid})"
+    if not status.st_mode & _OTHERS_WRITE or status.st_mode & stat.S_ISVTX:
+        return None
+    if not status.st_mode & stat.S_IWOTH and _own_group(status.st_gid):
+        return None
+    return f"may be written to by others (mode {_mode(status)})"
 
 
 def _create(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-
-
-def _others_replace(status: os.stat_result) -> bool:
-    if status.st_mode & stat.S_ISVTX or not status.st_mode & _OTHERS_WRITE:
-        return False
-    return bool(status.st_mode & stat.S_IWOTH) or not _own_group(status.st_gid)
 
 
 def _own_group(gid: int) -> bool:
