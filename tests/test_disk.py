@@ -163,6 +163,25 @@ def test_a_file_is_replaced_whole_and_is_its_owners_alone(place):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_file_is_read_if_it_is_its_owners_alone(place):
+    path = disk.folder() / "file"
+    disk.write_atomically(path, b"content")
+    assert disk.read(path) == b"content"
+    path.chmod(0o620)
+    with pytest.raises(ValueError, match="0620"):
+        disk.read(path)
+    (place / "link").symlink_to(path)
+    with pytest.raises(OSError, match="symbolic link"):
+        disk.read(place / "link")
+    os.mkfifo(place / "pipe")
+    with pytest.raises(ValueError, match="not a file"):
+        disk.read(place / "pipe")
+    with pytest.raises(OSError, match="directory"):
+        disk.read(place)
+    with pytest.raises(FileNotFoundError):
+        disk.read(place / "missing")
+
+
 def assert_not_written_but_warned_once(path, why):
     with pytest.warns(CacheWarning, match=why) as caught:
         assert disk.write_atomically(path, b"new") is False

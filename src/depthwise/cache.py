@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import platform
-import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -81,7 +80,7 @@ def load(spec: Spec, plan: Plan, target: Target) -> Entry | None:
     for suffix in SUFFIXES:
         path = _path(place, identity, suffix)
         try:
-            head = _head(_read(path))
+            head = _head(disk.read(path))
             if head["identity"] != identity:
                 raise ValueError(f"it is of another problem, {head['problem']}")
         except FileNotFoundError:
@@ -161,7 +160,7 @@ def stored() -> list[Stored]:
 def describe(entry: Stored) -> dict[str, Any] | None:
     """Return {"spec", "plan", "target"} of an entry as text; None where it is damaged."""
     try:
-        problem = _head(_read(entry.path))["problem"]
+        problem = _head(disk.read(entry.path))["problem"]
     except (OSError, ValueError):
         return None
     return problem if isinstance(problem, dict) else None
@@ -188,7 +187,7 @@ def _place() -> Path | None:
     if place is not None and not disk.may_run_code(place):
         disk.warn_once(
             f"kernels are not kept on disk: the file system is mounted noexec: {place}; "
-            f"{disk.VARIABLE} names another (empty: none)"
+            f"{disk.ELSEWHERE}"
         )
         return None
     return place
@@ -260,23 +259,6 @@ def _head(sealed: bytes) -> dict[str, Any]:
     if not isinstance(head, dict) or not {"identity", "problem", "meta"} <= head.keys():
         raise ValueError("its description is not one of this version")
     return head
-
-
-def _read(path: Path) -> bytes:
-    """Return a file's content.
-
-    Raises:
-        ValueError: it is not a file, or others may have written it.
-        OSError: it cannot be read.
-    """
-    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
-    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ValueError("it is not a file")
-        if reason := disk.distrust(status):
-            raise ValueError(f"it {reason}")
-        return file.read()
 
 
 def _discard(path: Path, reason: str) -> None:

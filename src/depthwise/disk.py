@@ -17,6 +17,8 @@ from depthwise.errors import CacheWarning
 
 VARIABLE = "DEPTHWISE_CACHE"
 """The environment variable that names the folder; empty, nothing is kept on disk."""
+ELSEWHERE = f"{VARIABLE} names another folder (empty: none)"
+"""What to do about a folder that cannot be used."""
 TEMPORARY = ".writing-"
 """How the name of a file begins that is not yet in its place."""
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -46,7 +48,7 @@ def folder(*parts: str) -> Path | None:
     if place is None:
         return None
     if reason := obstacle(place, *parts):
-        warn_once(f"nothing is kept on disk, nor loaded: {reason}; {VARIABLE} names another (empty: none)")
+        warn_once(f"nothing is kept on disk, nor loaded: {reason}; {ELSEWHERE}")
         return None
     return place.joinpath(*parts)
 
@@ -85,6 +87,23 @@ def distrust(status: os.stat_result) -> str | None:
     if status.st_mode & _OTHERS_WRITE:
         return f"may be written to by others (mode {_mode(status)}; chmod go-w mends that)"
     return None
+
+
+def read(path: Path) -> bytes:
+    """Return the content of a file that this user alone can have written.
+
+    Raises:
+        ValueError: it is not a file, or not this user's alone.
+        OSError: it cannot be read.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError("it is not a file")
+        if reason := distrust(status):
+            raise ValueError(f"it {reason}")
+        return file.read()
 
 
 def write_atomically(path: Path, data: bytes) -> bool:
