@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
@@ -27,6 +27,19 @@ def sample(
     with _no_garbage_collection():
         calls = _calls_filling(run, min_seconds)
         return [_seconds(run, calls) / calls * 1e6 for _ in range(repeats)]
+
+
+def interleave(
+    runs: Mapping[str, Callable[[], object]], repeats: int, min_seconds: float = MIN_SECONDS
+) -> dict[str, list[float]]:
+    """Return `sample` of each of several calls, taken in turns, so that drift meets them alike."""
+    with _no_garbage_collection():
+        calls = {name: _calls_filling(run, min_seconds) for name, run in runs.items()}
+        samples: dict[str, list[float]] = {name: [] for name in runs}
+        for _ in range(repeats):
+            for name, run in runs.items():
+                samples[name].append(_seconds(run, calls[name]) / calls[name] * 1e6)
+    return samples
 
 
 @dataclass(frozen=True)
