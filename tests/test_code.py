@@ -1,0 +1,125 @@
+"""Machine code on its way into the process: linked, or loaded by LLVM where nothing links."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import depthwise as dw
+from depthwise import build, code, compiler
+from depthwise.errors import InternalError, TargetError
+from depthwise.target import host
+from exact import exact_problem
+
+PROBLEMS = [
+    "depthwise c9 hw9 k3 p1 nhwc bias silu",
+    "depthwise c20 hw9 k3 p1 gelu float64",
+    "pointwise c9 o5 h2 w3 bias residual",
+]
+
+
+def load_anew(spec: dw.ConvSpec) -> code.Code:
+    plan = dw.compile(spec).plan
+    return code.loaded(compiler._program(spec, plan, host()).built)
+
+
+@pytest.mark.parametrize("linker", ["found", "none"])
+@pytest.mark.parametrize("text", PROBLEMS)
+def test_code_computes_with_and_without_a_linker(text, linker, monkeypatch):
+    if linker == "none":
+        monkeypatch.setattr(code, "linker", lambda: None)
+    spec = dw.parse(text)
+    x, *operands, out = dw.random_problem(spec)
+    kernel = dw.compile(spec)
+    load_anew(spec).run(2, x, *kernel.pack(operands), out)
+    np.testing.assert_array_equal(out, kernel(x, *operands))
+
+
+LOAD = """
+import sys
+import numpy as np, depthwise as dw
+from depthwise import code
+code.linker = lambda: {linker}
+spec = dw.parse("depthwise c9 hw9 k3 p1 nhwc")
+x, weight, _ = dw.random_problem(spec)
+np.save(sys.argv[1], dw.compile(spec)(x, weight))
+print("tvm" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(("linker", "compiler_needed"), [("code.linker()", False), (None, True)])
+def test_a_second_process_loads_what_the_first_built(linker, compiler_needed, tmp_path):
+    needed, results = [], []
+    for name in ("first.npy", "second.npy"):
+        script = LOAD.format(linker=linker).replace("lambda: code.linker()", "code.linker")
+        done = subprocess.run(
+            [sys.executable, "-c", script, str(tmp_path / name)],
+            env=os.environ | {"DEPTHWISE_CACHE": str(tmp_path / "cache")},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        needed.append(done.stdout.strip())
+        results.append(np.load(tmp_path / name))
+    assert needed == ["True", str(compiler_needed)]
+    np.testing.assert_array_equal(*results)
+
+
+def test_a_linker_that_fails_is_reported(tmp_path, monkeypatch):
+    broken = tmp_path / "ld"
+    broken.write_text("#!/bin/sh\necho no space left >&2\nexit 1\n")
+    broken.chmod(broken.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setattr(code, "linker", lambda: str(broken))
+    with pytest.raises(InternalError, match="no space left"):
+        load_anew(dw.parse(PROBLEMS[0]))
+
+
+def test_linkers_are_looked_for_on_the_path(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert code.linker.__wrapped__() is None
+
+
+def test_buffers_beyond_the_stack_come_from_the_heap():
+    spec = dw.parse("depthwise c64 hw40 k3 p1 relu")
+    x, operands, expected = exact_problem(spec)
+    kernel = dw.compile(spec, "default")
+    assert "malloc" in kernel.show("llvm")
+    np.testing.assert_array_equal(kernel(x, *operands, threads=2), expected)
+
+
+def test_code_needs_nothing_but_the_c_library(tmp_path):
+    built = compiler._program(dw.parse(PROBLEMS[0]), dw.compile(PROBLEMS[0]).plan, host()).built
+    built.write_object(tmp_path / "kernel.o")
+    listed = subprocess.run(
+        ["nm", "--undefined-only", tmp_path / "kernel.o"], capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    names = {line.split()[-1] for line in listed.stdout.splitlines()}
+    assert names <= {"expf", "memset", "memcpy", "malloc", "free"}
+
+
+def test_parallel_loops_run_in_step_or_not_at_all():
+    two = build.new_schedule(compiler._program(*_plain("depthwise c2 hw4 k3 p1")).definition)
+    for name, loop in (("PaddedX", 2), ("Y", 2)):
+        two.parallel(two.get_loops(two.get_sblock(name))[loop])
+    with pytest.raises(InternalError, match=r"the same extent; got \[4, 6\]"):
+        build.build(two.mod["main"], host())
+
+
+def test_code_for_another_cpu_is_shown_but_not_run():
+    spec = dw.parse("depthwise c64 hw8 k3 p1 nhwc")
+    other = replace(host(), missing=("teleportation",))
+    kernel = compiler._compile_conv(spec, None, other)
+    assert "kernel:" in kernel.show("asm")
+    x, weight, _ = dw.random_problem(spec)
+    with pytest.raises(TargetError, match="needs teleportation, which this machine lacks"):
+        kernel(x, weight)
+
+
+def _plain(text: str):
+    spec = dw.parse(text)
+    return spec, dw.Plan("default"), host()
