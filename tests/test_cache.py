@@ -256,10 +256,11 @@ def test_a_folder_that_may_only_be_read_is_loaded_from(bound_by_permissions, mon
 def test_a_linker_that_fails_is_a_warning_and_leaves_nothing(place):
     def link_badly(path):
         path.write_bytes(b"half")
-        raise RuntimeError("cannot find -lm")
+        raise RuntimeError("ld:\n  cannot find -lm\n")
 
-    with pytest.warns(CacheWarning, match="cannot find -lm"):
+    with pytest.warns(CacheWarning, match="ld: cannot find -lm: ") as caught:
         assert cache.store(SPEC, PLAN, TARGET, link_badly, META, ".so") is None
+    assert caught[0].filename == __file__
     assert files(place) == []
 
 

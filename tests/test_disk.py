@@ -211,9 +211,10 @@ def test_a_folder_that_may_only_be_read_keeps_its_file_and_warns_once(bound_by_p
     assert_not_written_but_warned_once(path, "Permission denied")
 
 
-def test_one_warning_of_a_kind(place):
-    with pytest.warns(CacheWarning, match="first"):
+def test_one_warning_of_a_kind_which_names_the_callers_line(place):
+    with pytest.warns(CacheWarning, match="first") as caught:
         disk.warn_once("first")
+    assert caught[0].filename == __file__
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         disk.warn_once("first")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -151,7 +152,7 @@ def warn_once(message: str) -> None:
     """Warn of something that this process has not been warned of."""
     if message not in _said:
         _said.add(message)
-        warnings.warn(message, CacheWarning, stacklevel=3)
+        warnings.warn(message, CacheWarning, stacklevel=_level_of_caller())
 
 
 def _made(path: Path) -> Path:
@@ -189,9 +190,19 @@ def _own_group(gid: int) -> bool:
     return group.gr_name == user and set(group.gr_mem) <= {user}
 
 
+def _level_of_caller() -> int:
+    """Return how far up the stack of `warn_once` the code is that called this package."""
+    package = os.path.dirname(__file__)
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_code.co_filename.startswith(package):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
 def _mode(status: os.stat_result) -> str:
     return f"{stat.S_IMODE(status.st_mode):04o}"
 
 
 def _why(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    words = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+    return " ".join(words.split())
