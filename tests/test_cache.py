@@ -358,6 +358,19 @@ def test_the_fingerprint_follows_the_sources_and_nothing_else(tmp_path):
     assert fingerprint_of(package) == first
 
 
+def test_the_fingerprint_covers_every_file_that_compiling_takes():
+    code = """
+import depthwise
+depthwise.compile("depthwise c8 hw8 k3 nhwc")
+files = {m.__file__ for n, m in sys.modules.items() if n.split(".")[0] == "depthwise"}
+print(*sorted(Path(file).resolve() for file in files if file.endswith(".py")), sep="\\n")
+"""
+    with start(code) as process:
+        loaded = {Path(line) for line in process.communicate(timeout=120)[0].splitlines()}
+    assert {path.name for path in loaded} >= {"define.py", "build.py", "plan.py", "rule.py"}
+    assert loaded <= {path.resolve() for path in cache.sources()}
+
+
 def test_the_fingerprint_follows_the_versions_of_tvm(tmp_path, monkeypatch):
     """Whether they stand beside the package, as installers leave them, or elsewhere."""
     place = ModuleSpec("tvm", None, origin=str(tmp_path / "tvm" / "__init__.py"))

@@ -49,6 +49,12 @@ def put(spec, days=0.0):
     return entry.path
 
 
+def test_clearing_takes_what_a_clock_ahead_of_ours_wrote(run):
+    path = put("depthwise c8 hw8 k3", days=-1)
+    assert run("clear").startswith("removed 1 kernel,")
+    assert not path.exists()
+
+
 def put_as_another_version(monkeypatch, spec, days=0.0):
     with monkeypatch.context() as patch:
         patch.setattr(cache, "fingerprint", lambda: "another")

@@ -140,11 +140,16 @@ def fingerprint() -> str:
     them than generate code, for one too many costs a compilation, and one too few runs stale code.
     """
     parts = [platform.machine().encode(), *_tvm_versions()]
-    here = Path(__file__).parent
-    for source in sorted([*here.glob("*.py"), *here.glob("schedule/*.py")]):
+    for source in sources():
         content = source.read_bytes()
-        parts += [f"{source.relative_to(here)} {len(content)}".encode(), content]
+        parts += [f"{source.name} {len(content)}".encode(), content]
     return hashlib.sha256(b"\n".join(parts)).hexdigest()[:16]
+
+
+def sources() -> list[Path]:
+    """Return the files of this package that the fingerprint covers."""
+    here = Path(__file__).parent
+    return sorted([*here.glob("*.py"), *here.glob("schedule/*.py")])
 
 
 def stored() -> list[Stored]:

@@ -26,17 +26,19 @@ def listing(*, as_json: bool) -> None:
         console.print_table(HEADERS, map(_row, entries), left=4)
 
 
-def clear(*, stale: bool, older_than: float) -> None:
+def clear(*, stale: bool, older_than: float | None) -> None:
     """Remove kernels from the disk, and say how many.
 
     Args:
         stale: only those that another version of this package or of TVM made.
-        older_than: only those that were not used for so many days.
+        older_than: only those that were not used for so many days; None removes them all.
     """
-    before = time.time() - older_than * 86400
-    chosen = [entry for entry in cache.stored() if entry.used <= before]
+    chosen = cache.stored()
     if stale:
         chosen = [entry for entry in chosen if entry.stale]
+    if older_than is not None:
+        before = time.time() - older_than * 86400
+        chosen = [entry for entry in chosen if entry.used < before]
     for entry in chosen:
         disk.remove(entry.path)
     cache.tidy()

@@ -312,8 +312,9 @@ def clear_cache(
         bool, typer.Option("--stale", help="Only what other versions made, which is not loaded.")
     ] = False,
     older_than: Annotated[
-        float, typer.Option(help="Only what was not used for so many days.", metavar="DAYS", min=0)
-    ] = 0,
+        float | None,
+        typer.Option(help="Only what was not used for so many days.", metavar="DAYS", min=0),
+    ] = None,
 ) -> None:
     """Remove compiled kernels from the disk; they are compiled anew when they are needed."""
     from depthwise import cache_report
