@@ -17,6 +17,7 @@ from depthwise.arrays import (
     Array,
     Memory,
     as_numpy,
+    empty,
     fit,
     in_place,
     like,
@@ -146,7 +147,7 @@ class Prepared:
         source, *memory = [lend(array) for lend, array in zip(self._inputs, given)]  # noqa: B905 (twice as fast)
         packed = self._kernel.pack(memory)
         if out is None:
-            result = np.empty(self._shape, self._dtype)
+            result = empty(self._shape, self._dtype)
             self._kernel.run(source, packed, result, count)
             return self._wrap(self._image.in_call_order(result) if self._reorders else result)
         inputs = [as_numpy(array, "x") for array in given]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from depthwise import team
-from depthwise.arrays import Array, Memory, fit, like, output
+from depthwise.arrays import Array, Memory, empty, fit, like, output
 from depthwise.block import BlockSpec, Spec
 from depthwise.code import Code
 from depthwise.costs import cost
@@ -121,7 +121,7 @@ class BoundKernel:
             and not self._target.missing
         ):
             return self._checked(x, out, threads)
-        result = np.empty(self._out_shape, self._dtype)
+        result = empty(self._out_shape, self._dtype)
         self._run(x, self._packed, result, 0)
         return result
 
@@ -135,7 +135,7 @@ class BoundKernel:
         count = thread_count(threads, spec)
         source = fit(x, "x", self._shape, spec)
         if out is None:
-            result = np.empty(self._out_shape, self._dtype)
+            result = empty(self._out_shape, self._dtype)
             self.run(source, result, count)
             return like(x)(result)
         with output(out, spec, [source]) as result:
@@ -212,7 +212,7 @@ class ChainKernel(Kernel):
         """Compute part by part, the tensors between them in new arrays."""
         *firsts, last = zip(self.parts, packed, strict=True)
         for part, weights in firsts:
-            between = np.empty(part.spec.output_shape, part.spec.dtype)
+            between = empty(part.spec.output_shape, part.spec.dtype)
             part.run(x, weights, between, threads)
             x = between
         part, weights = last

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from depthwise.arrays import Array, aligned
 from depthwise.block import BlockSpec, Spec
 from depthwise.errors import SpecError
 from depthwise.parse import parse
 from depthwise.spec import ConvSpec
 from depthwise.values import whole
-
-Array = NDArray[Any]
 
 
 def random_problem(problem: Spec | str, seed: int = 0) -> tuple[Array, ...]:
@@ -22,7 +19,8 @@ def random_problem(problem: Spec | str, seed: int = 0) -> tuple[Array, ...]:
 
     Values are normally distributed.  Weights are scaled by 1 / sqrt(products per output), so that
     outputs have the scale of the inputs whatever the size; the rest has standard deviation 1.  The
-    output holds NaN throughout, so that an element never written shows.
+    output holds NaN throughout, so that an element never written shows.  Each array begins with a
+    cache line.
 
     Args:
         problem: a specification or its text form; it gives layout and element type.
@@ -40,4 +38,10 @@ def random_problem(problem: Spec | str, seed: int = 0) -> tuple[Array, ...]:
         scale = prod(shape[1:]) ** -0.5 if name.endswith("weight") else 1.0
         arrays.append(scale * rng.standard_normal(shape))
     arrays.append(np.full(spec.output_shape, np.nan))
-    return tuple(array.astype(spec.dtype) for array in arrays)
+    return tuple(_aligned_copy(array, spec.dtype) for array in arrays)
+
+
+def _aligned_copy(array: Array, dtype: str) -> Array:
+    copy = aligned(array.shape, dtype)
+    copy[...] = array
+    return copy

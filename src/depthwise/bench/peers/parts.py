@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 
+from depthwise.arrays import aligned
 from depthwise.bench.peers.base import Array, Clock
 from depthwise.block import BlockSpec, Spec
 from depthwise.spec import ConvSpec
@@ -75,10 +76,13 @@ def four_axes(array: Array, layout: str) -> Array:
 
 
 def reordered(array: Array, given: Order, wanted: Order) -> Array:
-    """Return the four axes in another order, contiguous in memory."""
-    if given == wanted:
-        return np.ascontiguousarray(array)
-    return np.ascontiguousarray(array.transpose(_AXES[given, wanted]))
+    """Return the four axes in another order, contiguous in memory, aligned where copied."""
+    axes = array if given == wanted else array.transpose(_AXES[given, wanted])
+    if axes.flags.c_contiguous:
+        return axes
+    copy = aligned(axes.shape, axes.dtype)
+    copy[...] = axes
+    return copy
 
 
 def data(spec: Spec, array: Array, wanted: Order) -> Array:
