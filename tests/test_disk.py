@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import warnings
+from pathlib import Path
 
 import pytest
 
@@ -150,7 +151,7 @@ def test_a_folder_that_cannot_be_made_is_warned_about_once(place, monkeypatch):
     def full(*_args, **_kwargs):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(os, "mkdir", full)
+    monkeypatch.setattr(Path, "mkdir", full)
     assert_refused_once("Read-only file system", str(place))
 
 
