@@ -30,6 +30,7 @@ PROBLEMS = [
     "depthwise c2 h5 w8 k3 p1 float64 m2",
     "depthwise c2 hw2 k5 p3",
     "depthwise c2 h5 w7 k2x3 s1x2 d2x1 p0,1,2,0",
+    "depthwise c2 hw1 k1 p17,20,0,0",
     "depthwise c2 h4 w3 k3 p1 reflect",
     "depthwise c5 h4 w3 k3 p1 replicate nhwc",
     "depthwise c2 h4 w3 k3 p1 circular",
@@ -121,8 +122,9 @@ def test_the_first_rule_that_takes_a_problem_is_its_default_on_every_machine(spe
     [
         ("depthwise c32 hw8 k3 p1 nhwc", "channels_last"),
         ("depthwise c32 hw16 k3 p1", "channels_first"),
-        ("depthwise c32 hw9 k3 p1", "packed"),
-        ("depthwise c32 hw9 k3 p1 m2", "general"),
+        ("depthwise c32 hw9 k3 p1", "channels_first"),
+        ("depthwise c32 hw9 k3 p1 m2", "channels_first"),
+        ("depthwise1d c32 l9 k3", "channels_first"),
         ("pointwise c8 o8 hw4", "general"),
     ],
 )

@@ -34,6 +34,8 @@ def define(spec: ConvSpec, form: Form) -> tirx.PrimFunc:
     """
     if form.block is not None:
         return _packed(spec, form.block)
+    if form.tile is not None:
+        return _planes(spec, form.tile)
     return _plain(spec, form.segments)
 
 
@@ -80,6 +82,49 @@ def _packed(spec: ConvSpec, block: int) -> tirx.PrimFunc:
     Y = te.compute(
         _shape(spec, spec.out_channels, spec.out_height, spec.out_width),
         lambda n, c, i, j: extra(packed_y[n, c // block, i, j, c % block], c, (n, c, i, j)),
+        name="Y",
+    )
+    return te.create_prim_func([X, K, *epilogue, Y])
+
+
+def _planes(spec: ConvSpec, tile: Pair) -> tirx.PrimFunc:
+    """Stages: `PaddedX`, `Planes`, `Phases`, `Acc` over whole tiles, `Y`.
+
+    `Planes` is padded as far as the last tile reads.  `Phases` holds each of its rows as SW rows of
+    every SW-th column, so that neighbouring outputs read neighbouring elements.
+    """
+    (kh, kw), (sh, sw), (dh, dw) = spec.kernel, spec.stride, spec.dilation
+    rows, columns = (
+        math.ceil(size / extent) * extent
+        for size, extent in zip((spec.out_height, spec.out_width), tile, strict=True)
+    )
+    X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.dtype, "X")
+    K = te.placeholder(packed_shape(spec, Form()), spec.dtype, "K")
+    epilogue, extra = _epilogue_inputs(spec)
+    padded = _padded(spec, X)
+
+    def present(n: Expr, c: Expr, h: Expr, w: Expr) -> Expr:
+        inside = tirx.all(h < spec.padded_height, w < spec.padded_width)
+        return tirx.if_then_else(inside, padded(n, c, h, w), _zero(spec))
+
+    height, width = (rows - 1) * sh + (kh - 1) * dh + 1, columns + (kw - 1) * dw // sw
+    whole = te.compute((spec.batch, spec.channels, height, width * sw), present, name="Planes")
+    planes = te.compute(
+        (spec.batch, spec.channels, height, sw, width),
+        lambda n, c, h, phase, w: whole[n, c, h, w * sw + phase],
+        name="Phases",
+    )
+    rkh, rkw = te.reduce_axis((0, kh), "rkh"), te.reduce_axis((0, kw), "rkw")
+
+    def total(n: Expr, o: Expr, i: Expr, j: Expr) -> Expr:
+        shift = rkw * dw
+        x = planes[n, o // spec.multiplier, i * sh + rkh * dh, shift % sw, j + shift // sw]
+        return te.sum(x * K[o, 0, rkh, rkw], axis=[rkh, rkw])
+
+    acc = te.compute((spec.batch, spec.out_channels, rows, columns), total, name="Acc")
+    Y = te.compute(
+        _shape(spec, spec.out_channels, spec.out_height, spec.out_width),
+        lambda n, o, i, j: extra(acc[n, o, i, j], o, (n, o, i, j)),
         name="Y",
     )
     return te.create_prim_func([X, K, *epilogue, Y])

@@ -76,15 +76,18 @@ def _unpack(sch: Any, plan: Plan) -> Any:
 
 
 def _pack(sch: Any, strips: Any) -> None:
-    """Read the channels of a block side by side, the border of the padding peeled off."""
+    """Read the channels of a block side by side, the border of the columns peeled off.
+
+    (Not of the rows: a strip may lie in the padding alone, and then the inside would be peeled off
+    beyond the strip.)
+    """
     if (padding := stage(sch, "PaddedX")) is not None:
         sch.compute_inline(padding)
     packing = sch.get_sblock("PackedX")
     sch.compute_at(packing, strips, preserve_unit_loops=True)
-    *_, h, w, ci = sch.get_loops(packing)
+    *_, w, ci = sch.get_loops(packing)
     sch.unroll(ci)
-    for loop in (h, w):
-        sch.annotate(loop, "pragma_loop_partition_hint", True)
+    sch.annotate(w, "pragma_loop_partition_hint", True)
 
 
 def _cached_block(sch: Any, total: Any, spec: ConvSpec, plan: Plan) -> None:

@@ -21,6 +21,8 @@ class Form:
 
     block: int | None = None
     """The x of the layout NCHW[x]c; None computes in the layout of the data."""
+    tile: Pair | None = None
+    """Rows and columns that the outputs of a plane are rounded up to multiples of."""
     segments: tuple[Pair, ...] = ()
     """(first channel, number of channels) of the runs with loop nests of their own; () is one."""
 
