@@ -55,6 +55,18 @@ def test_clearing_takes_what_a_clock_ahead_of_ours_wrote(run):
     assert not path.exists()
 
 
+def put_plan(spec, days=0.0, tuned=str(PLAN)):
+    """Store what tuning learnt of a problem some days ago."""
+    path = disk.folder("plans", cache.fingerprint()) / f"{len(spec)}.json"
+    disk.write_atomically(
+        path, json.dumps({"spec": spec, "target": str(TARGET), "tuned": tuned}).encode()
+    )
+    (path.parent / ".lock").touch()
+    used = time.time() - days * DAY
+    os.utime(path, (used, used))
+    return path
+
+
 def put_as_another_version(monkeypatch, spec, days=0.0):
     with monkeypatch.context() as patch:
         patch.setattr(cache, "fingerprint", lambda: "another")
@@ -62,7 +74,8 @@ def put_as_another_version(monkeypatch, spec, days=0.0):
 
 
 def test_an_empty_cache_is_a_line(run, place):
-    assert run() == f"{place}: 0 kernels, 0 bytes of at most 536.9 MB\n"
+    amounts = "0 kernels, 0 bytes of at most 536.9 MB, 0 tuned plans, 0 bytes"
+    assert run() == f"{place}: {amounts}\n"
 
 
 def test_without_a_cache_it_says_so(run, monkeypatch):
@@ -76,9 +89,10 @@ def test_the_list_has_the_last_used_first(run, place, monkeypatch):
     put("depthwise c8 hw8 k3", days=3.5)
     put("depthwise c16 hw8 k3", days=0.1)
     put_as_another_version(monkeypatch, "depthwise c32 hw8 k3")
-    title, _, *rows = run().splitlines()
+    title, _, table, _, *rows = run().splitlines()
     assert title.startswith(f"{place}: 3 kernels, ")
-    assert title.endswith("; 1 of other versions (depthwise cache clear --stale)")
+    assert "(1 of other versions: depthwise cache clear --stale), 0 tuned plans" in title
+    assert table == "Kernels"
     spans = [row.split() for row in rows]
     assert [row[1] for row in spans] == ["c32", "c16", "c8"]
     assert "another version" in rows[0]
@@ -96,7 +110,7 @@ def test_the_json_names_problem_fingerprint_size_and_file(run, place):
     (kernel,) = found["kernels"]
     assert found["folder"] == str(place)
     assert found["fingerprint"] == kernel["fingerprint"] == cache.fingerprint()
-    assert found["bytes"] == kernel["bytes"] == path.stat().st_size
+    assert kernel["bytes"] == path.stat().st_size
     assert kernel["path"] == str(path)
     assert kernel["spec"] == "depthwise c8 hw8 k3"
     assert kernel["used"].endswith("+00:00")
@@ -106,6 +120,32 @@ def test_a_damaged_kernel_is_listed_as_such(run):
     put("depthwise c8 hw8 k3").write_bytes(b"nothing of ours")
     assert "(damaged)" in run()
     assert json.loads(run("--json"))["kernels"][0]["spec"] is None
+
+
+def test_tuned_plans_are_listed_and_kept_unless_they_are_meant(run):
+    kernel, plan = put("depthwise c8 hw8 k3"), put_plan("depthwise c16 hw8 k3", days=2)
+    untuned = put_plan("depthwise c160 hw8 k3", days=3, tuned=None)
+    out = run()
+    assert ", 2 tuned plans, " in out.splitlines()[0]
+    *_, table, _, first, second = out.splitlines()
+    assert table == "Tuned plans"
+    assert first.startswith(f"depthwise c16 hw8 k3   {PLAN}  {TARGET}  this version")
+    assert str(PLAN) not in second
+    found = json.loads(run("--json"))["plans"]
+    assert [(each["spec"], each["plan"]) for each in found] == [
+        ("depthwise c16 hw8 k3", str(PLAN)),
+        ("depthwise c160 hw8 k3", None),
+    ]
+    assert run("clear").startswith("removed 1 kernel, ")
+    assert [path.exists() for path in (kernel, plan, untuned)] == [False, True, True]
+    removed = run("clear", "--plans", "--older-than", "2.5")
+    assert removed.startswith("removed 0 kernels, 0 bytes and 1 tuned plan, ")
+    assert [path.exists() for path in (plan, untuned)] == [True, False]
+
+
+def test_a_damaged_file_of_plans_is_listed_as_such(run):
+    put_plan("depthwise c8 hw8 k3").write_text("[1, 2]")
+    assert "(damaged)" in run()
 
 
 @pytest.mark.parametrize(

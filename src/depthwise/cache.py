@@ -28,6 +28,8 @@ from depthwise.target import Target
 
 KERNELS = "kernels"
 """The subfolder of the entries."""
+PLANS = "plans"
+"""The subfolder of what tuning learnt: JSON files with the keys "spec", "target" and "tuned"."""
 SUFFIXES = (".so", ".ll")
 """The forms of objects, first the one that loads faster."""
 LARGEST_BYTES = 512 * 2**20
@@ -54,17 +56,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Stored:
-    """An entry as it lies on disk, unread."""
+    """A file of the cache as it lies on disk, unread."""
 
     path: Path
     size: int
     """Bytes."""
     used: float
-    """When it was last loaded or stored, in seconds since the epoch."""
+    """When it was last stored, or loaded as a kernel, in seconds since the epoch."""
 
     @property
     def stale(self) -> bool:
-        """Whether another version of this package or of TVM made it: it is not loaded here."""
+        """Whether another version of this package or of TVM made it: it is not used here."""
         return self.path.parent.name != fingerprint()
 
 
@@ -153,30 +155,34 @@ def sources() -> list[Path]:
 
 
 def stored() -> list[Stored]:
-    """Return every entry in the folder, the one that was not used for longest first."""
-    entries = [
-        Stored(path, status.st_size, status.st_mtime)
-        for path, status in _files()
-        if not path.name.startswith(disk.TEMPORARY)
-    ]
-    return sorted(entries, key=lambda entry: entry.used)
+    """Return every kernel in the folder, the one that was not used for longest first."""
+    return _stored(KERNELS, SUFFIXES)
+
+
+def stored_plans() -> list[Stored]:
+    """Return every file of what tuning learnt, the oldest first."""
+    return _stored(PLANS, (".json",))
 
 
 def describe(entry: Stored) -> dict[str, Any] | None:
-    """Return {"spec", "plan", "target"} of an entry as text; None where it is damaged."""
+    """Return {"spec", "plan", "target"} of a file as text; None where it is damaged."""
     try:
-        problem = _head(disk.read(entry.path))["problem"]
-    except (OSError, ValueError):
+        content = disk.read(entry.path)
+        if entry.path.suffix in SUFFIXES:
+            return dict(_head(content)["problem"])
+        learnt = json.loads(content)
+        return {"spec": learnt["spec"], "plan": learnt.get("tuned"), "target": learnt["target"]}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
-    return problem if isinstance(problem, dict) else None
 
 
 def tidy() -> None:
     """Remove what writers left behind that were killed, and what exceeds `LARGEST_BYTES`."""
     abandoned = time.time() - ABANDONED_SECONDS
-    for path, status in _files():
-        if path.name.startswith(disk.TEMPORARY) and status.st_mtime < abandoned:
-            disk.remove(path)
+    for subfolder in (KERNELS, PLANS):
+        for path, status in _files(subfolder):
+            if path.name.startswith(disk.TEMPORARY) and status.st_mtime < abandoned:
+                disk.remove(path)
     entries = stored()
     excess = sum(entry.size for entry in entries) - LARGEST_BYTES
     for entry in entries:
@@ -198,9 +204,18 @@ def _place() -> Path | None:
     return place
 
 
-def _files() -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield what lies in the folders of all fingerprints, with its status."""
-    place = disk.folder(KERNELS)
+def _stored(subfolder: str, suffixes: tuple[str, ...]) -> list[Stored]:
+    entries = [
+        Stored(path, status.st_size, status.st_mtime)
+        for path, status in _files(subfolder)
+        if path.suffix in suffixes and not path.name.startswith(disk.TEMPORARY)
+    ]
+    return sorted(entries, key=lambda entry: entry.used)
+
+
+def _files(subfolder: str) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield what lies in a subfolder's folders, which are one a fingerprint, with its status."""
+    place = disk.folder(subfolder)
     if place is None:
         return
     for path in place.glob("*/*"):

@@ -12,54 +12,65 @@ from depthwise import cache, console, disk
 from depthwise.cache import Stored
 
 HEADERS = ("problem", "plan", "target", "made by", "last used", "size")
-_AGES = (("d", 86400), ("h", 3600), ("min", 60))
+DAY = 86400
+_AGES = (("d", DAY), ("h", 3600), ("min", 60))
 
 
 def listing(*, as_json: bool) -> None:
-    """Print every kernel on disk, the one that was used last first."""
-    entries = cache.stored()[::-1]
+    """Print the kernels and the tuned plans on disk, those that were used last first."""
+    kernels, plans = cache.stored()[::-1], cache.stored_plans()[::-1]
     if as_json:
-        console.print_json(_summary(entries))
+        console.print_json(_summary(kernels, plans))
         return
-    console.out.print(_title(entries), markup=False, soft_wrap=True)
-    if entries:
-        console.print_table(HEADERS, map(_row, entries), left=4)
+    console.out.print(_title(kernels, plans), markup=False, soft_wrap=True)
+    for name, entries in (("Kernels", kernels), ("Tuned plans", plans)):
+        if entries:
+            console.out.print()
+            console.print_table(HEADERS, map(_row, entries), left=4, title=name)
 
 
-def clear(*, stale: bool, older_than: float | None) -> None:
-    """Remove kernels from the disk, and say how many.
+def clear(*, stale: bool, older_than: float | None, plans: bool) -> None:
+    """Remove files from the cache, and say how many.
 
     Args:
         stale: only those that another version of this package or of TVM made.
         older_than: only those that were not used for so many days; None removes them all.
+        plans: also tuned plans, which take longer to find again than kernels to compile.
     """
-    chosen = cache.stored()
-    if stale:
-        chosen = [entry for entry in chosen if entry.stale]
-    if older_than is not None:
-        before = time.time() - older_than * 86400
-        chosen = [entry for entry in chosen if entry.used < before]
-    for entry in chosen:
-        disk.remove(entry.path)
+
+    def remove(entries: list[Stored]) -> list[Stored]:
+        chosen = [entry for entry in entries if entry.stale or not stale]
+        if older_than is not None:
+            before = time.time() - older_than * DAY
+            chosen = [entry for entry in chosen if entry.used < before]
+        for entry in chosen:
+            disk.remove(entry.path)
+        return chosen
+
+    gone = _amount(remove(cache.stored()), "kernel")
+    if plans:
+        gone += f" and {_amount(remove(cache.stored_plans()), 'tuned plan')}"
     cache.tidy()
-    console.out.print(f"removed {_amount(chosen)}")
+    console.out.print(f"removed {gone}")
 
 
-def _title(entries: list[Stored]) -> str:
+def _title(kernels: list[Stored], plans: list[Stored]) -> str:
     if disk.root() is None:
         return f"{disk.VARIABLE} is empty: nothing is kept on disk"
-    stale = sum(entry.stale for entry in entries)
-    old = f"; {stale} of other versions (depthwise cache clear --stale)" if stale else ""
-    return f"{disk.root()}: {_amount(entries)} of at most {decimal(cache.LARGEST_BYTES)}{old}"
+    stale = sum(entry.stale for entry in kernels)
+    old = f" ({stale} of other versions: depthwise cache clear --stale)" if stale else ""
+    return (
+        f"{disk.root()}: {_amount(kernels, 'kernel')} of at most {decimal(cache.LARGEST_BYTES)}"
+        f"{old}, {_amount(plans, 'tuned plan')}"
+    )
 
 
-def _amount(entries: list[Stored]) -> str:
-    count = len(entries)
-    noun = "kernel" if count == 1 else "kernels"
-    return f"{count} {noun}, {decimal(sum(entry.size for entry in entries))}"
+def _amount(entries: list[Stored], noun: str) -> str:
+    plural = "" if len(entries) == 1 else "s"
+    return f"{len(entries)} {noun}{plural}, {decimal(sum(entry.size for entry in entries))}"
 
 
-def _row(entry: Stored) -> tuple[str, ...]:
+def _row(entry: Stored) -> tuple[str | None, ...]:
     problem = cache.describe(entry) or {"spec": "(damaged)", "plan": "", "target": ""}
     maker = "another version" if entry.stale else "this version"
     return (*problem.values(), maker, _age(time.time() - entry.used), decimal(entry.size))
@@ -71,21 +82,22 @@ def _age(seconds: float) -> str:
     return next((f"{count} {name} ago" for name, count in found if count > 0), "now")
 
 
-def _summary(entries: list[Stored]) -> dict[str, Any]:
+def _summary(kernels: list[Stored], plans: list[Stored]) -> dict[str, Any]:
     place = disk.root()
     return {
         "folder": None if place is None else str(place),
         "fingerprint": cache.fingerprint(),
-        "bytes": sum(entry.size for entry in entries),
         "largest_bytes": cache.LARGEST_BYTES,
-        "kernels": [
-            {
-                **(cache.describe(entry) or {"spec": None, "plan": None, "target": None}),
-                "fingerprint": entry.path.parent.name,
-                "bytes": entry.size,
-                "used": datetime.fromtimestamp(entry.used, timezone.utc).isoformat("T", "seconds"),
-                "path": str(entry.path),
-            }
-            for entry in entries
-        ],
+        "kernels": [_entry_summary(entry) for entry in kernels],
+        "plans": [_entry_summary(entry) for entry in plans],
+    }
+
+
+def _entry_summary(entry: Stored) -> dict[str, Any]:
+    return {
+        **(cache.describe(entry) or {"spec": None, "plan": None, "target": None}),
+        "fingerprint": entry.path.parent.name,
+        "bytes": entry.size,
+        "used": datetime.fromtimestamp(entry.used, timezone.utc).isoformat("T", "seconds"),
+        "path": str(entry.path),
     }

@@ -299,7 +299,7 @@ def cache(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compiled kernels on disk (the folder DEPTHWISE_CACHE; empty, nothing is kept)."""
+    """Compiled kernels and tuned plans on disk (the folder DEPTHWISE_CACHE; empty, none)."""
     from depthwise import cache_report
 
     if context.invoked_subcommand is None:
@@ -315,11 +315,14 @@ def clear_cache(
         float | None,
         typer.Option(help="Only what was not used for so many days.", metavar="DAYS", min=0),
     ] = None,
+    plans: Annotated[
+        bool, typer.Option("--plans", help="Tuned plans as well, which are otherwise kept.")
+    ] = False,
 ) -> None:
     """Remove compiled kernels from the disk; they are compiled anew when they are needed."""
     from depthwise import cache_report
 
-    cache_report.clear(stale=stale, older_than=older_than)
+    cache_report.clear(stale=stale, older_than=older_than, plans=plans)
 
 
 @app.command(epilog=examples("depthwise doctor", "depthwise doctor --json"))
