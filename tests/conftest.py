@@ -38,3 +38,15 @@ def bound_by_permissions():
             os.seteuid(user)
             for inside in (folder, *folder.rglob("*")):
                 inside.chmod(0o700)
+
+
+@pytest.fixture
+def database(tmp_path, monkeypatch):
+    """An empty cache folder of the test's own, and no plan remembered from another."""
+    from depthwise import disk, plan_database
+
+    monkeypatch.setattr(disk, "_said", set())
+    monkeypatch.setenv(disk.VARIABLE, str(tmp_path / "cache"))
+    plan_database.tuned_plan.cache_clear()
+    yield tmp_path / "cache"
+    plan_database.tuned_plan.cache_clear()

@@ -7,6 +7,7 @@ import pytest
 from depthwise import Plan, parse, schedule, sweep
 from depthwise.errors import InternalError, PlanError, SpecError
 from depthwise.target import named
+from recorded import Recorded
 
 TEXT = "depthwise c3 hw6 k3 p1"
 
@@ -38,21 +39,32 @@ def test_the_map_is_drawn(tmp_path, capsys):
 
 
 def test_a_wrong_tiling_is_refused_not_ranked(monkeypatch, capsys):
-    monkeypatch.setattr(sweep, "compare", lambda *_: (1.0, False))
-    with pytest.raises(InternalError, match="a plan computes what the oracle does"):
+    recorded = Recorded({Plan("packed", tc=2, th=6): "wrong"})
+    monkeypatch.setattr(sweep, "Laboratory", lambda _: recorded)
+    with pytest.raises(InternalError, match="packed tc2 th6 is recorded as wrong"):
         tilings(TEXT, capsys)
 
 
+def test_a_tiling_that_cannot_be_timed_is_named_and_left_out(monkeypatch, capsys):
+    recorded = Recorded({Plan("packed", tc=2, th=6): "crashed"})
+    monkeypatch.setattr(sweep, "Laboratory", lambda _: recorded)
+    sweep.sweep(TEXT, name=None, threads=1, repeats=1, plot=None, as_json=True)
+    out, err = capsys.readouterr()
+    assert "packed tc2 th6: recorded as crashed" in err
+    plans = [tiling["plan"] for tiling in json.loads(out)["tilings"]]
+    assert plans
+    assert "packed tc2 th6" not in plans
+
+
 def test_an_interrupt_leaves_what_was_measured(monkeypatch, capsys):
-    measured = []
+    class Interrupted(Recorded):
+        def sample(self, plan, repeats):
+            self.prepared.append(plan)
+            if len(self.prepared) > 2:
+                raise KeyboardInterrupt
+            return super().sample(plan, repeats)
 
-    def measure(*arguments, real=sweep._measure):
-        if len(measured) == 2:
-            raise KeyboardInterrupt
-        measured.append(real(*arguments))
-        return measured[-1]
-
-    monkeypatch.setattr(sweep, "_measure", measure)
+    monkeypatch.setattr(sweep, "Laboratory", lambda _: Interrupted({}))
     assert len(tilings(TEXT, capsys)["tilings"]) == 2
 
 

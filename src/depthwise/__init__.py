@@ -15,6 +15,7 @@ from depthwise.parse import parse
 from depthwise.plan import Plan
 from depthwise.problem import random_problem
 from depthwise.spec import ConvSpec
+from depthwise.tuner import tune
 
 __version__ = "0.1.0"
 
@@ -33,5 +34,6 @@ __all__ = [
     "pointwise_conv2d",
     "random_problem",
     "separable_conv2d",
+    "tune",
     "unpack_nchwc",
 ]

@@ -73,6 +73,11 @@ def call(
     return prepared(x, operands, out, threads)
 
 
+def forget() -> None:
+    """Prepare every call anew: its kernel may now be another one."""
+    _prepared.clear()
+
+
 class Image:
     """The input of a call: its sizes, and the order of its axes in memory.
 

@@ -84,8 +84,9 @@ def cost(
 ) -> None:
     """Print what problems cost: parameters, MACs, FLOPs (2 per MAC), bytes moved at least."""
     from depthwise import cost_report
+    from depthwise.bench.layers import collect
 
-    problems = cost_report.collect(specs or [], workload, layers, op, batch)
+    problems = collect(specs or [], workload, layers, op, batch=batch)
     measured = cost_report.measure_roofline(threads) if roofline or plot else None
     cost_report.report(problems, measured, as_json=as_json, plot=plot)
 
@@ -284,6 +285,53 @@ def sweep(
     tilings.sweep(spec, schedule, threads, repeats, plot, as_json)
 
 
+@app.command(
+    epilog=examples(
+        'depthwise tune "depthwise c144 hw56 k3 p1 nhwc"',
+        "depthwise tune --workload mobilenet_v2 --layout nhwc --epilogue network --threads 1",
+        'depthwise tune --layers my_layers.json "depthwise1d c1536 l2048 k4 causal" --json',
+    )
+)
+def tune(
+    specs: Annotated[
+        list[str] | None, typer.Argument(help="Convolutions in their text form.", metavar="SPEC")
+    ] = None,
+    workload: Annotated[str | None, typer.Option(help="A named workload's layers.")] = None,
+    layers: Annotated[Path | None, typer.Option(help="A layer file (JSON).")] = None,
+    batch: Annotated[int, typer.Option(help="The batch of the layers.")] = 1,
+    dtype: Annotated[
+        Literal["float32", "float64"], typer.Option(help="Element type of the layers.")
+    ] = "float32",
+    layout: Annotated[
+        Literal["nchw", "nhwc"], typer.Option(help="Of the layers' arrays.")
+    ] = "nchw",
+    epilogue: Annotated[
+        Literal["none", "network"], typer.Option(help="Also the layers' bias and activations.")
+    ] = "none",
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of each kernel.  [default: all]", min=1)
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Budget of each problem.  [default: 10, or 30 for 7x7 and larger]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Search for the fastest plans of problems, and remember them for the calls to come.
+
+    Each plan is built, held against the oracle and timed.  After an interrupt, or at the end of its
+    budget, the same command goes on from there.
+    """
+    from depthwise import tune_report
+    from depthwise.bench.layers import collect
+
+    problems = collect(
+        specs or [], workload, layers, "depthwise",
+        batch=batch, dtype=dtype, layout=layout.upper(), epilogue=epilogue,
+    )  # fmt: skip
+    return tune_report.tune(problems, threads, seconds, as_json)
+
+
 cache_app = typer.Typer(
     invoke_without_command=True,
     rich_markup_mode=None,
@@ -336,7 +384,6 @@ def doctor(
 
 
 NOT_YET = {
-    "tune": "Search for the fastest plan of a problem and remember it.",
     "optimize": "Replace the depthwise and separable layers of a PyTorch model.",
 }
 

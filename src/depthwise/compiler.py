@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from depthwise import cache, code, schedule
+from depthwise import cache, code, plan_database, schedule
 from depthwise.block import BlockSpec, Spec
 from depthwise.code import Code
 from depthwise.errors import NotYetError, PlanError
@@ -32,7 +32,8 @@ def compile(spec: Spec | str, plan: Plan | str | None = None, target: str | None
 
     Args:
         spec: a specification or its text form.
-        plan: how to compute it, or its text form; None takes the heuristic's choice.
+        plan: how to compute it, or its text form; None takes the plan that `tune` remembers for
+            the problem and the CPU, or else the heuristic's choice.
         target: the CPU to generate code for, as LLVM names it; None is this machine.
 
     Raises:
@@ -42,10 +43,18 @@ def compile(spec: Spec | str, plan: Plan | str | None = None, target: str | None
     """
     problem = _problem(spec)
     choice = plan if plan is None or isinstance(plan, Plan) else Plan.parse(plan)
+    cpu = named(target)
     with _one_at_a_time:
-        if isinstance(problem, BlockSpec):
-            return _compile_chain(problem, choice, named(target))
-        return _compile_conv(problem, choice, named(target))
+        if isinstance(problem, ConvSpec):
+            return _compile_conv(problem, choice or plan_of(problem, cpu), cpu)
+        if choice is not None:
+            raise PlanError(f"a block has no plan of its own yet; got {choice}: {problem}")
+        return _compile_chain(problem, tuple(plan_of(part, cpu) for part in problem.parts), cpu)
+
+
+def plan_of(spec: ConvSpec, target: Target) -> Plan:
+    """Return the plan that a search found fastest for a problem, or else the heuristic's."""
+    return plan_database.tuned_plan(spec, target) or schedule.default_plan(spec, target)
 
 
 def explain(spec: ConvSpec | str, target: str | None = None) -> dict[str, str | None]:
@@ -64,10 +73,7 @@ def _problem(spec: Spec | str) -> Spec:
 
 
 @functools.cache
-def _compile_conv(spec: ConvSpec, plan: Plan | None, target: Target) -> ConvKernel:
-    if plan is None:
-        return _compile_conv(spec, schedule.default_plan(spec, target), target)
-
+def _compile_conv(spec: ConvSpec, plan: Plan, target: Target) -> ConvKernel:
     from depthwise.kernel import ConvKernel
 
     form = schedule.rule_of(plan, spec, target).form(spec, plan)
@@ -111,12 +117,10 @@ def _program(spec: ConvSpec, plan: Plan, target: Target) -> Program:
 
 
 @functools.cache
-def _compile_chain(spec: BlockSpec, plan: Plan | None, target: Target) -> ChainKernel:
+def _compile_chain(spec: BlockSpec, plans: tuple[Plan, ...], target: Target) -> ChainKernel:
     from depthwise.kernel import ChainKernel
 
-    if plan is not None:
-        raise PlanError(f"a block has no plan of its own yet; got {plan}: {spec}")
     if spec.squeeze_excite:
         raise NotYetError(f"squeeze-and-excite blocks do not exist yet: {spec}")
-    parts = tuple(_compile_conv(part, None, target) for part in spec.parts)
-    return ChainKernel(spec, target, parts)
+    parts = [_compile_conv(*part, target) for part in zip(spec.parts, plans, strict=True)]
+    return ChainKernel(spec, target, tuple(parts))

@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from depthwise import console
 from depthwise.bench import plots
-from depthwise.bench.layers import Op, problems, read_layers, workload
 from depthwise.block import Spec
 from depthwise.costs import Cost, cost
-from depthwise.errors import SpecError
-from depthwise.parse import parse
 
 if TYPE_CHECKING:
     from depthwise.roofline import Roofline
@@ -28,31 +25,6 @@ COLUMNS = {
     "intensity": "FLOP/byte",
 }
 LIMIT_COLUMNS = {"limit_us": "limit us", "limit_gflops": "limit GFLOP/s", "bound_by": "bound by"}
-
-
-def collect(
-    texts: Sequence[str], name: str | None, file: Path | None, op: Op, batch: int
-) -> dict[Spec, str]:
-    """Return the problems to report, each with the names of the layers that pose it.
-
-    Args:
-        texts: problems in their text form.
-        name: a named workload.
-        file: a layer file.
-        op: what the layers of both pose.
-        batch: the batch of those layers.
-
-    Raises:
-        LayerFileError: the workload or the file does not exist, or is not in the documented form.
-        SpecError: there is no problem, or one that cannot exist.
-    """
-    layers = workload(name) if name else []
-    layers += read_layers(file) if file else []
-    if not texts and not layers:
-        raise SpecError("cost takes a problem, a workload or a layer file; got none of them")
-    return dict.fromkeys(map(parse, texts), "") | (
-        problems(layers, op, batch=batch) if layers else {}
-    )
 
 
 def measure_roofline(threads: int) -> Roofline:

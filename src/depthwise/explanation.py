@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from depthwise import schedule
+from depthwise import plan_database, schedule
 from depthwise.block import BlockSpec
 from depthwise.compiler import compile as compile_kernel
+from depthwise.compiler import plan_of
 from depthwise.console import out, print_json, print_table
 from depthwise.parse import parse
 from depthwise.spec import ConvSpec
@@ -29,22 +30,30 @@ def explain(text: str, cpu: str | None, as_json: bool) -> None:
         return
     for conv in described:
         title = f"{conv['spec']}  for {target}"
+        if conv["tuned"]:
+            title += f"  (tuned: {conv['tuned']}, heuristic: {conv['heuristic']})"
         print_table(
             ("schedule", "", "plan, or the reason against it"), _rows(conv), title=title, left=3
         )
 
 
 def _describe(spec: ConvSpec, target: Target) -> dict[str, Any]:
-    taken = schedule.default_plan(spec, target)
-    rules = [
-        {
-            "schedule": rule.name,
-            "rejects": rule.rejects(spec, target),
-            "plan": None if rule.rejects(spec, target) else str(rule.default_plan(spec, target)),
-        }
-        for rule in schedule.RULES
-    ]
-    return {"spec": str(spec), "target": target.cpu, "taken": taken.schedule, "schedules": rules}
+    tuned = plan_database.tuned_plan(spec, target)
+    taken = plan_of(spec, target)
+    rules = []
+    for rule in schedule.RULES:
+        plan = None
+        if (reason := rule.rejects(spec, target)) is None:
+            plan = taken if taken.schedule == rule.name else rule.default_plan(spec, target)
+        rules.append({"schedule": rule.name, "rejects": reason, "plan": plan and str(plan)})
+    return {
+        "spec": str(spec),
+        "target": target.cpu,
+        "taken": taken.schedule,
+        "tuned": tuned and str(tuned),
+        "heuristic": str(schedule.default_plan(spec, target)),
+        "schedules": rules,
+    }
 
 
 def _rows(conv: dict[str, Any]) -> Iterator[tuple[str, str, str]]:

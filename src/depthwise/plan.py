@@ -36,9 +36,16 @@ class Plan:
                     f"{name} is a whole number from 1 to {LARGEST_TILE}; got {shown(tile)}"
                 )
 
+    def __repr__(self) -> str:
+        return f"Plan({', '.join([repr(self.schedule), *self._tiles('{}={}')])})"
+
     def __str__(self) -> str:
+        return " ".join([self.schedule, *self._tiles("{}{}")])
+
+    def _tiles(self, form: str) -> list[str]:
+        """Return the tiles that are not 1, each in this form of name and size."""
         tiles = [(f.name, getattr(self, f.name)) for f in fields(self)[1:]]
-        return " ".join([self.schedule, *(f"{name}{tile}" for name, tile in tiles if tile != 1)])
+        return [form.format(name, tile) for name, tile in tiles if tile != 1]
 
     @classmethod
     def parse(cls, text: str) -> Plan:

@@ -6,18 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from depthwise import reference, schedule
-from depthwise.bench.timing import Summary, sample
-from depthwise.bench.worker import compare
-from depthwise.compiler import compile as compile_kernel
+from depthwise import schedule
+from depthwise.bench.timing import Summary
 from depthwise.console import err, print_json, print_table, progress
 from depthwise.costs import cost
 from depthwise.errors import InternalError, SpecError
 from depthwise.parse import parse
 from depthwise.plan import Plan
-from depthwise.problem import random_problem
 from depthwise.spec import ConvSpec
 from depthwise.target import Target, named
+from depthwise.trials import Laboratory
+from depthwise.tuner import TrialError
 
 _PREFERRED = ("packed", "channels_last")
 
@@ -49,11 +48,12 @@ def sweep(
         raise SpecError(f"a sweep takes one convolution; got a block: {spec}")
     plans = _plans(spec, name, target)
     found: list[Tiling] = []
-    with progress(len(plans)) as step:
+    with progress(len(plans)) as step, Laboratory(threads) as laboratory:
         try:
+            laboratory.pose(spec)
             for plan in plans:
                 step(str(plan))
-                found.append(_measure(spec, plan, threads, repeats))
+                found += _measure(spec, plan, laboratory, repeats)
         except KeyboardInterrupt:
             err.print(f"interrupted after {len(found)} of {len(plans)} plans")
             if not found:
@@ -78,20 +78,19 @@ def _plans(spec: ConvSpec, name: str | None, target: Target) -> Sequence[Plan]:
     return list(schedule.rule_of(Plan(chosen), spec, target).plans(spec, target))
 
 
-def _measure(spec: ConvSpec, plan: Plan, threads: int, repeats: int) -> Tiling:
-    x, *operands, out = arrays = random_problem(spec)
-    bound = compile_kernel(spec, plan).bind(*operands)
-    bound(x, out=out, threads=threads)
-    error, right = compare(spec, out, arrays)
-    if not right:
-        rtol, atol = reference.tolerance(spec)
-        raise InternalError(
-            f"a plan computes what the oracle does within {atol:.1e} + {rtol:.1e} of the value; "
-            f"{plan} is off by {error:.1e}: {spec}"
-        )
-    times = Summary.of(sample(lambda: bound.run(x, out, threads), repeats))
+def _measure(spec: ConvSpec, plan: Plan, laboratory: Laboratory, repeats: int) -> list[Tiling]:
+    """Return the plan's time; nothing, after a message, where it cannot be timed."""
+    try:
+        times = Summary.of(laboratory.sample(plan, repeats))
+    except TrialError as error:
+        if error.trial.failure == "wrong":
+            raise InternalError(
+                f"every plan computes what the oracle does; {plan} is {error}: {spec}"
+            ) from None
+        err.print(f"{plan}: {error}", markup=False, soft_wrap=True)
+        return []
     gflops = cost(spec).flops / times.median / 1e3
-    return Tiling(str(plan), plan.tc, plan.tw, plan.th, times.median, times.mad, gflops)
+    return [Tiling(str(plan), plan.tc, plan.tw, plan.th, times.median, times.mad, gflops)]
 
 
 def _rows(found: Sequence[Tiling]) -> Iterator[tuple[object, ...]]:

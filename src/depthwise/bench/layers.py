@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 from depthwise.block import BlockSpec, Spec
 from depthwise.errors import DepthwiseError, LayerFileError, SpecError
+from depthwise.parse import parse
 from depthwise.spec import ConvSpec
 from depthwise.values import whole
 from depthwise.vocabulary import Activation, Padding, Pair
@@ -123,6 +124,30 @@ def problems(layers: Iterable[Layer], op: Op, **options: Any) -> dict[Spec, str]
     if not titles:
         raise SpecError(f"at least one layer poses a {op} problem; got none")
     return {spec: ", ".join(filter(None, names)) for spec, names in titles.items()}
+
+
+def collect(
+    texts: Sequence[str], name: str | None, file: Path | None, op: Op, **options: Any
+) -> dict[Spec, str]:
+    """Return the problems that a command is given, each with the titles of its layers.
+
+    Args:
+        texts: problems in their text form.
+        name: a named workload.
+        file: a layer file.
+        op: what the layers of both pose.
+        options: as for `problems`.
+
+    Raises:
+        LayerFileError: the workload or the file does not exist, or is not in the documented form.
+        SpecError: there is no problem, or one that cannot exist.
+    """
+    given = workload(name) if name else []
+    given += read_layers(file) if file else []
+    if not texts and not given:
+        raise SpecError("at least one problem, workload or layer file is given; got none of them")
+    posed = problems(given, op, **options) if given else {}
+    return dict.fromkeys(map(parse, texts), "") | posed
 
 
 def workload_names() -> list[str]:

@@ -77,6 +77,10 @@ class Rejected:
     reason: str
 
 
+class WorkerTimeoutError(PeerError):
+    """A worker did not answer in time; it is gone."""
+
+
 class Worker:
     """An engine in a process of its own, in the environment where that engine is installed.
 
@@ -138,6 +142,10 @@ class Worker:
         """Whether the process is there to be asked."""
         return self._process.poll() is None
 
+    def pose(self, spec: Spec, seed: int = 0) -> None:
+        """Compute what the oracle expects once, before several variants of a problem."""
+        self._ask(f"posing: {spec}", do="pose", spec=str(spec), seed=seed)
+
     def prepare(
         self, spec: Spec, variant: str, clock: Clock, seed: int = 0
     ) -> PreparedInfo | Rejected:
@@ -192,7 +200,7 @@ class Worker:
             self._signal(signal.SIGSTOP)
         except queue.Empty:
             self._end()
-            raise PeerError(
+            raise WorkerTimeoutError(
                 f"{self.engine} did not answer within {self.timeout:g} s while {doing}"
             ) from None
         if not line:

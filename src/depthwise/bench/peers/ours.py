@@ -8,12 +8,11 @@ from functools import partial
 from typing import Any
 
 import depthwise as dw
-from depthwise import schedule
+from depthwise import plan_database, schedule
 from depthwise.bench.peers import parts
 from depthwise.bench.peers.base import TARGET_VARIABLE, Array, Clock, Prepared
 from depthwise.bench.peers.parts import Limits, Order
 from depthwise.block import BlockSpec, Spec
-from depthwise.plan import Plan
 from depthwise.spec import ConvSpec
 from depthwise.target import named
 from depthwise.vocabulary import PADDING_MODES
@@ -23,7 +22,10 @@ _LIMITS = Limits(dtypes=("float32", "float64"), padding_modes=PADDING_MODES)
 
 
 class Engine:
-    """The default schedule of each layout, and the documents' cached block over NCHW[x]c."""
+    """The default schedule of each layout, and the documents' cached block over NCHW[x]c.
+
+    Plans are the heuristic's, whatever was tuned on this machine, unless DEPTHWISE_TUNED is 1.
+    """
 
     name = "depthwise"
     variants = tuple(_ORDERS)
@@ -31,6 +33,7 @@ class Engine:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._target = named(os.environ.get(TARGET_VARIABLE))
+        os.environ.setdefault(plan_database.VARIABLE, "0")
 
     def version(self) -> str:
         """Return this package's version."""
@@ -64,7 +67,9 @@ class Engine:
             return self._function(spec, arrays)
         order = _ORDERS[variant]
         problem = parts.in_order(spec, order)
-        plan = self._plan(problem, variant)
+        plan = None
+        if variant == "packed" and isinstance(problem, ConvSpec):
+            plan = schedule.packed.default_plan(problem, self._target)
         x, *operands, y = parts.arrays_in_order(spec, arrays, order)
         bound = dw.compile(problem, plan, self._target.cpu).bind(*operands)
         excluded = "compiling, weight packing, allocation"
@@ -74,16 +79,8 @@ class Engine:
             run = partial(bound.run, x, y, self._threads)
             excluded += ", checks of the arguments"
         four = parts.four_axes(y, problem.layout)
-        layout = f"NCHW{plan.tc}c" if variant == "packed" and plan else order
+        layout = f"NCHW{plan.tc}c" if plan else order
         return Prepared(run, lambda: parts.result(spec, four, order), layout, excluded)
-
-    def _plan(self, problem: Spec, variant: str) -> Plan | None:
-        """Return the heuristic's plan, whatever was tuned on this machine."""
-        if isinstance(problem, BlockSpec):
-            return None
-        if variant == "packed":
-            return schedule.packed.default_plan(problem, self._target)
-        return schedule.default_plan(problem, self._target)
 
     def _function(self, spec: Spec, arrays: tuple[Array, ...]) -> Prepared:
         x, *operands, _ = arrays

@@ -1,0 +1,131 @@
+"""`depthwise tune`: what it prints, where, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+
+import pytest
+
+import depthwise as dw
+from depthwise import Plan, cli, schedule, tune_report, tuner
+from depthwise.target import host
+from recorded import Recorded
+
+TEXT = "depthwise c32 hw28 k3 p1 nhwc"
+SECOND = "depthwise c16 hw14 k3 p1 nhwc"
+DEFAULT = schedule.default_plan(dw.parse(TEXT), host())
+BEST = Plan("channels_last", tc=8, tw=2)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, database):
+    def command(*arguments, laboratory=None):
+        recorded = laboratory or Recorded({DEFAULT: 50.0, BEST: 40.0})
+        monkeypatch.setattr(tune_report, "Laboratory", lambda _: recorded)
+        monkeypatch.setattr(sys, "argv", ["depthwise", "tune", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code or 0, *capsys.readouterr()
+
+    return command
+
+
+def test_the_winner_is_a_literal_to_paste_beside_its_gain(run):
+    code, out, err = run(TEXT, "--threads", "1")
+    assert (code, err) == (0, "")
+    literal, problem = out.splitlines()[-1].split("  # ")
+    assert eval(literal, {"Plan": Plan}) == BEST
+    assert literal == "Plan('channels_last', tc=8, tw=2)"
+    assert problem == TEXT
+    (row,) = [line for line in out.splitlines() if line.startswith(TEXT) and "1.25" in line]
+    assert all(part in row for part in (str(DEFAULT), "50.0", str(BEST), "40.0"))
+
+
+def test_json_holds_every_trial_and_the_geometric_mean(run):
+    code, out, err = run(TEXT, SECOND, "--threads", "1", "--json")
+    assert (code, err) == (0, "")
+    report = json.loads(out)
+    assert report["threads"] == 1
+    first, second = report["tunings"]
+    assert (first["spec"], first["gain"], first["us"]) == (TEXT, 1.25, 40.0)
+    assert first["default_us"] == 50.0
+    assert len(first["trials"]) == first["tried"] == first["legal"]
+    assert report["geometric_mean"] == pytest.approx(math.sqrt(1.25 * second["gain"]))
+
+
+def test_a_workload_is_tuned_in_the_layout_and_with_the_epilogue_asked_for(run):
+    laboratory = Recorded({})
+    code, out, _ = run(
+        *("--workload", "smoke", "--layout", "nhwc", "--epilogue", "network", "--threads", "1"),
+        laboratory=laboratory,
+    )
+    assert code == 0
+    assert laboratory.posed
+    assert all(" nhwc" in spec and " bias" in spec for spec in laboratory.posed)
+    assert out.count("Plan(") == len(laboratory.posed)
+
+
+def test_an_interrupt_prints_what_is_complete_and_says_how_to_go_on(run):
+    class Interrupted(Recorded):
+        def pose(self, spec):
+            super().pose(spec)
+            if len(self.posed) == 2:
+                raise KeyboardInterrupt
+
+    code, out, err = run(TEXT, SECOND, laboratory=Interrupted({BEST: 40.0}))
+    assert code == 130
+    assert f"{BEST!r}  # {TEXT}" in out
+    assert "interrupted after 1 of 2 problems" in err
+
+
+def test_what_failed_is_said_and_a_wrong_result_is_the_exit_code(run):
+    times = {DEFAULT: 50.0, BEST: "wrong", Plan("general", tw=4): "slow"}
+    code, out, err = run(TEXT, laboratory=Recorded(times))
+    assert code == 1
+    assert f"wrong, not tried again: {BEST}: recorded as wrong" in err
+    assert "slow, not tried again: general tw4: recorded as slow" in err
+    assert f"{DEFAULT!r}  # {TEXT}" in out
+
+
+def test_a_budget_that_ends_says_how_far_it_came(run, monkeypatch):
+    monkeypatch.setattr(tuner, "SEARCH_SHARE", -1.0)
+    code, _, err = run(TEXT)
+    legal = len(tuner.legal_plans(dw.parse(TEXT), host()))
+    assert code == 0
+    assert f"the budget ended after 1 of {legal} plans" in err
+
+
+def test_that_nothing_is_kept_is_said(run, monkeypatch):
+    monkeypatch.setenv("DEPTHWISE_CACHE", "")
+    code, _, err = run(TEXT)
+    assert code == 0
+    assert "DEPTHWISE_CACHE is empty" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((), "at least one problem, workload or layer file"),
+     (("separable c4 o8 hw6 k3",), "tune each part"), ((TEXT, "--seconds", "0"), "more than 0"),
+     (("depthwise c0 hw4 k3",), "c"), (("--workload", "nosuch"), "a workload is one of"),
+     ((TEXT, "--threads", "0"), "threads")],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_exit_code_2(run, arguments, message):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_explain_names_the_tuned_plan_and_the_heuristics(run, monkeypatch, capsys):
+    run(TEXT)
+    for options in ([], ["--json"]):
+        monkeypatch.setattr(sys, "argv", ["depthwise", "explain", TEXT, *options])
+        with pytest.raises(SystemExit):
+            cli.main()
+    table, text = capsys.readouterr().out.split("[", 1)
+    assert f"(tuned: {BEST}, heuristic: {DEFAULT})" in table
+    (described,) = json.loads("[" + text)
+    assert (described["tuned"], described["heuristic"]) == (str(BEST), str(DEFAULT))
+    taken = next(r for r in described["schedules"] if r["schedule"] == described["taken"])
+    assert taken["plan"] == str(BEST)

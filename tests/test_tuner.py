@@ -1,0 +1,207 @@
+"""The search, on recorded times: who wins, what is tried again, and what a run leaves behind."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+import depthwise as dw
+from depthwise import Plan, plan_database, schedule, tuner
+from depthwise.errors import InternalError, NotYetError, SpecError
+from depthwise.target import host
+from recorded import Recorded
+
+SPEC = dw.parse("depthwise c32 hw28 k3 p1 nhwc")
+DEFAULT = schedule.default_plan(SPEC, host())
+LEGAL = tuner.legal_plans(SPEC, host())
+OTHER, THIRD = (plan for plan in LEGAL[2:5:2])
+
+
+@pytest.fixture(autouse=True)
+def empty_database(database):
+    return database
+
+
+class Clock:
+    """Seconds that pass only while plans are tried."""
+
+    def __init__(self, laboratory, seconds_a_plan):
+        self._laboratory, self._seconds = laboratory, seconds_a_plan
+
+    def __call__(self):
+        return self._seconds * len(self._laboratory.prepared)
+
+
+def search(laboratory, seconds_a_plan=0.0, threads=1, **options):
+    arguments = {"seconds": 10.0, "step": str, "clock": Clock(laboratory, seconds_a_plan)}
+    return tuner.search(SPEC, host(), threads, laboratory, **(arguments | options))
+
+
+def test_the_fastest_plan_by_recorded_times_wins_and_is_remembered():
+    found = search(Recorded({DEFAULT: 50.0, OTHER: 40.0}))
+    assert (found.plan, found.us) == (OTHER, 40.0)
+    assert (found.default, found.default_us, found.gain) == (DEFAULT, 50.0, 1.25)
+    assert (found.tried, found.legal) == (len(LEGAL), len(LEGAL))
+    assert plan_database.tuned_plan(SPEC, host()) == OTHER
+
+
+def test_every_legal_plan_is_built_once_the_default_first():
+    laboratory = Recorded({})
+    search(laboratory)
+    assert laboratory.prepared[0] == DEFAULT
+    assert sorted(map(str, laboratory.prepared)) == sorted(map(str, LEGAL))
+
+
+def test_where_nothing_is_faster_the_default_stays():
+    found = search(Recorded({}, otherwise=50.0))
+    assert (found.plan, found.gain) == (DEFAULT, 1.0)
+    assert plan_database.tuned_plan(SPEC, host()) == DEFAULT
+
+
+def test_noise_does_not_choose():
+    turns = [30.0, 30.0, 60.0]  # by its median far ahead, and yet slower a third of the time
+    assert search(Recorded({DEFAULT: 50.0, OTHER: turns})).plan == DEFAULT
+
+
+def test_a_lucky_first_measurement_does_not_win():
+    lucky = [10.0] * tuner.REPEATS + [60.0] * tuner.ROUNDS
+    assert search(Recorded({DEFAULT: 50.0, OTHER: lucky, THIRD: 45.0})).plan == THIRD
+
+
+def test_the_next_plan_is_near_the_best_so_far():
+    near_default = search(laboratory := Recorded({DEFAULT: 10.0})).default
+    doublings = [tuner._doublings(plan, near_default) for plan in laboratory.prepared]
+    own = [
+        d
+        for d, p in zip(doublings, laboratory.prepared, strict=True)
+        if p.schedule == DEFAULT.schedule
+    ]
+    assert own == sorted(own)
+
+
+@pytest.mark.parametrize("failure", ["wrong", "crashed", "slow", "failed"])
+def test_a_plan_that_fails_never_wins_and_is_not_tried_again(failure):
+    times = {DEFAULT: 50.0, OTHER: failure, THIRD: 45.0}
+    found = search(Recorded(times))
+    assert found.plan == THIRD
+    assert (found.trials[OTHER].failure, found.trials[OTHER].us) == (failure, math.inf)
+    again = Recorded({**times, OTHER: 1.0})
+    assert search(again).plan == THIRD
+    assert OTHER not in again.prepared
+
+
+def test_a_plan_that_fails_only_in_the_last_rounds_does_not_win():
+    class Late(Recorded):
+        samples = 0
+
+        def sample(self, plan, repeats):
+            self.samples += plan == OTHER
+            if plan == OTHER and self.samples > 4:
+                raise tuner.TrialError("crashed", "late")
+            return super().sample(plan, repeats)
+
+    found = search(Late({DEFAULT: 50.0, OTHER: 40.0}))
+    assert found.plan == DEFAULT
+    assert plan_database.trials(SPEC, host(), 1)[OTHER].failure == "crashed"
+
+
+def test_a_default_that_fails_has_no_gain_to_state():
+    found = search(Recorded({DEFAULT: "crashed", OTHER: 40.0}))
+    assert (found.plan, found.default_us, found.gain) == (OTHER, None, None)
+
+
+def test_where_no_plan_can_be_timed_nothing_is_remembered():
+    with pytest.raises(InternalError, match=r"one plan at least can .* recorded as crashed"):
+        search(Recorded(dict.fromkeys(LEGAL, "crashed")))
+    assert plan_database.tuned_plan(SPEC, host()) is None
+
+
+def test_the_budget_ends_the_search_and_the_next_one_goes_on_from_there():
+    first = search(one := Recorded({DEFAULT: 50.0}), seconds_a_plan=1.0)
+    assert first.tried == len(one.prepared) < first.legal
+    assert first.tried == math.ceil(tuner.SEARCH_SHARE * 10.0)
+    second = search(two := Recorded({DEFAULT: 50.0}), seconds_a_plan=0.0)
+    assert second.tried == second.legal
+    assert not set(two.prepared) & set(one.prepared)
+
+
+def test_each_run_tries_one_plan_at_least():
+    assert search(Recorded({}), seconds_a_plan=60.0).tried == 1
+    assert search(Recorded({}), seconds_a_plan=60.0).tried == 2
+
+
+def test_a_plan_gets_a_part_of_the_budget_and_the_default_all_of_it():
+    search(laboratory := Recorded({}), seconds=8.0)
+    assert laboratory.seconds[0] == 8.0
+    assert set(laboratory.seconds[1:]) == {tuner.PLAN_SHARE * 8.0}
+
+
+def test_an_interrupt_keeps_what_was_learnt():
+    def step(plan):
+        if len(laboratory.prepared) == 3:
+            raise KeyboardInterrupt
+
+    laboratory = Recorded({DEFAULT: 50.0})
+    with pytest.raises(KeyboardInterrupt):
+        search(laboratory, step=step)
+    kept = plan_database.trials(SPEC, host(), 1)
+    assert set(kept) == set(laboratory.prepared)
+    assert kept[DEFAULT].samples == (50.0,) * tuner.REPEATS
+    assert plan_database.tuned_plan(SPEC, host()) is None
+    search(second := Recorded({DEFAULT: 50.0}))
+    assert not set(second.prepared) & set(kept)
+
+
+def test_each_number_of_threads_has_its_own_times():
+    search(Recorded({DEFAULT: 50.0}), threads=1)
+    laboratory = Recorded({DEFAULT: 50.0})
+    search(laboratory, threads=2)
+    assert set(laboratory.prepared) == set(LEGAL)
+
+
+def test_large_kernels_have_more_time():
+    assert tuner.budget(SPEC) == 10.0
+    assert tuner.budget(dw.parse("depthwise c8 hw28 k1x7")) == 30.0
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, math.nan])
+def test_a_budget_is_more_than_nothing(seconds):
+    with pytest.raises(SpecError, match="seconds are more than 0"):
+        search(Recorded({}), seconds=seconds)
+
+
+def test_a_block_is_tuned_part_by_part():
+    with pytest.raises(NotYetError, match=r"tune each part \(depthwise c4 hw6 k3; point"):
+        dw.tune("separable c4 o8 hw6 k3")
+
+
+@pytest.mark.parametrize(("text", "threads"), [("depthwise c0 hw4 k3", 1), (str(SPEC), 0)])
+def test_bad_input_is_refused_before_anything_starts(text, threads):
+    with pytest.raises(SpecError):
+        dw.tune(text, threads=threads)
+
+
+def test_the_plan_found_is_the_one_that_is_compiled_from_then_on():
+    x, weight, _ = dw.random_problem(SPEC)
+    before = dw.compile(SPEC)
+    result = dw.depthwise_conv2d(x, weight, padding=1, layout="NHWC")
+    plan = Plan("channels_last", tc=8, tw=2)
+    assert before.plan == DEFAULT != plan
+    tuner.watched_search(SPEC, Recorded({plan: 1.0}), 1)
+    assert dw.compile(SPEC).plan == plan
+    assert dw.compile(SPEC, DEFAULT) is before
+    chain = dw.compile("separable c32 o8 hw28 k3 p1 nhwc")
+    assert chain.parts[0].plan == plan
+    again = dw.depthwise_conv2d(x, weight, padding=1, layout="NHWC")
+    assert abs(again - result).max() < 1e-5
+
+
+def test_a_small_problem_is_tuned_for_real():
+    text = "depthwise c3 h3 w4 k3 p1 nhwc bias relu"
+    plan = dw.tune(text, threads=1)
+    tried = plan_database.trials(dw.parse(text), host(), 1)
+    assert plan in tried
+    assert schedule.default_plan(dw.parse(text), host()) in tried
+    assert all(trial.failure is None for trial in tried.values())
+    assert dw.compile(text).plan == plan
