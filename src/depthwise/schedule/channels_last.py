@@ -1,24 +1,42 @@
 """Channels-last depthwise convolution: vectors over channels, a register tile of rows and columns.
 
-A tile is `th` rows and `tw` columns of neighbouring outputs times one vector of `tc` channels; rows
-share the input rows that both read, and all taps are unrolled over the tile.  The padding is
-computed in place: the border of columns is peeled off the loop, so that the inside has no
-condition; rows are tested tap by tap, which costs little and leaves one parallel loop.  Channels
-beyond the last full vector form a narrower vector in a loop nest of their own, so no vector
-straddles the channel count.
+A tile is `th` rows and `tw` columns of neighbouring outputs times `tc` channels; rows share the
+input rows that both read, and the taps are unrolled over the tile.  The padding is computed in
+place: the border of columns is peeled off the loop, so that the inside has no condition; rows are
+tested tap by tap, which costs little and leaves one parallel loop.  Channels beyond the last full
+vector form a narrower vector in a loop nest of their own, so no vector straddles the channel count.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from math import ceil, prod
 from typing import Any
 
+from depthwise.costs import cost
 from depthwise.plan import Plan
-from depthwise.schedule.rule import Form, register_tile, stage, tiles, unrolls
+from depthwise.schedule.rule import Form, register_tile, stage
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
 
 name = "channels_last"
+
+_SQUARE = ((2, 4), (2, 3), (2, 2))
+_WIDE = ((1, 8),)
+"""Rows and columns of tiles in the order of preference, for few taps and for `_WIDE_TAPS` or more:
+two rows share the input rows that both read, eight columns the columns."""
+_WIDE_TAPS = 7
+_MOST_VECTORS = 12
+_UNROLLED_STEPS = 400
+"""Multiply-adds of a tile that are unrolled; more take seconds to compile."""
+
+_ITEM_BYTES = {"float32": 4, "float64": 8}
+_LINE_BYTES, _SETS, _WAYS = 64, 64, 8
+"""The first cache as almost every core has it, at least."""
+_PRIVATE_CACHE_BYTES = 2**20
+"""About what a core's own second cache holds."""
+_FEW_TASKS, _SHORTEST_RUN = 4, 8
 
 
 def rejects(spec: ConvSpec, target: Target) -> str | None:
@@ -33,25 +51,52 @@ def rejects(spec: ConvSpec, target: Target) -> str | None:
 
 
 def default_plan(spec: ConvSpec, target: Target) -> Plan:
-    """Return one vector of channels, two rows, and the columns that leave registers for the taps.
+    """Return the first tile whose input lines fit into the sets of the first cache.
 
-    Rows that do not pair up, or too many taps to unroll over two, make tiles of one row.  A row
-    that is not twice as long is one tile, so that no narrower one is left over.
+    Tiles are one vector of channels wide, so that a cache line that is longer than a vector waits
+    in the cache for the next tile; where the channels are a power of two, lines of neighbouring
+    pixels fall into few sets and push each other out.  Then, and where strides over data in memory
+    leave little to share, tiles take whole lines of channels and fewer pixels.
     """
-    one_row, two_rows = (8, 4) if target.vector_registers >= 32 else (4, 3)
-    th = 2 if spec.out_height % 2 == 0 and unrolls(spec, 2 * two_rows) else 1
-    columns = two_rows if th == 2 else one_row
-    tw = spec.out_width if spec.out_width < 2 * columns else columns
-    return Plan(name, tc=target.lanes(spec.dtype), tw=tw, th=th)
+    lanes = target.lanes(spec.dtype)
+    line = max(lanes, _LINE_BYTES // _ITEM_BYTES[spec.dtype])
+    if spec.stride != (1, 1) and cost(spec).bytes > _PRIVATE_CACHE_BYTES:
+        return _plan(spec, line, 2, 2)
+    tiles = _WIDE if spec.kernel[1] >= _WIDE_TAPS else _SQUARE
+    fitting = [tile for tile in tiles if _lines_in_a_set(spec, *tile) <= _WAYS]
+    return _plan(spec, lanes, *fitting[0]) if fitting else _plan(spec, line, 1, 4)
+
+
+def _plan(spec: ConvSpec, tc: int, th: int, tw: int) -> Plan:
+    """Return a tile no larger than the plane."""
+    return Plan(name, tc=tc, tw=min(tw, spec.out_width), th=min(th, spec.out_height))
+
+
+def _lines_in_a_set(spec: ConvSpec, th: int, tw: int) -> int:
+    """Return how many of the lines that a tile reads fall into the same set of the first cache."""
+    pixel = spec.channels * _ITEM_BYTES[spec.dtype]
+    rows, columns = (
+        {output * stride + tap * dilation for output in range(tile) for tap in range(taps)}
+        for tile, stride, taps, dilation in zip(
+            (th, tw), spec.stride, spec.kernel, spec.dilation, strict=True
+        )
+    )
+    lines = (
+        (row * spec.width + column) * pixel // _LINE_BYTES for row in rows for column in columns
+    )
+    return max(Counter(line % _SETS for line in lines).values())
 
 
 def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
     """Yield vectors of one to two registers (or the channels there are), one row or two."""
     lanes = target.lanes(spec.dtype)
+    found = {default_plan(spec, target): None}
     for tc in sorted({min(width, spec.channels) for width in (lanes, 2 * lanes)}):
-        for th in (1, 2) if spec.out_height % 2 == 0 else (1,):
-            for tw in tiles(min(16 // th, spec.out_width)):
-                yield Plan(name, tc=tc, tw=tw, th=th)
+        for th in range(1, min(2, spec.out_height) + 1):
+            for tw in (1, 2, 3, 4, 6, 8, 12):
+                if th * tw * tc <= _MOST_VECTORS * lanes and tw <= spec.out_width:
+                    found[Plan(name, tc=tc, tw=tw, th=th)] = None
+    yield from found
 
 
 def form(spec: ConvSpec, plan: Plan) -> Form:
@@ -74,8 +119,8 @@ def _tile(sch: Any, segment: str, tc: int, spec: ConvSpec, plan: Plan) -> None:
     n, i, j, c, kh, kw = sch.get_loops(total)
     io, ii = sch.split(i, [None, plan.th])
     jo, ji = sch.split(j, [None, plan.tw])
-    co, ci = sch.split(c, [None, tc])
-    sch.reorder(n, io, jo, co, kh, kw, ii, ji, ci)
+    runs, co, ci = sch.split(c, [_runs_of_channels(spec, plan), None, tc])
+    sch.reorder(n, io, runs, jo, co, kh, kw, ii, ji, ci)
     sch.reverse_compute_at(store, co, preserve_unit_loops=True)
     *_, store_i, store_j, store_c = sch.get_loops(store)
     for row, column, lane in ((ii, ji, ci), (store_i, store_j, store_c)):
@@ -83,8 +128,17 @@ def _tile(sch: Any, segment: str, tc: int, spec: ConvSpec, plan: Plan) -> None:
         sch.unroll(column)
         sch.vectorize(lane)
     sch.unroll(kw)
-    if unrolls(spec, plan.th * plan.tw):
+    if prod(spec.kernel) * plan.th * plan.tw <= _UNROLLED_STEPS:
         sch.unroll(kh)
-        sch.annotate(jo, "pragma_loop_partition_hint", True)
-    sch.parallel(sch.fuse(n, io))
+    sch.annotate(jo, "pragma_loop_partition_hint", True)
+    sch.parallel(sch.fuse(n, io, runs))
     sch.decompose_reduction(total, kh)
+
+
+def _runs_of_channels(spec: ConvSpec, plan: Plan) -> int:
+    """Return into how many runs of channels rows are cut where they alone make few tasks."""
+    vectors, rest = divmod(spec.channels, plan.tc)
+    if rest or spec.batch * ceil(spec.out_height / plan.th) >= _FEW_TASKS:
+        return 1
+    most = max(1, vectors // _SHORTEST_RUN)
+    return max(runs for runs in range(1, most + 1) if vectors % runs == 0)
