@@ -47,6 +47,7 @@ def database(tmp_path, monkeypatch):
 
     monkeypatch.setattr(disk, "_said", set())
     monkeypatch.setenv(disk.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.delenv(plan_database.VARIABLE, raising=False)
     plan_database.tuned_plan.cache_clear()
     yield tmp_path / "cache"
     plan_database.tuned_plan.cache_clear()

@@ -44,7 +44,7 @@ class Recorded:
         if isinstance(failure := self._times.get(plan), str):
             raise TrialError(failure, f"recorded as {failure}")
 
-    def sample(self, plan, repeats):
+    def sample(self, plan, repeats, *_):
         if isinstance(failure := self._times.get(plan), str):
             raise TrialError(failure, f"recorded as {failure}")
         if plan in self._turns:

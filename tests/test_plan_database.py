@@ -36,7 +36,7 @@ def test_trials_are_read_back_as_they_were(place):
     assert plan_database.trials(SPEC, host(), 1) == {FIRST: TRIAL, SECOND: slow}
     assert plan_database.trials(SPEC, host(), 2) == {FIRST: Trial((2.0,))}
     assert plan_database.trials(SPEC, host(), 3) == {}
-    assert TRIAL.us == 4.0
+    assert TRIAL.us == 3.5
     assert len(files(place)) == 1
 
 
@@ -73,7 +73,7 @@ def test_another_process_compiles_with_the_winner():
 
 
 def test_the_benchmark_measures_the_heuristic(monkeypatch):
-    monkeypatch.setenv(plan_database.VARIABLE, "")
+    monkeypatch.setenv(plan_database.VARIABLE, "1")  # restored at the end, whatever Engine sets
     monkeypatch.delenv(plan_database.VARIABLE)
     plan_database.remember(SPEC, host(), FIRST)
     Engine(threads=1)

@@ -58,7 +58,7 @@ def test_a_tiling_that_cannot_be_timed_is_named_and_left_out(monkeypatch, capsys
 
 def test_an_interrupt_leaves_what_was_measured(monkeypatch, capsys):
     class Interrupted(Recorded):
-        def sample(self, plan, repeats):
+        def sample(self, plan, repeats, *_):
             self.prepared.append(plan)
             if len(self.prepared) > 2:
                 raise KeyboardInterrupt

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import signal
+import subprocess
 import sys
+import time
 
 import pytest
 
 import depthwise as dw
-from depthwise import Plan, cli, schedule, tune_report, tuner
+from depthwise import Plan, cli, plan_database, schedule, tune_report, tuner
 from depthwise.target import host
 from recorded import Recorded
 
@@ -78,6 +81,21 @@ def test_an_interrupt_prints_what_is_complete_and_says_how_to_go_on(run):
     assert code == 130
     assert f"{BEST!r}  # {TEXT}" in out
     assert "interrupted after 1 of 2 problems" in err
+
+
+def test_a_search_that_is_interrupted_for_real_keeps_what_it_measured(database):
+    command = [sys.executable, "-m", "depthwise", "tune", TEXT, "--threads", "1"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not list(database.glob("plans/*/*.json")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        err = process.stderr.read()
+    assert process.returncode == 130
+    assert err.startswith("interrupted after 0 of 1 problems")
+    kept = plan_database.trials(dw.parse(TEXT), host(), 1)
+    assert DEFAULT in kept
+    assert plan_database.tuned_plan(dw.parse(TEXT), host()) is None
 
 
 def test_what_failed_is_said_and_a_wrong_result_is_the_exit_code(run):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from depthwise.bench.process import TIMEOUT_SECONDS, PreparedInfo, Worker, WorkerTimeoutError
+from depthwise.bench.timing import MIN_SECONDS
 from depthwise.errors import PeerError
 from depthwise.plan import Plan
 from depthwise.spec import ConvSpec
@@ -63,10 +64,10 @@ class Laboratory:
             raise TrialError("wrong", f"off by {answer.max_abs_err:g} from the oracle")
         self._ready[plan] = answer.key
 
-    def sample(self, plan: Plan, repeats: int) -> list[float]:
+    def sample(self, plan: Plan, repeats: int, min_seconds: float = MIN_SECONDS) -> list[float]:
         """Return so many samples of the time of one call, in microseconds.
 
-        A plan that is not prepared is prepared first.
+        A plan that is not prepared is prepared first.  Each sample lasts at least `min_seconds`.
 
         Raises:
             TrialError: as `prepare`.
@@ -75,7 +76,7 @@ class Laboratory:
         if plan not in self._ready:
             self.prepare(plan)
         try:
-            return self._alive().sample(self._ready[plan], repeats)
+            return self._alive().sample(self._ready[plan], repeats, min_seconds)
         except PeerError as error:
             raise self._failed(error) from None
 

@@ -13,8 +13,9 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
-from statistics import median
 from typing import Protocol
+
+import numpy as np
 
 from depthwise import call, plan_database, schedule, team
 from depthwise.block import BlockSpec, Spec
@@ -35,16 +36,18 @@ SEARCH_SHARE = 0.75
 PLAN_SHARE = 0.25
 """The part of the budget that a plan may take until it is verified; the default may take all."""
 
-REPEATS = 5
-"""Samples of a plan that is not clearly slower than the best one."""
+SAMPLE_SECONDS = 0.0005
+"""How long a sample lasts: often shorter than what else the machine does leaves it alone."""
+FIRST_SAMPLES, MORE_SAMPLES = 4, 8
+"""The latter only of a plan that is not clearly slower than the best one."""
 CLEARLY_SLOWER = 1.3
 FINALISTS = 4
 """The fastest plans that are timed once more, beside the default."""
-ROUNDS = 15
+ROUNDS = 30
 FEWEST_ROUNDS = 5
 """Where a call takes so long that the budget ends before."""
-CLEAR_MAJORITY = 0.75
-"""The part of the rounds that a plan wins against the default, or else the default stays."""
+UNDISTURBED = 25
+"""Percent of the rounds that are taken to be free of noise, which only ever adds time."""
 OTHER_SCHEDULE = 1.0
 """How much farther a plan of another schedule than the best one's is: one doubling of a tile."""
 
@@ -66,7 +69,7 @@ class Laboratory(Protocol):
     def prepare(self, plan: Plan, seconds: float) -> None:
         """Build and verify a plan; raises `TrialError`."""
 
-    def sample(self, plan: Plan, repeats: int) -> list[float]:
+    def sample(self, plan: Plan, repeats: int, min_seconds: float) -> list[float]:
         """Return so many samples of the time of one call in microseconds; raises `TrialError`."""
 
 
@@ -79,11 +82,11 @@ class Tuning:
     plan: Plan
     """The winner, which is the default where nothing is clearly faster."""
     us: float
-    """Its time of one call in microseconds: the median of the last rounds."""
+    """Its time of one call in microseconds: the lower quartile of the last rounds."""
     default: Plan
     """The heuristic's plan."""
     default_us: float | None
-    """The default's time in the same rounds; None where it failed."""
+    """The default's in the same rounds; None where it failed."""
     trials: Mapping[Plan, Trial]
     """Everything that was tried, now or before."""
     legal: int
@@ -153,9 +156,9 @@ def search(
         spec=spec,
         threads=threads,
         plan=winner,
-        us=median(times[winner]),
+        us=_time(times[winner]),
         default=hunt.default,
-        default_us=median(times[hunt.default]) if hunt.default in times else None,
+        default_us=_time(times[hunt.default]) if hunt.default in times else None,
         trials=hunt.found,
         legal=len(legal_plans(spec, target)),
     )
@@ -275,13 +278,13 @@ class _Search:
         return min(self.untried, key=distance)
 
     def attempt(self, plan: Plan, seconds: float) -> None:
-        """Build, verify and time a plan; one that is clearly slower than the best only once."""
+        """Build, verify and time a plan; one that is clearly slower than the best only shortly."""
         enough = CLEARLY_SLOWER * min((trial.us for trial in self.found.values()), default=math.inf)
         try:
             self._laboratory.prepare(plan, seconds)
-            samples = self._laboratory.sample(plan, 1)
-            if samples[0] <= enough:
-                samples += self._laboratory.sample(plan, REPEATS - 1)
+            samples = self._laboratory.sample(plan, FIRST_SAMPLES, SAMPLE_SECONDS)
+            if min(samples) <= enough:
+                samples += self._laboratory.sample(plan, MORE_SAMPLES, SAMPLE_SECONDS)
         except TrialError as error:
             self._note(plan, error.trial)
         else:
@@ -297,7 +300,7 @@ class _Search:
                 break
             for plan in list(times):
                 try:
-                    times[plan] += self._laboratory.sample(plan, 1)
+                    times[plan] += self._laboratory.sample(plan, 1, SAMPLE_SECONDS)
                 except TrialError as error:
                     self._note(plan, error.trial)
                     del times[plan]
@@ -316,12 +319,15 @@ class _Search:
 
 
 def _winner(times: Mapping[Plan, Sequence[float]], default: Plan) -> Plan:
-    """Return the fastest plan by its median; the default unless that is faster in most rounds."""
-    fastest = min(times, key=lambda plan: median(times[plan]))
-    if default not in times:
-        return fastest
-    wins = sum(own < base for own, base in zip(times[fastest], times[default], strict=True))
-    return fastest if wins >= CLEAR_MAJORITY * len(times[default]) else default
+    """Return the fastest plan if its time is below every one of the default's, else the default."""
+    fastest = min(times, key=lambda plan: _time(times[plan]))
+    clear = default not in times or _time(times[fastest]) < min(times[default])
+    return fastest if clear else default
+
+
+def _time(rounds: Sequence[float]) -> float:
+    """Return the time of a plan without the noise in it."""
+    return float(np.percentile(rounds, UNDISTURBED))
 
 
 def _doublings(a: Plan, b: Plan) -> float:
