@@ -36,6 +36,8 @@ def define(spec: ConvSpec, form: Form) -> tirx.PrimFunc:
         return _packed(spec, form.block)
     if form.tile is not None:
         return _planes(spec, form.tile)
+    if form.multiples:
+        return _multiples(spec, form)
     return _plain(spec, form.segments)
 
 
@@ -125,6 +127,30 @@ def _planes(spec: ConvSpec, tile: Pair) -> tirx.PrimFunc:
     Y = te.compute(
         _shape(spec, spec.out_channels, spec.out_height, spec.out_width),
         lambda n, o, i, j: extra(acc[n, o, i, j], o, (n, o, i, j)),
+        name="Y",
+    )
+    return te.create_prim_func([X, K, *epilogue, Y])
+
+
+def _multiples(spec: ConvSpec, form: Form) -> tirx.PrimFunc:
+    """Stages: `PaddedX`, `Acc` with an axis for the outputs of a channel, `Y`."""
+    (kh, kw), (sh, sw), (dh, dw), m = spec.kernel, spec.stride, spec.dilation, spec.multiplier
+    X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.dtype, "X")
+    K = te.placeholder(packed_shape(spec, form), spec.dtype, "K")
+    epilogue, extra = _epilogue_inputs(spec)
+    padded = _padded(spec, X)
+    rkh, rkw = te.reduce_axis((0, kh), "rkh"), te.reduce_axis((0, kw), "rkw")
+    acc = te.compute(
+        (spec.batch, spec.out_height, spec.out_width, m, spec.channels),
+        lambda n, i, j, k, c: te.sum(
+            padded(n, c, i * sh + rkh * dh, j * sw + rkw * dw) * K[rkh, rkw, k, c],
+            axis=[rkh, rkw],
+        ),
+        name="Acc",
+    )
+    Y = te.compute(
+        _shape(spec, spec.out_channels, spec.out_height, spec.out_width),
+        lambda n, i, j, o: extra(acc[n, i, j, o % m, o // m], o, (n, o, i, j)),
         name="Y",
     )
     return te.create_prim_func([X, K, *epilogue, Y])

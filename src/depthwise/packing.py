@@ -19,9 +19,11 @@ from depthwise.spec import ConvSpec
 def packed_shape(spec: ConvSpec, form: Form) -> tuple[int, ...]:
     """Return the shape of the weights that a program takes.
 
-    (blocks, KH, KW, block) in NCHW[x]c, (KH, KW, C / groups, O) channels-last, otherwise
-    (O, C / groups, KH, KW).
+    (blocks, KH, KW, block) in NCHW[x]c, (KH, KW, multiplier, C) where multiples are summed apart,
+    (KH, KW, C / groups, O) channels-last, otherwise (O, C / groups, KH, KW).
     """
+    if form.multiples:
+        return (*spec.kernel, spec.multiplier, spec.channels)
     if form.block is not None:
         return (math.ceil(spec.channels / form.block), *spec.kernel, form.block)
     inner = spec.channels // spec.groups
@@ -40,6 +42,8 @@ def packer(spec: ConvSpec, form: Form) -> Callable[[Memory], Memory]:
         return partial(_blocks, spec, form)
     if not spec.channels_last:
         return lambda weight: weight
+    if form.multiples:
+        return partial(_multiples, spec)
     shape, dtype = packed_shape(spec, form), np.dtype(spec.dtype)
     outer, inner, taps = spec.out_channels, spec.channels // spec.groups, math.prod(spec.kernel)
     if 1 not in (inner, taps):
@@ -60,6 +64,11 @@ def _blocks(spec: ConvSpec, form: Form, weight: Memory) -> Array:
     packed = np.zeros((blocks * block, *taps), spec.dtype)
     packed[: spec.channels] = _array(weight, spec)[:, 0]
     return np.ascontiguousarray(packed.reshape(blocks, block, *taps).transpose(0, 2, 3, 1))
+
+
+def _multiples(spec: ConvSpec, weight: Memory) -> Array:
+    taps = _array(weight, spec).reshape(spec.channels, spec.multiplier, *spec.kernel)
+    return np.ascontiguousarray(taps.transpose(2, 3, 1, 0))
 
 
 def _reordered(spec: ConvSpec, weight: Memory) -> Array:

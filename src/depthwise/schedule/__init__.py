@@ -6,12 +6,19 @@ from collections.abc import Iterator
 
 from depthwise.errors import PlanError
 from depthwise.plan import Plan
-from depthwise.schedule import channels_first, channels_last, default, general, packed
+from depthwise.schedule import (
+    channels_first,
+    channels_last,
+    default,
+    general,
+    multiples,
+    packed,
+)
 from depthwise.schedule.rule import Rule
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
 
-RULES: tuple[Rule, ...] = (channels_last, channels_first, packed, general, default)
+RULES: tuple[Rule, ...] = (channels_last, multiples, channels_first, packed, general, default)
 
 
 def rule_of(plan: Plan, spec: ConvSpec, target: Target) -> Rule:

@@ -57,10 +57,9 @@ def _unrolls(spec: ConvSpec, rows: int) -> bool:
 
 
 def _planes_per_task(spec: ConvSpec) -> int:
-    """Return the smallest divisor of the planes that makes a task long enough."""
+    """Return the smallest divisor of the channels that makes a task long enough."""
     steps = spec.multiplier * spec.out_height * spec.out_width * prod(spec.kernel)
-    planes = spec.batch * spec.channels
-    divisors = [n for n in range(1, LARGEST_TILE + 1) if planes % n == 0]
+    divisors = [n for n in range(1, LARGEST_TILE + 1) if spec.channels % n == 0]
     return next((n for n in divisors if n * steps >= _TASK_STEPS), divisors[-1])
 
 
@@ -87,12 +86,11 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
     sch.set_scope(total, 0, "local")
     store = y if whole else sch.cache_write(total, 0, "local")
     n, o, i, j, kh, kw = sch.get_loops(total)
-    c, m = sch.split(o, [None, spec.multiplier])
+    together = _padded_together(spec, plan.tc)
+    runs, group, c, m = sch.split(o, [None, plan.tc // together, together, spec.multiplier])
     io, ii = sch.split(i, [None, plan.th])
     jo, ji = sch.split(j, [None, plan.tw])
-    together = _padded_together(spec, plan.tc)
-    tasks, group, plane = sch.split(sch.fuse(n, c), [None, plan.tc // together, together])
-    sch.reorder(tasks, group, plane, m, io, jo, kh, kw, ii, ji)
+    sch.reorder(n, runs, group, c, m, io, jo, kh, kw, ii, ji)
     sch.reverse_compute_at(store, jo, preserve_unit_loops=True)
     if not whole:
         sch.reverse_compute_at(y, io, preserve_unit_loops=True)
@@ -103,7 +101,7 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
     sch.unroll(kw)
     if _unrolls(spec, plan.th):
         sch.unroll(kh)
-    sch.parallel(tasks)
+    sch.parallel(sch.fuse(n, runs))
     _pad(sch, group, spec)
     sch.decompose_reduction(total, kh)
 

@@ -23,6 +23,8 @@ class Form:
     """The x of the layout NCHW[x]c; None computes in the layout of the data."""
     tile: Pair | None = None
     """Rows and columns that the outputs of a plane are rounded up to multiples of."""
+    multiples: bool = False
+    """Whether the outputs of a channel are summed apart and interleaved when they are stored."""
     segments: tuple[Pair, ...] = ()
     """(first channel, number of channels) of the runs with loop nests of their own; () is one."""
 
