@@ -136,6 +136,7 @@ def out_of(shape=(2, 12, 7, 10), dtype="float32"):
         ({"x": X.astype(">f4")}, DTypeError, "x has dtype float32 or float64"),
         ({"x": X[0, 0]}, ArrayError, "x has 4 axes, or 3 without a batch"),
         ({"x": X[:0]}, ArrayError, "none empty"),
+        ({"x": np.ma.masked_invalid(X)}, DTypeError, "x has no mask"),
         ({"x": X[:, :0]}, ArrayError, "none empty"),
         ({"x": X.astype(object)}, DTypeError, "x has dtype .* got object"),
         ({"weight": None}, DTypeError, "weight is a NumPy array .* got NoneType"),
@@ -253,3 +254,27 @@ def test_an_output_over_an_input_or_read_only_is_refused():
     x.flags.writeable = False
     with pytest.raises(ArrayError, match="out is writable"):
         dw.pointwise_conv2d(X, square, out=x)
+
+
+def test_a_value_is_refused_whatever_was_computed_before():
+    dw.depthwise_conv2d(X, WEIGHT, stride=1, padding=1)
+    for wrong in ({"stride": True}, {"padding": 1.0}):
+        with pytest.raises(SpecError):
+            dw.depthwise_conv2d(X, WEIGHT, **({"stride": 1, "padding": 1} | wrong))
+
+
+def test_an_output_whose_elements_share_memory_is_refused():
+    out = np.broadcast_to(np.zeros(1, X.dtype), dw.depthwise_conv2d(X, WEIGHT).shape)
+    shared = np.lib.stride_tricks.as_strided(np.zeros(1, X.dtype), out.shape, out.strides)
+    with pytest.raises(ArrayError, match="memory for each element"):
+        dw.depthwise_conv2d(X, WEIGHT, out=shared)
+
+
+def test_autograd_sees_that_an_output_was_written_to():
+    out = torch.from_numpy(dw.depthwise_conv2d(X, WEIGHT))
+    scale = torch.ones((), dtype=out.dtype, requires_grad=True)
+    product = (out * scale).sum()
+    with torch.no_grad():
+        dw.depthwise_conv2d(torch.from_numpy(X), torch.from_numpy(WEIGHT), out=out)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        product.backward()

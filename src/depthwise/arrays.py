@@ -52,6 +52,8 @@ def as_numpy(array: Any, name: str) -> Array:
         DTypeError: it is neither a NumPy array nor a DLPack tensor, or of an unsupported type.
         ArrayError: its memory is not the CPU's, or gradients would be lost.
     """
+    if isinstance(array, np.ma.MaskedArray):
+        raise DTypeError(f"{name} has no mask (use .filled()); got a masked array")
     view = array if isinstance(array, np.ndarray) else _view(array, name)
     if view.dtype not in DTYPE_NAMES:
         raise DTypeError(f"{name} has dtype {' or '.join(DTYPES)}; got {view.dtype}")
@@ -140,21 +142,29 @@ def fit(array: Any, name: str, shape: tuple[int, ...], spec: Spec) -> Array:
 
 
 @contextmanager
-def output(out: Any, spec: Spec, inputs: list[Array]) -> Iterator[Array]:
+def output(out: Any, view: Array, spec: Spec, inputs: list[Array]) -> Iterator[Array]:
     """Give contiguous memory to write the result to, which is in `out` afterwards.
 
+    Args:
+        out: what the caller gave.
+        view: the same memory in the shape of the problem's output.
+        spec: the problem.
+        inputs: what is read meanwhile.
+
     Raises:
-        ArrayError: its shape is not the output's, it is read-only, or it overlaps an input.
+        ArrayError: its shape is not the output's, it is read-only, its elements share memory, or it
+            overlaps an input.
         DTypeError: its element type is not the specification's.
     """
-    view = as_numpy(out, "out")
     _check_output(view, spec, inputs)
     if view.flags.c_contiguous:
         yield view
-        return
-    result = np.empty(view.shape, view.dtype)
-    yield result
-    view[...] = result
+    else:
+        result = np.empty(view.shape, view.dtype)
+        yield result
+        view[...] = result
+    if type(out) in _tensor_types():
+        sys.modules["torch"].autograd.graph.increment_version(out)
 
 
 def _check_output(out: Array, spec: Spec, inputs: list[Array]) -> None:
@@ -164,6 +174,8 @@ def _check_output(out: Array, spec: Spec, inputs: list[Array]) -> None:
         raise ArrayError(f"out has shape {spec.output_shape}; got {out.shape}: {spec}")
     if not out.flags.writeable:
         raise ArrayError(f"out is writable; got a read-only array: {spec}")
+    if any(size > 1 and not step for size, step in zip(out.shape, out.strides, strict=True)):
+        raise ArrayError(f"out has memory for each element; got strides {out.strides}: {spec}")
     if any(np.may_share_memory(out, array) for array in inputs):
         raise ArrayError(f"out shares no memory with an input; got one that may: {spec}")
 

@@ -57,7 +57,8 @@ def call(
         threads: how many threads to use; None is `team.size()`.
     """
     try:
-        key = spec_of, layout, attributes, signature(x), *map(signature, operands)
+        kinds = map(type, attributes)  # as dictionaries see it, 1 and True are the same
+        key = spec_of, layout, attributes, *kinds, signature(x), *map(signature, operands)
         prepared = _prepared.get(key)
     except TypeError:
         word("layout", layout, layouts)
@@ -156,7 +157,7 @@ class Prepared:
             self._kernel.run(source, packed, result, count)
             return self._wrap(self._image.in_call_order(result) if self._reorders else result)
         inputs = [as_numpy(array, "x") for array in given]
-        with output(self._ordered(out, "out"), self._spec, inputs) as result:
+        with output(out, self._ordered(out, "out"), self._spec, inputs) as result:
             self._kernel.run(source, packed, result, count)
         return out
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from depthwise import team
-from depthwise.arrays import Array, Memory, empty, fit, like, output
+from depthwise.arrays import Array, Memory, as_numpy, empty, fit, like, output
 from depthwise.block import BlockSpec, Spec
 from depthwise.code import Code
 from depthwise.costs import cost
@@ -138,7 +138,7 @@ class BoundKernel:
             result = empty(self._out_shape, self._dtype)
             self.run(source, result, count)
             return like(x)(result)
-        with output(out, spec, [source]) as result:
+        with output(out, as_numpy(out, "out"), spec, [source]) as result:
             self.run(source, result, count)
         return out
 
