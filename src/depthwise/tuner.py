@@ -43,7 +43,7 @@ FIRST_SAMPLES, MORE_SAMPLES = 4, 8
 CLEARLY_SLOWER = 1.3
 FINALISTS = 4
 """The fastest plans that are timed once more, beside the default."""
-ROUNDS = 30
+ROUNDS = 60
 FEWEST_ROUNDS = 5
 """Where a call takes so long that the budget ends before."""
 UNDISTURBED = 25
