@@ -36,7 +36,7 @@ _LINE_BYTES, _SETS, _WAYS = 64, 64, 8
 """The first cache as almost every core has it, at least."""
 _PRIVATE_CACHE_BYTES = 2**20
 """About what a core's own second cache holds."""
-_FEW_TASKS, _SHORTEST_RUN = 4, 8
+_FEW_TASKS, _SHORTEST_RUN = 16, 8
 
 
 def rejects(spec: ConvSpec, target: Target) -> str | None:
@@ -64,7 +64,7 @@ def default_plan(spec: ConvSpec, target: Target) -> Plan:
         return _plan(spec, line, 2, 2)
     tiles = _WIDE if spec.kernel[1] >= _WIDE_TAPS else _SQUARE
     fitting = [tile for tile in tiles if _lines_in_a_set(spec, *tile) <= _WAYS]
-    return _plan(spec, lanes, *fitting[0]) if fitting else _plan(spec, line, 1, 4)
+    return _plan(spec, lanes, *fitting[0]) if fitting else _plan(spec, line, 2, 2)
 
 
 def _plan(spec: ConvSpec, tc: int, th: int, tw: int) -> Plan:
