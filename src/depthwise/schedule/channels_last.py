@@ -23,10 +23,9 @@ from depthwise.target import Target
 name = "channels_last"
 
 _SQUARE = ((2, 4), (2, 3), (2, 2))
-_WIDE = ((1, 8),)
-"""Rows and columns of tiles in the order of preference, for few taps and for `_WIDE_TAPS` or more:
-two rows share the input rows that both read, eight columns the columns."""
-_WIDE_TAPS = 7
+"""Rows and columns of tiles in the order of preference: two rows share the input that both read."""
+_WIDE_COLUMNS, _WIDE_TAPS = 8, 7
+"""The columns of a tile of one row, for so many taps a row, and for planes that are no wider."""
 _MOST_VECTORS = 12
 _UNROLLED_STEPS = 400
 """Multiply-adds of a tile that are unrolled; more take seconds to compile."""
@@ -62,7 +61,8 @@ def default_plan(spec: ConvSpec, target: Target) -> Plan:
     line = max(lanes, _LINE_BYTES // _ITEM_BYTES[spec.dtype])
     if spec.stride != (1, 1) and cost(spec).bytes > _PRIVATE_CACHE_BYTES:
         return _plan(spec, line, 2, 2)
-    tiles = _WIDE if spec.kernel[1] >= _WIDE_TAPS else _SQUARE
+    wide = spec.kernel[1] >= _WIDE_TAPS or spec.out_width <= _WIDE_COLUMNS
+    tiles = ((1, _WIDE_COLUMNS),) if wide else _SQUARE
     fitting = [tile for tile in tiles if _lines_in_a_set(spec, *tile) <= _WAYS]
     return _plan(spec, lanes, *fitting[0]) if fitting else _plan(spec, line, 2, 2)
 
@@ -93,7 +93,7 @@ def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
     found = {default_plan(spec, target): None}
     for tc in sorted({min(width, spec.channels) for width in (lanes, 2 * lanes)}):
         for th in range(1, min(2, spec.out_height) + 1):
-            for tw in (1, 2, 3, 4, 6, 8, 12):
+            for tw in sorted({1, 2, 3, 4, 6, 8, 12, spec.out_width}):
                 if th * tw * tc <= _MOST_VECTORS * lanes and tw <= spec.out_width:
                     found[Plan(name, tc=tc, tw=tw, th=th)] = None
     yield from found
