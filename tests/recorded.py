@@ -7,7 +7,7 @@ from itertools import cycle
 
 from depthwise import Plan
 from depthwise.plan_database import Failure
-from depthwise.tuner import TrialError
+from depthwise.plan_search import TrialError
 
 
 class Recorded:

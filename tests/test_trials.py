@@ -9,7 +9,7 @@ import pytest
 
 import depthwise as dw
 from depthwise import Plan, trials
-from depthwise.tuner import TrialError
+from depthwise.plan_search import TrialError
 
 SPEC = dw.parse("depthwise c4 hw6 k3 p1 nhwc bias relu")
 

@@ -12,7 +12,7 @@ import time
 import pytest
 
 import depthwise as dw
-from depthwise import Plan, cli, plan_database, schedule, tune_report, tuner
+from depthwise import Plan, cli, plan_database, plan_search, schedule, tune_report
 from depthwise.target import host
 from recorded import Recorded
 
@@ -110,9 +110,9 @@ def test_what_failed_is_said_and_a_wrong_result_is_the_exit_code(run):
 
 
 def test_a_budget_that_ends_says_how_far_it_came(run, monkeypatch):
-    monkeypatch.setattr(tuner, "SEARCH_SHARE", -1.0)
+    monkeypatch.setattr(plan_search, "SEARCH_SHARE", -1.0)
     code, _, err = run(TEXT)
-    legal = len(tuner.legal_plans(dw.parse(TEXT), host()))
+    legal = len(plan_search.legal_plans(dw.parse(TEXT), host()))
     assert code == 0
     assert f"the budget ended after 1 of {legal} plans" in err
 

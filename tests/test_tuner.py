@@ -7,14 +7,14 @@ import math
 import pytest
 
 import depthwise as dw
-from depthwise import Plan, plan_database, schedule, tuner
+from depthwise import Plan, plan_database, plan_search, schedule, tuner
 from depthwise.errors import InternalError, NotYetError, SpecError
 from depthwise.target import host
 from recorded import Recorded
 
 SPEC = dw.parse("depthwise c32 hw28 k3 p1 nhwc")
 DEFAULT = schedule.default_plan(SPEC, host())
-LEGAL = tuner.legal_plans(SPEC, host())
+LEGAL = plan_search.legal_plans(SPEC, host())
 OTHER, THIRD = (plan for plan in LEGAL[2:5:2])
 
 
@@ -35,7 +35,7 @@ class Clock:
 
 def search(laboratory, seconds_a_plan=0.0, threads=1, **options):
     arguments = {"seconds": 10.0, "step": str, "clock": Clock(laboratory, seconds_a_plan)}
-    return tuner.search(SPEC, host(), threads, laboratory, **(arguments | options))
+    return plan_search.search(SPEC, host(), threads, laboratory, **(arguments | options))
 
 
 def test_the_fastest_plan_by_recorded_times_wins_and_is_remembered():
@@ -71,14 +71,16 @@ def test_a_plan_that_is_not_clearly_faster_leaves_the_default():
 
 
 def test_a_lucky_first_measurement_does_not_win():
-    lucky = [10.0] * (tuner.FIRST_SAMPLES + tuner.MORE_SAMPLES) + [60.0] * tuner.ROUNDS
+    lucky = [10.0] * (plan_search.FIRST_SAMPLES + plan_search.MORE_SAMPLES) + [
+        60.0
+    ] * plan_search.ROUNDS
     found = search(Recorded({DEFAULT: 50.0, OTHER: lucky, THIRD: 45.0}))
     assert (found.plan, found.us) == (THIRD, 45.0)
 
 
 def test_the_next_plan_is_near_the_best_so_far():
     near_default = search(laboratory := Recorded({DEFAULT: 10.0})).default
-    doublings = [tuner._doublings(plan, near_default) for plan in laboratory.prepared]
+    doublings = [plan_search._doublings(plan, near_default) for plan in laboratory.prepared]
     own = [
         d
         for d, p in zip(doublings, laboratory.prepared, strict=True)
@@ -105,7 +107,7 @@ def test_a_plan_that_fails_only_in_the_last_rounds_does_not_win():
         def sample(self, plan, repeats, *_):
             self.samples += plan == OTHER
             if plan == OTHER and self.samples > 4:
-                raise tuner.TrialError("crashed", "late")
+                raise plan_search.TrialError("crashed", "late")
             return super().sample(plan, repeats)
 
     found = search(Late({DEFAULT: 50.0, OTHER: 40.0}))
@@ -127,7 +129,7 @@ def test_where_no_plan_can_be_timed_nothing_is_remembered():
 def test_the_budget_ends_the_search_and_the_next_one_goes_on_from_there():
     first = search(one := Recorded({DEFAULT: 50.0}), seconds_a_plan=1.0)
     assert first.tried == len(one.prepared) < first.legal
-    assert first.tried == math.ceil(tuner.SEARCH_SHARE * 10.0)
+    assert first.tried == math.ceil(plan_search.SEARCH_SHARE * 10.0)
     second = search(two := Recorded({DEFAULT: 50.0}), seconds_a_plan=0.0)
     assert second.tried == second.legal
     assert not set(two.prepared) & set(one.prepared)
@@ -141,7 +143,7 @@ def test_each_run_tries_one_plan_at_least():
 def test_a_plan_gets_a_part_of_the_budget_and_the_default_all_of_it():
     search(laboratory := Recorded({}), seconds=8.0)
     assert laboratory.seconds[0] == 8.0
-    assert set(laboratory.seconds[1:]) == {tuner.PLAN_SHARE * 8.0}
+    assert set(laboratory.seconds[1:]) == {plan_search.PLAN_SHARE * 8.0}
 
 
 def test_an_interrupt_keeps_what_was_learnt():
@@ -154,7 +156,7 @@ def test_an_interrupt_keeps_what_was_learnt():
         search(laboratory, step=step)
     kept = plan_database.trials(SPEC, host(), 1)
     assert set(kept) == set(laboratory.prepared)
-    assert kept[DEFAULT].samples == (50.0,) * (tuner.FIRST_SAMPLES + tuner.MORE_SAMPLES)
+    assert kept[DEFAULT].samples == (50.0,) * (plan_search.FIRST_SAMPLES + plan_search.MORE_SAMPLES)
     assert plan_database.tuned_plan(SPEC, host()) is None
     search(second := Recorded({DEFAULT: 50.0}))
     assert not set(second.prepared) & set(kept)
@@ -168,8 +170,8 @@ def test_each_number_of_threads_has_its_own_times():
 
 
 def test_large_kernels_have_more_time():
-    assert tuner.budget(SPEC) == 10.0
-    assert tuner.budget(dw.parse("depthwise c8 hw28 k1x7")) == 30.0
+    assert plan_search.budget(SPEC) == 10.0
+    assert plan_search.budget(dw.parse("depthwise c8 hw28 k1x7")) == 30.0
 
 
 @pytest.mark.parametrize("seconds", [0, -1.0, math.nan])

@@ -13,10 +13,10 @@ from depthwise.costs import cost
 from depthwise.errors import InternalError, SpecError
 from depthwise.parse import parse
 from depthwise.plan import Plan
+from depthwise.plan_search import TrialError
 from depthwise.spec import ConvSpec
 from depthwise.target import Target, named
 from depthwise.trials import Laboratory
-from depthwise.tuner import TrialError
 
 _PREFERRED = ("packed", "channels_last")
 

@@ -8,8 +8,8 @@ from depthwise.bench.process import TIMEOUT_SECONDS, PreparedInfo, Worker, Worke
 from depthwise.bench.timing import MIN_SECONDS
 from depthwise.errors import PeerError
 from depthwise.plan import Plan
+from depthwise.plan_search import TrialError
 from depthwise.spec import ConvSpec
-from depthwise.tuner import TrialError
 
 ENGINE = "depthwise.bench.peers.plans"
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from depthwise import console, disk, team
 from depthwise.block import Spec
+from depthwise.plan_search import Tuning
 from depthwise.trials import Laboratory
-from depthwise.tuner import Tuning, tunable, watched_search
+from depthwise.tuner import tunable, watched_search
 
 HEADERS = ("problem", "default plan", "us", "tuned plan", "us", "times as fast", "tried")
 
@@ -24,7 +25,7 @@ def tune(
     Args:
         problems: convolutions.
         threads: on which plans are timed; None is what a call uses.
-        seconds: the budget of each problem; None is `tuner.budget`.
+        seconds: the budget of each problem; None is `plan_search.budget`.
         as_json: print JSON.
 
     Returns:
