@@ -26,6 +26,7 @@ _SQUARE = ((2, 4), (2, 3), (2, 2))
 """Rows and columns of tiles in the order of preference: two rows share the input that both read."""
 _WIDE_COLUMNS, _WIDE_TAPS = 8, 7
 """The columns of a tile of one row, for so many taps a row, and for planes that are no wider."""
+_FEW_TAPS = 9
 _MOST_VECTORS = 12
 _UNROLLED_STEPS = 400
 """Multiply-adds of a tile that are unrolled; more take seconds to compile."""
@@ -35,7 +36,9 @@ _LINE_BYTES, _SETS, _WAYS = 64, 64, 8
 """The first cache as almost every core has it, at least."""
 _PRIVATE_CACHE_BYTES = 2**20
 """About what a core's own second cache holds."""
-_FEW_TASKS, _SHORTEST_RUN = 16, 8
+_SHARED_CACHE_BYTES = 8 * 2**20
+"""About what a core's share of the last cache holds."""
+_ENOUGH_TASKS, _SHORTEST_RUN = 16, 8
 
 
 def rejects(spec: ConvSpec, target: Target) -> str | None:
@@ -54,15 +57,19 @@ def default_plan(spec: ConvSpec, target: Target) -> Plan:
 
     Tiles are one vector of channels wide, so that a cache line that is longer than a vector waits
     in the cache for the next tile; where the channels are a power of two, lines of neighbouring
-    pixels fall into few sets and push each other out.  Then, and where strides over data in memory
-    leave little to share, tiles take whole lines of channels and fewer pixels.
+    pixels fall into few sets and push each other out.  Then, and where data come from far and tiles
+    share little of them, tiles take whole lines of channels and fewer pixels.  (Many taps read a
+    line so often that it does not matter.)
     """
     lanes = target.lanes(spec.dtype)
     line = max(lanes, _LINE_BYTES // _ITEM_BYTES[spec.dtype])
-    if spec.stride != (1, 1) and cost(spec).bytes > _PRIVATE_CACHE_BYTES:
+    near = _PRIVATE_CACHE_BYTES if spec.stride != (1, 1) else _SHARED_CACHE_BYTES
+    if cost(spec).bytes > near:
         return _plan(spec, line, 2, 2)
     wide = spec.kernel[1] >= _WIDE_TAPS or spec.out_width <= _WIDE_COLUMNS
     tiles = ((1, _WIDE_COLUMNS),) if wide else _SQUARE
+    if prod(spec.kernel) > _FEW_TAPS:
+        return _plan(spec, lanes, *tiles[0])
     fitting = [tile for tile in tiles if _lines_in_a_set(spec, *tile) <= _WAYS]
     return _plan(spec, lanes, *fitting[0]) if fitting else _plan(spec, line, 2, 2)
 
@@ -120,7 +127,7 @@ def _tile(sch: Any, segment: str, tc: int, spec: ConvSpec, plan: Plan) -> None:
     io, ii = sch.split(i, [None, plan.th])
     jo, ji = sch.split(j, [None, plan.tw])
     runs, co, ci = sch.split(c, [_runs_of_channels(spec, plan), None, tc])
-    sch.reorder(n, io, runs, jo, co, kh, kw, ii, ji, ci)
+    sch.reorder(n, runs, io, jo, co, kh, kw, ii, ji, ci)
     sch.reverse_compute_at(store, co, preserve_unit_loops=True)
     *_, store_i, store_j, store_c = sch.get_loops(store)
     for row, column, lane in ((ii, ji, ci), (store_i, store_j, store_c)):
@@ -131,14 +138,16 @@ def _tile(sch: Any, segment: str, tc: int, spec: ConvSpec, plan: Plan) -> None:
     if prod(spec.kernel) * plan.th * plan.tw <= _UNROLLED_STEPS:
         sch.unroll(kh)
     sch.annotate(jo, "pragma_loop_partition_hint", True)
-    sch.parallel(sch.fuse(n, io, runs))
+    sch.parallel(sch.fuse(n, runs, io))
     sch.decompose_reduction(total, kh)
 
 
 def _runs_of_channels(spec: ConvSpec, plan: Plan) -> int:
-    """Return into how many runs of channels rows are cut where they alone make few tasks."""
+    """Return into how many runs the channels are cut where rows alone make few tasks."""
     vectors, rest = divmod(spec.channels, plan.tc)
-    if rest or spec.batch * ceil(spec.out_height / plan.th) >= _FEW_TASKS:
+    wanted = ceil(_ENOUGH_TASKS / (spec.batch * ceil(spec.out_height / plan.th)))
+    if rest or wanted == 1:
         return 1
-    most = max(1, vectors // _SHORTEST_RUN)
-    return max(runs for runs in range(1, most + 1) if vectors % runs == 0)
+    longest = max(1, vectors // _SHORTEST_RUN)
+    divisors = [runs for runs in range(1, longest + 1) if vectors % runs == 0]
+    return next((runs for runs in divisors if runs >= wanted), divisors[-1])
