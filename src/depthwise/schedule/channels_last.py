@@ -38,7 +38,9 @@ _PRIVATE_CACHE_BYTES = 2**20
 """About what a core's own second cache holds."""
 _SHARED_CACHE_BYTES = 8 * 2**20
 """About what a core's share of the last cache holds."""
-_ENOUGH_TASKS, _SHORTEST_RUN = 16, 8
+_MOST_WEIGHT_BYTES, _RUN_WEIGHT_BYTES = 16 * 2**10, 4 * 2**10
+"""Weights that stay in the first cache beside the data, and those of a run where they do not."""
+_ENOUGH_TASKS, _SHORTEST_RUN = 8, 4
 
 
 def rejects(spec: ConvSpec, target: Target) -> str | None:
@@ -117,11 +119,13 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
     """Tile each segment."""
     if (padding := stage(sch, "PaddedX")) is not None:
         sch.compute_inline(padding)
-    for index, (_, channels) in enumerate(form(spec, plan).segments):
-        _tile(sch, str(index), min(plan.tc, channels), spec, plan)
+    segments = form(spec, plan).segments
+    unrolls = prod(spec.kernel) * plan.th * plan.tw * len(segments) <= _UNROLLED_STEPS
+    for index, (_, channels) in enumerate(segments):
+        _tile(sch, str(index), min(plan.tc, channels), unrolls, spec, plan)
 
 
-def _tile(sch: Any, segment: str, tc: int, spec: ConvSpec, plan: Plan) -> None:
+def _tile(sch: Any, segment: str, tc: int, unrolls: bool, spec: ConvSpec, plan: Plan) -> None:
     total, store = register_tile(sch, segment)
     n, i, j, c, kh, kw = sch.get_loops(total)
     io, ii = sch.split(i, [None, plan.th])
@@ -135,7 +139,7 @@ def _tile(sch: Any, segment: str, tc: int, spec: ConvSpec, plan: Plan) -> None:
         sch.unroll(column)
         sch.vectorize(lane)
     sch.unroll(kw)
-    if prod(spec.kernel) * plan.th * plan.tw <= _UNROLLED_STEPS:
+    if unrolls:
         sch.unroll(kh)
     sch.annotate(jo, "pragma_loop_partition_hint", True)
     sch.parallel(sch.fuse(n, runs, io))
@@ -143,11 +147,17 @@ def _tile(sch: Any, segment: str, tc: int, spec: ConvSpec, plan: Plan) -> None:
 
 
 def _runs_of_channels(spec: ConvSpec, plan: Plan) -> int:
-    """Return into how many runs the channels are cut where rows alone make few tasks."""
+    """Return into how many runs the channels are cut, each a walk down the rows of its own.
+
+    One, unless the weights would leave the first cache from row to row, or rows make few tasks.
+    """
     vectors, rest = divmod(spec.channels, plan.tc)
-    wanted = ceil(_ENOUGH_TASKS / (spec.batch * ceil(spec.out_height / plan.th)))
-    if rest or wanted == 1:
+    if rest:
         return 1
+    weights = prod(spec.kernel) * spec.channels * _ITEM_BYTES[spec.dtype]
+    wanted = ceil(_ENOUGH_TASKS / (spec.batch * ceil(spec.out_height / plan.th)))
+    if weights > _MOST_WEIGHT_BYTES:
+        wanted = max(wanted, ceil(weights / _RUN_WEIGHT_BYTES))
     longest = max(1, vectors // _SHORTEST_RUN)
     divisors = [runs for runs in range(1, longest + 1) if vectors % runs == 0]
     return next((runs for runs in divisors if runs >= wanted), divisors[-1])
