@@ -93,7 +93,17 @@ def test_the_copy_copies() -> None:
     code.loaded(build.build(probes.copy(machine, tasks=2, vectors=5, repeats=2), machine)).run(
         2, x, y
     )
-    np.testing.assert_array_equal(x, y)
+    np.testing.assert_array_equal(-x, y)
+
+
+def test_the_copy_is_repeated_and_no_call() -> None:
+    machine = target.host()
+    once, often = (
+        build.build(probes.copy(machine, 2, 5, repeats), machine).assembly for repeats in (1, 12345)
+    )
+    assert "memcpy" not in often
+    assert "12345" in often
+    assert "12345" not in once
 
 
 def run_once(run: Callable[[], object], _repeats: int) -> list[float]:

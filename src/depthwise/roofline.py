@@ -163,7 +163,7 @@ def _copy_gbytes_per_s(machine: target.Target, footprint: int, threads: int) -> 
     repeats = max(1, CALL_BYTES // (2 * x.nbytes))
     program = probes.copy(machine, threads, vectors, repeats)
     seconds = _fastest(program, machine, threads, x, y)
-    _check(np.array_equal(x, y), "the copy equals its source; it does not")
+    _check(np.array_equal(-x, y), "the copy is the source with its sign changed; it is not")
     return 2 * x.nbytes * repeats / seconds / 1e9
 
 

@@ -1,0 +1,99 @@
+"""Results of `depthwise bench` as the tables of docs/performance.md.
+
+    python benchmarks/tables.py kernel-1.json kernel-2.json ...
+
+Each file becomes a section: how many times as long every engine takes, and each problem beside the
+fastest of them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import geometric_mean
+from typing import Any
+
+from depthwise.costs import cost
+from depthwise.parse import parse
+
+OURS = "depthwise"
+PRIVATE_CACHE_BYTES = 512 * 2**10
+Result = dict[str, Any]
+
+
+def main() -> None:
+    """Print the sections."""
+    for name in sys.argv[1:]:
+        results = json.loads(Path(name).read_text())["results"]
+        print("\n".join(section(results)), end="\n\n")
+
+
+def section(results: list[Result]) -> Iterable[str]:
+    """Yield the lines of one file's section."""
+    problems: dict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        problems[result["spec"]].append(result)
+    first = results[0]
+    layout = "" if first["clock"] == "kernel" else f", {parse(first['spec']).layout} arrays"
+    yield f"### {first['clock']} clock, {first['threads']} thread(s){layout}, {first['dtype']}\n"
+    yield from engines(problems)
+    yield ""
+    yield from limits(problems)
+    yield ""
+    yield "| problem | ours, us | | fastest of all, us | x | of limit |\n|---|---|---|---|---|---|"
+    for spec, rows in problems.items():
+        mine, best = fastest(ours(rows)), fastest(others(rows))
+        x = best["median_us"] / mine["median_us"]
+        peer = f"{best['median_us']:.4g} {best['engine']} {best['variant']}"
+        yield (
+            f"| {spec.removeprefix('depthwise ')} | {mine['median_us']:.4g} | {mine['variant']} "
+            f"| {peer} | {x:.2f} | {mine['of_limit']:.0%} |"
+        )
+
+
+def engines(problems: dict[str, list[Result]]) -> Iterable[str]:
+    """Yield a table of every engine's variants: its time over ours."""
+    ratios: dict[str, list[float]] = defaultdict(list)
+    for rows in problems.values():
+        mine = fastest(ours(rows))["median_us"]
+        ratios["the fastest, layer by layer"].append(fastest(others(rows))["median_us"] / mine)
+        for row in others(rows):
+            ratios[f"{row['engine']} {row['variant']}"].append(row["median_us"] / mine)
+    yield "| engine | its time over ours, geometric mean | least | most | problems |"
+    yield "|---|---|---|---|---|"
+    for name, values in sorted(ratios.items(), key=lambda item: geometric_mean(item[1])):
+        mean, least, most = geometric_mean(values), min(values), max(values)
+        yield f"| {name} | {mean:.2f} | {least:.2f} | {most:.2f} | {len(values)} |"
+
+
+def limits(problems: dict[str, list[Result]]) -> Iterable[str]:
+    """Yield how far our times are from the machine's limit."""
+    over = {spec: 1 / fastest(ours(rows))["of_limit"] for spec, rows in problems.items()}
+    far = [x for spec, x in over.items() if cost(parse(spec)).bytes > PRIVATE_CACHE_BYTES]
+    yield f"Our time over the limit, geometric mean: {geometric_mean(over.values()):.2f}" + (
+        f"; of the {len(far)} problems whose data exceed 512 KiB: {geometric_mean(far):.2f}."
+        if far
+        else "."
+    )
+
+
+def ours(rows: list[Result]) -> list[Result]:
+    """Return this package's results."""
+    return [row for row in rows if row["engine"] == OURS]
+
+
+def others(rows: list[Result]) -> list[Result]:
+    """Return the other engines' results."""
+    return [row for row in rows if row["engine"] != OURS]
+
+
+def fastest(rows: list[Result]) -> Result:
+    """Return the result of the least time."""
+    return min(rows, key=lambda row: float(row["median_us"]))
+
+
+if __name__ == "__main__":
+    main()
