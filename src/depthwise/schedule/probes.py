@@ -1,4 +1,4 @@
-"""Two programs whose speed is the machine's limit: a chain of FMAs and a copy with the sign changed.
+"""Two programs whose speed is the machine's limit: a chain of FMAs and a copy (of other sign).
 
 Both are written with their schedule: the loop over `t` runs one task a thread, the innermost loop
 is one or more vector registers.
