@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from guarding import GuardedProcess
+
 settings.register_profile("local", deadline=None, max_examples=60)
 settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
@@ -21,6 +23,14 @@ def cache_of_the_session(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DEPTHWISE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def guarded(cache_of_the_session):
+    """Return the process that computes on guarded pages."""
+    process = GuardedProcess()
+    yield process
+    assert process.close() == 0
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from depthwise.block import BlockSpec, Spec, SqueezeExcite
 from depthwise.spec import ConvSpec
-from depthwise.vocabulary import ACTIVATIONS, DTYPES, KINDS, PADDING_MODES
+from depthwise.vocabulary import ACTIVATIONS, DTYPES, KINDS, LAYOUTS_1D, PADDING_MODES
 
 _SIZES = st.integers(1, 9)
 _LAYOUTS = st.sampled_from(["NCHW", "NHWC"])
@@ -13,21 +13,27 @@ _ACTIVATIONS = st.none() | st.sampled_from(ACTIVATIONS)
 
 
 @st.composite
-def _windows(draw: st.DrawFn, padding_modes: tuple[str, ...], flat: bool) -> dict[str, object]:
+def _windows(
+    draw: st.DrawFn, padding_modes: tuple[str, ...], flat: bool, **largest: int
+) -> dict[str, object]:
     """Draw what the two axes of a convolution have; `flat` leaves nothing to draw of the height."""
     mode = draw(st.sampled_from(padding_modes))
-    rows = (1, 1, 1, 1, (0, 0)) if flat else draw(_axes(mode))
+    rows = (1, 1, 1, 1, (0, 0)) if flat else draw(_axes(mode, **largest))
     names = ("size", "kernel", "stride", "dilation", "padding")
-    window = dict(zip(names, zip(rows, draw(_axes(mode)), strict=True), strict=True))
+    window = dict(zip(names, zip(rows, draw(_axes(mode, **largest)), strict=True), strict=True))
     return {"padding_mode": mode, **window}
 
 
 @st.composite
-def _axes(draw: st.DrawFn, mode: str) -> tuple[int, int, int, int, tuple[int, int]]:
-    size = draw(_SIZES)
-    most = {"reflect": size - 1, "circular": size}.get(mode, 4)
+def _axes(
+    draw: st.DrawFn, mode: str, size: int = 9, kernel: int = 5
+) -> tuple[int, int, int, int, tuple[int, int]]:
+    """Draw an axis of at most so many elements, with at most so many taps."""
+    zeros = kernel - 1
+    size = draw(st.integers(1, size))
+    most = {"reflect": size - 1, "circular": size}.get(mode, zeros)
     stride, dilation = draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    kernel = draw(st.integers(1, min(5, (size + 2 * most - 1) // dilation + 1)))
+    kernel = draw(st.integers(1, min(kernel, (size + 2 * most - 1) // dilation + 1)))
     needed = max(dilation * (kernel - 1) + 1 - size, 0)
     before = draw(st.integers(max(needed - most, 0), most))
     after = draw(st.integers(max(needed - before, 0), most))
@@ -68,6 +74,37 @@ def conv_specs(
         common["padding_mode"] = window["padding_mode"]
         return ConvSpec.depthwise1d(channels, multiplier=multiplier, **one, **common)
     return ConvSpec.depthwise(channels, multiplier=multiplier, **window, **common)
+
+
+@st.composite
+def depthwise_specs(
+    draw: st.DrawFn,
+    *,
+    size: int = 40,
+    kernel: int = 13,
+    channels: int = 70,
+    activations: tuple[str | None, ...] = (None, *ACTIVATIONS),
+) -> ConvSpec:
+    """Draw a depthwise convolution of one or two dimensions, large enough to fill whole tiles."""
+    flat = draw(st.sampled_from([False, False, True]))
+    modes = ("zeros", "zeros", *PADDING_MODES)
+    window = draw(_windows(modes, flat, size=size, kernel=kernel))
+    height, width = window.pop("size")
+    groups = draw(st.integers(1, channels))
+    return ConvSpec(
+        kind="depthwise1d" if flat else "depthwise",
+        channels=groups,
+        groups=groups,
+        out_channels=groups * draw(st.just(1) | st.integers(2, 4)),
+        height=height,
+        width=width,
+        **window,
+        batch=draw(st.integers(1, 2)),
+        layout=draw(st.sampled_from(LAYOUTS_1D) if flat else _LAYOUTS),
+        dtype=draw(_DTYPES),
+        bias=draw(st.booleans()),
+        activation=draw(st.sampled_from(activations)),
+    )
 
 
 @st.composite
