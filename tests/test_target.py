@@ -64,9 +64,3 @@ def test_code_that_needs_more_than_this_machine_has_is_not_run(monkeypatch):
     with pytest.raises(TargetError, match="avx1024, which this machine lacks: depthwise c19"):
         kernel(*arrays, out=out)
     assert np.isnan(out).all()
-
-
-def test_threads_follow_openmp(monkeypatch):
-    for setting, threads in (("3", 3), ("2,1", 2), ("x", None), ("0", None), ("", None)):
-        monkeypatch.setenv("OMP_NUM_THREADS", setting)
-        assert target.cores.__wrapped__() == (threads or len(os.sched_getaffinity(0)))

@@ -198,7 +198,7 @@ def join_segments(func: tirx.PrimFunc, spec: ConvSpec, segments: tuple[Pair, ...
     return tirx.PrimFunc([*list(func.params)[:first], Y], body, func.ret_type, func.attrs)
 
 
-def has_epilogue(spec: ConvSpec) -> bool:
+def _has_epilogue(spec: ConvSpec) -> bool:
     """Whether `Y` is a stage of its own behind the sum `Acc`."""
     return spec.bias or spec.residual or spec.activation is not None
 
@@ -223,7 +223,7 @@ def _convolve(
         return te.sum(tap(n, o + start, i, j), axis=axes)
 
     shape = _shape(spec, extent, spec.out_height, spec.out_width)
-    if not has_epilogue(spec):
+    if not _has_epilogue(spec):
         return _output(spec, shape, total, "Y" + suffix)
     acc = _output(spec, shape, total, "Acc" + suffix)
 

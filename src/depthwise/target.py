@@ -1,8 +1,7 @@
-"""The machine that code is generated for: instruction set, vector registers, caches, cores."""
+"""The machine that code is generated for: instruction set, vector registers, caches."""
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 from dataclasses import dataclass
@@ -85,18 +84,6 @@ def named(cpu: str | None) -> Target:
         raise TargetError(f"target is one of {', '.join(sorted(known))}; got {cpu!r}")
     lacking = {f for f in known[cpu].features - here.features if _CODE_FEATURES.match(f)}
     return Target(cpu, _isa(known[cpu]), tuple(sorted(lacking)))
-
-
-@cache
-def cores() -> int:
-    """Return the number of threads a call uses unless told otherwise.
-
-    OMP_NUM_THREADS where it is set, otherwise the cores that this process may run on.
-    """
-    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    if wanted.isdigit() and int(wanted) > 0:
-        return int(wanted)
-    return len(os.sched_getaffinity(0))
 
 
 def caches() -> dict[str, int]:

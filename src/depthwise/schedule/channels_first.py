@@ -14,7 +14,7 @@ from math import prod
 from typing import Any
 
 from depthwise.plan import LARGEST_TILE, Plan
-from depthwise.schedule.rule import Form, stage
+from depthwise.schedule.rule import Form, stage, unrolls
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
 
@@ -22,7 +22,7 @@ name = "channels_first"
 
 _TASK_STEPS = 100_000
 """Multiply-adds that make a task worth its launch: some microseconds."""
-_MOST_ROWS = 8
+_FEW_ROWS, _MOST_ROWS = 4, 8
 _UNROLLED_STEPS = 40
 """Multiply-adds of a tile beyond which its taps' rows are a loop: its weights would spill."""
 _SMALL_PLANE = 256
@@ -45,15 +45,10 @@ def default_plan(spec: ConvSpec, target: Target) -> Plan:
     Each weight is loaded once for the rows of a tile; where taps are unrolled, the weights of few
     rows stay in registers.
     """
-    most = _MOST_ROWS
-    while most > 1 and prod(spec.kernel) <= _UNROLLED_STEPS // 4 and not _unrolls(spec, most):
-        most -= 1
+    most = _UNROLLED_STEPS // prod(spec.kernel)
+    most = min(most, _MOST_ROWS) if most >= _FEW_ROWS else _MOST_ROWS
     th = max(d for d in range(1, most + 1) if spec.out_height % d == 0)
     return Plan(name, tc=_planes_per_task(spec), tw=target.lanes(spec.dtype), th=th)
-
-
-def _unrolls(spec: ConvSpec, rows: int) -> bool:
-    return prod(spec.kernel) * rows <= _UNROLLED_STEPS
 
 
 def _planes_per_task(spec: ConvSpec) -> int:
@@ -99,7 +94,7 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
         sch.unroll(row)
         sch.vectorize(columns)
     sch.unroll(kw)
-    if _unrolls(spec, plan.th):
+    if unrolls(spec, plan.th, _UNROLLED_STEPS):
         sch.unroll(kh)
     sch.parallel(sch.fuse(n, runs))
     _pad(sch, group, spec)

@@ -16,7 +16,7 @@ from typing import Any
 
 from depthwise.costs import cost
 from depthwise.plan import Plan
-from depthwise.schedule.rule import Form, register_tile, stage
+from depthwise.schedule.rule import Form, register_tile, stage, unrolls
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
 
@@ -38,6 +38,7 @@ _PRIVATE_CACHE_BYTES = 2**20
 """About what a core's own second cache holds."""
 _SHARED_CACHE_BYTES = 8 * 2**20
 """About what a core's share of the last cache holds."""
+_NEAR_BYTES = 3 * 2**19
 _MOST_WEIGHT_BYTES, _RUN_WEIGHT_BYTES = 16 * 2**10, 4 * 2**10
 """Weights that stay in the first cache beside the data, and those of a run where they do not."""
 _ENOUGH_TASKS, _SHORTEST_RUN = 8, 4
@@ -120,12 +121,12 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
     if (padding := stage(sch, "PaddedX")) is not None:
         sch.compute_inline(padding)
     segments = form(spec, plan).segments
-    unrolls = prod(spec.kernel) * plan.th * plan.tw * len(segments) <= _UNROLLED_STEPS
+    unrolled = unrolls(spec, plan.th * plan.tw * len(segments), _UNROLLED_STEPS)
     for index, (_, channels) in enumerate(segments):
-        _tile(sch, str(index), min(plan.tc, channels), unrolls, spec, plan)
+        _tile(sch, str(index), min(plan.tc, channels), unrolled, spec, plan)
 
 
-def _tile(sch: Any, segment: str, tc: int, unrolls: bool, spec: ConvSpec, plan: Plan) -> None:
+def _tile(sch: Any, segment: str, tc: int, unrolled: bool, spec: ConvSpec, plan: Plan) -> None:
     total, store = register_tile(sch, segment)
     n, i, j, c, kh, kw = sch.get_loops(total)
     io, ii = sch.split(i, [None, plan.th])
@@ -139,7 +140,7 @@ def _tile(sch: Any, segment: str, tc: int, unrolls: bool, spec: ConvSpec, plan: 
         sch.unroll(column)
         sch.vectorize(lane)
     sch.unroll(kw)
-    if unrolls:
+    if unrolled:
         sch.unroll(kh)
     sch.annotate(jo, "pragma_loop_partition_hint", True)
     sch.parallel(sch.fuse(n, runs, io))
@@ -149,14 +150,17 @@ def _tile(sch: Any, segment: str, tc: int, unrolls: bool, spec: ConvSpec, plan: 
 def _runs_of_channels(spec: ConvSpec, plan: Plan) -> int:
     """Return into how many runs the channels are cut, each a walk down the rows of its own.
 
-    One, unless the weights would leave the first cache from row to row, or rows make few tasks.
+    One, unless the weights would leave the first cache from row to row (where few taps read data
+    from far, or lines that push each other out, runs cost more than they gain), or rows make few
+    tasks.
     """
     vectors, rest = divmod(spec.channels, plan.tc)
     if rest:
         return 1
     weights = prod(spec.kernel) * spec.channels * _ITEM_BYTES[spec.dtype]
     wanted = ceil(_ENOUGH_TASKS / (spec.batch * ceil(spec.out_height / plan.th)))
-    if weights > _MOST_WEIGHT_BYTES:
+    near = cost(spec).bytes <= _NEAR_BYTES and _lines_in_a_set(spec, *_SQUARE[0]) <= _WAYS
+    if weights > _MOST_WEIGHT_BYTES and (near or prod(spec.kernel) > _FEW_TAPS):
         wanted = max(wanted, ceil(weights / _RUN_WEIGHT_BYTES))
     longest = max(1, vectors // _SHORTEST_RUN)
     divisors = [runs for runs in range(1, longest + 1) if vectors % runs == 0]

@@ -7,11 +7,10 @@ interleaved when they are stored.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import prod
 from typing import Any
 
 from depthwise.plan import Plan
-from depthwise.schedule.rule import Form, stage
+from depthwise.schedule.rule import Form, stage, unrolls
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
 
@@ -19,7 +18,6 @@ name = "multiples"
 
 _MOST_VECTORS = 8
 """Sums of a tile, which stay in registers."""
-_UNROLLED_STEPS = 256
 
 
 def rejects(spec: ConvSpec, target: Target) -> str | None:
@@ -72,7 +70,7 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
     _, multiple = sch.split(o, [None, spec.multiplier])
     sch.unroll(store_j)
     sch.unroll(multiple)
-    if prod(spec.kernel) * plan.tw * spec.multiplier <= _UNROLLED_STEPS:
+    if unrolls(spec, plan.tw * spec.multiplier):
         sch.unroll(kh)
     sch.annotate(jo, "pragma_loop_partition_hint", True)
     sch.parallel(sch.fuse(n, i))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Protocol
 
 from depthwise.plan import Plan
@@ -11,7 +12,7 @@ from depthwise.spec import ConvSpec
 from depthwise.target import Target
 from depthwise.vocabulary import Pair
 
-_UNROLLED_STEPS = 256
+UNROLLED_STEPS = 256
 """Most multiply-adds of one tile that are unrolled whole; beyond it compile time explodes."""
 
 
@@ -60,9 +61,7 @@ def register_tile(sch: Any, name: str = "") -> tuple[Any, Any]:
     Returns:
         The block of the sum and the block of the store.
     """
-    blocks = {sch.get(child).name_hint for child in sch.get_child_blocks(sch.get_sblock("root"))}
-    if "Acc" + name in blocks:
-        acc = sch.get_sblock("Acc" + name)
+    if (acc := stage(sch, "Acc" + name)) is not None:
         sch.set_scope(acc, 0, "local")
         return acc, sch.get_sblock("Y" + name)
     total = sch.get_sblock("Y" + name)
@@ -77,9 +76,9 @@ def stage(sch: Any, name: str) -> Any | None:
     return None
 
 
-def unrolls(spec: ConvSpec, tile: int) -> bool:
-    """Whether all taps of a tile of so many vectors are unrolled: code and compile time allow."""
-    return spec.kernel[0] * spec.kernel[1] * tile <= _UNROLLED_STEPS
+def unrolls(spec: ConvSpec, tile: int, most: int = UNROLLED_STEPS) -> bool:
+    """Whether all taps of a tile of so many vectors are at most so many multiply-adds."""
+    return prod(spec.kernel) * tile <= most
 
 
 def tiles(largest: int) -> Iterator[int]:
