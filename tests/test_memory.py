@@ -44,6 +44,13 @@ EDGES = [
     "pointwise c9 o5 h2 w3 bias residual nhwc",
     "pointwise c3 o9 h2 w5 bias residual",
     "conv c4 o6 hw5 k3 g2 p1",
+    # Many taps; planes that a task has on the heap.
+    "depthwise c9 h18 w20 k31 p15 nhwc",
+    "depthwise c3 h18 w20 k31 p15 bias",
+    "depthwise c5 h40 w7 k31x5 p15,2 s2x1 nhwc float64",
+    "depthwise1d c5 l99 k31 causal d2",
+    "depthwise c2 h290 w301 k3 p1",
+    "depthwise c2 h290 w301 k3 s2 p1 float64",
 ]
 
 
