@@ -29,7 +29,7 @@ for threads in 1 2; do
       --layout "$layout" --peers torch
   done
 done
-bench corners-float64 --workload corners --clock call --dtype float64 --peers torch
+bench corners-float64 --layers benchmarks/float64.json --clock call --dtype float64 --peers torch
 "$bin/python" benchmarks/tables.py "$out"/{kernel,call-nchw,call-nhwc}-[12].json \
   "$out"/corners-*.json | tee "$out/tables.md"
 for script in calls one_team starting; do

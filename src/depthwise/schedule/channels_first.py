@@ -3,8 +3,9 @@
 Each channel's plane is copied once, padded, into a buffer that stays in cache; where the stride of
 the columns is not 1, every SW-th column goes to a row of its own, so that the outputs of a vector
 read neighbours.  The sums run over whole register tiles of `th` rows and `tw` columns: rows and
-columns beyond the plane are computed and not stored.  A task computes `tc` planes; small ones are
-padded several at a time, because a vector that was just stored in parts cannot be loaded at once.
+columns beyond the plane are computed and not stored.  Kernels of one row, as those of sequences,
+read the input where it lies.  A task computes `tc` planes; small ones are padded several at a time,
+because a vector that was just stored in parts cannot be loaded at once.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ name = "channels_first"
 
 _TASK_STEPS = 100_000
 """Multiply-adds that make a task worth its launch: some microseconds."""
+_LONG_VECTORS = 4
+"""Vectors of a tile that reads rows in place."""
 _FEW_ROWS, _MOST_ROWS = 4, 8
 _UNROLLED_STEPS = 40
 """Multiply-adds of a tile beyond which its taps' rows are a loop: its weights would spill."""
@@ -43,12 +46,15 @@ def default_plan(spec: ConvSpec, target: Target) -> Plan:
     """Return one vector of columns on as many rows as divide the plane, within the registers.
 
     Each weight is loaded once for the rows of a tile; where taps are unrolled, the weights of few
-    rows stay in registers.
+    rows stay in registers.  Rows that are read in place are tiles of four vectors.
     """
+    tc, lanes = _planes_per_task(spec), target.lanes(spec.dtype)
+    if _reads_in_place(spec) and spec.out_width % (_LONG_VECTORS * lanes) == 0:
+        return Plan(name, tc=tc, tw=_LONG_VECTORS * lanes)
     most = _UNROLLED_STEPS // prod(spec.kernel)
     most = min(most, _MOST_ROWS) if most >= _FEW_ROWS else _MOST_ROWS
     th = max(d for d in range(1, most + 1) if spec.out_height % d == 0)
-    return Plan(name, tc=_planes_per_task(spec), tw=target.lanes(spec.dtype), th=th)
+    return Plan(name, tc=tc, tw=lanes, th=th)
 
 
 def _planes_per_task(spec: ConvSpec) -> int:
@@ -59,10 +65,10 @@ def _planes_per_task(spec: ConvSpec) -> int:
 
 
 def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
-    """Yield tiles of one and two vectors on one to eight rows."""
+    """Yield tiles of one, two and four vectors on one to eight rows."""
     lanes, tc = target.lanes(spec.dtype), _planes_per_task(spec)
-    for tw in (lanes, 2 * lanes):
-        if tw == lanes or spec.out_width > lanes:
+    for tw in (lanes, 2 * lanes, 4 * lanes):
+        if tw == lanes or spec.out_width > tw // 2:
             for th in range(1, min(_MOST_ROWS, spec.out_height) + 1):
                 yield Plan(name, tc=tc, tw=tw, th=th)
 
@@ -97,8 +103,18 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
     if unrolls(spec, plan.th, _UNROLLED_STEPS):
         sch.unroll(kh)
     sch.parallel(sch.fuse(n, runs))
-    _pad(sch, group, spec)
+    if _reads_in_place(spec):
+        sch.compute_inline(sch.get_sblock("Phases"))
+        sch.compute_inline(sch.get_sblock("Planes"))
+        sch.annotate(jo, "pragma_loop_partition_hint", True)
+    else:
+        _pad(sch, group, spec)
     sch.decompose_reduction(total, kh)
+
+
+def _reads_in_place(spec: ConvSpec) -> bool:
+    """Whether outputs share so little that a copy costs more than testing the ends of a row."""
+    return spec.kernel[0] == 1 and spec.stride == (1, 1) and spec.padding[0] == (0, 0)
 
 
 def _padded_together(spec: ConvSpec, planes: int) -> int:
