@@ -158,8 +158,10 @@ def _runs_of_channels(spec: ConvSpec, plan: Plan) -> int:
     if rest:
         return 1
     weights = prod(spec.kernel) * spec.channels * _ITEM_BYTES[spec.dtype]
-    wanted = ceil(_ENOUGH_TASKS / (spec.batch * ceil(spec.out_height / plan.th)))
-    near = cost(spec).bytes <= _NEAR_BYTES and _lines_in_a_set(spec, *_SQUARE[0]) <= _WAYS
+    crowded = _lines_in_a_set(spec, *_SQUARE[0]) > _WAYS
+    enough = 2 if crowded else _ENOUGH_TASKS
+    wanted = ceil(enough / (spec.batch * ceil(spec.out_height / plan.th)))
+    near = cost(spec).bytes <= _NEAR_BYTES and not crowded
     if weights > _MOST_WEIGHT_BYTES and (near or prod(spec.kernel) > _FEW_TAPS):
         wanted = max(wanted, ceil(weights / _RUN_WEIGHT_BYTES))
     longest = max(1, vectors // _SHORTEST_RUN)
