@@ -40,13 +40,8 @@ def known(names):
             continue
 
 
-CPUS = list(
-    known(
-        ["x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4"]
-        if X86
-        else ["generic", "cortex-a72", "neoverse-n1"]
-    )
-)
+NAMES = ["x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4"] if X86 else ["generic", "neoverse-n1"]
+CPUS = list(known(NAMES)) or [target.host()]
 RUNNABLE = [cpu.cpu for cpu in CPUS if not cpu.missing]
 
 
