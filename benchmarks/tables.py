@@ -28,17 +28,18 @@ def main() -> None:
     """Print the sections."""
     for name in sys.argv[1:]:
         results = json.loads(Path(name).read_text())["results"]
-        print("\n".join(section(results)), end="\n\n")
+        print("\n".join(section(Path(name).stem, results)), end="\n\n")
 
 
-def section(results: list[Result]) -> Iterable[str]:
+def section(name: str, results: list[Result]) -> Iterable[str]:
     """Yield the lines of one file's section."""
     problems: dict[str, list[Result]] = defaultdict(list)
     for result in results:
         problems[result["spec"]].append(result)
     first = results[0]
     layout = "" if first["clock"] == "kernel" else f", {parse(first['spec']).layout} arrays"
-    yield f"### {first['clock']} clock, {first['threads']} thread(s){layout}, {first['dtype']}\n"
+    clock = f"{first['clock']} clock, {first['threads']} thread(s)"
+    yield f"### {name}: {clock}{layout}, {first['dtype']}\n"
     yield from engines(problems)
     yield ""
     yield from limits(problems)
