@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import depthwise as dw
-from depthwise import build, code, compiler
+from depthwise import build, code, compiler, schedule
 from depthwise.errors import InternalError, TargetError
 from depthwise.target import host
 from exact import exact_problem
@@ -113,7 +113,7 @@ def test_parallel_loops_run_in_step_or_not_at_all():
 def test_code_for_another_cpu_is_shown_but_not_run():
     spec = dw.parse("depthwise c64 hw8 k3 p1 nhwc")
     other = replace(host(), missing=("teleportation",))
-    kernel = compiler._compile_conv(spec, None, other)
+    kernel = compiler._compile_conv(spec, schedule.default_plan(spec, other), other)
     assert "kernel:" in kernel.show("asm")
     x, weight, _ = dw.random_problem(spec)
     with pytest.raises(TargetError, match="needs teleportation, which this machine lacks"):
