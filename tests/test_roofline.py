@@ -79,7 +79,7 @@ def test_the_chain_computes_each_step_on_every_lane(dtype: str) -> None:
     registers = machine.vector_registers - probes.SPARE_REGISTERS
     x = np.random.default_rng(0).random((2, registers, machine.lanes(dtype))).astype(dtype)
     y = np.full_like(x, np.nan)
-    code.loaded(build.build(probes.fma_chain(machine, dtype, tasks=2, steps=3), machine)).run(
+    code.loaded(build.build({build.SYMBOL: probes.fma_chain(machine, dtype, tasks=2, steps=3)}, machine)).run(
         2, x, y
     )
     np.testing.assert_allclose(y, ((x / 2 + 1) / 2 + 1) / 2 + 1, rtol=1e-6)
@@ -90,7 +90,7 @@ def test_the_copy_copies() -> None:
     lanes = probes.COPY_REGISTERS * machine.lanes("float32")
     x = np.random.default_rng(0).random((2, 5, lanes), np.float32)
     y = np.full_like(x, np.nan)
-    code.loaded(build.build(probes.copy(machine, tasks=2, vectors=5, repeats=2), machine)).run(
+    code.loaded(build.build({build.SYMBOL: probes.copy(machine, tasks=2, vectors=5, repeats=2)}, machine)).run(
         2, x, y
     )
     np.testing.assert_array_equal(-x, y)
@@ -99,7 +99,7 @@ def test_the_copy_copies() -> None:
 def test_the_copy_is_repeated_and_no_call() -> None:
     machine = target.host()
     once, often = (
-        build.build(probes.copy(machine, 2, 500, repeats), machine).assembly
+        build.build({build.SYMBOL: probes.copy(machine, 2, 500, repeats)}, machine).assembly
         for repeats in (1, 12345)
     )
     assert "memcpy" not in often

@@ -1,7 +1,8 @@
 /* The thread team that every kernel runs on: OpenMP's, the one that PyTorch uses too.
 
-A kernel is a C function of its arrays and a task number, `void kernel(void *, ..., int32_t task)`;
-its tasks are independent of each other. */
+A kernel is a C function of its arrays and a run of tasks, `void kernel(void *, ..., int32_t first,
+int32_t last)`; its tasks are independent of each other.  A kernel that works in scratch memory takes
+it as its last array: each thread has its own, which it keeps for later calls. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -9,18 +10,20 @@ its tasks are independent of each other. */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #ifdef _OPENMP
 #include <omp.h>
 #endif
 
-enum { LEADING_ARGUMENTS = 3, MOST_ARRAYS = 6, STRIP = 16 };
+enum { LEADING_ARGUMENTS = 4, MOST_ARRAYS = 12, STRIP = 16, LINE = 64 };
 
 typedef struct {
   void *code;
   Py_ssize_t count;
   void *data[MOST_ARRAYS];
+  size_t scratch_bytes;
 } Call;
 
 /* OpenMP's threads do not survive a fork, and waiting for them would never end. */
@@ -28,24 +31,77 @@ static int in_forked_child = 0;
 
 static void note_fork(void) { in_forked_child = 1; }
 
-static void run_task(const Call *call, int32_t task) {
-  void *code = call->code, *const *p = call->data;
-  switch (call->count) {
-    case 1: ((void (*)(void *, int32_t))code)(p[0], task); break;
-    case 2: ((void (*)(void *, void *, int32_t))code)(p[0], p[1], task); break;
-    case 3: ((void (*)(void *, void *, void *, int32_t))code)(p[0], p[1], p[2], task); break;
-    case 4:
-      ((void (*)(void *, void *, void *, void *, int32_t))code)(p[0], p[1], p[2], p[3], task);
-      break;
-    case 5:
-      ((void (*)(void *, void *, void *, void *, void *, int32_t))code)(p[0], p[1], p[2], p[3],
-                                                                        p[4], task);
-      break;
-    case 6:
-      ((void (*)(void *, void *, void *, void *, void *, void *, int32_t))code)(
-          p[0], p[1], p[2], p[3], p[4], p[5], task);
-      break;
+typedef struct {
+  size_t bytes;
+  char pad[LINE - sizeof(size_t)];
+  char memory[];
+} Scratch;
+
+static pthread_key_t scratch_key;
+
+/* Return this thread's scratch memory, at least so many bytes; NULL where there is none left. */
+static void *scratch_of_thread(size_t bytes) {
+  Scratch *scratch = pthread_getspecific(scratch_key);
+  if (scratch && scratch->bytes >= bytes) return scratch->memory;
+  free(scratch);
+  bytes = (bytes + LINE - 1) / LINE * LINE;
+  scratch = aligned_alloc(LINE, sizeof(Scratch) + bytes);
+  pthread_setspecific(scratch_key, scratch);
+  if (!scratch) return NULL;
+  scratch->bytes = bytes;
+  return scratch->memory;
+}
+
+#define TYPES_1 void *
+#define TYPES_2 TYPES_1, void *
+#define TYPES_3 TYPES_2, void *
+#define TYPES_4 TYPES_3, void *
+#define TYPES_5 TYPES_4, void *
+#define TYPES_6 TYPES_5, void *
+#define TYPES_7 TYPES_6, void *
+#define TYPES_8 TYPES_7, void *
+#define TYPES_9 TYPES_8, void *
+#define TYPES_10 TYPES_9, void *
+#define TYPES_11 TYPES_10, void *
+#define TYPES_12 TYPES_11, void *
+#define DATA_1 p[0]
+#define DATA_2 DATA_1, p[1]
+#define DATA_3 DATA_2, p[2]
+#define DATA_4 DATA_3, p[3]
+#define DATA_5 DATA_4, p[4]
+#define DATA_6 DATA_5, p[5]
+#define DATA_7 DATA_6, p[6]
+#define DATA_8 DATA_7, p[7]
+#define DATA_9 DATA_8, p[8]
+#define DATA_10 DATA_9, p[9]
+#define DATA_11 DATA_10, p[10]
+#define DATA_12 DATA_11, p[11]
+#define CALL_WITH(N)                                                                   \
+  case N:                                                                              \
+    ((void (*)(TYPES_##N, int32_t, int32_t))call->code)(DATA_##N, first, last);        \
+    break;
+
+/* Run the tasks from first up to last; -1 where there is no memory for them. */
+static int run_some(const Call *call, int32_t first, int32_t last) {
+  void *p[MOST_ARRAYS];
+  Py_ssize_t count = call->count;
+  memcpy(p, call->data, sizeof p);
+  if (call->scratch_bytes && !(p[count++] = scratch_of_thread(call->scratch_bytes))) return -1;
+  switch (count) {
+    CALL_WITH(1)
+    CALL_WITH(2)
+    CALL_WITH(3)
+    CALL_WITH(4)
+    CALL_WITH(5)
+    CALL_WITH(6)
+    CALL_WITH(7)
+    CALL_WITH(8)
+    CALL_WITH(9)
+    CALL_WITH(10)
+    CALL_WITH(11)
+    CALL_WITH(12)
   }
+  return 0;
 }
 
 static int team_size(void) {
@@ -56,16 +112,22 @@ static int team_size(void) {
 #endif
 }
 
-static void run_tasks(const Call *call, int32_t tasks, int threads) {
+/* Run all tasks, each thread one run of neighbours; -1 where there is no memory for them. */
+static int run_tasks(const Call *call, int32_t tasks, int threads) {
   if (threads > tasks) threads = tasks;
 #ifdef _OPENMP
   if (threads > 1 && !in_forked_child) {
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int32_t task = 0; task < tasks; task++) run_task(call, task);
-    return;
+    int failed = 0;
+#pragma omp parallel num_threads(threads) reduction(| : failed)
+    {
+      int64_t team = omp_get_num_threads(), member = omp_get_thread_num();
+      failed = run_some(call, (int32_t)(tasks * member / team),
+                        (int32_t)(tasks * (member + 1) / team));
+    }
+    return failed ? -1 : 0;
   }
 #endif
-  for (int32_t task = 0; task < tasks; task++) run_task(call, task);
+  return run_some(call, 0, tasks);
 }
 
 /* Store the address of an array given as an object with a buffer, or as a number. */
@@ -81,34 +143,40 @@ static int find_data(PyObject *array, void **data, Py_buffer *view) {
 }
 
 PyDoc_STRVAR(run_doc,
-             "run(code, tasks, threads, *arrays)\n--\n\n"
+             "run(code, tasks, threads, scratch_bytes, *arrays)\n--\n\n"
              "Run every task of a kernel on so many threads; 0 is the size of the team.\n\n"
-             "Arrays are C-contiguous buffers or addresses; neither sizes nor types are checked.");
+             "Arrays are C-contiguous buffers or addresses; neither sizes nor types are checked.\n"
+             "Where scratch_bytes is not 0, each thread's scratch memory follows them.");
 
 static PyObject *run(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
   (void)self;
   Call call = {.count = nargs - LEADING_ARGUMENTS};
-  if (call.count < 1 || call.count > MOST_ARRAYS)
-    return PyErr_Format(PyExc_TypeError, "a kernel has 1 to %d arrays; got %zd", MOST_ARRAYS,
+  if (call.count < 1 || call.count >= MOST_ARRAYS)
+    return PyErr_Format(PyExc_TypeError, "a kernel has 1 to %d arrays; got %zd", MOST_ARRAYS - 1,
                         call.count);
   call.code = PyLong_AsVoidPtr(args[0]);
   long tasks = PyLong_AsLong(args[1]), threads = PyLong_AsLong(args[2]);
+  call.scratch_bytes = PyLong_AsSize_t(args[3]);
   if (PyErr_Occurred()) return NULL;
   if (!call.code || tasks < 0 || tasks > INT32_MAX || threads < 0 || threads > INT32_MAX)
     return PyErr_Format(PyExc_ValueError, "no kernel, or tasks or threads out of range");
   Py_buffer views[MOST_ARRAYS];
   Py_ssize_t held = 0;
+  int failed = 0;
   while (held < call.count &&
          find_data(args[LEADING_ARGUMENTS + held], &call.data[held], &views[held]) == 0)
     held++;
   if (held == call.count) {
     Py_BEGIN_ALLOW_THREADS
-    run_tasks(&call, (int32_t)tasks, threads ? (int)threads : team_size());
+    failed = run_tasks(&call, (int32_t)tasks, threads ? (int)threads : team_size());
     Py_END_ALLOW_THREADS
   }
   for (Py_ssize_t i = 0; i < held; i++)
     if (views[i].obj) PyBuffer_Release(&views[i]);
   if (held < call.count) return NULL;
+  if (failed)
+    return PyErr_Format(PyExc_MemoryError, "no memory for %zu bytes of scratch a thread",
+                        call.scratch_bytes);
   Py_RETURN_NONE;
 }
 
@@ -183,6 +251,7 @@ static PyMethodDef methods[] = {
 
 static int prepare(PyObject *module) {
   (void)module;
+  if (pthread_key_create(&scratch_key, free)) return -1;
   return pthread_atfork(NULL, NULL, note_fork) ? -1 : 0;
 }
 

@@ -1,15 +1,16 @@
 """Scheduled TensorIR to machine code: the only file that compiles.
 
-A kernel is a C function of its arrays and a task number, `void kernel(X, K, ..., Y, int32_t task)`:
-the program's parallel loop is not in it, its iterations are the tasks, which `team` runs.  It
-needs nothing else in the process: no part of TVM, and of the C library only mathematics and memory.
+A kernel is a C function of its arrays and of a run of tasks, `void kernel(X, K, ..., Y, int32_t
+first, int32_t last)`: the iterations of the program's parallel loop are the tasks, of which `team`
+gives each thread a run.  It needs nothing else in the process: no part of TVM, and of the C library
+only mathematics and memory.
 """
 
 from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,10 @@ from depthwise.target import Target
 
 SYMBOL = "kernel"
 """The name of the function in the machine code."""
+TASKS = "depthwise.tasks"
+"""The attribute of a function that takes its run of tasks itself: how many there are."""
+SCRATCH_BYTES = "depthwise.scratch_bytes"
+"""The attribute of a function whose last array is scratch memory: how large that is."""
 
 _PASS_CONFIG = {
     "s_tir.LoopPartition": {
@@ -41,21 +46,23 @@ _GETTER = "address"
 class Program:
     """What is generated for one problem, stage by stage."""
 
-    definition: tirx.PrimFunc
-    schedule: tirx.PrimFunc
+    definitions: Mapping[str, tirx.PrimFunc]
+    """What is computed, part by part."""
+    functions: Mapping[str, tirx.PrimFunc]
+    """How it is computed: the functions of the machine code, the kernel under `SYMBOL`."""
     target: Target
 
     @cached_property
     def built(self) -> Built:
         """The machine code."""
-        return build(self.schedule, self.target)
+        return build(self.functions, self.target)
 
     def show(self, stage: str) -> str:
         """Return one stage as text: definition, schedule, llvm or asm."""
         if stage == "definition":
-            return str(self.definition.script())
+            return _scripts(self.definitions)
         if stage == "schedule":
-            return str(_lowered(self.schedule).script())
+            return _scripts({name: _lowered(func) for name, func in self.functions.items()})
         return self.built.llvm if stage == "llvm" else self.built.assembly
 
 
@@ -66,6 +73,8 @@ class Built:
     module: Any
     tasks: int
     """How many tasks a call has."""
+    scratch_bytes: int
+    """How much memory each thread works in, given as the last array."""
 
     @property
     def llvm(self) -> str:
@@ -86,15 +95,21 @@ class Built:
         path.write_text(f"{self.llvm}\n{_getter()}")
 
 
-def build(func: tirx.PrimFunc, target: Target) -> Built:
-    """Compile a program whose arguments may lie at any address of their element's alignment."""
-    tasks = _task_count(func)
-    plain = _any_alignment(func).with_attr("global_symbol", SYMBOL)
+def build(functions: Mapping[str, tirx.PrimFunc], target: Target) -> Built:
+    """Compile functions whose arguments may lie at any address of their element's alignment.
+
+    Args:
+        functions: by the names under which they call each other; `SYMBOL` is what is called.
+        target: the CPU to generate code for.
+    """
+    plain = {
+        name: _any_alignment(func).with_attr("global_symbol", name)
+        for name, func in functions.items()
+    }
     with tvm.transform.PassContext(config=_PASS_CONFIG):
-        module = tirx.build(
-            tvm.IRModule({SYMBOL: plain}), target=_llvm(target), pipeline="depthwise"
-        )
-    return Built(module, tasks)
+        module = tirx.build(tvm.IRModule(plain), target=_llvm(target), pipeline="depthwise")
+    kernel = functions[SYMBOL]
+    return Built(module, task_count(kernel), int((kernel.attrs or {}).get(SCRATCH_BYTES, 0)))
 
 
 def address_in(path: Path) -> tuple[int, Any]:
@@ -136,11 +151,13 @@ define i32 @__tvm_ffi_{_GETTER}(ptr %self, ptr %arguments, i32 %count, ptr %resu
 """
 
 
-def _task_count(func: tirx.PrimFunc) -> int:
+def task_count(func: tirx.PrimFunc) -> int:
     """Return how many iterations the parallel loops have, which run in step.
 
     (There are several where segments of channels have loop nests of their own.)
     """
+    if TASKS in (func.attrs or {}):
+        return int(func.attrs[TASKS])
     extents = set()
 
     def look(loop: Any) -> Any:
@@ -164,6 +181,7 @@ def _any_alignment(func: tirx.PrimFunc) -> tirx.PrimFunc:
             old.shape, old.dtype, old.name, data_alignment=tvm_ffi.dtype(old.dtype).itemsize
         ))
         for old in func.params
+        if not _is_number(old)
     ]  # fmt: skip
 
     def replace(var: Any) -> Any:
@@ -174,8 +192,10 @@ def _any_alignment(func: tirx.PrimFunc) -> tirx.PrimFunc:
 
 @tirx.transform.prim_func_pass(opt_level=0)  # type: ignore[untyped-decorator]
 def _iterations_to_tasks(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.PrimFunc:
-    """Make the number of the iteration a parameter, behind the others."""
-    task = tirx.Var("task", "int32")
+    """Run a part of the iterations: those of the two parameters that are put behind the others."""
+    if TASKS in (func.attrs or {}):
+        return func
+    first, last, task = (tirx.Var(name, "int32") for name in ("first", "last", "task"))
 
     def one_iteration(loop: Any) -> Any:
         if loop.kind != tirx.ForKind.PARALLEL:
@@ -186,20 +206,22 @@ def _iterations_to_tasks(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.Prim
         )
 
     body = tvm_ffi.structural_map(func.body, [(tirx.For, one_iteration)])
-    return tirx.PrimFunc([*func.params, task], body, func.ret_type, func.attrs)
+    run = tirx.For(task, first, last - first, tirx.ForKind.SERIAL, body)
+    return tirx.PrimFunc([*func.params, first, last], run, func.ret_type, func.attrs)
 
 
 @tirx.transform.prim_func_pass(opt_level=0)  # type: ignore[untyped-decorator]
 def _arrays_to_pointers(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.PrimFunc:
     """Take each array as a pointer that aliases no other."""
-    *arrays, task = func.params
-    pointers = [tirx.Var(f"{a.name}_data", _pointer_to(a.dtype)) for a in arrays]
-    views = [
-        tirx.DeclBuffer(array, data=pointer)
-        for array, pointer in zip(arrays, pointers, strict=True)
-    ]
+    pointers = {
+        array: tirx.Var(f"{array.name}_data", _pointer_to(array.dtype))
+        for array in func.params
+        if not _is_number(array)
+    }
+    views = [tirx.DeclBuffer(array, data=pointer) for array, pointer in pointers.items()]
     body = tirx.SeqStmt([*views, func.body])
-    plain = tirx.PrimFunc([*pointers, task], body, func.ret_type, func.attrs)
+    parameters = [pointers.get(parameter, parameter) for parameter in func.params]
+    plain = tirx.PrimFunc(parameters, body, func.ret_type, func.attrs)
     return plain.with_attr("tirx.noalias", True)
 
 
@@ -222,6 +244,16 @@ def _buffers_without_runtime(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.
     take = [tirx.Bind(p, tirx.call_extern(p.ty, "malloc", nbytes)) for p, nbytes in on_heap]
     give = [tirx.Evaluate(tirx.call_extern("void", "free", p)) for p, _ in on_heap]
     return func.with_body(tirx.SeqStmt([*take, body, *give]) if on_heap else body)
+
+
+def _is_number(parameter: Any) -> bool:
+    return isinstance(parameter.ty, tvm.ir.PrimType)
+
+
+def _scripts(functions: Mapping[str, tirx.PrimFunc]) -> str:
+    if len(functions) == 1:
+        return str(next(iter(functions.values())).script())
+    return "\n".join(f"# {name}\n{func.script()}" for name, func in functions.items())
 
 
 def _pointer_to(dtype: Any) -> Any:

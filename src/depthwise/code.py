@@ -26,6 +26,8 @@ class Code:
 
     address: int
     tasks: int
+    scratch_bytes: int
+    """Memory that each thread works in."""
     owner: Any
     """What keeps the code in memory."""
 
@@ -36,7 +38,7 @@ class Code:
             threads: how many threads to use.
             arrays: as the program declares them: C-contiguous buffers or addresses.
         """
-        team.native().run(self.address, self.tasks, threads, *arrays)
+        team.native().run(self.address, self.tasks, threads, self.scratch_bytes, *arrays)
 
 
 @cache
@@ -78,16 +80,16 @@ def loaded(built: Built) -> Code:
     with TemporaryDirectory(prefix="depthwise-") as folder:
         path = Path(folder, f"kernel{suffix()}")
         write(built, path)
-        return load(path, built.tasks)
+        return load(path, built.tasks, built.scratch_bytes)
 
 
-def load(path: Path, tasks: int) -> Code:
-    """Load a file of `write`."""
+def load(path: Path, tasks: int, scratch_bytes: int) -> Code:
+    """Load a file of `write`, whose program has so many tasks and needs so much scratch memory."""
     if path.suffix == ".so":
         library = ctypes.CDLL(str(path))
-        return Code(ctypes.cast(library.kernel, ctypes.c_void_p).value or 0, tasks, library)
+        return Code(ctypes.cast(library.kernel, ctypes.c_void_p).value or 0, tasks, scratch_bytes, library)
 
     from depthwise import build
 
     address, module = build.address_in(path)
-    return Code(address, tasks, module)
+    return Code(address, tasks, scratch_bytes, module)

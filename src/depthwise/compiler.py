@@ -76,7 +76,7 @@ def _problem(spec: Spec | str) -> Spec:
 def _compile_conv(spec: ConvSpec, plan: Plan, target: Target) -> ConvKernel:
     from depthwise.kernel import ConvKernel
 
-    form = schedule.rule_of(plan, spec, target).form(spec, plan)
+    form = schedule.rule_of(plan, spec, target).form(spec, plan, target)
     program = partial(_program, spec, plan, target)
     machine_code = _code(spec, plan, target, program)
     return ConvKernel(spec, plan, target, form, machine_code, functools.cache(program))
@@ -87,7 +87,7 @@ def _code(spec: ConvSpec, plan: Plan, target: Target, program: Callable[[], Prog
     if found := _remembered(cache.load(spec, plan, target)):
         return found
     built = program().built
-    write, meta = partial(code.write, built), {"tasks": built.tasks}
+    write, meta = partial(code.write, built), {"tasks": built.tasks, "scratch_bytes": built.scratch_bytes}
     stored = cache.store(spec, plan, target, write, meta, code.suffix())
     return _remembered(stored) or code.loaded(built)
 
@@ -97,7 +97,7 @@ def _remembered(entry: cache.Entry | None) -> Code | None:
     if entry is None:
         return None
     try:
-        return code.load(entry.path, entry.meta["tasks"])
+        return code.load(entry.path, **entry.meta)
     except OSError as error:
         entry.discard(str(error))
         return None
@@ -108,12 +108,11 @@ def _program(spec: ConvSpec, plan: Plan, target: Target) -> Program:
     from depthwise import build, define
 
     rule = schedule.rule_of(plan, spec, target)
-    form = rule.form(spec, plan)
+    form = rule.form(spec, plan, target)
     definition = define.define(spec, form)
-    transformed = build.new_schedule(definition)
-    rule.apply(transformed, spec, plan)
-    scheduled = define.join_segments(transformed.mod["main"], spec, form.segments)
-    return build.Program(definition, scheduled, target)
+    transformed = rule.scheduled(definition, spec, plan, target)
+    scheduled = define.join_segments(transformed, spec, form.segments)
+    return build.Program({build.SYMBOL: definition}, {build.SYMBOL: scheduled}, target)
 
 
 @functools.cache

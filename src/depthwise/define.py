@@ -19,6 +19,7 @@ import tvm
 import tvm_ffi
 from tvm import te, tirx
 
+from depthwise.activations import activate
 from depthwise.packing import packed_shape
 from depthwise.schedule.rule import Form
 from depthwise.spec import ConvSpec
@@ -292,35 +293,10 @@ def _epilogue_inputs(spec: ConvSpec) -> tuple[list[Any], Callable[..., Expr]]:
 
     def finish(value: Expr, channel: Expr, at: Sequence[Expr]) -> Expr:
         value = value + bias[channel] if bias is not None else value
-        value = _activate(spec, value)
+        value = activate(spec.activation, value, spec.dtype)
         return value + residual(*at) if residual is not None else value
 
     return inputs, finish
-
-
-def _activate(spec: ConvSpec, x: Expr) -> Expr:
-    def number(value: float) -> Expr:
-        return tirx.const(value, spec.dtype)
-
-    # max and min yield their second argument where either is NaN, so that NaN stays NaN.
-    def clip6(value: Expr) -> Expr:
-        return tirx.min(number(6), tirx.max(number(0), value))
-
-    def sigmoid() -> Expr:
-        return number(1) / (number(1) + tirx.exp(-x))
-
-    actions: dict[str | None, Callable[[], Expr]] = {
-        None: lambda: x,
-        "relu": lambda: tirx.max(number(0), x),
-        "relu6": lambda: clip6(x),
-        "hardswish": lambda: x * clip6(x + number(3)) / number(6),
-        "hardsigmoid": lambda: clip6(x + number(3)) / number(6),
-        "silu": lambda: x * sigmoid(),
-        "sigmoid": sigmoid,
-        "gelu": lambda: number(0.5) * x * (number(1) + tirx.erf(x * number(math.sqrt(0.5)))),
-        "leaky_relu": lambda: tirx.Select(x >= number(0), x, x * number(0.01)),
-    }
-    return actions[spec.activation]()
 
 
 def _zero(spec: ConvSpec) -> Expr:

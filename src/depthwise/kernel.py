@@ -190,7 +190,8 @@ class ConvKernel(Kernel):
         """Run the tasks of the kernel on the team."""
         most = self._most_threads
         count = 1 if most == 1 else min(threads or team.size(), most)
-        self._launch(self.code.address, self.code.tasks, count, x, *packed, out)
+        code = self.code
+        self._launch(code.address, code.tasks, count, code.scratch_bytes, x, *packed, out)
 
     def _show(self, stage: str) -> str:
         return self.program().show(stage)

@@ -13,6 +13,7 @@ import numpy as np
 from depthwise import team
 from depthwise.arrays import Array, Memory
 from depthwise.schedule.rule import Form
+from depthwise.schedule.tiling import packed_columns
 from depthwise.spec import ConvSpec
 
 
@@ -20,8 +21,11 @@ def packed_shape(spec: ConvSpec, form: Form) -> tuple[int, ...]:
     """Return the shape of the weights that a program takes.
 
     (blocks, KH, KW, block) in NCHW[x]c, (KH, KW, multiplier, C) where multiples are summed apart,
-    (KH, KW, C / groups, O) channels-last, otherwise (O, C / groups, KH, KW).
+    a (C, width) matrix for each panel behind another, (KH, KW, C / groups, O) channels-last,
+    otherwise (O, C / groups, KH, KW).
     """
+    if form.panels:
+        return (spec.channels * packed_columns(form.panels),)
     if form.multiples:
         return (*spec.kernel, spec.multiplier, spec.channels)
     if form.block is not None:
@@ -42,6 +46,8 @@ def packer(spec: ConvSpec, form: Form) -> Callable[[Memory], Memory]:
         return partial(_blocks, spec, form)
     if not spec.channels_last:
         return lambda weight: weight
+    if form.panels:
+        return partial(_panels, spec, form)
     if form.multiples:
         return partial(_multiples, spec)
     shape, dtype = packed_shape(spec, form), np.dtype(spec.dtype)
@@ -64,6 +70,23 @@ def _blocks(spec: ConvSpec, form: Form, weight: Memory) -> Array:
     packed = np.zeros((blocks * block, *taps), spec.dtype)
     packed[: spec.channels] = _array(weight, spec)[:, 0]
     return np.ascontiguousarray(packed.reshape(blocks, block, *taps).transpose(0, 2, 3, 1))
+
+
+def _panels(spec: ConvSpec, form: Form, weight: Memory) -> Array:
+    """Pack for a product, zero in columns that do not exist."""
+    packed = np.zeros(packed_shape(spec, form), spec.dtype)
+    matrix = _array(weight, spec).reshape(spec.out_channels, spec.channels)
+    transpose = team.native().transpose
+    for panel in form.panels:
+        for column in range(panel.start, panel.start + panel.count * panel.width, panel.width):
+            first = column * spec.channels
+            target = packed[first : first + spec.channels * panel.width]
+            rows = matrix[column : column + panel.used]
+            if panel.used == panel.width:
+                transpose(rows, target, panel.width, spec.channels)
+            else:
+                target.reshape(spec.channels, panel.width)[:, : panel.used] = rows.T
+    return packed
 
 
 def _multiples(spec: ConvSpec, weight: Memory) -> Array:

@@ -168,7 +168,7 @@ def _copy_gbytes_per_s(machine: target.Target, footprint: int, threads: int) -> 
 
 
 def _fastest(program: Any, machine: target.Target, threads: int, x: Array, y: Array) -> float:
-    kernel = code.loaded(build.build(program, machine))
+    kernel = code.loaded(build.build({build.SYMBOL: program}, machine))
     return min(sample(lambda: kernel.run(threads, x, y), SAMPLES)) / 1e6
 
 

@@ -52,12 +52,14 @@ def _has_openmp() -> bool:
     return native().runtime() is not None
 
 
-def _run_serially(code: int, tasks: int, threads: int, *arrays: Any) -> None:
+def _run_serially(code: int, tasks: int, threads: int, scratch_bytes: int, *arrays: Any) -> None:
     del threads
     addresses = [a if isinstance(a, int) else a.ctypes.data for a in arrays]
-    kernel = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(addresses), ctypes.c_int32)(code)
-    for task in range(tasks):
-        kernel(*addresses, task)
+    if scratch_bytes:
+        scratch = np.empty(scratch_bytes, np.uint8)
+        addresses.append(scratch.ctypes.data)
+    pointers, run = [ctypes.c_void_p] * len(addresses), [ctypes.c_int32] * 2
+    ctypes.CFUNCTYPE(None, *pointers, *run)(code)(*addresses, 0, tasks)
 
 
 def _transpose(source: Any, destination: Any, rows: int, columns: int) -> None:

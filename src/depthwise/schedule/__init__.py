@@ -13,12 +13,15 @@ from depthwise.schedule import (
     general,
     multiples,
     packed,
+    pointwise,
 )
 from depthwise.schedule.rule import Rule
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
 
-RULES: tuple[Rule, ...] = (channels_last, multiples, channels_first, packed, general, default)
+RULES: tuple[Rule, ...] = (
+    channels_last, multiples, channels_first, packed, pointwise, general, default,
+)  # fmt: skip
 
 
 def rule_of(plan: Plan, spec: ConvSpec, target: Target) -> Rule:

@@ -15,7 +15,7 @@ from math import prod
 from typing import Any
 
 from depthwise.plan import LARGEST_TILE, Plan
-from depthwise.schedule.rule import Form, stage, unrolls
+from depthwise.schedule.rule import Form, by_transforming, stage, unrolls
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
 
@@ -73,7 +73,7 @@ def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
                 yield Plan(name, tc=tc, tw=tw, th=th)
 
 
-def form(spec: ConvSpec, plan: Plan) -> Form:
+def form(spec: ConvSpec, plan: Plan, target: Target) -> Form:
     """Compute whole tiles."""
     return Form(tile=(plan.th, plan.tw))
 
@@ -110,6 +110,9 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
     else:
         _pad(sch, group, spec)
     sch.decompose_reduction(total, kh)
+
+
+scheduled = by_transforming(apply)
 
 
 def _reads_in_place(spec: ConvSpec) -> bool:

@@ -16,9 +16,10 @@ from typing import Any
 
 from depthwise.costs import cost
 from depthwise.plan import Plan
-from depthwise.schedule.rule import Form, register_tile, stage, unrolls
+from depthwise.schedule.rule import Form, by_transforming, register_tile, stage, unrolls
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
+from depthwise.vocabulary import Pair
 
 name = "channels_last"
 
@@ -109,21 +110,28 @@ def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
     yield from found
 
 
-def form(spec: ConvSpec, plan: Plan) -> Form:
+def form(spec: ConvSpec, plan: Plan, target: Target) -> Form:
     """Compute the full vectors in one loop nest, the channels that are left in another."""
+    return Form(segments=_segments(spec, plan))
+
+
+def _segments(spec: ConvSpec, plan: Plan) -> tuple[Pair, ...]:
     full = spec.channels - spec.channels % plan.tc
     runs = ((0, full), (full, spec.channels - full))
-    return Form(segments=tuple(run for run in runs if run[1]))
+    return tuple(run for run in runs if run[1])
 
 
 def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
     """Tile each segment."""
     if (padding := stage(sch, "PaddedX")) is not None:
         sch.compute_inline(padding)
-    segments = form(spec, plan).segments
+    segments = _segments(spec, plan)
     unrolled = unrolls(spec, plan.th * plan.tw * len(segments), _UNROLLED_STEPS)
     for index, (_, channels) in enumerate(segments):
         _tile(sch, str(index), min(plan.tc, channels), unrolled, spec, plan)
+
+
+scheduled = by_transforming(apply)
 
 
 def _tile(sch: Any, segment: str, tc: int, unrolled: bool, spec: ConvSpec, plan: Plan) -> None:

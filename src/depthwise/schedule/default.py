@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from depthwise.plan import Plan
-from depthwise.schedule.rule import Form
+from depthwise.schedule.rule import Form, by_transforming
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
 
@@ -28,10 +28,13 @@ def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
     yield Plan(name)
 
 
-def form(spec: ConvSpec, plan: Plan) -> Form:
+def form(spec: ConvSpec, plan: Plan, target: Target) -> Form:
     """Compute in the layout of the data."""
     return Form()
 
 
 def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
     """Leave the program as it is."""
+
+
+scheduled = by_transforming(apply)

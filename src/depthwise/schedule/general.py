@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from depthwise.plan import Plan
-from depthwise.schedule.rule import Form, register_tile, stage
+from depthwise.schedule.rule import Form, by_transforming, register_tile, stage
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
 
@@ -31,7 +31,7 @@ def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
     yield default_plan(spec, target)
 
 
-def form(spec: ConvSpec, plan: Plan) -> Form:
+def form(spec: ConvSpec, plan: Plan, target: Target) -> Form:
     """Compute in the layout of the data."""
     return Form()
 
@@ -55,3 +55,6 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
     sch.parallel(rows)
     sch.reverse_compute_at(store, inner, preserve_unit_loops=True)
     sch.decompose_reduction(total, taps[0])
+
+
+scheduled = by_transforming(apply)

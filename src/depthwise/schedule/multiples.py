@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from depthwise.plan import Plan
-from depthwise.schedule.rule import Form, stage, unrolls
+from depthwise.schedule.rule import Form, by_transforming, stage, unrolls
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
 
@@ -47,7 +47,7 @@ def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
             yield Plan(name, tc=tc, tw=tw)
 
 
-def form(spec: ConvSpec, plan: Plan) -> Form:
+def form(spec: ConvSpec, plan: Plan, target: Target) -> Form:
     """Sum the outputs of a channel apart."""
     return Form(multiples=True)
 
@@ -75,3 +75,6 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
     sch.annotate(jo, "pragma_loop_partition_hint", True)
     sch.parallel(sch.fuse(n, i))
     sch.decompose_reduction(total, kh)
+
+
+scheduled = by_transforming(apply)

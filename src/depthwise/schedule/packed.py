@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from depthwise.plan import Plan
-from depthwise.schedule.rule import Form, stage, tiles, unrolls
+from depthwise.schedule.rule import Form, by_transforming, stage, tiles, unrolls
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
 
@@ -49,7 +49,7 @@ def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
                 yield Plan(name, tc, tw, th=min(_STRIP_ROWS, spec.out_height))
 
 
-def form(spec: ConvSpec, plan: Plan) -> Form:
+def form(spec: ConvSpec, plan: Plan, target: Target) -> Form:
     """Compute in NCHW[tc]c."""
     return Form(block=plan.tc)
 
@@ -61,6 +61,9 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
     sch.compute_at(total, strips, preserve_unit_loops=True)
     _pack(sch, strips)
     _cached_block(sch, total, spec, plan)
+
+
+scheduled = by_transforming(apply)
 
 
 def _unpack(sch: Any, plan: Plan) -> Any:

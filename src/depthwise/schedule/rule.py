@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Protocol
 
 from depthwise.plan import Plan
+from depthwise.schedule.tiling import Panels
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
 from depthwise.vocabulary import Pair
@@ -28,6 +29,8 @@ class Form:
     """Whether the outputs of a channel are summed apart and interleaved when they are stored."""
     segments: tuple[Pair, ...] = ()
     """(first channel, number of channels) of the runs with loop nests of their own; () is one."""
+    panels: tuple[Panels, ...] = ()
+    """The columns of a product, in which the weights are packed; () leaves them as they are."""
 
 
 class Rule(Protocol):
@@ -45,11 +48,27 @@ class Rule(Protocol):
     def plans(self, spec: ConvSpec, target: Target) -> Iterator[Plan]:
         """Yield every legal plan of this rule for the problem."""
 
-    def form(self, spec: ConvSpec, plan: Plan) -> Form:
-        """Return the form of the program that `apply` transforms."""
+    def form(self, spec: ConvSpec, plan: Plan, target: Target) -> Form:
+        """Return the form of the program that `scheduled` starts from."""
 
-    def apply(self, sch: Any, spec: ConvSpec, plan: Plan) -> None:
-        """Transform the program in `sch`, a `tvm.s_tir.Schedule`."""
+    def scheduled(self, definition: Any, spec: ConvSpec, plan: Plan, target: Target) -> Any:
+        """Return the program that computes what the definition does, fast."""
+
+
+def by_transforming(
+    apply: Callable[[Any, ConvSpec, Plan], None],
+) -> Callable[[Any, ConvSpec, Plan, Target], Any]:
+    """Return a rule's `scheduled` that transforms the definition in a `tvm.s_tir.Schedule`."""
+
+    def scheduled(definition: Any, spec: ConvSpec, plan: Plan, target: Target) -> Any:
+        from depthwise.build import new_schedule
+
+        del target
+        sch = new_schedule(definition)
+        apply(sch, spec, plan)
+        return sch.mod["main"]
+
+    return scheduled
 
 
 def register_tile(sch: Any, name: str = "") -> tuple[Any, Any]:

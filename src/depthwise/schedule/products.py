@@ -1,0 +1,202 @@
+"""Matrix products in register tiles, written with their schedule: what pointwise convolutions are.
+
+Rows that are left when the last whole tile is done belong to a tile that overlaps the one before:
+it computes some rows twice, and there is one code for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from tvm import tirx
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script import builder as T  # noqa: N812
+
+from depthwise.activations import activate
+from depthwise.schedule.tiling import Panels, packed_columns
+from depthwise.spec import ConvSpec
+
+Expr: TypeAlias = Any
+
+
+@dataclass(frozen=True)
+class Operands:
+    """The arrays of a pointwise convolution, all flat, and what becomes of a sum."""
+
+    spec: ConvSpec
+    x: Any
+    weight: Any
+    bias: Any | None
+    residual: Any | None
+    y: Any
+
+    @classmethod
+    def declare(cls, spec: ConvSpec, columns: int) -> Operands:
+        """Declare the parameters of a function whose packed weights have so many columns."""
+
+        def array(name: str, size: int) -> Any:
+            return T.arg(name, T.Buffer((size,), spec.dtype))
+
+        pixels = spec.batch * spec.height * spec.width
+        x, weight = array("X", pixels * spec.channels), array("K", spec.channels * columns)
+        bias = array("bias", spec.out_channels) if spec.bias else None
+        residual = array("residual", pixels * spec.out_channels) if spec.residual else None
+        return cls(spec, x, weight, bias, residual, array("Y", pixels * spec.out_channels))
+
+    def store(self, total: Expr, channel: Expr, at: Expr) -> None:
+        """Finish the sum of an output channel and write it."""
+        value = total if self.bias is None else total + self.bias[channel]
+        value = activate(self.spec.activation, value, self.spec.dtype)
+        if self.residual is not None:
+            value = value + self.residual[at]
+        T.buffer_store(self.y, value, [at])
+
+
+def product(
+    panels: Sequence[Panels],
+    first: Expr,
+    last: Expr,
+    depth: int,
+    lanes: int,
+    dtype: str,
+    *,
+    a: Callable[[Expr, Expr], Expr],
+    b: Callable[[Panels, Expr], Callable[[Expr, Expr], Expr]],
+    store: Callable[[Expr, Expr, Expr], None],
+    share: tuple[Expr, int] = (0, 1),
+) -> None:
+    """Write Y[m, n] = sum over k of A[m, k] B[k, n] as loops.
+
+    Args:
+        panels: the columns, and the tiles of their rows.
+        first: the first row to compute.
+        last: the row to stop before; there are at least as many as in a tile.
+        depth: the number of products in a sum.
+        lanes: elements of a vector.
+        dtype: the element type.
+        a: `a(m, k)` is an element of A.
+        b: `b(panel, column)` makes the panel at this column ready and returns the function from k
+            and the column in the panel to an element.
+        store: `store(sum, m, n)` writes an element of Y.
+        share: (i, n), the i-th of n shares of the panels is computed.
+    """
+    part, parts = share
+    for panel in panels:
+        begin, end = panel.count * part // parts, panel.count * (part + 1) // parts
+        with T.serial(begin, end) as index:
+            column = T.Bind(index * panel.width + panel.start)
+            element = b(panel, column)
+            with T.serial(0, (last - first + (panel.rows - 1)) // panel.rows) as tile:
+                top = T.Bind(T.min(first + tile * panel.rows, last - panel.rows))
+                _tile(panel, top, column, depth, lanes, dtype, a, element, store)
+
+
+def _tile(
+    panel: Panels, top: Expr, column: Expr, depth: int, lanes: int, dtype: str,
+    a: Callable[[Expr, Expr], Expr], b: Callable[[Expr, Expr], Expr],
+    store: Callable[[Expr, Expr, Expr], None],
+) -> None:  # fmt: skip
+    sums = T.alloc_buffer((panel.rows * panel.width,), dtype, scope="local")
+    for at in range(0, panel.rows * panel.width, lanes):
+        with T.vectorized(0, lanes) as lane:
+            T.buffer_store(sums, tirx.const(0, dtype), [at + lane])
+    with T.serial(0, depth) as k:
+        for row in range(panel.rows):
+            for start in range(0, panel.width, lanes):
+                with T.vectorized(0, lanes) as lane:
+                    at = row * panel.width + start + lane
+                    total = sums[at] + a(top + row, k) * b(k, start + lane)
+                    T.buffer_store(sums, total, [at])
+    for row in range(panel.rows):
+        for start in range(0, panel.used, lanes):
+            with T.vectorized(0, min(lanes, panel.used - start)) as lane:
+                total = sums[row * panel.width + start + lane]
+                store(total, top + row, column + (start + lane))
+
+
+def pixel_rows(
+    operands: Operands, panels: Sequence[Panels], first: Expr, last: Expr, lanes: int,
+    share: tuple[Expr, int] = (0, 1),
+) -> None:  # fmt: skip
+    """Write the product whose rows are channels-last pixels; weights are packed in panels."""
+    spec, x, weight = operands.spec, operands.x, operands.weight
+    depth, outputs = spec.channels, spec.out_channels
+
+    def packed(panel: Panels, column: Expr) -> Callable[[Expr, Expr], Expr]:
+        return lambda k, n: weight[column * depth + k * panel.width + n]
+
+    product(
+        panels, first, last, depth, lanes, spec.dtype,
+        a=lambda m, k: x[m * depth + k],
+        b=packed,
+        store=lambda total, m, n: operands.store(total, n, m * outputs + n),
+        share=share,
+    )  # fmt: skip
+
+
+def channel_rows(
+    operands: Operands, panels: Sequence[Panels], first: Expr, last: Expr, lanes: int,
+    share: tuple[Expr, int], image: Expr,
+) -> None:  # fmt: skip
+    """Write the product whose rows are the output channels of a channels-first image."""
+    spec, x, weight = operands.spec, operands.x, operands.weight
+    depth, pixels = spec.channels, spec.height * spec.width
+
+    def side_by_side(panel: Panels, column: Expr) -> Callable[[Expr, Expr], Expr]:
+        near = T.alloc_buffer((depth * panel.width,), spec.dtype)
+        with T.serial(0, depth) as k:
+            for start in range(0, panel.width, lanes):
+                there = max(0, min(lanes, panel.used - start))
+                if there < lanes:
+                    with T.vectorized(0, lanes) as lane:
+                        zero = tirx.const(0, spec.dtype)
+                        T.buffer_store(near, zero, [k * panel.width + start + lane])
+                if there:
+                    with T.vectorized(0, there) as lane:
+                        source = x[(image * depth + k) * pixels + column + (start + lane)]
+                        T.buffer_store(near, source, [k * panel.width + start + lane])
+        return lambda k, n: near[k * panel.width + n]
+
+    def store(total: Expr, m: Expr, n: Expr) -> None:
+        operands.store(total, m, (image * spec.out_channels + m) * pixels + n)
+
+    product(
+        panels, first, last, depth, lanes, spec.dtype,
+        a=lambda m, k: weight[m * depth + k], b=side_by_side, store=store, share=share,
+    )  # fmt: skip
+
+
+def pointwise(
+    spec: ConvSpec, panels: Sequence[Panels], tile: int, tasks: tuple[int, int], lanes: int
+) -> tirx.PrimFunc:
+    """Return the program of a pointwise convolution.
+
+    Args:
+        spec: the convolution.
+        panels: the columns of the product, and the tiles of their rows.
+        tile: rows that runs of rows are multiples of.
+        tasks: into how many runs the rows, and the panels, are cut.
+        lanes: elements of a vector.
+    """
+    row_tasks, column_tasks = tasks
+    last_channels = spec.channels_last
+    rows = spec.batch * spec.height * spec.width if last_channels else spec.out_channels
+    images = 1 if last_channels else spec.batch
+    tiles = -(-rows // tile)
+    with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
+        T.func_name("main")
+        columns = packed_columns(panels) if last_channels else spec.out_channels
+        operands = Operands.declare(spec, columns)
+        with T.parallel(0, images * row_tasks * column_tasks) as task:
+            run = T.Bind(task // column_tasks % row_tasks)
+            first = T.Bind(run * tiles // row_tasks * tile)
+            last = T.Bind(T.min((run + 1) * tiles // row_tasks * tile, rows))
+            share = task % column_tasks, column_tasks
+            if last_channels:
+                pixel_rows(operands, panels, first, last, lanes, share)
+            else:
+                image = T.Bind(task // (row_tasks * column_tasks))
+                channel_rows(operands, panels, first, last, lanes, share, image)
+    return builder.get()
