@@ -8,8 +8,8 @@ from depthwise.functional import (
     depthwise_conv1d,
     depthwise_conv2d,
     pointwise_conv2d,
-    separable_conv2d,
 )
+from depthwise.functional_blocks import inverted_residual, separable_conv2d
 from depthwise.layouts import pack_nchwc, unpack_nchwc
 from depthwise.parse import parse
 from depthwise.plan import Plan
@@ -29,6 +29,7 @@ __all__ = [
     "depthwise_conv2d",
     "errors",
     "explain",
+    "inverted_residual",
     "pack_nchwc",
     "parse",
     "pointwise_conv2d",

@@ -10,14 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from depthwise.arrays import as_numpy
-from depthwise.block import BlockSpec
 from depthwise.call import Image, call
-from depthwise.errors import ArrayError
+from depthwise.operands import filters, mixes, to_add
 from depthwise.spec import ConvSpec
-from depthwise.vocabulary import Activation, Padding, PaddingMode, Pair
-
-_IMAGES, _SEQUENCES = ("NCHW", "NHWC"), ("NCL", "NLC")
+from depthwise.vocabulary import (
+    LAYOUTS_1D,
+    LAYOUTS_2D,
+    Activation,
+    Padding,
+    PaddingMode,
+    Pair,
+)
 
 
 def depthwise_conv2d(
@@ -61,7 +64,7 @@ def depthwise_conv2d(
         DTypeError: an array is neither float32 nor float64, or not an array.
     """
     attributes = stride, padding, dilation, padding_mode, activation
-    return call(_depthwise_spec, _IMAGES, layout, attributes, x, (weight, bias), out, threads)
+    return call(_depthwise_spec, LAYOUTS_2D, layout, attributes, x, (weight, bias), out, threads)
 
 
 def depthwise_conv1d(
@@ -106,7 +109,7 @@ def depthwise_conv1d(
         DTypeError: an array is neither float32 nor float64, or not an array.
     """
     attributes = stride, padding, dilation, padding_mode, activation
-    return call(_depthwise1d_spec, _SEQUENCES, layout, attributes, x, (weight, bias), out, threads)
+    return call(_depthwise1d_spec, LAYOUTS_1D, layout, attributes, x, (weight, bias), out, threads)
 
 
 def pointwise_conv2d(
@@ -142,62 +145,8 @@ def pointwise_conv2d(
         ArrayError: an array does not fit the problem, or `out` cannot be written to.
         DTypeError: an array is neither float32 nor float64, or not an array.
     """
-    operands = weight, bias, _residual(x, residual)
-    return call(_pointwise_spec, _IMAGES, layout, (activation,), x, operands, out, threads)
-
-
-def separable_conv2d(
-    x: Any,
-    depthwise_weight: Any,
-    pointwise_weight: Any,
-    depthwise_bias: Any = None,
-    pointwise_bias: Any = None,
-    *,
-    stride: int | Pair = 1,
-    padding: Padding = 0,
-    dilation: int | Pair = 1,
-    padding_mode: str = "zeros",
-    layout: str = "NCHW",
-    depthwise_activation: Activation | None = None,
-    activation: Activation | None = None,
-    residual: Any = None,
-    out: Any = None,
-    threads: int | None = None,
-) -> Any:
-    """Convolve each channel with filters of its own, then mix the channels of each pixel.
-
-    Equivalent to `F.conv2d(act(F.conv2d(x, depthwise_weight, depthwise_bias, stride, padding,
-    dilation, groups=C)), pointwise_weight, pointwise_bias)`, then activation and residual.
-
-    Args:
-        x: (N, C, H, W) or (N, H, W, C), or either without N.
-        depthwise_weight: (C * multiplier, 1, KH, KW), whatever the layout.
-        pointwise_weight: (O, C * multiplier) or (O, C * multiplier, 1, 1).
-        depthwise_bias: (C * multiplier,) or None.
-        pointwise_bias: (O,) or None.
-        stride: of the depthwise convolution; see `depthwise_conv2d`.
-        padding: of the depthwise convolution; see `depthwise_conv2d`.
-        dilation: of the depthwise convolution; see `depthwise_conv2d`.
-        padding_mode: zeros, reflect, replicate or circular.
-        layout: "NCHW" or "NHWC", of `x`, of the residual and of the result.
-        depthwise_activation: between the two convolutions.
-        activation: after the pointwise convolution.
-        residual: an array of the result's shape, added after the activation; True is `x` itself.
-        out: an array of the result's shape to write to.
-        threads: how many threads to use; None is `team.size()`.
-
-    Returns:
-        (N, O, OH, OW) or (N, OH, OW, O), of the kind of `x`.
-
-    Raises:
-        SpecError: the problem cannot exist.
-        ArrayError: an array does not fit the problem, or `out` cannot be written to.
-        DTypeError: an array is neither float32 nor float64, or not an array.
-    """
-    attributes = stride, padding, dilation, padding_mode, depthwise_activation, activation
-    weights = depthwise_weight, pointwise_weight, depthwise_bias, pointwise_bias
-    operands = *weights, _residual(x, residual)
-    return call(_separable_spec, _IMAGES, layout, attributes, x, operands, out, threads)
+    operands = weight, bias, to_add(x, residual)
+    return call(_pointwise_spec, LAYOUTS_2D, layout, (activation,), x, operands, out, threads)
 
 
 def _depthwise_spec(
@@ -205,7 +154,7 @@ def _depthwise_spec(
     padding_mode: PaddingMode, activation: Activation | None,
 ) -> ConvSpec:  # fmt: skip
     weight, bias = operands
-    multiplier, kernel = _filters(weight, "weight", image, "KH, KW")
+    multiplier, kernel = filters(weight, "weight", image.channels, "KH, KW")
     return ConvSpec.depthwise(
         image.channels, image.size, kernel, multiplier=multiplier, stride=stride, padding=padding,
         dilation=dilation, padding_mode=padding_mode, activation=activation, bias=bias is not None,
@@ -218,7 +167,7 @@ def _depthwise1d_spec(
     padding_mode: PaddingMode, activation: Activation | None,
 ) -> ConvSpec:  # fmt: skip
     weight, bias = operands
-    multiplier, (kernel,) = _filters(weight, "weight", image, "K")
+    multiplier, (kernel,) = filters(weight, "weight", image.channels, "K")
     (length,) = image.size
     return ConvSpec.depthwise1d(
         image.channels, length, kernel, multiplier=multiplier, stride=stride, padding=padding,
@@ -232,48 +181,6 @@ def _pointwise_spec(
 ) -> ConvSpec:
     weight, bias, residual = operands
     return ConvSpec.pointwise(
-        image.channels, _mixes(weight, "weight"), image.size, activation=activation,
+        image.channels, mixes(weight, "weight"), image.size, activation=activation,
         bias=bias is not None, residual=residual is not None, **image.fields,
     )  # fmt: skip
-
-
-def _separable_spec(
-    image: Image, operands: Sequence[Any], stride: Any, padding: Any, dilation: Any,
-    padding_mode: PaddingMode, depthwise_activation: Activation | None,
-    activation: Activation | None,
-) -> BlockSpec:  # fmt: skip
-    depthwise_weight, pointwise_weight, depthwise_bias, pointwise_bias, residual = operands
-    multiplier, kernel = _filters(depthwise_weight, "depthwise_weight", image, "KH, KW")
-    return BlockSpec.separable(
-        image.channels, _mixes(pointwise_weight, "pointwise_weight"), image.size, kernel=kernel,
-        multiplier=multiplier, stride=stride, padding=padding, dilation=dilation,
-        padding_mode=padding_mode, depthwise_activation=depthwise_activation,
-        activation=activation, depthwise_bias=depthwise_bias is not None,
-        pointwise_bias=pointwise_bias is not None, residual=residual is not None, **image.fields,
-    )  # fmt: skip
-
-
-def _filters(weight: Any, name: str, image: Image, taps: str) -> tuple[int, Any]:
-    """Return the multiplier and the taps of a depthwise weight."""
-    shape = as_numpy(weight, name).shape
-    if len(shape) != image.rank or 0 in shape or shape[0] % image.channels:
-        raise ArrayError(
-            f"{name} has {image.rank} axes, (C * multiplier, 1, {taps}) with C = {image.channels}, "
-            f"none empty; got {shape}"
-        )
-    return shape[0] // image.channels, shape[2:]
-
-
-def _mixes(weight: Any, name: str) -> int:
-    """Return the output channels of a pointwise weight."""
-    shape = as_numpy(weight, name).shape
-    if len(shape) not in (2, 4) or 0 in shape:
-        raise ArrayError(f"{name} has 2 or 4 axes, none empty; got {shape}")
-    return int(shape[0])
-
-
-def _residual(x: Any, residual: Any) -> Any:
-    """Return the array to add: True stands for the input, False for none."""
-    if isinstance(residual, bool):
-        return x if residual else None
-    return residual

@@ -22,6 +22,7 @@ DTYPES: tuple[str, ...] = get_args(DType)
 PADDING_MODES: tuple[str, ...] = get_args(PaddingMode)
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 LAYOUTS_1D = ("NCL", "NLC")
+LAYOUTS_2D = ("NCHW", "NHWC")
 NUMBER_TOKENS = {
     "c": "channels", "o": "out_channels", "e": "expanded", "hw": "size", "h": "height",
     "w": "width", "l": "length", "k": "kernel", "s": "stride", "d": "dilation", "p": "padding",
