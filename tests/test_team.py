@@ -149,15 +149,16 @@ def test_without_the_extension_module_kernels_run_on_one_thread_after_one_warnin
 @pytest.mark.parametrize(
     ("arguments", "kind"),
     [
-        ((1, 1, 1), TypeError),
-        ((1, 1, 1, *[np.zeros(1)] * 7), TypeError),
-        ((0, 1, 1, np.zeros(1)), ValueError),
-        ((1, -1, 1, np.zeros(1)), ValueError),
-        ((1, 1, -1, np.zeros(1)), ValueError),
-        ((1, 0, 1, np.zeros((2, 2))[:, :1]), ValueError),
-        ((1, 0, 1, object()), TypeError),
-        ((1, 0, 1, 2**70), OverflowError),
-        (("1", 0, 1, np.zeros(1)), TypeError),
+        ((1, 1, 1, 0), TypeError),
+        ((1, 1, 1, 0, *[np.zeros(1)] * 12), TypeError),
+        ((0, 1, 1, 0, np.zeros(1)), ValueError),
+        ((1, -1, 1, 0, np.zeros(1)), ValueError),
+        ((1, 1, -1, 0, np.zeros(1)), ValueError),
+        ((1, 1, 1, -1, np.zeros(1)), OverflowError),
+        ((1, 0, 1, 0, np.zeros((2, 2))[:, :1]), ValueError),
+        ((1, 0, 1, 0, object()), TypeError),
+        ((1, 0, 1, 0, 2**70), OverflowError),
+        (("1", 0, 1, 0, np.zeros(1)), TypeError),
     ],
 )
 def test_a_launch_of_what_is_no_kernel_is_refused(arguments, kind):

@@ -39,6 +39,9 @@ _PASS_CONFIG = {
 }
 _STACK_BYTES = 256 * 1024
 """Larger buffers come from the heap: threads have stacks of megabytes, and few are guarded."""
+_SEVERAL_FUNCTIONS = ["-inline-threshold:int=-1000000", "-enable-tbaa:bool=false"]
+"""TVM says of each parameter that it points to a type of its own, which is no longer true where
+functions that hand memory to each other are inlined."""
 _GETTER = "address"
 
 
@@ -107,7 +110,8 @@ def build(functions: Mapping[str, tirx.PrimFunc], target: Target) -> Built:
         for name, func in functions.items()
     }
     with tvm.transform.PassContext(config=_PASS_CONFIG):
-        module = tirx.build(tvm.IRModule(plain), target=_llvm(target), pipeline="depthwise")
+        llvm = _llvm(target, _SEVERAL_FUNCTIONS if len(functions) > 1 else [])
+        module = tirx.build(tvm.IRModule(plain), target=llvm, pipeline="depthwise")
     kernel = functions[SYMBOL]
     return Built(module, task_count(kernel), int((kernel.attrs or {}).get(SCRATCH_BYTES, 0)))
 
@@ -130,9 +134,14 @@ def _lowered(func: tirx.PrimFunc) -> tirx.PrimFunc:
     return tvm.transform.Sequential(passes)(module)["main"]
 
 
-def _llvm(target: Target) -> tvm.target.Target:
+def _llvm(target: Target, options: Sequence[str]) -> tvm.target.Target:
     return tvm.target.Target(
-        {"kind": "llvm", "mcpu": target.cpu, "mtriple": f"{platform.machine()}-linux-gnu"}
+        {
+            "kind": "llvm",
+            "mcpu": target.cpu,
+            "mtriple": f"{platform.machine()}-linux-gnu",
+            "cl-opt": options,
+        }
     )
 
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from depthwise import disk
 from depthwise.block import Spec
-from depthwise.plan import Plan
+from depthwise.plan import AnyPlan
 from depthwise.target import Target
 
 KERNELS = "kernels"
@@ -70,7 +70,7 @@ class Stored:
         return self.path.parent.name != fingerprint()
 
 
-def load(spec: Spec, plan: Plan, target: Target) -> Entry | None:
+def load(spec: Spec, plan: AnyPlan, target: Target) -> Entry | None:
     """Return the stored kernel of a problem, or None where there is none.
 
     An entry that is damaged, of another problem or open to others is removed with a warning.
@@ -98,7 +98,7 @@ def load(spec: Spec, plan: Plan, target: Target) -> Entry | None:
 
 def store(
     spec: Spec,
-    plan: Plan,
+    plan: AnyPlan,
     target: Target,
     write: Callable[[Path], None],
     meta: dict[str, Any],
@@ -240,7 +240,7 @@ def _tvm_versions() -> list[bytes]:
     return [distribution.version.encode() for distribution in found]
 
 
-def _identity(spec: Spec, plan: Plan, target: Target) -> str:
+def _identity(spec: Spec, plan: AnyPlan, target: Target) -> str:
     parts = [fingerprint(), repr(spec), repr(plan), repr(target)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

@@ -11,23 +11,27 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from depthwise import cache, code, plan_database, schedule
+from depthwise import cache, code, fusion, plan_database, schedule
 from depthwise.block import BlockSpec, Spec
 from depthwise.code import Code
 from depthwise.errors import NotYetError, PlanError
 from depthwise.parse import parse
-from depthwise.plan import Plan
+from depthwise.plan import AnyPlan, BlockPlan, Plan, parse_plan
+from depthwise.schedule.chain import Chain
 from depthwise.spec import ConvSpec
 from depthwise.target import Target, named
 
 if TYPE_CHECKING:
     from depthwise.build import Program
-    from depthwise.kernel import ChainKernel, ConvKernel, Kernel
+    from depthwise.block_kernel import BlockKernel, ChainKernel
+    from depthwise.kernel import ConvKernel, Kernel
 
 _one_at_a_time = threading.RLock()
 
 
-def compile(spec: Spec | str, plan: Plan | str | None = None, target: str | None = None) -> Kernel:  # noqa: A001
+def compile(  # noqa: A001
+    spec: Spec | str, plan: AnyPlan | str | None = None, target: str | None = None
+) -> Kernel:
     """Return the kernel of a problem; the same call gives the same kernel again at once.
 
     Args:
@@ -42,18 +46,20 @@ def compile(spec: Spec | str, plan: Plan | str | None = None, target: str | None
         TargetError: no such CPU.
     """
     problem = _problem(spec)
-    choice = plan if plan is None or isinstance(plan, Plan) else Plan.parse(plan)
     cpu = named(target)
+    choice = parse_plan(plan) if isinstance(plan, str) else plan or plan_of(problem, cpu)
+    if isinstance(choice, BlockPlan) != isinstance(problem, BlockSpec):
+        raise PlanError(f"a block has a plan of its own kind; got {choice}: {problem}")
     with _one_at_a_time:
         if isinstance(problem, ConvSpec):
-            return _compile_conv(problem, choice or plan_of(problem, cpu), cpu)
-        if choice is not None:
-            raise PlanError(f"a block has no plan of its own yet; got {choice}: {problem}")
-        return _compile_chain(problem, tuple(plan_of(part, cpu) for part in problem.parts), cpu)
+            return _compile_conv(problem, choice, cpu)
+        return _compile_block(problem, choice, cpu)
 
 
-def plan_of(spec: ConvSpec, target: Target) -> Plan:
+def plan_of(spec: Spec, target: Target) -> AnyPlan:
     """Return the plan that a search found fastest for a problem, or else the heuristic's."""
+    if isinstance(spec, BlockSpec):
+        return fusion.default_plan(spec, target)
     return plan_database.tuned_plan(spec, target) or schedule.default_plan(spec, target)
 
 
@@ -82,12 +88,13 @@ def _compile_conv(spec: ConvSpec, plan: Plan, target: Target) -> ConvKernel:
     return ConvKernel(spec, plan, target, form, machine_code, functools.cache(program))
 
 
-def _code(spec: ConvSpec, plan: Plan, target: Target, program: Callable[[], Program]) -> Code:
+def _code(spec: Spec, plan: AnyPlan, target: Target, program: Callable[[], Program]) -> Code:
     """Return the machine code: what the disk remembers, or what is built now."""
     if found := _remembered(cache.load(spec, plan, target)):
         return found
     built = program().built
-    write, meta = partial(code.write, built), {"tasks": built.tasks, "scratch_bytes": built.scratch_bytes}
+    write = partial(code.write, built)
+    meta = {"tasks": built.tasks, "scratch_bytes": built.scratch_bytes}
     stored = cache.store(spec, plan, target, write, meta, code.suffix())
     return _remembered(stored) or code.loaded(built)
 
@@ -116,10 +123,43 @@ def _program(spec: ConvSpec, plan: Plan, target: Target) -> Program:
 
 
 @functools.cache
-def _compile_chain(spec: BlockSpec, plans: tuple[Plan, ...], target: Target) -> ChainKernel:
-    from depthwise.kernel import ChainKernel
+def _compile_block(spec: BlockSpec, plan: BlockPlan, target: Target) -> BlockKernel:
+    from depthwise.block_kernel import BlockKernel
 
     if spec.squeeze_excite:
         raise NotYetError(f"squeeze-and-excite blocks do not exist yet: {spec}")
-    parts = [_compile_conv(*part, target) for part in zip(spec.parts, plans, strict=True)]
-    return ChainKernel(spec, target, tuple(parts))
+    if len(plan.parts) != len(spec.parts):
+        raise PlanError(f"the plan has a part for each of the block's; got {plan}: {spec}")
+    stages = [
+        _compile_conv(spec.parts[start], plan.parts[start], target)
+        if end == start + 1
+        else _compile_chain(spec, plan, fusion.chain(spec, plan, start, end, target))
+        for start, end in plan.kernels
+    ]
+    return BlockKernel(spec, plan, target, tuple(stages))
+
+
+def _compile_chain(spec: BlockSpec, plan: BlockPlan, chain: Chain) -> ChainKernel:
+    from depthwise.block_kernel import ChainKernel
+
+    program = partial(_chain_program, chain)
+    machine_code = _code(spec, plan, chain.target, program)
+    return ChainKernel(chain, machine_code, functools.cache(program))
+
+
+def _chain_program(chain: Chain) -> Program:
+    """Define each part, schedule the depthwise one, and write the loop over strips."""
+    from depthwise import build, define
+    from depthwise.schedule import strips
+
+    definitions = {
+        name: define.define(part, form)
+        for name, part, form in zip(chain.names, chain.inner, chain.forms, strict=True)
+    }
+    conv = chain.depthwise
+    form = chain.forms[chain.inner.index(conv)]
+    transformed = chain.rule.scheduled(
+        definitions["depthwise"], conv, chain.depthwise_plan, chain.target
+    )
+    depthwise = define.join_segments(transformed, conv, form.segments)
+    return build.Program(definitions, strips.functions(chain, depthwise), chain.target)

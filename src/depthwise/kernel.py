@@ -12,7 +12,7 @@ import numpy as np
 
 from depthwise import team
 from depthwise.arrays import Array, Memory, as_numpy, empty, fit, like, output
-from depthwise.block import BlockSpec, Spec
+from depthwise.block import Spec
 from depthwise.code import Code
 from depthwise.costs import cost
 from depthwise.errors import ArrayError, SpecError, TargetError
@@ -92,6 +92,11 @@ class Kernel(ABC):
             out: where to write the result.
             threads: how many threads to use at most; 0 is `team.size()`.
         """
+
+    @property
+    @abstractmethod
+    def scratch_bytes(self) -> int:
+        """Memory beside the arrays that each thread of a call works in, and keeps for the next."""
 
     @abstractmethod
     def _show(self, stage: str) -> str: ...
@@ -175,7 +180,7 @@ class ConvKernel(Kernel):
 
     @cached_property
     def _most_threads(self) -> int:
-        return _threads_worth_waking(self.spec)
+        return threads_worth_waking(self.spec)
 
     @cached_property
     def _launch(self) -> Callable[..., None]:
@@ -193,48 +198,16 @@ class ConvKernel(Kernel):
         code = self.code
         self._launch(code.address, code.tasks, count, code.scratch_bytes, x, *packed, out)
 
+    @property
+    def scratch_bytes(self) -> int:
+        """Memory beside the arrays that each thread works in."""
+        return self.code.scratch_bytes
+
     def _show(self, stage: str) -> str:
         return self.program().show(stage)
 
 
-@dataclass(frozen=True)
-class ChainKernel(Kernel):
-    """A block computed part by part, the tensors between them in memory."""
-
-    spec: BlockSpec
-    target: Target
-    parts: tuple[ConvKernel, ...]
-
-    def pack(self, operands: Sequence[Memory]) -> Sequence[Any]:
-        """Pack for each part what is its own."""
-        return list(map(ConvKernel.pack, self.parts, self._operands_of_parts(operands)))
-
-    def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
-        """Compute part by part, the tensors between them in new arrays."""
-        *firsts, last = zip(self.parts, packed, strict=True)
-        for part, weights in firsts:
-            between = empty(part.spec.output_shape, part.spec.dtype)
-            part.run(x, weights, between, threads)
-            x = between
-        part, weights = last
-        part.run(x, weights, out, threads)
-
-    def _operands_of_parts(self, operands: Sequence[Memory]) -> list[list[Memory]]:
-        arrays = dict(zip(self.spec.operands, operands, strict=True))
-        names = ["expand", "depthwise", "pointwise" if self.spec.kind == "separable" else "project"]
-        return [
-            [
-                arrays["residual" if operand == "residual" else f"{name}_{operand}"]
-                for operand in part.spec.operands
-            ]
-            for part, name in zip(self.parts, names[-len(self.parts) :], strict=True)
-        ]
-
-    def _show(self, stage: str) -> str:
-        return "\n".join(f"# {part.spec}\n{part.show(stage)}" for part in self.parts)
-
-
-def _threads_worth_waking(spec: ConvSpec) -> int:
+def threads_worth_waking(spec: Spec) -> int:
     """Return how many threads a problem keeps busy for longer than waking one takes.
 
     (That is about a microsecond, in which a core moves or computes some 100 thousand of anything.)

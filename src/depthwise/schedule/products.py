@@ -118,18 +118,21 @@ def _tile(
 
 def pixel_rows(
     operands: Operands, panels: Sequence[Panels], first: Expr, last: Expr, lanes: int,
-    share: tuple[Expr, int] = (0, 1),
+    share: tuple[Expr, int] = (0, 1), planes: bool = False,
 ) -> None:  # fmt: skip
-    """Write the product whose rows are channels-last pixels; weights are packed in panels."""
+    """Write the product whose rows are pixels; weights are packed in panels.
+
+    The output is channels-last, the input too unless it is said to lie in planes.
+    """
     spec, x, weight = operands.spec, operands.x, operands.weight
-    depth, outputs = spec.channels, spec.out_channels
+    depth, outputs, plane = spec.channels, spec.out_channels, spec.height * spec.width
 
     def packed(panel: Panels, column: Expr) -> Callable[[Expr, Expr], Expr]:
         return lambda k, n: weight[column * depth + k * panel.width + n]
 
     product(
         panels, first, last, depth, lanes, spec.dtype,
-        a=lambda m, k: x[m * depth + k],
+        a=lambda m, k: x[k * plane + m if planes else m * depth + k],
         b=packed,
         store=lambda total, m, n: operands.store(total, n, m * outputs + n),
         share=share,

@@ -1,0 +1,240 @@
+"""A chain of convolutions in one kernel: strip by strip of output rows, what lies between in cache.
+
+The parts are functions of the kernel's machine code.  For each strip the expansion (or, for
+channels-first data, a transposition) adds the input rows that are new to a ring of rows; the
+depthwise convolution goes from the ring, or from the input itself, to a strip of its own, and the
+projection from there to the output.  Ring and strip lie in scratch memory that each thread has for
+itself.  A task is a strip; the strips of a thread share the rows that neighbours need in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any, TypeAlias
+
+import tvm
+import tvm_ffi
+from tvm import tirx
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script import builder as T  # noqa: N812
+
+from depthwise.build import SCRATCH_BYTES, SYMBOL, TASKS, task_count
+from depthwise.packing import packed_shape
+from depthwise.schedule import products, transpositions
+from depthwise.schedule.chain import Chain
+from depthwise.schedule.tiling import packed_columns
+from depthwise.spec import ConvSpec
+
+Expr: TypeAlias = Any
+
+
+def functions(chain: Chain, depthwise: tirx.PrimFunc) -> dict[str, tirx.PrimFunc]:
+    """Return the functions of a chain's kernel.
+
+    The kernel takes X, the weights of the parts, their biases, the residual, Y and scratch memory.
+
+    Args:
+        chain: what is computed, and how.
+        depthwise: the scheduled program of its depthwise convolution.
+    """
+    rings = {"X": chain.ring_rows} if chain.has_ring else {}
+    if "strip" in chain.sizes:
+        rings["Y"] = chain.rows
+    found = {"depthwise": _with_rings(depthwise, rings)}
+    for name, part in (("expand", chain.expand), ("project", chain.project)):
+        if part:
+            found[name] = _product(chain, part)
+    if not chain.channels_last:
+        conv, last = chain.depthwise, chain.parts[-1]
+        if not chain.expand:
+            found["gather"] = transpositions.gather(conv)
+        found["scatter"] = transpositions.scatter(last)
+    found[SYMBOL] = _Driver(chain, task_count(depthwise)).function()
+    return found
+
+
+def _product(chain: Chain, part: ConvSpec) -> tirx.PrimFunc:
+    """Return the function `(X, K, bias, residual, Y, pixels)` of a run of pixels."""
+    panels = chain.forms[chain.inner.index(part)].panels
+    with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
+        T.func_name("main")
+        T.func_attr({TASKS: 1})
+        operands = products.Operands.declare(part, packed_columns(panels))
+        pixels = T.arg("pixels", T.int32())
+        planes = part is chain.expand and not chain.channels_last
+        lanes = chain.target.lanes(part.dtype)
+        products.pixel_rows(operands, panels, 0, pixels, lanes, planes=planes)
+    return builder.get()
+
+
+def _with_rings(func: tirx.PrimFunc, rings: Mapping[str, int]) -> tirx.PrimFunc:
+    """Let row r of an NHWC argument be row r modulo so many rows."""
+    arrays = []
+    for old in func.params:
+        if rows := rings.get(old.name):
+            n, _, width, channels = old.shape
+            ring = tirx.decl_buffer((n, rows, width, channels), old.dtype, old.name)
+            arrays.append((old, ring))
+
+    def ring_of(array: Any) -> Any | None:
+        return next((ring for old, ring in arrays if array.same_as(old)), None)
+
+    def indices(ring: Any, given: Sequence[Expr]) -> list[Expr]:
+        n, row, column, channel = given
+        return [n, tirx.floormod(row, ring.shape[1]), column, channel]
+
+    def load(e: Any) -> Any:
+        ring = ring_of(e.source)
+        return e if ring is None else tirx.BufferLoad(ring, indices(ring, e.indices))
+
+    def store(e: Any) -> Any:
+        ring = ring_of(e.buffer)
+        return e if ring is None else tirx.BufferStore(ring, e.value, indices(ring, e.indices))
+
+    def region(e: Any) -> Any:
+        ring = ring_of(e.source)
+        if ring is None:
+            return e
+        n, _, width, channels = e.region
+        rows = tvm.ir.Range.from_min_extent(0, ring.shape[1])
+        return tirx.BufferRegion(ring, [n, rows, width, channels])
+
+    rewrites = [
+        (tvm.ir.expr.TensorLoad, load),
+        (tirx.BufferStore, store),
+        (tvm.ir.expr.TensorRegion, region),
+    ]
+    body = tvm_ffi.structural_map(func.body, rewrites)
+    params = [array if (ring := ring_of(array)) is None else ring for array in func.params]
+    return tirx.PrimFunc(params, body, func.ret_type, func.attrs)
+
+
+class _Driver:
+    """The kernel: the loop over strips."""
+
+    def __init__(self, chain: Chain, depthwise_tasks: int) -> None:
+        self._chain = chain
+        self._tasks = depthwise_tasks
+
+    def function(self) -> tirx.PrimFunc:
+        """Return it."""
+        chain = self._chain
+        with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
+            T.func_name("main")
+            tasks = chain.parts[0].batch * chain.strips
+            T.func_attr({TASKS: tasks, SCRATCH_BYTES: chain.scratch_bytes})
+            self._declare()
+            first, last = T.arg("first", T.int32()), T.arg("last", T.int32())
+            with T.serial(first, last) as task:
+                self._strip(task // chain.strips, task % chain.strips, task == first)
+        return builder.get()
+
+    def _declare(self) -> None:
+        chain = self._chain
+        first, last = chain.parts[0], chain.parts[-1]
+
+        def array(name: str, size: int) -> Any:
+            return T.arg(name, T.Buffer((size,), first.dtype))
+
+        self._x = array("X", prod(first.input_shape))
+        self._weights, self._biases = {}, {}
+        for name, part, form in zip(chain.names, chain.inner, chain.forms, strict=True):
+            self._weights[name] = array(f"{name}_weight", prod(packed_shape(part, form)))
+        for name, part in zip(chain.names, chain.inner, strict=True):
+            if part.bias:
+                self._biases[name] = array(f"{name}_bias", part.out_channels)
+        self._residual = array("residual", prod(last.output_shape)) if last.residual else None
+        self._y = array("Y", prod(last.output_shape))
+        scratch = array("scratch", sum(chain.sizes.values()))
+        start, self._scratch = 0, {}
+        for name, size in chain.sizes.items():
+            self._scratch[name] = (scratch, start)
+            start += size
+
+    def _strip(self, image: Expr, strip: Expr, is_first: Expr) -> None:
+        """Compute one strip of an image."""
+        chain, conv = self._chain, self._chain.depthwise
+        begin = T.Bind(strip * chain.rows)
+        end = T.Bind(T.min(begin + chain.rows, conv.out_height))
+        pixels = T.Bind((end - begin) * conv.out_width)
+        if chain.has_ring:
+            self._fill_ring(image, begin, end, tirx.any(is_first, strip == 0))
+            source = self._inside("ring")
+        else:
+            plane = conv.height * conv.width * conv.channels
+            source = _address(self._x, image * plane)
+        channels = chain.inner[-1].out_channels
+        row = channels * conv.out_width
+        out = image * (conv.out_height * row) + begin * row
+        outputs = ["strip"] if "strip" in chain.sizes else []
+        target = self._inside("strip") if outputs else _address(self._y, out)
+        self._call_depthwise(source, target, begin, end)
+        if chain.project:
+            given = target
+            target = (
+                _address(self._y, out) if chain.channels_last else self._inside("result")
+            )
+            residual = (
+                [_address(self._residual, out)] if chain.project.residual else []
+            )
+            self._call("project", given, *self._operands("project"), *residual, target, pixels)
+        if not chain.channels_last:
+            first = image * (channels * conv.out_height * conv.out_width) + begin * conv.out_width
+            residual = [] if self._residual is None else [_address(self._residual, first)]
+            self._call("scatter", target, *residual, _address(self._y, first), pixels)
+
+    def _fill_ring(self, image: Expr, begin: Expr, end: Expr, anew: Expr) -> None:
+        """Add the input rows that a strip reads and the one before it did not."""
+        chain, conv = self._chain, self._chain.depthwise
+        (stride, _), ((above, _), _) = conv.stride, conv.padding
+        reach = (conv.kernel[0] - 1) * conv.dilation[0] + 1
+
+        def end_of_inputs(output_end: Expr) -> Expr:
+            return T.min((output_end - 1) * stride + reach - above, conv.height)
+
+        low = T.Bind(T.max(begin * stride - above, 0))
+        start = T.Bind(tirx.Select(anew, low, T.max(low, end_of_inputs(begin))))
+        stop = T.Bind(end_of_inputs(end))
+        slot = T.Bind(start % chain.ring_rows)
+        before_wrap = T.Bind(T.min(stop - start, chain.ring_rows - slot))
+        self._add_rows(image, start, slot, before_wrap)
+        self._add_rows(image, start + before_wrap, 0, stop - start - before_wrap)
+
+    def _add_rows(self, image: Expr, row: Expr, slot: Expr, count: Expr) -> None:
+        chain, conv = self._chain, self._chain.depthwise
+        part = chain.expand or conv
+        pixel = part.channels if chain.channels_last else 1
+        plane = part.channels * part.height * part.width
+        source = _address(self._x, image * plane + row * (part.width * pixel))
+        target = self._inside("ring", slot * (conv.width * conv.channels))
+        with T.If(count > 0), T.Then():
+            pixels = count * conv.width
+            if chain.expand:
+                self._call("expand", source, *self._operands("expand"), target, pixels)
+            else:
+                self._call("gather", source, target, pixels)
+
+    def _call_depthwise(self, source: Expr, target: Expr, begin: Expr, end: Expr) -> None:
+        """Run the tasks of these rows in each run of channels."""
+        chain = self._chain
+        tile = chain.depthwise_plan.th
+        tiles = -(-chain.depthwise.out_height // tile)
+        for run in range(self._tasks // tiles):
+            tasks = run * tiles + begin // tile, run * tiles + (end + (tile - 1)) // tile
+            self._call("depthwise", source, *self._operands("depthwise"), target, *tasks)
+
+    def _operands(self, name: str) -> list[Expr]:
+        arrays = [self._weights[name]] + ([self._biases[name]] if name in self._biases else [])
+        return [_address(array, 0) for array in arrays]
+
+    def _inside(self, name: str, offset: Expr = 0) -> Expr:
+        scratch, start = self._scratch[name]
+        return _address(scratch, offset + start)
+
+    def _call(self, name: str, *arguments: Expr) -> None:
+        T.evaluate(tirx.call_extern("void", name, *arguments))
+
+
+def _address(array: Any, index: Expr) -> Expr:
+    return T.address_of(array[index])
