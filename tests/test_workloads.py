@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from operator import methodcaller
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from depthwise.bench.layers import Layer, problems, read_layers, workload, workload_names
+from depthwise.bench.layers import Layer, Op, problems, read_layers, workload, workload_names
 from depthwise.errors import LayerFileError, SpecError
 from depthwise.parse import parse
 
+EVERYTHING = {"epilogue": "network", "layout": "NHWC", "batch": 2}
 SMALLEST = {"c": 4, "h": 5, "w": 6, "k": 3}
 
 
@@ -23,6 +25,7 @@ def write(folder: Path, content: object) -> Path:
 
 def test_the_networks_and_the_seeds_are_there() -> None:
     assert {name: len(workload(name)) for name in workload_names()} == {
+        "blocks": 52,
         "convnext_tiny": 18,
         "corners": 4,
         "efficientnet_b0": 16,
@@ -51,8 +54,11 @@ def test_the_seed_sizes() -> None:
 
 @pytest.mark.parametrize("name", workload_names())
 def test_every_workload_poses_problems_that_read_back(name: str) -> None:
-    for spec in problems(workload(name), "depthwise", epilogue="network", layout="NHWC", batch=2):
-        assert parse(str(spec)) == spec
+    layers = workload(name)
+    for op in get_args(Op):
+        posing = [layer for layer in layers if layer.poses(op)]
+        for spec in map(methodcaller("problem", op, **EVERYTHING), posing):
+            assert parse(str(spec)) == spec
 
 
 def test_equal_layers_are_one_problem_that_names_them_all() -> None:
@@ -67,13 +73,14 @@ def test_a_file_with_every_form_of_every_key(tmp_path: Path) -> None:
     layer = {
         "c": 8, "h": 20, "w": 30, "k": [5, 3], "stride": [2, 1], "pad": [[1, 0], [2, 3]],
         "dilation": [1, 2], "multiplier": 2, "pointwise_out": 12, "prev_pointwise_in": 4,
-        "bias": True, "activation": "silu", "model": "m", "name": "n",
+        "bias": True, "activation": "silu", "pointwise_activation": "relu", "block": "separable",
+        "model": "m", "name": "n",
     }  # fmt: skip
     (read,) = read_layers(write(tmp_path, [layer]))
     assert read.title == "m n"
     assert str(read.problem("depthwise")) == "depthwise c8 h20 w30 k5x3 s2x1 p1,0,2,3 d1x2 m2"
     assert read.problem("separable", epilogue="network", dtype="float64", layout="NHWC") == parse(
-        "separable c8 o12 h20 w30 k5x3 s2x1 p1,0,2,3 d1x2 m2 nhwc float64 bias silu/none"
+        "separable c8 o12 h20 w30 k5x3 s2x1 p1,0,2,3 d1x2 m2 nhwc float64 bias silu/relu"
     )
 
 
@@ -88,8 +95,75 @@ def test_layers_without_a_pointwise_convolution_pose_no_separable_problem() -> N
     assert list(problems([alone, followed], "separable")) == [parse("separable c4 o8 h5 w6 k3")]
     with pytest.raises(SpecError, match="at least one layer poses a separable problem"):
         problems([alone], "separable")
-    with pytest.raises(SpecError, match="has a pointwise_out; got null"):
-        alone.problem("separable")
+    for op in ("separable", "inverted"):
+        with pytest.raises(SpecError, match=f"poses its own kind of block; got {op}"):
+            alone.problem(op)
+
+
+@pytest.mark.parametrize(
+    ("keys", "posed"),
+    [
+        ({"prev_pointwise_in": 2, "pointwise_out": 2}, "inverted c2 e4 o2 h5 w6 k3"),
+        (
+            {"prev_pointwise_in": 2, "pointwise_out": 2, "pad": 1},
+            "inverted c2 e4 o2 h5 w6 k3 p1 residual",
+        ),
+        (
+            {"prev_pointwise_in": 2, "pointwise_out": 2, "pad": 1, "stride": 2},
+            "inverted c2 e4 o2 h5 w6 k3 s2 p1",
+        ),
+        (
+            {"prev_pointwise_in": 2, "pointwise_out": 3, "pad": 1},
+            "inverted c2 e4 o3 h5 w6 k3 p1",
+        ),
+        (
+            {"pointwise_out": 4, "pad": 1, "block": "inverted"},
+            "inverted c4 o4 h5 w6 k3 p1 residual",
+        ),
+        ({"pointwise_out": 4}, None),
+        ({"prev_pointwise_in": 2}, None),
+        ({"prev_pointwise_in": 2, "pointwise_out": 2, "block": "separable"}, None),
+    ],
+)
+def test_what_stands_round_a_layer_poses_an_inverted_residual(
+    keys: dict[str, Any], posed: str | None
+) -> None:
+    layer = Layer(**SMALLEST, **keys)
+    assert layer.poses("inverted") == (posed is not None)
+    if posed is not None:
+        assert str(layer.problem("inverted")) == posed
+
+
+def test_the_epilogue_of_a_network_stands_where_the_network_has_it() -> None:
+    def texts(name: str, op: Op) -> list[str]:
+        return [str(spec) for spec in problems(workload(name), op, epilogue="network")]
+
+    assert texts("mobilenet_v1", "separable")[0] == "separable c32 o64 hw112 k3 p1 bias relu6/relu6"
+    assert texts("mobilenet_v2", "separable")[0] == "separable c32 o16 hw112 k3 p1 bias relu6/none"
+    assert texts("mobilenet_v2", "inverted")[:3] == [
+        "inverted c32 o16 hw112 k3 p1 bias relu6",
+        "inverted c16 e96 o24 hw112 k3 s2 p1 bias relu6",
+        "inverted c24 e144 o24 hw56 k3 p1 bias relu6 residual",
+    ]
+    assert texts("efficientnet_b0", "inverted")[3] == (
+        "inverted c24 e144 o40 hw56 k5 s2 p2 bias silu"
+    )
+
+
+def test_the_blocks_are_those_of_three_networks_and_the_seed_sizes() -> None:
+    layers = workload("blocks")
+    networks = ("mobilenet_v1", "mobilenet_v2", "efficientnet_b0")
+    assert layers == [layer for name in ("seeds", *networks) for layer in workload(name)]
+    inverted = problems(layers, "inverted", epilogue="network")
+    assert set(inverted) == {
+        spec
+        for name in ("mobilenet_v2", "efficientnet_b0")
+        for spec in problems(workload(name), "inverted", epilogue="network")
+    }
+    separable = problems(layers, "separable", epilogue="network")
+    assert (len(separable), len(inverted)) == (39, 24)
+    for spec in problems(workload("seeds"), "separable"):
+        assert spec.project.out_channels == 2 * spec.depthwise.channels
 
 
 @pytest.mark.parametrize(
@@ -105,6 +179,12 @@ def test_layers_without_a_pointwise_convolution_pose_no_separable_problem() -> N
         ([SMALLEST | {"multiplier": 0}], "at least 1; got o=0"),
         ([SMALLEST | {"pointwise_out": 0}], "pointwise_out is at least 1, or null; got 0"),
         ([SMALLEST | {"activation": "relu7"}], "activation is .*got 'relu7'"),
+        ([SMALLEST | {"block": "dense"}], "block is .*got 'dense'"),
+        ([SMALLEST | {"block": "inverted"}], "a block has a pointwise_out; got null"),
+        (
+            [SMALLEST | {"block": "inverted", "pointwise_out": 3, "pointwise_activation": "relu"}],
+            "the projection of an inverted residual is linear; got pointwise_activation 'relu'",
+        ),
     ],
 )
 def test_a_wrong_file_is_refused_with_rule_values_and_place(

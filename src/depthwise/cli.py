@@ -70,7 +70,7 @@ def cost(
     workload: Annotated[str | None, typer.Option(help="A named workload's layers.")] = None,
     layers: Annotated[Path | None, typer.Option(help="A layer file (JSON).")] = None,
     op: Annotated[
-        Literal["depthwise", "separable"], typer.Option(help="What the layers pose.")
+        Literal["depthwise", "separable", "inverted"], typer.Option(help="What the layers pose.")
     ] = "depthwise",
     batch: Annotated[int, typer.Option(help="The batch of the layers.")] = 1,
     roofline: Annotated[
@@ -117,7 +117,7 @@ def compare(
 @app.command(
     epilog=examples(
         "depthwise bench",
-        "depthwise bench --workload mobilenet_v2 --op separable --epilogue network",
+        "depthwise bench --workload blocks --op inverted --epilogue network",
         "depthwise bench --layers my_layers.json --clock call --layout nhwc --threads 2",
         "depthwise bench --workload seeds --peers torch,onnxruntime --json seeds.json",
     )
@@ -125,7 +125,7 @@ def compare(
 def bench(
     op: Annotated[
         Literal["depthwise", "separable", "inverted", "training", "network"],
-        typer.Option(help="What the layers pose (the last three do not exist yet)."),
+        typer.Option(help="What the layers pose (the last two do not exist yet)."),
     ] = "depthwise",
     workload: Annotated[
         list[str] | None,

@@ -112,7 +112,7 @@ def _problems(options: Options) -> dict[Spec, str]:
     if options.op not in get_args(layers.Op):
         raise NotYetError(
             f"depthwise bench --op {options.op} does not exist yet; "
-            f"{' and '.join(get_args(layers.Op))} do"
+            f"{', '.join(get_args(layers.Op))} do"
         )
     names = options.workloads or (() if options.layers else WORKLOADS)
     given = [layer for name in names for layer in layers.workload(name)]

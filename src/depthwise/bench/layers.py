@@ -7,10 +7,18 @@ A layer file is a JSON list of objects with
 - `pointwise_out`: output channels of the pointwise convolution that follows, null where none does;
 - `prev_pointwise_in`: input channels of the pointwise convolution before, null where there is none;
 - `bias` (false) and `activation` (null) of the depthwise convolution;
+- `pointwise_activation` (null): of the pointwise convolution that follows;
+- `block`: "inverted" where the three convolutions are an inverted residual, one without expansion
+  if `prev_pointwise_in` is null, or "separable"; null, the default, means "inverted" where
+  `prev_pointwise_in` and `pointwise_out` are given;
 - `model` and `name`, for people.
 
 `k`, `stride`, `pad` and `dilation` are one number or [h, w]; `pad` also [[top, bottom], [left,
-right]].  The named workloads are such files in this package.
+right]].  The named workloads are such files in this package, and `blocks` is several of them.
+
+A layer poses a depthwise convolution; with a `pointwise_out` also a separable block; with `block`
+"inverted" also an inverted residual, which adds its input to its output where the two are of one
+shape and the stride is 1.
 """
 
 from __future__ import annotations
@@ -18,21 +26,23 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from depthwise.block import BlockSpec, Spec
+from depthwise.block import BlockKind, BlockSpec, Spec
 from depthwise.errors import DepthwiseError, LayerFileError, SpecError
 from depthwise.parse import parse
 from depthwise.spec import ConvSpec
-from depthwise.values import whole
+from depthwise.values import whole, word
 from depthwise.vocabulary import Activation, Padding, Pair
 
-Op = Literal["depthwise", "separable"]
+Op = Literal["depthwise", "separable", "inverted"]
 Epilogue = Literal["none", "network"]
 
 FOLDER = Path(__file__).parent / "workloads"
+COLLECTIONS = {"blocks": ("seeds", "mobilenet_v1", "mobilenet_v2", "efficientnet_b0")}
+"""Names for several workloads, one after the other."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +61,8 @@ class Layer:
     prev_pointwise_in: int | None = None
     bias: bool = False
     activation: Activation | None = None
+    pointwise_activation: Activation | None = None
+    block: BlockKind | None = None
     model: str = ""
     name: str = ""
 
@@ -59,12 +71,33 @@ class Layer:
             channels = getattr(self, name)
             if channels is not None and whole(name, channels) < 1:
                 raise SpecError(f"{name} is at least 1, or null; got {channels}")
-        self.problem("depthwise", epilogue="network")
+        if self.block is not None:
+            word("block", self.block, get_args(BlockKind))
+            if self.pointwise_out is None:
+                raise SpecError(f"a block has a pointwise_out; got null: {self.title}")
+        if self.poses("inverted") and self.pointwise_activation:
+            raise SpecError(
+                "the projection of an inverted residual is linear; got pointwise_activation "
+                f"{self.pointwise_activation!r} without block 'separable'"
+            )
+        for op in get_args(Op):
+            if self.poses(op):
+                self.problem(op, epilogue="network")
 
     @property
     def title(self) -> str:
         """Model and name, as far as they are given."""
         return f"{self.model} {self.name}".strip()
+
+    def poses(self, op: Op) -> bool:
+        """Whether this layer is part of a problem of this kind."""
+        if op == "depthwise":
+            return True
+        if op == "separable" or self.pointwise_out is None:
+            return self.pointwise_out is not None
+        return self.block == "inverted" or (
+            self.block is None and self.prev_pointwise_in is not None
+        )
 
     def problem(
         self,
@@ -78,32 +111,52 @@ class Layer:
         """Return what this layer asks of an engine.
 
         Args:
-            op: "depthwise" for the convolution alone, "separable" with the pointwise one after it.
+            op: "depthwise" for the convolution alone, "separable" with the pointwise one after it,
+                "inverted" with those before and after it.
             batch: images at once.
             dtype: the element type.
             layout: "NCHW" or "NHWC".
             epilogue: "none", or "network": a bias after each convolution (its own or that of the
-                folded normalisation), and the activation after the depthwise one.
+                folded normalisation), and the network's activations.
 
         Raises:
-            SpecError: the problem cannot exist, or the layer has no pointwise convolution.
+            SpecError: the problem cannot exist, or the layer poses none of this kind.
         """
-        bias = epilogue == "network"
-        activation = self.activation if bias else None
-        fields: dict[str, Any] = {
+        network = epilogue == "network"
+        window: dict[str, Any] = {
             "stride": self.stride, "padding": self.pad, "dilation": self.dilation,
             "multiplier": self.multiplier, "batch": batch, "dtype": dtype, "layout": layout,
         }  # fmt: skip
         if op == "depthwise":
             return ConvSpec.depthwise(
-                self.c, (self.h, self.w), self.k, bias=bias, activation=activation, **fields
-            )
-        if self.pointwise_out is None:
-            raise SpecError(f"a separable block has a pointwise_out; got null: {self.title}")
+                self.c, (self.h, self.w), self.k, bias=network,
+                activation=self.activation if network else None, **window,
+            )  # fmt: skip
+        if not self.poses(op):
+            raise SpecError(f"a layer poses its own kind of block; got {op} of {self.title}")
+        return (self._separable if op == "separable" else self._inverted)(network, window)
+
+    def _separable(self, network: bool, window: dict[str, Any]) -> BlockSpec:
+        assert self.pointwise_out is not None
         return BlockSpec.separable(
-            self.c, self.pointwise_out, (self.h, self.w), self.k, depthwise_bias=bias,
-            pointwise_bias=bias, depthwise_activation=activation, **fields,
+            self.c, self.pointwise_out, (self.h, self.w), self.k,
+            depthwise_bias=network, depthwise_activation=self.activation if network else None,
+            pointwise_bias=network, activation=self.pointwise_activation if network else None,
+            **window,
         )  # fmt: skip
+
+    def _inverted(self, network: bool, window: dict[str, Any]) -> BlockSpec:
+        assert self.pointwise_out is not None
+        expands = self.prev_pointwise_in is not None
+        block = BlockSpec.inverted(
+            self.prev_pointwise_in or self.c, self.pointwise_out, (self.h, self.w), self.k,
+            expanded=self.c if expands else None, expand_bias=network and expands,
+            depthwise_bias=network, project_bias=network,
+            activation=self.activation if network else None, **window,
+        )  # fmt: skip
+        if block.depthwise.stride != (1, 1) or block.input_shape != block.output_shape:
+            return block
+        return replace(block, project=replace(block.project, residual=True))
 
 
 def problems(layers: Iterable[Layer], op: Op, **options: Any) -> dict[Spec, str]:
@@ -111,7 +164,7 @@ def problems(layers: Iterable[Layer], op: Op, **options: Any) -> dict[Spec, str]
 
     Args:
         layers: in the order in which to measure.
-        op: as for `Layer.problem`; layers without a pointwise convolution pose no separable one.
+        op: as for `Layer.problem`; layers that pose nothing of this kind are left out.
         options: the further arguments of `Layer.problem`.
 
     Raises:
@@ -119,7 +172,7 @@ def problems(layers: Iterable[Layer], op: Op, **options: Any) -> dict[Spec, str]
     """
     titles: dict[Spec, list[str]] = {}
     for layer in layers:
-        if op == "depthwise" or layer.pointwise_out is not None:
+        if layer.poses(op):
             titles.setdefault(layer.problem(op, **options), []).append(layer.title)
     if not titles:
         raise SpecError(f"at least one layer poses a {op} problem; got none")
@@ -152,7 +205,7 @@ def collect(
 
 def workload_names() -> list[str]:
     """Return the names of the workloads that come with the package."""
-    return sorted(file.stem for file in FOLDER.glob("*.json"))
+    return sorted([*COLLECTIONS, *(file.stem for file in FOLDER.glob("*.json"))])
 
 
 def workload(name: str) -> list[Layer]:
@@ -164,7 +217,8 @@ def workload(name: str) -> list[Layer]:
     if name not in workload_names():
         known = ", ".join(workload_names())
         raise LayerFileError(f"a workload is one of {known}; got {name!r}")
-    return read_layers(FOLDER / f"{name}.json")
+    files = COLLECTIONS.get(name, (name,))
+    return [layer for file in files for layer in read_layers(FOLDER / f"{file}.json")]
 
 
 def read_layers(file: Path) -> list[Layer]:

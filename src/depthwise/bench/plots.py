@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from depthwise.bench import posed
 from depthwise.bench.report import OURS, by_problem, fastest, is_ours, is_peer
 from depthwise.bench.results import Result
 from depthwise.block import BlockSpec, Spec
@@ -64,9 +65,10 @@ def channel_lines(results: Iterable[Result]) -> tuple[str, Lines]:
     for result in results:
         spec = parse(result.spec)
         family = _family(spec)
-        words[family] = result.spec.replace(f" c{_depthwise(spec).channels}", "", 1)
+        channels = _parts(spec)[0].channels
+        words[family] = result.spec.replace(f" c{channels}", "", 1)
         if result.gflops is not None:
-            families[family][result.contestant][_depthwise(spec).channels] = result.gflops
+            families[family][result.contestant][channels] = result.gflops
     if not families:
         return "", {}
     chosen = max(families, key=lambda family: max(map(len, families[family].values())))
@@ -118,11 +120,13 @@ def points(results: Iterable[Result]) -> list[Point]:
     """Return our fastest and the fastest peer's result of each problem under the roofline."""
     found = []
     for text, group in by_problem(results).items():
+        spec = parse(text)
+        intensity = cost(spec).flops / posed.least_bytes(spec)
         for series, who in ((OURS, is_ours), ("fastest peer", is_peer)):
             best = fastest(group, who)
             if best is not None and best.gflops is not None:
-                label = _short(parse(text)) if who is is_ours else ""
-                found.append(Point(label, cost(text).intensity, best.gflops, series))
+                label = _short(spec) if who is is_ours else ""
+                found.append(Point(label, intensity, best.gflops, series))
     return found
 
 
@@ -238,16 +242,15 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
     return [height - excess for height in moved]
 
 
-def _depthwise(spec: Spec) -> ConvSpec:
-    return spec.depthwise if isinstance(spec, BlockSpec) else spec
+def _parts(spec: Spec) -> tuple[ConvSpec, ...]:
+    return spec.parts if isinstance(spec, BlockSpec) else (spec,)
 
 
 def _family(spec: Spec) -> object:
     """Return what is equal for problems that differ in channels alone."""
-    part = _depthwise(spec)
+    part = spec.depthwise if isinstance(spec, BlockSpec) else spec
     window = (part.height, part.width, part.kernel, part.stride, part.padding, part.dilation)
-    parts = spec.parts if isinstance(spec, BlockSpec) else (spec,)
-    widths = [(each.kind, each.out_channels / each.channels) for each in parts]
+    widths = [(each.kind, each.out_channels / each.channels) for each in _parts(spec)]
     return (*window, *widths)
 
 

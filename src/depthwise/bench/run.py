@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from depthwise.bench import posed
 from depthwise.bench.peers.base import Clock
 from depthwise.bench.process import PreparedInfo, Rejected, Worker
 from depthwise.bench.results import Kind, Note, Result
@@ -148,8 +149,8 @@ def _result(
     layer: str,
     conditions: Conditions,
 ) -> Result:
-    work = cost(spec)
-    limit_us = conditions.roofline.limit_us(work.flops, work.bytes)
+    flops, nbytes = cost(spec).flops, posed.least_bytes(spec)
+    limit_us = conditions.roofline.limit_us(flops, nbytes)
     hello = entry.worker.hello
     median = summary.median if summary else None
     return Result(
@@ -166,8 +167,8 @@ def _result(
         median_us=median,
         min_us=summary.min if summary else None,
         mad_us=summary.mad if summary else None,
-        gflops=work.flops / median / 1e3 if median else None,
-        gbytes_per_s=work.bytes / median / 1e3 if median else None,
+        gflops=flops / median / 1e3 if median else None,
+        gbytes_per_s=nbytes / median / 1e3 if median else None,
         of_limit=limit_us / median if median else None,
         verified=info.verified,
         max_abs_err=info.max_abs_err if math.isfinite(info.max_abs_err) else None,

@@ -36,11 +36,10 @@ from typing import Any, TextIO
 import numpy as np
 
 from depthwise import reference
-from depthwise.bench import timing
+from depthwise.bench import posed, timing
 from depthwise.bench.peers.base import Array, Peer, Prepared
 from depthwise.block import Spec
 from depthwise.parse import parse
-from depthwise.problem import random_problem
 
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
@@ -89,7 +88,7 @@ class Host:
         Where arrays lie has a part in how fast they are read: these favour no variant.
         """
         problem = parse(spec)
-        arrays = random_problem(problem, seed=seed)
+        arrays = posed.arrays(problem, seed)
         self._posed = (problem, seed), arrays, reference.forward(problem, *arrays[:-1])
         return {"posed": spec}
 
@@ -138,7 +137,7 @@ class Host:
             _, arrays, expected = self._posed
             arrays[-1].fill(np.nan)
             return arrays, expected
-        arrays = random_problem(problem, seed=seed)
+        arrays = posed.arrays(problem, seed)
         return arrays, reference.forward(problem, *arrays[:-1])
 
 

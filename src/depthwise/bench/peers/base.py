@@ -75,6 +75,6 @@ class Peer(Protocol):
             clock: "kernel" (the engine's favourite layout, weights packed, no reorders, as little
                 call overhead as it allows) or "call" (what a person calls, arrays in
                 `spec.layout`).
-            arrays: what `depthwise.random_problem` gives: input, then `spec.operands` in order,
-                then the empty output.
+            arrays: what `posed.arrays` gives: input, then `spec.operands` in order, then the empty
+                output.
         """

@@ -115,8 +115,9 @@ class _Graph:
         layers = parts.layers(spec, arrays)
         weights = [self._constants_of(layer, spec) for layer in layers]
         for _ in range(times):
+            x = value
             for layer, constants in zip(layers, weights, strict=True):
-                value = self._layer(layer, constants, value)
+                value = self._layer(layer, constants, value, x)
         if outside == "NHWC":
             value = self._add("Transpose", value, perm=[0, 2, 3, 1])
         self.nodes[-1].output[0] = "y"
@@ -143,13 +144,17 @@ class _Graph:
         weights = [self._constant(layer.weight)]
         if layer.bias is not None:
             weights.append(self._constant(layer.bias))
-        if layer.residual is None:
+        if layer.residual is None or layer.adds_input:
             return weights, None
         residual = parts.reordered(layer.residual, parts.order(spec), "NCHW")
         return weights, self._constant(residual)
 
-    def _layer(self, layer: Layer, constants: tuple[list[str], str | None], value: str) -> str:
+    def _layer(
+        self, layer: Layer, constants: tuple[list[str], str | None], value: str, x: str
+    ) -> str:
         spec, (weights, residual) = layer.spec, constants
+        if layer.adds_input:
+            residual = x
         (top, bottom), (left, right) = spec.padding
         pads = [top, left, bottom, right]
         if spec.padding_mode != "zeros":

@@ -98,13 +98,16 @@ def _model(spec: Spec, arrays: tuple[Array, ...], outside: str, times: int) -> A
     x = ops.parameter(list(shape), np.float32)
     y = ops.transpose(x, [0, 3, 1, 2]) if outside == "NHWC" else x
     for _ in range(times):
+        start = y
         for layer in parts.layers(spec, arrays):
             y = _convolution(layer, y)
             if layer.bias is not None:
                 y = ops.add(y, layer.bias.reshape(1, -1, 1, 1))
             if layer.spec.activation:
                 y = _ACTIVATIONS[layer.spec.activation](y)
-            if layer.residual is not None:
+            if layer.adds_input:
+                y = ops.add(y, start)
+            elif layer.residual is not None:
                 y = ops.add(y, parts.reordered(layer.residual, parts.order(spec), "NCHW"))
     if outside == "NHWC":
         y = ops.transpose(y, [0, 2, 3, 1])

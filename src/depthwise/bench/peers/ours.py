@@ -63,7 +63,7 @@ class Engine:
         The call clock calls the function that people call, which packs the weights and makes a new
         array; the kernel clock runs a bound kernel without checks of its arguments.
         """
-        if clock == "call" and variant != "packed" and spec.kind in _FUNCTIONS:
+        if clock == "call" and variant != "packed" and _has_function(spec):
             return self._function(spec, arrays)
         order = _ORDERS[variant]
         problem = parts.in_order(spec, order)
@@ -71,12 +71,12 @@ class Engine:
         if variant == "packed" and isinstance(problem, ConvSpec):
             plan = schedule.packed.default_plan(problem, self._target)
         x, *operands, y = parts.arrays_in_order(spec, arrays, order)
-        bound = dw.compile(problem, plan, self._target.cpu).bind(*operands)
+        kernel = dw.compile(problem, plan, self._target.cpu)
         excluded = "compiling, weight packing, allocation"
         if clock == "call":
-            run = partial(bound, x, out=y, threads=self._threads)
+            run = partial(kernel.bind(*operands), x, out=y, threads=self._threads)
         else:
-            run = partial(bound.run, x, y, self._threads)
+            run = partial(kernel.run, x, kernel.pack(operands), y, self._threads)
             excluded += ", checks of the arguments"
         four = parts.four_axes(y, problem.layout)
         layout = f"NCHW{plan.tc}c" if plan else order
@@ -105,19 +105,30 @@ _FUNCTIONS: dict[str, Callable[..., Array]] = {
     "depthwise1d": dw.depthwise_conv1d,
     "pointwise": dw.pointwise_conv2d,
     "separable": dw.separable_conv2d,
+    "inverted": dw.inverted_residual,
 }
+
+
+def _has_function(spec: Spec) -> bool:
+    """Whether one of the functions says it all: that of inverted residuals pads with zeros."""
+    zeros = spec.kind != "inverted" or spec.depthwise.padding_mode == "zeros"
+    return spec.kind in _FUNCTIONS and zeros
 
 
 def _arguments(spec: Spec, operands: list[Array]) -> dict[str, Any]:
     """Return the function's arguments beside the input."""
     arguments: dict[str, Any] = dict(zip(spec.operands, operands, strict=True))
     arguments["layout"] = spec.layout
-    if isinstance(spec, BlockSpec):
+    if isinstance(spec, ConvSpec):
+        arguments["activation"] = spec.activation
+        return arguments if spec.kind == "pointwise" else arguments | _window(spec)
+    arguments |= _window(spec.depthwise)
+    if spec.kind == "separable":
         arguments["depthwise_activation"] = spec.depthwise.activation
         arguments["activation"] = spec.project.activation
-        return arguments | _window(spec.depthwise)
-    arguments["activation"] = spec.activation
-    return arguments if spec.kind == "pointwise" else arguments | _window(spec)
+        return arguments
+    del arguments["padding_mode"]
+    return {"expand_weight": None, **arguments, "activation": spec.depthwise.activation}
 
 
 def _window(spec: ConvSpec) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from depthwise.arrays import aligned
 from depthwise.bench.peers.base import Array, Clock
+from depthwise.bench.posed import adds_input
 from depthwise.block import BlockSpec, Spec
 from depthwise.spec import ConvSpec
 from depthwise.vocabulary import ACTIVATIONS, Layout
@@ -36,6 +37,8 @@ class Layer:
     """(O,)"""
     residual: Array | None
     """Four axes in the problem's own order; added after the activation."""
+    adds_input: bool = False
+    """Whether the residual is the input of the whole problem."""
 
 
 def layers(spec: Spec, arrays: tuple[Array, ...]) -> list[Layer]:
@@ -45,7 +48,8 @@ def layers(spec: Spec, arrays: tuple[Array, ...]) -> list[Layer]:
         return [_layer(spec, "", named)]
     last = "pointwise_" if spec.kind == "separable" else "project_"
     parts = (("expand_", spec.expand), ("depthwise_", spec.depthwise), (last, spec.project))
-    return [_layer(part, prefix, named) for prefix, part in parts if part]
+    *firsts, final = [_layer(part, prefix, named) for prefix, part in parts if part]
+    return [*firsts, replace(final, adds_input=named.get("residual") is arrays[0])]
 
 
 def _layer(spec: ConvSpec, prefix: str, named: dict[str, Array]) -> Layer:
@@ -111,14 +115,18 @@ def in_order(spec: Spec, wanted: Order) -> Spec:
 
 
 def arrays_in_order(spec: Spec, arrays: tuple[Array, ...], wanted: Order) -> list[Array]:
-    """Return the arrays of `in_order(spec, wanted)`, laid out anew where they differ."""
+    """Return the arrays of `in_order(spec, wanted)`, laid out anew where they differ.
+
+    What is one array stays one.
+    """
     problem = in_order(spec, wanted)
     names = ("input", *spec.operands, "output")
     shapes = (problem.input_shape, *problem.operands.values(), problem.output_shape)
-    return [
-        data(spec, array, wanted).reshape(shape) if name in _WITH_PIXELS else array
+    arranged = {
+        id(array): data(spec, array, wanted).reshape(shape) if name in _WITH_PIXELS else array
         for name, array, shape in zip(names, arrays, shapes, strict=True)
-    ]
+    }
+    return [arranged[id(array)] for array in arrays]
 
 
 def symmetric(spec: ConvSpec) -> bool:
@@ -128,7 +136,8 @@ def symmetric(spec: ConvSpec) -> bool:
 
 def repeatable(spec: Spec) -> bool:
     """Whether the problem can follow itself in a chain: it gives what it takes."""
-    return spec.input_shape == spec.output_shape and "residual" not in spec.operands
+    gives_what_it_takes = spec.input_shape == spec.output_shape
+    return gives_what_it_takes and ("residual" not in spec.operands or adds_input(spec))
 
 
 @dataclass(frozen=True)

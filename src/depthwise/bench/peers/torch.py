@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -122,7 +122,9 @@ def _steps(spec: Spec, arrays: tuple[Array, ...], variant: str, order: Order) ->
             steps.append(_eager(layer, padding, order))
             if layer.spec.activation:
                 steps.append(_ACTIVATIONS[layer.spec.activation])
-        if layer.residual is not None:
+        if layer.adds_input:
+            steps = [_adding_input(steps)]
+        elif layer.residual is not None:
             steps.append(_adding(_tensor(layer.residual, parts.order(spec)), order))
         shape = (shape[0], layer.spec.out_channels, layer.spec.out_height, layer.spec.out_width)
     return steps
@@ -158,6 +160,16 @@ def _prepacked(layer: Layer, padding: list[int], shape: list[int]) -> Step:
     bias = None if layer.bias is None else torch.from_numpy(layer.bias)
     convolve, epilogue = torch.ops.mkldnn._convolution_pointwise, _FUSED[s.activation]
     return lambda x: convolve(x, weight, bias, *geometry, *epilogue)
+
+
+def _adding_input(steps: Sequence[Step]) -> Step:
+    def block(x: Tensor) -> Tensor:
+        y = x
+        for step in steps:
+            y = step(y)
+        return y.add_(x)
+
+    return block
 
 
 def _adding(residual: Tensor, order: Order) -> Step:
