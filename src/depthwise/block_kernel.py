@@ -17,9 +17,12 @@ from depthwise.block import BlockSpec
 from depthwise.code import Code
 from depthwise.kernel import ConvKernel, Kernel, threads_worth_waking
 from depthwise.packing import packer
-from depthwise.plan import BlockPlan
+from depthwise.plan import PARTS, BlockPlan
 from depthwise.schedule.chain import Chain
+from depthwise.schedule.gate import Gate
+from depthwise.spec import ConvSpec
 from depthwise.target import Target
+from depthwise.values import itemsize
 
 if TYPE_CHECKING:
     from depthwise.build import Program
@@ -27,12 +30,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChainKernel:
-    """Two or three parts of a block, computed strip by strip in one machine code function."""
+    """One to three parts of a block, computed strip by strip in one machine code function."""
 
     chain: Chain
     code: Code
     program: Callable[[], Program]
     """Generates the program again, to look at."""
+
+    @property
+    def title(self) -> str:
+        """What it computes."""
+        return " + ".join(map(str, self.chain.parts))
 
     @property
     def output_shape(self) -> tuple[int, ...]:
@@ -41,7 +49,9 @@ class ChainKernel:
 
     @cached_property
     def _packers(self) -> list[Callable[[Memory], Memory]]:
-        return list(map(packer, self.chain.inner, self.chain.forms))
+        """Those of the parts whose weights are operands: a scale is not."""
+        packers = list(map(packer, self.chain.inner, self.chain.forms))
+        return packers[1:] if self.chain.scaled else packers
 
     @cached_property
     def _most_threads(self) -> int:
@@ -49,20 +59,45 @@ class ChainKernel:
 
     def pack(self, operands: Sequence[Sequence[Memory]]) -> Sequence[Memory]:
         """Return the operands of the parts as the code takes them: weights, biases, residual."""
+        parts = self.chain.parts[-len(operands) :]
         weights = [
             pack(weight) for pack, (weight, *_) in zip(self._packers, operands, strict=True)
         ]
-        biases = [
-            others[0]
-            for part, (_, *others) in zip(self.chain.parts, operands, strict=True)
-            if part.bias
-        ]
-        return *weights, *biases, *(operands[-1][-1:] if self.chain.parts[-1].residual else ())
+        biases = [own[1] for part, own in zip(parts, operands, strict=True) if part.bias]
+        return *weights, *biases, *(operands[-1][-1:] if parts[-1].residual else ())
 
-    def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
-        """Run the strips on the team."""
+    def run(
+        self, x: Memory, packed: Sequence[Any], out: Memory, threads: int, *more: Memory
+    ) -> None:
+        """Run the strips on the team; `more` is where their sums go."""
         count = min(threads or team.size(), self._most_threads)
-        self.code.run(count, x, *packed, out)
+        self.code.run(count, x, *packed, out, *more)
+
+
+@dataclass(frozen=True)
+class GateKernel:
+    """The gate of a squeeze-and-excite block: from sums to scales."""
+
+    gate: Gate
+    code: Code
+    program: Callable[[], Program]
+    """Generates the program again, to look at."""
+
+    @property
+    def title(self) -> str:
+        """What it computes."""
+        return f"{self.gate.reduce} + {self.gate.expand}"
+
+    def pack(self, operands: Sequence[Memory]) -> Sequence[Memory]:
+        """Return the operands as the code takes them."""
+        reduce_weight, reduce_bias, expand_weight, expand_bias = operands
+        parts = zip((self.gate.reduce, self.gate.expand), self.gate.forms, strict=True)
+        reduce, expand = (packer(part, form) for part, form in parts)
+        return reduce(reduce_weight), expand(expand_weight), reduce_bias, expand_bias
+
+    def run(self, sums: Memory, packed: Sequence[Any], scales: Memory, threads: int) -> None:
+        """Run the images on the team."""
+        self.code.run(threads or team.size(), sums, *packed, scales)
 
 
 Stage: TypeAlias = "ConvKernel | ChainKernel"
@@ -80,55 +115,91 @@ class BlockKernel(Kernel):
     @cached_property
     def _between(self) -> list[tuple[int, ...]]:
         """The shapes of what lies between the stages."""
-        return [
-            stage.spec.output_shape if isinstance(stage, ConvKernel) else stage.output_shape
-            for stage in self.stages[:-1]
-        ]
+        return [stage.output_shape for stage in self.stages[:-1]]
 
     @property
     def scratch_bytes(self) -> int:
         """Memory beside the arrays that each thread of a call works in, and keeps for the next.
 
-        The thread that calls also keeps what lies between the stages, which is in this.
+        What lies between the stages is in this; the thread that calls keeps it.
         """
         stages = max(stage.code.scratch_bytes for stage in self.stages)
-        itemsize = np.dtype(self.spec.dtype).itemsize
-        return stages + itemsize * sum(map(prod, self._between))
+        return stages + itemsize(self.spec.dtype) * sum(map(prod, self._between))
 
     def pack(self, operands: Sequence[Memory]) -> Sequence[Any]:
         """Pack for each stage what is its own."""
         of_parts = self._operands_of_parts(operands)
         return [
-            stage.pack(of_parts[start]) if isinstance(stage, ConvKernel)
-            else stage.pack(of_parts[start:end])
+            _pack(stage, of_parts[start:end])
             for stage, (start, end) in zip(self.stages, self.plan.kernels, strict=True)
-        ]  # fmt: skip
+        ]
 
     def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
         """Compute stage by stage."""
-        if self._between:
-            betweens = _kept_arrays(self._between, self.spec.dtype)
-            for stage, weights, between in zip(self.stages, packed, betweens):  # noqa: B905 (one less)
-                stage.run(x, weights, between, threads)
-                x = between
-        self.stages[-1].run(x, packed[-1], out, threads)
+        outputs = [*_kept_arrays(self._between, self.spec.dtype), out] if self._between else [out]
+        for stage, weights, output in zip(self.stages, packed, outputs, strict=True):
+            stage.run(x, weights, output, threads)
+            x = output
 
     def _operands_of_parts(self, operands: Sequence[Memory]) -> list[list[Memory]]:
         arrays = dict(zip(self.spec.operands, operands, strict=True))
-        names = ["expand", "depthwise", "pointwise" if self.spec.kind == "separable" else "project"]
+        last = "pointwise" if self.spec.kind == "separable" else "project"
+        names = (*PARTS[:-1], last)[-len(self.spec.parts) :]
         return [
-            [
-                arrays["residual" if operand == "residual" else f"{name}_{operand}"]
-                for operand in part.operands
-            ]
-            for part, name in zip(self.spec.parts, names[-len(self.spec.parts) :], strict=True)
+            [arrays[name if name == "residual" else f"{part}_{name}"] for name in spec.operands]
+            for part, spec in zip(names, self.spec.parts, strict=True)
         ]
 
     def _show(self, stage: str) -> str:
-        return "\n".join(
-            f"# {' + '.join(map(str, self.spec.parts[start:end]))}\n{kernel.program().show(stage)}"
-            for kernel, (start, end) in zip(self.stages, self.plan.kernels, strict=True)
-        )
+        kernels = self._kernels()
+        return "\n".join(f"# {kernel.title}\n{kernel.program().show(stage)}" for kernel in kernels)
+
+    def _kernels(self) -> list[Stage | GateKernel]:
+        return [*self.stages]
+
+
+@dataclass(frozen=True)
+class GatedKernel(BlockKernel):
+    """A squeeze-and-excite block: as far as the depthwise part, the gate, the scaled projection."""
+
+    gate: GateKernel
+
+    @cached_property
+    def _between(self) -> list[tuple[int, ...]]:
+        """The shapes of what lies between the stages, of the sums of strips and of the scales."""
+        gate = self.gate.gate
+        channels = gate.reduce.channels
+        outputs = [stage.output_shape for stage in self.stages[:-1]]
+        return [*outputs, (gate.images * gate.strips * channels,), (gate.images * channels,)]
+
+    def pack(self, operands: Sequence[Memory]) -> Sequence[Any]:
+        """Pack for each stage what is its own, and last what is the gate's."""
+        gate = [
+            operand
+            for name, operand in zip(self.spec.operands, operands, strict=True)
+            if name.startswith("se_")
+        ]
+        return [*super().pack(operands), self.gate.pack(gate)]
+
+    def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
+        """Compute stage by stage."""
+        *outputs, sums, scales = _kept_arrays(self._between, self.spec.dtype)
+        *before, gated, last = self.stages
+        for stage, weights, output in zip(before, packed, outputs):  # noqa: B905 (those before)
+            stage.run(x, weights, output, threads)
+            x = output
+        *_, weights, last_weights, gate_weights = packed
+        gated.run(x, weights, outputs[-1], threads, sums)
+        self.gate.run(sums, gate_weights, scales, threads)
+        last.run(outputs[-1], (scales, *last_weights), out, threads)
+
+    def _kernels(self) -> list[Stage | GateKernel]:
+        *before, last = self.stages
+        return [*before, self.gate, last]
+
+
+def _pack(stage: Stage, operands: Sequence[Sequence[Memory]]) -> Sequence[Memory]:
+    return stage.pack(operands[0]) if isinstance(stage, ConvKernel) else stage.pack(operands)
 
 
 _kept = threading.local()
@@ -136,7 +207,7 @@ _kept = threading.local()
 
 def _kept_arrays(shapes: Sequence[tuple[int, ...]], dtype: str) -> list[Array]:
     """Return arrays of these shapes in memory that the calling thread keeps, one behind another."""
-    sizes = [prod(shape) * np.dtype(dtype).itemsize for shape in shapes]
+    sizes = [prod(shape) * itemsize(dtype) for shape in shapes]
     memory = getattr(_kept, "memory", None)
     if memory is None or memory.nbytes < sum(sizes):
         memory = _kept.memory = np.empty(sum(sizes), np.uint8)

@@ -70,15 +70,17 @@ class Stored:
         return self.path.parent.name != fingerprint()
 
 
-def load(spec: Spec, plan: AnyPlan, target: Target) -> Entry | None:
+def load(spec: Spec, plan: AnyPlan, target: Target, stage: int = 0) -> Entry | None:
     """Return the stored kernel of a problem, or None where there is none.
+
+    `stage` tells the kernels of one block from each other.
 
     An entry that is damaged, of another problem or open to others is removed with a warning.
     """
     place = _place()
     if place is None:
         return None
-    identity = _identity(spec, plan, target)
+    identity = _identity(spec, plan, target, stage)
     for suffix in SUFFIXES:
         path = _path(place, identity, suffix)
         try:
@@ -103,6 +105,7 @@ def store(
     write: Callable[[Path], None],
     meta: dict[str, Any],
     suffix: str,
+    stage: int = 0,
 ) -> Entry | None:
     """Keep a compiled kernel for other processes and return it as `load` does.
 
@@ -115,11 +118,12 @@ def store(
         write: writes the object to the path that it is given.
         meta: what `load` returns beside the object; plain data for JSON.
         suffix: the form of the object, one of `SUFFIXES`.
+        stage: which kernel of a block it is.
     """
     place = _place()
     if place is None:
         return None
-    identity = _identity(spec, plan, target)
+    identity = _identity(spec, plan, target, stage)
     problem = {"spec": str(spec), "plan": str(plan), "target": str(target)}
     head = {"identity": identity, "problem": problem, "made": time.time(), "meta": meta}
     try:
@@ -240,8 +244,8 @@ def _tvm_versions() -> list[bytes]:
     return [distribution.version.encode() for distribution in found]
 
 
-def _identity(spec: Spec, plan: AnyPlan, target: Target) -> str:
-    parts = [fingerprint(), repr(spec), repr(plan), repr(target)]
+def _identity(spec: Spec, plan: AnyPlan, target: Target, stage: int) -> str:
+    parts = [fingerprint(), repr(spec), repr(plan), repr(target), str(stage)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

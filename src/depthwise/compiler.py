@@ -18,12 +18,13 @@ from depthwise.errors import NotYetError, PlanError
 from depthwise.parse import parse
 from depthwise.plan import AnyPlan, BlockPlan, Plan, parse_plan
 from depthwise.schedule.chain import Chain
+from depthwise.schedule.gate import Gate
 from depthwise.spec import ConvSpec
 from depthwise.target import Target, named
 
 if TYPE_CHECKING:
     from depthwise.build import Program
-    from depthwise.block_kernel import BlockKernel, ChainKernel
+    from depthwise.block_kernel import BlockKernel
     from depthwise.kernel import ConvKernel, Kernel
 
 _one_at_a_time = threading.RLock()
@@ -88,14 +89,16 @@ def _compile_conv(spec: ConvSpec, plan: Plan, target: Target) -> ConvKernel:
     return ConvKernel(spec, plan, target, form, machine_code, functools.cache(program))
 
 
-def _code(spec: Spec, plan: AnyPlan, target: Target, program: Callable[[], Program]) -> Code:
+def _code(
+    spec: Spec, plan: AnyPlan, target: Target, program: Callable[[], Program], stage: int = 0
+) -> Code:
     """Return the machine code: what the disk remembers, or what is built now."""
-    if found := _remembered(cache.load(spec, plan, target)):
+    if found := _remembered(cache.load(spec, plan, target, stage)):
         return found
     built = program().built
     write = partial(code.write, built)
     meta = {"tasks": built.tasks, "scratch_bytes": built.scratch_bytes}
-    stored = cache.store(spec, plan, target, write, meta, code.suffix())
+    stored = cache.store(spec, plan, target, write, meta, code.suffix(), stage)
     return _remembered(stored) or code.loaded(built)
 
 
@@ -124,27 +127,27 @@ def _program(spec: ConvSpec, plan: Plan, target: Target) -> Program:
 
 @functools.cache
 def _compile_block(spec: BlockSpec, plan: BlockPlan, target: Target) -> BlockKernel:
-    from depthwise.block_kernel import BlockKernel
+    from depthwise.block_kernel import BlockKernel, ChainKernel, GatedKernel, GateKernel
 
-    if spec.squeeze_excite:
-        raise NotYetError(f"squeeze-and-excite blocks do not exist yet: {spec}")
     if len(plan.parts) != len(spec.parts):
         raise PlanError(f"the plan has a part for each of the block's; got {plan}: {spec}")
-    stages = [
-        _compile_conv(spec.parts[start], plan.parts[start], target)
-        if end == start + 1
-        else _compile_chain(spec, plan, fusion.chain(spec, plan, start, end, target))
-        for start, end in plan.kernels
-    ]
-    return BlockKernel(spec, plan, target, tuple(stages))
+    if reason := fusion.rejects(spec, plan.fused):
+        raise PlanError(f"{plan} does not take this problem: {reason}: {spec}")
 
+    def compiled(stage: int, program: Callable[[], Program]) -> tuple[Code, Callable[[], Program]]:
+        return _code(spec, plan, target, program, stage), functools.cache(program)
 
-def _compile_chain(spec: BlockSpec, plan: BlockPlan, chain: Chain) -> ChainKernel:
-    from depthwise.block_kernel import ChainKernel
-
-    program = partial(_chain_program, chain)
-    machine_code = _code(spec, plan, chain.target, program)
-    return ChainKernel(chain, machine_code, functools.cache(program))
+    kernels = tuple(
+        ChainKernel(stage, *compiled(index, partial(_chain_program, stage)))
+        if isinstance(stage, Chain)
+        else _compile_conv(*stage, target)
+        for index, stage in enumerate(fusion.stages(spec, plan, target))
+    )
+    if spec.squeeze_excite is None:
+        return BlockKernel(spec, plan, target, kernels)
+    gate = Gate.of(spec, kernels[-2].chain.strips, target)
+    made = compiled(len(kernels), partial(_gate_program, gate))
+    return GatedKernel(spec, plan, target, kernels, GateKernel(gate, *made))
 
 
 def _chain_program(chain: Chain) -> Program:
@@ -163,3 +166,15 @@ def _chain_program(chain: Chain) -> Program:
     )
     depthwise = define.join_segments(transformed, conv, form.segments)
     return build.Program(definitions, strips.functions(chain, depthwise), chain.target)
+
+
+def _gate_program(gate: Gate) -> Program:
+    from depthwise import build, define
+
+    definitions = {
+        name: define.define(part, form)
+        for name, part, form in zip(
+            ("reduce", "expand"), (gate.reduce, gate.expand), gate.forms, strict=True
+        )
+    }
+    return build.Program(definitions, gate.functions(), gate.target)

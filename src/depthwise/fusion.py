@@ -1,43 +1,248 @@
-"""Which parts of a block are computed in one kernel, and in strips of how many rows."""
+"""Which parts of a block are computed in one kernel, and in strips of how many rows.
+
+The choice is made by counting: cycles of multiply-adds, in whole tiles and on the thread that has
+the most to do, and cycles in which data come from beyond a core's own caches.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate, pairwise
+from math import ceil, prod
+from typing import TypeAlias
 
-from depthwise import schedule
+from depthwise import schedule, team
 from depthwise.block import BlockSpec
-from depthwise.errors import PlanError
-from depthwise.plan import BlockPlan, Plan
-from depthwise.schedule import channels_last, multiples, pointwise
-from depthwise.schedule.chain import Chain
+from depthwise.costs import cost
+from depthwise.plan import PARTS, BlockPlan, Plan
+from depthwise.schedule import channels_last, pointwise, tiling
+from depthwise.schedule.chain import Chain, inner
 from depthwise.spec import ConvSpec
-from depthwise.target import Target
+from depthwise.target import Target, private_cache_bytes
+from depthwise.values import itemsize
+
+_DEPTHWISE_SHARE = 0.6
+"""The share of the peak at which a depthwise convolution runs, about."""
+_FAR_BYTES = 24.0
+"""Bytes a cycle that come from beyond a core's own caches, about."""
+_LAUNCH_CYCLES = 1000, 4000
+"""A launch on one thread, and on several, about."""
+_UNITS = 2
+"""Multiply-adds that begin in a cycle."""
+
+Stage: TypeAlias = "Chain | tuple[ConvSpec, Plan]"
+"""What one kernel computes: several parts, or one convolution."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a plan is expected to cost; of use to compare plans with each other."""
+
+    plan: BlockPlan
+    flops: int
+    """Floating point operations, those of rows that several threads compute included."""
+    far_bytes: int
+    """Bytes that move between a core's own caches and what lies beyond."""
+    scratch_bytes: int
+    """Scratch memory of a thread."""
+    cycles: float
+    """Of the thread that has the most to do."""
 
 
 def default_plan(spec: BlockSpec, target: Target) -> BlockPlan:
-    """Return the plan that is expected to be fastest, without measuring."""
-    return fused_plan(spec, 4, target)
+    """Return the plan that is expected to be fastest on the team's threads, without measuring."""
+    return _default_plan(spec, target, team.size())
 
 
-def fused_plan(spec: BlockSpec, rows: int, target: Target) -> BlockPlan:
-    conv = inner(spec.depthwise)
-    rule = channels_last if conv.multiplier == 1 else multiples
-    plan = rule.default_plan(conv, target)
-    rows = -(-min(rows, conv.out_height) // plan.th) * plan.th
-    parts = []
-    for part in spec.parts:
-        if part.kind == "depthwise":
-            parts.append(plan)
+@cache
+def _default_plan(spec: BlockSpec, target: Target, threads: int) -> BlockPlan:
+    found = ways(spec, target, threads).values()
+    return next(way.plan for way in found if isinstance(way, Estimate))
+
+
+def ways(spec: BlockSpec, target: Target, threads: int) -> dict[str, Estimate | str]:
+    """Return each way of fusing with its best plan, or the reason against it, cheapest first."""
+    found: dict[str, Estimate | str] = {}
+    for fused in ways_of_fusing(spec):
+        found[_title(fused)] = rejects(spec, fused) or min(
+            (estimate(spec, plan, target, threads) for plan in plans(spec, fused, target)),
+            key=_cycles,
+        )
+    return dict(sorted(found.items(), key=lambda item: _cycles(item[1])))
+
+
+def _cycles(way: Estimate | str) -> float:
+    return way.cycles if isinstance(way, Estimate) else math.inf
+
+
+def ways_of_fusing(spec: BlockSpec) -> tuple[tuple[int, ...], ...]:
+    """Return how many neighbouring parts each kernel computes, in every way."""
+    return ((2,), (1, 1)) if len(spec.parts) == 2 else ((3,), (1, 2), (2, 1), (1, 1, 1))
+
+
+def rejects(spec: BlockSpec, fused: tuple[int, ...]) -> str | None:
+    """Say why parts of a block cannot be computed in these kernels, or None where they can."""
+    names = PARTS[-len(spec.parts) :]
+    groups = [names[end - count : end] for count, end in zip(fused, accumulate(fused), strict=True)]
+    group = next(group for group in groups if "depthwise" in group)
+    if spec.squeeze_excite and "project" in group:
+        return "the gate between depthwise and project needs the mean of all pixels"
+    mode = spec.depthwise.padding_mode
+    through_ring = "expand" in group or not spec.depthwise.channels_last
+    if mode != "zeros" and through_ring and (len(group) > 1 or spec.squeeze_excite):
+        return f"padding mode {mode} reads rows that a strip does not have"
+    return None
+
+
+def plans(spec: BlockSpec, fused: tuple[int, ...], target: Target) -> Iterator[BlockPlan]:
+    """Yield the plan for each height of strips, as far as they stay in a core's own caches."""
+    height = spec.depthwise.out_height
+    if max(fused) == 1 and not spec.squeeze_excite:
+        height = 1
+    halves = {ceil(height / parts) for parts in (1, 2, 4)}
+    for rows in sorted({rows for rows in (1, 2, 3, 4, 6, 8, 12, 16) if rows < height} | halves):
+        plan = plan_of_rows(spec, fused, rows, target)
+        if rows == 1 or scratch_bytes(spec, plan, target) <= private_cache_bytes():
+            yield plan
+
+
+def plan_of_rows(spec: BlockSpec, fused: tuple[int, ...], rows: int, target: Target) -> BlockPlan:
+    """Return the plan with strips of so many rows and the fastest tiles for them."""
+    alone = [end - 1 for count, end in zip(fused, accumulate(fused), strict=True) if count == 1]
+    parts = [
+        schedule.default_plan(part if index in alone else inner(part), target)
+        for index, part in enumerate(spec.parts)
+    ]
+    for stage in stages(spec, BlockPlan(fused, rows, tuple(parts)), target):
+        for index, part in stage.products() if isinstance(stage, Chain) else ():
+            runs = stage.runs(part)
+            parts[index] = pointwise.plan_for(part.dtype, part.out_channels, runs, target)
+    return BlockPlan(fused, rows, tuple(parts))
+
+
+def stages(spec: BlockSpec, plan: BlockPlan, target: Target) -> list[Stage]:
+    """Return what each kernel of a plan computes, in the order in which they run.
+
+    The gate of a squeeze-and-excite block, which stands before the last one, is not among them.
+    """
+    found: list[Stage] = []
+    gated = spec.squeeze_excite is not None
+    for start, end in plan.kernels[: -1 if gated else None]:
+        parts, plans = spec.parts[start:end], plan.parts[start:end]
+        if len(parts) == 1 and not (gated and parts[0].kind == "depthwise"):
+            found.append((parts[0], plans[0]))
         else:
-            pixels = part.width * (1 if part is spec.expand else min(rows, part.height))
-            parts.append(pointwise.tile_plan(part.dtype, pixels, part.out_channels, target))
-    return BlockPlan((len(parts),), rows, tuple(parts))
+            last_planes = not spec.depthwise.channels_last and not gated
+            planes = not spec.depthwise.channels_last, last_planes
+            chain = Chain(parts, plans, plan.rows, target, start, planes, sums=gated)
+            found.append(chain if chain.has_strip else chain.in_whole_tiles())
+    return [*found, _scaled(spec, plan, target)] if gated else found
 
 
-def inner(part: ConvSpec) -> ConvSpec:
-    """Return a part as a chain computes it: one image, channels-last."""
-    return replace(part, batch=1, layout="NHWC", residual=part.residual and part.channels_last)
+def _scaled(spec: BlockSpec, plan: BlockPlan, target: Target) -> Chain:
+    """Return the projection behind a gate: a depthwise convolution of one tap scales its input."""
+    conv = spec.depthwise
+    scale = ConvSpec.depthwise(
+        conv.out_channels, (conv.out_height, conv.out_width), 1, batch=conv.batch,
+        layout=conv.layout, dtype=conv.dtype,
+    )  # fmt: skip
+    plans = channels_last.default_plan(inner(scale), target), plan.parts[-1]
+    planes = False, not conv.channels_last
+    first = len(spec.parts) - 2
+    return Chain((scale, spec.project), plans, plan.rows, target, first, planes, scaled=True)
 
 
-def chain(spec: BlockSpec, plan: BlockPlan, start: int, end: int, target: Target) -> Chain:
-    return Chain(spec.parts[start:end], plan.parts[start:end], plan.rows, target)
+def scratch_bytes(spec: BlockSpec, plan: BlockPlan, target: Target) -> int:
+    """Return the scratch memory of a thread."""
+    found = (stage for stage in stages(spec, plan, target) if isinstance(stage, Chain))
+    return max((chain.scratch_bytes for chain in found), default=0)
+
+
+def estimate(spec: BlockSpec, plan: BlockPlan, target: Target, threads: int) -> Estimate:
+    """Count what a plan costs."""
+    costs = [
+        _chain_cost(stage, threads) if isinstance(stage, Chain) else _conv_cost(*stage, target, threads)
+        for stage in stages(spec, plan, target)
+    ]  # fmt: skip
+    flops, far_bytes, cycles = (sum(column) for column in zip(*costs, strict=True))
+    cycles += len(costs) * _LAUNCH_CYCLES[threads > 1]
+    scratch = scratch_bytes(spec, plan, target)
+    return Estimate(plan, int(flops), int(far_bytes), scratch, cycles)
+
+
+def _conv_cost(
+    spec: ConvSpec, plan: Plan, target: Target, threads: int
+) -> tuple[float, float, float]:
+    """Return the FLOPs, the far bytes and the cycles of a convolution of its own."""
+    costs, lanes = cost(spec), target.lanes(spec.dtype)
+    if plan.schedule == pointwise.name:
+        pixels = ((spec.batch * spec.height * spec.width, 1),)
+        cycles = _product_cycles(spec, pixels, plan, target)
+    else:
+        cycles = costs.macs / (lanes * _UNITS * _DEPTHWISE_SHARE)
+    far = _far(spec.input_shape, spec.output_shape, spec) + _bytes(spec.weight_shape, spec)
+    return costs.flops, far, (cycles + far / _FAR_BYTES) / threads
+
+
+def _chain_cost(chain: Chain, threads: int) -> tuple[float, float, float]:
+    """Return the FLOPs, the far bytes and the cycles of a chain.
+
+    Each strip reads the weights anew; they come from afar where they do not stay beside its memory.
+    """
+    conv, target, batch = chain.depthwise, chain.target, chain.parts[0].batch
+    lanes = target.lanes(conv.dtype)
+    cycles = batch * cost(conv).macs / (lanes * _UNITS * _DEPTHWISE_SHARE)
+    cycles *= chain.computed_rows / conv.out_height
+    plans = dict(zip(chain.names, chain.plans, strict=True))
+    for name, part in (("expand", chain.expand), ("project", chain.project)):
+        if part:
+            cycles += batch * _product_cycles(part, chain.runs(part), plans[name], target)
+    weights = sum(_bytes(part.weight_shape, part) for part in chain.inner)
+    near = weights + chain.scratch_bytes <= private_cache_bytes()
+    first, last = chain.parts[0], chain.parts[-1]
+    far = weights * (1 if near else batch * chain.strips)
+    far += _far(first.input_shape, last.output_shape, conv)
+    flops = sum(cost(part).flops for part in chain.parts)
+    again = _shared_rows_flops(chain) * (min(threads, batch * chain.strips) - 1)
+    busiest = _busiest_share(batch * chain.strips, threads)
+    return flops + again, far, (cycles + far / _FAR_BYTES) * busiest
+
+
+def _product_cycles(spec: ConvSpec, runs: tiling.Runs, plan: Plan, target: Target) -> float:
+    lanes = target.lanes(spec.dtype)
+    tile = pointwise.tiling_of(plan, lanes)
+    steps = tiling.cycles(spec.out_channels, runs, tile, lanes, target.vector_registers)
+    return steps * spec.channels
+
+
+def _shared_rows_flops(chain: Chain) -> int:
+    """Return the FLOPs of the rows that two strips expand where different threads compute them."""
+    if chain.expand is None or chain.strips == 1:
+        return 0
+    rows = chain.ring_rows - chain.rows * chain.depthwise.stride[0]
+    return max(0, rows) * cost(chain.expand).flops // chain.expand.height
+
+
+def _busiest_share(tasks: int, threads: int) -> float:
+    """Return the share of the tasks that the thread has which has most."""
+    return ceil(tasks / threads) / tasks
+
+
+def _far(given: tuple[int, ...], made: tuple[int, ...], spec: ConvSpec) -> int:
+    """Return the bytes of an input and an output, 0 where both stay near."""
+    nbytes = _bytes(given, spec) + _bytes(made, spec)
+    return nbytes if nbytes > private_cache_bytes() else 0
+
+
+def _bytes(shape: tuple[int, ...], spec: ConvSpec) -> int:
+    return prod(shape) * itemsize(spec.dtype)
+
+
+def _title(fused: tuple[int, ...]) -> str:
+    """Return a way of fusing as plans have it: "expand depthwise+project"."""
+    names = PARTS[-sum(fused) :]
+    ends = list(accumulate(fused, initial=0))
+    return " ".join("+".join(names[start:end]) for start, end in pairwise(ends))

@@ -174,6 +174,16 @@ class ConvKernel(Kernel):
     program: Callable[[], Program]
     """Generates the program again, to look at; the machine code may come from the disk."""
 
+    @property
+    def title(self) -> str:
+        """What it computes."""
+        return str(self.spec)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The problem's."""
+        return self.spec.output_shape
+
     @cached_property
     def _pack(self) -> Callable[[Memory], Memory]:
         return packer(self.spec, self.form)

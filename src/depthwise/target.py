@@ -98,6 +98,12 @@ def caches() -> dict[str, int]:
     return sizes
 
 
+@cache
+def private_cache_bytes() -> int:
+    """Return the size of a core's own second cache; half a megabyte where nothing tells."""
+    return caches().get("L2", 2**19)
+
+
 def _llvm_name(machine: Any) -> str:
     """Return the name that LLVM has for a machine, or for the nearest one that it is built on."""
     import archspec.cpu

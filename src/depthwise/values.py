@@ -15,6 +15,11 @@ MAX_ELEMENTS = 2**31 - 1
 _LONGEST = 120
 
 
+def itemsize(dtype: str) -> int:
+    """Return the bytes of an element."""
+    return np.dtype(dtype).itemsize
+
+
 def shown(value: object) -> str:
     """Return `value` as errors print it: its repr in one line, cut short where it is long."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
@@ -11,15 +12,22 @@ import numpy as np
 from depthwise.plan import Plan
 from depthwise.schedule import channels_last, multiples, pointwise
 from depthwise.schedule.rule import Form, Rule
+from depthwise.schedule.tiling import Runs
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
+from depthwise.vocabulary import Pair
 
 _LINE_BYTES = 64
 
 
+def inner(part: ConvSpec) -> ConvSpec:
+    """Return a part as a chain computes it: one image, channels-last."""
+    return replace(part, batch=1, layout="NHWC")
+
+
 @dataclass(frozen=True)
 class Chain:
-    """Two or three parts of a block in one kernel.
+    """One to three parts of a block in one kernel.
 
     The parts are a pointwise convolution or none, a depthwise one, a pointwise one or none.  Inside,
     everything is one image and channels-last.
@@ -32,32 +40,45 @@ class Chain:
     rows: int
     """Output rows of a strip."""
     target: Target
+    first: int
+    """Which part of the block is the first."""
+    planes: tuple[bool, bool]
+    """Whether the input, and the output, are channels-first."""
+    sums: bool = False
+    """Whether each strip also gives the sum of its pixels, for the mean of squeeze-and-excite."""
+    scaled: bool = False
+    """Whether the depthwise weights are other ones for each image: the scale that comes of it."""
 
     @cached_property
     def inner(self) -> tuple[ConvSpec, ...]:
-        """The parts as they are computed: one image, channels-last.
+        """The parts as they are computed.
 
-        A residual of channels-first data is added when the result is laid out.
+        The residual of channels-first data is added when the result is laid out.
         """
         return tuple(
-            replace(part, batch=1, layout="NHWC", residual=part.residual and part.channels_last)
+            replace(inner(part), residual=part.residual and not self.planes[1])
             for part in self.parts
         )
 
     @property
-    def channels_last(self) -> bool:
-        """Whether input and output are."""
-        return self.parts[0].channels_last
-
-    @property
     def _middle(self) -> int:
         return next(i for i, part in enumerate(self.parts) if part.kind == "depthwise")
+
+    def in_whole_tiles(self) -> Chain:
+        """Return the chain whose strips end where tiles of the depthwise convolution do."""
+        tile = self.depthwise_plan.th
+        return replace(self, rows=ceil(self.rows / tile) * tile)
 
     @property
     def names(self) -> tuple[str, ...]:
         """What the parts are called."""
         first = 1 - self._middle
         return ("expand", "depthwise", "project")[first : first + len(self.parts)]
+
+    def products(self) -> list[tuple[int, ConvSpec]]:
+        """Return the pointwise parts, each with its place in the block."""
+        parts = enumerate(self.inner, self.first)
+        return [(index, part) for index, part in parts if part.kind == "pointwise"]
 
     @property
     def depthwise_plan(self) -> Plan:
@@ -90,14 +111,18 @@ class Chain:
         return tuple(
             self.rule.form(part, plan, self.target)
             if part.kind == "depthwise"
-            else Form(panels=pointwise.panels(part, plan, self._pixels_at_once(part), self.target))
+            else Form(
+                panels=pointwise.panels(
+                    part.out_channels, self.runs(part), plan, part.dtype, self.target
+                )
+            )
             for part, plan in zip(self.inner, self.plans, strict=True)
         )
 
-    def _pixels_at_once(self, part: ConvSpec) -> int:
-        """Return the fewest pixels of a call of a product: a row where rows are new one by one."""
-        rest = self.depthwise.out_height - (self.strips - 1) * self.rows
-        return part.width * (1 if part is self.expand else rest)
+    def runs(self, part: ConvSpec) -> Runs:
+        """Return how many pixels a product computes in one go, and how often for an image."""
+        rows = self._new_rows() if part is self.expand else self._finished_rows()
+        return tuple((count * part.width, times) for count, times in rows.items())
 
     @property
     def strips(self) -> int:
@@ -107,27 +132,73 @@ class Chain:
     @property
     def has_ring(self) -> bool:
         """Whether the depthwise convolution reads a ring of rows, and not the input itself."""
-        return self.expand is not None or not self.channels_last
+        return self.expand is not None or self.planes[0]
+
+    @property
+    def has_strip(self) -> bool:
+        """Whether it writes to a strip, and not to the output itself."""
+        return self.project is not None or self.planes[1]
 
     @property
     def ring_rows(self) -> int:
-        """Input rows that a strip of outputs reads."""
+        """Rows of the ring: the input rows that a strip of outputs reads."""
+        return min(self.inputs(0, self.rows)[1] + self.depthwise.padding[0][0], self.depthwise.height)
+
+    @property
+    def strip_rows(self) -> int:
+        """Rows of the strip: more than those of the outputs where tiles reach beyond these."""
+        return max(self._rows_in_tiles())
+
+    @property
+    def computed_rows(self) -> int:
+        """Rows of all strips, those that the tiles of two strips compute counted twice."""
+        return sum(self._rows_in_tiles())
+
+    def _rows_in_tiles(self) -> list[int]:
+        tile = self.depthwise_plan.th
+        return [ceil(end / tile) * tile - begin // tile * tile for begin, end in self._ends()]
+
+    def inputs(self, begin: int, end: int) -> tuple[int, int]:
+        """Return the input rows that output rows read, those beyond the image left out."""
         conv = self.depthwise
-        reach = (self.rows - 1) * conv.stride[0] + (conv.kernel[0] - 1) * conv.dilation[0] + 1
-        return min(reach, conv.height)
+        (stride, _), ((above, _), _) = conv.stride, conv.padding
+        reach = (conv.kernel[0] - 1) * conv.dilation[0] + 1
+        return max(begin * stride - above, 0), min((end - 1) * stride + reach - above, conv.height)
+
+    def _ends(self) -> list[Pair]:
+        """Return the output rows at which each strip begins and ends."""
+        height = self.depthwise.out_height
+        return [(row, min(row + self.rows, height)) for row in range(0, height, self.rows)]
+
+    def _new_rows(self) -> Counter[int]:
+        """Return how many rows are added to the ring in one go, and how often for an image."""
+        found: Counter[int] = Counter()
+        have = 0
+        for low, high in (self.inputs(*ends) for ends in self._ends()):
+            start, have = max(low, have), max(high, have)
+            found.update(_around(start, have - start, self.ring_rows))
+        if self.strips > 1:
+            found[1] += 0  # a thread may begin with any strip
+        return found
+
+    def _finished_rows(self) -> Counter[int]:
+        """Return how many rows of the strip are projected in one go, and how often."""
+        found: Counter[int] = Counter()
+        for begin, end in self._ends():
+            found.update(_around(begin, end - begin, self.strip_rows))
+        return found
 
     @cached_property
     def sizes(self) -> dict[str, int]:
         """Elements of the buffers in scratch memory, each a number of whole cache lines."""
         conv, project = self.depthwise, self.project
-        pixels = self.rows * conv.out_width
         sizes = {}
         if self.has_ring:
             sizes["ring"] = self.ring_rows * conv.width * conv.channels
-        if project or not self.channels_last:
-            sizes["strip"] = pixels * conv.out_channels
-        if project and not self.channels_last:
-            sizes["result"] = pixels * project.out_channels
+        if self.has_strip:
+            sizes["strip"] = self.strip_rows * conv.out_width * conv.out_channels
+        if project and self.planes[1]:
+            sizes["result"] = self.rows * conv.out_width * project.out_channels
         line = _LINE_BYTES // np.dtype(conv.dtype).itemsize
         return {name: ceil(size / line) * line for name, size in sizes.items()}
 
@@ -135,3 +206,9 @@ class Chain:
     def scratch_bytes(self) -> int:
         """Bytes of scratch memory of each thread."""
         return sum(self.sizes.values()) * np.dtype(self.depthwise.dtype).itemsize
+
+
+def _around(start: int, count: int, rows: int) -> list[int]:
+    """Return the lengths of the runs into which a run is cut where a ring of rows ends."""
+    before = min(count, rows - start % rows)
+    return [length for length in (before, count - before) if length > 0]

@@ -8,6 +8,7 @@ before it is used, because its rows lie a plane apart.  Tasks are runs of rows, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from math import ceil
@@ -16,7 +17,7 @@ from typing import Any
 from depthwise.plan import Plan
 from depthwise.schedule import tiling
 from depthwise.schedule.rule import Form
-from depthwise.schedule.tiling import Panels, Tiling
+from depthwise.schedule.tiling import Panels, Runs, Tiling
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
 
@@ -39,18 +40,23 @@ def rejects(spec: ConvSpec, target: Target) -> str | None:
 def default_plan(spec: ConvSpec, target: Target) -> Plan:
     """Return the tile that takes the fewest cycles."""
     rows, columns = _extents(spec)
-    return tile_plan(spec.dtype, rows, columns, target)
+    return plan_for(spec.dtype, columns, ((rows, 1),), target)
 
 
-def tile_plan(dtype: str, rows: int, columns: int, target: Target) -> Plan:
-    """Return the plan of the tile that takes the fewest cycles for a product of this size."""
+def plan_for(dtype: str, columns: int, runs: Runs, target: Target) -> Plan:
+    """Return the plan of the tile that takes the fewest cycles for a product."""
     lanes = target.lanes(dtype)
-    return _plan(tiling.fastest(columns, rows, lanes, target.vector_registers), lanes)
+    return _plan(tiling.fastest(columns, runs, lanes, target.vector_registers), lanes)
 
 
 def _plan(tile: Tiling, lanes: int) -> Plan:
     """Return `tc` columns and `tw` rows of the product."""
     return Plan(name, tc=tile.vectors * lanes, tw=tile.rows)
+
+
+def tiling_of(plan: Plan, lanes: int) -> Tiling:
+    """Return what a plan means where a vector has so many lanes."""
+    return Tiling(plan.tw, max(1, plan.tc // lanes))
 
 
 def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
@@ -68,17 +74,7 @@ def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
 
 def form(spec: ConvSpec, plan: Plan, target: Target) -> Form:
     """Take channels-last weights in panels."""
-    if not spec.channels_last:
-        return Form()
-    return Form(panels=panels(spec, plan, _rows_of_a_run(spec, plan), target))
-
-
-def panels(spec: ConvSpec, plan: Plan, rows: int, target: Target) -> tuple[Panels, ...]:
-    """Cut the columns of the product, of which at least so many rows are computed in one go."""
-    _, columns = _extents(spec)
-    lanes = target.lanes(spec.dtype)
-    tile = Tiling(min(plan.tw, rows), max(1, plan.tc // lanes))
-    return tiling.cut(columns, rows, tile, lanes, target.vector_registers)
+    return Form(panels=_panels(spec, plan, target)) if spec.channels_last else Form()
 
 
 def scheduled(definition: Any, spec: ConvSpec, plan: Plan, target: Target) -> Any:
@@ -86,10 +82,20 @@ def scheduled(definition: Any, spec: ConvSpec, plan: Plan, target: Target) -> An
     from depthwise.schedule import products
 
     del definition
-    cut = panels(spec, plan, _rows_of_a_run(spec, plan), target)
-    shares = min(cut[0].count, ceil(_wanted_shares(spec, plan)))
-    tasks = _row_runs(spec, plan), shares
-    return products.pointwise(spec, cut, plan.tw, tasks, target.lanes(spec.dtype))
+    panels = _panels(spec, plan, target)
+    tasks = _row_runs(spec, plan), min(panels[0].count, ceil(_wanted_shares(spec, plan)))
+    return products.pointwise(spec, panels, plan.tw, tasks, target.lanes(spec.dtype))
+
+
+def panels(columns: int, runs: Runs, plan: Plan, dtype: str, target: Target) -> tuple[Panels, ...]:
+    """Cut the columns of a product as its plan says."""
+    lanes = target.lanes(dtype)
+    return tiling.cut(columns, runs, tiling_of(plan, lanes), lanes, target.vector_registers)
+
+
+def _panels(spec: ConvSpec, plan: Plan, target: Target) -> tuple[Panels, ...]:
+    _, columns = _extents(spec)
+    return panels(columns, _runs(spec, plan), plan, spec.dtype, target)
 
 
 def _extents(spec: ConvSpec) -> tuple[int, int]:
@@ -111,13 +117,12 @@ def _row_runs(spec: ConvSpec, plan: Plan) -> int:
     return max(1, min(most, wanted))
 
 
-def _rows_of_a_run(spec: ConvSpec, plan: Plan) -> int:
-    """Return the rows of the shortest run."""
+def _runs(spec: ConvSpec, plan: Plan) -> Runs:
+    """Return the rows of each run, in which all but the last are whole tiles."""
     rows, _ = _extents(spec)
-    runs = _row_runs(spec, plan)
-    tiles = ceil(rows / plan.tw)
-    ends = [min(tiles * run // runs * plan.tw, rows) for run in range(runs + 1)]
-    return min(end - start for start, end in pairwise(ends))
+    count, tiles = _row_runs(spec, plan), ceil(rows / plan.tw)
+    ends = [min(tiles * run // count * plan.tw, rows) for run in range(count + 1)]
+    return tuple(Counter(end - start for start, end in pairwise(ends)).items())
 
 
 def _wanted_shares(spec: ConvSpec, plan: Plan) -> float:

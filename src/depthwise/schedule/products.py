@@ -15,6 +15,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.activations import activate
+from depthwise.build import TASKS
 from depthwise.schedule.tiling import Panels, packed_columns
 from depthwise.spec import ConvSpec
 
@@ -169,6 +170,22 @@ def channel_rows(
         panels, first, last, depth, lanes, spec.dtype,
         a=lambda m, k: weight[m * depth + k], b=side_by_side, store=store, share=share,
     )  # fmt: skip
+
+
+def function(
+    spec: ConvSpec, panels: Sequence[Panels], lanes: int, planes: bool = False
+) -> tirx.PrimFunc:
+    """Return the function `(X, K, bias, residual, Y, pixels)` of a run of pixels.
+
+    Its output is channels-last, and its input too unless it is said to lie in planes.
+    """
+    with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
+        T.func_name("main")
+        T.func_attr({TASKS: 1})
+        operands = Operands.declare(spec, packed_columns(panels))
+        pixels = T.arg("pixels", T.int32())
+        pixel_rows(operands, panels, 0, pixels, lanes, planes=planes)
+    return builder.get()
 
 
 def pointwise(

@@ -21,10 +21,8 @@ from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.build import SCRATCH_BYTES, SYMBOL, TASKS, task_count
 from depthwise.packing import packed_shape
-from depthwise.schedule import products, transpositions
+from depthwise.schedule import passes, products
 from depthwise.schedule.chain import Chain
-from depthwise.schedule.tiling import packed_columns
-from depthwise.spec import ConvSpec
 
 Expr: TypeAlias = Any
 
@@ -32,40 +30,32 @@ Expr: TypeAlias = Any
 def functions(chain: Chain, depthwise: tirx.PrimFunc) -> dict[str, tirx.PrimFunc]:
     """Return the functions of a chain's kernel.
 
-    The kernel takes X, the weights of the parts, their biases, the residual, Y and scratch memory.
+    The kernel takes X, the weights of the parts, their biases, the residual, Y, the sums of the
+    strips where the chain gives them, and scratch memory.
 
     Args:
         chain: what is computed, and how.
         depthwise: the scheduled program of its depthwise convolution.
     """
+    conv, (planes_in, planes_out) = chain.depthwise, chain.planes
+    lanes = chain.target.lanes(conv.dtype)
     rings = {"X": chain.ring_rows} if chain.has_ring else {}
-    if "strip" in chain.sizes:
-        rings["Y"] = chain.rows
+    if chain.has_strip:
+        rings["Y"] = chain.strip_rows
     found = {"depthwise": _with_rings(depthwise, rings)}
-    for name, part in (("expand", chain.expand), ("project", chain.project)):
-        if part:
-            found[name] = _product(chain, part)
-    if not chain.channels_last:
-        conv, last = chain.depthwise, chain.parts[-1]
-        if not chain.expand:
-            found["gather"] = transpositions.gather(conv)
-        found["scatter"] = transpositions.scatter(last)
+    panels = {name: form.panels for name, form in zip(chain.names, chain.forms, strict=True)}
+    if chain.expand:
+        found["expand"] = products.function(chain.expand, panels["expand"], lanes, planes_in)
+    elif planes_in:
+        found["gather"] = passes.gather(conv)
+    if chain.project:
+        found["project"] = products.function(chain.project, panels["project"], lanes)
+    if planes_out:
+        found["scatter"] = passes.scatter(chain.parts[-1])
+    if chain.sums:
+        found["total"] = passes.total(conv.out_channels, lanes, conv.dtype)
     found[SYMBOL] = _Driver(chain, task_count(depthwise)).function()
     return found
-
-
-def _product(chain: Chain, part: ConvSpec) -> tirx.PrimFunc:
-    """Return the function `(X, K, bias, residual, Y, pixels)` of a run of pixels."""
-    panels = chain.forms[chain.inner.index(part)].panels
-    with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
-        T.func_name("main")
-        T.func_attr({TASKS: 1})
-        operands = products.Operands.declare(part, packed_columns(panels))
-        pixels = T.arg("pixels", T.int32())
-        planes = part is chain.expand and not chain.channels_last
-        lanes = chain.target.lanes(part.dtype)
-        products.pixel_rows(operands, panels, 0, pixels, lanes, planes=planes)
-    return builder.get()
 
 
 def _with_rings(func: tirx.PrimFunc, rings: Mapping[str, int]) -> tirx.PrimFunc:
@@ -140,15 +130,19 @@ class _Driver:
         self._x = array("X", prod(first.input_shape))
         self._weights, self._biases = {}, {}
         for name, part, form in zip(chain.names, chain.inner, chain.forms, strict=True):
-            self._weights[name] = array(f"{name}_weight", prod(packed_shape(part, form)))
+            sets = first.batch if chain.scaled and name == "depthwise" else 1
+            self._weights[name] = array(f"{name}_weight", sets * prod(packed_shape(part, form)))
         for name, part in zip(chain.names, chain.inner, strict=True):
             if part.bias:
                 self._biases[name] = array(f"{name}_bias", part.out_channels)
         self._residual = array("residual", prod(last.output_shape)) if last.residual else None
         self._y = array("Y", prod(last.output_shape))
-        scratch = array("scratch", sum(chain.sizes.values()))
+        if chain.sums:
+            self._sums = array("sums", first.batch * chain.strips * last.out_channels)
+        sizes = chain.sizes
+        scratch = array("scratch", sum(sizes.values())) if sizes else None
         start, self._scratch = 0, {}
-        for name, size in chain.sizes.items():
+        for name, size in sizes.items():
             self._scratch[name] = (scratch, start)
             start += size
 
@@ -157,32 +151,55 @@ class _Driver:
         chain, conv = self._chain, self._chain.depthwise
         begin = T.Bind(strip * chain.rows)
         end = T.Bind(T.min(begin + chain.rows, conv.out_height))
-        pixels = T.Bind((end - begin) * conv.out_width)
         if chain.has_ring:
             self._fill_ring(image, begin, end, tirx.any(is_first, strip == 0))
             source = self._inside("ring")
         else:
             plane = conv.height * conv.width * conv.channels
             source = _address(self._x, image * plane)
-        channels = chain.inner[-1].out_channels
-        row = channels * conv.out_width
-        out = image * (conv.out_height * row) + begin * row
-        outputs = ["strip"] if "strip" in chain.sizes else []
-        target = self._inside("strip") if outputs else _address(self._y, out)
-        self._call_depthwise(source, target, begin, end)
-        if chain.project:
-            given = target
-            target = (
-                _address(self._y, out) if chain.channels_last else self._inside("result")
-            )
-            residual = (
-                [_address(self._residual, out)] if chain.project.residual else []
-            )
-            self._call("project", given, *self._operands("project"), *residual, target, pixels)
-        if not chain.channels_last:
-            first = image * (channels * conv.out_height * conv.out_width) + begin * conv.out_width
-            residual = [] if self._residual is None else [_address(self._residual, first)]
-            self._call("scatter", target, *residual, _address(self._y, first), pixels)
+        row = conv.out_width * conv.out_channels
+        target = (
+            self._inside("strip")
+            if chain.has_strip
+            else _address(self._y, image * (conv.out_height * row))
+        )
+        self._call_depthwise(image, source, target, begin, end)
+        if not chain.has_strip:
+            self._sum_up(image, strip, begin, end)
+            return
+        slot = T.Bind(begin % chain.strip_rows)
+        before_wrap = T.Bind(T.min(end - begin, chain.strip_rows - slot))
+        self._finish_rows(image, begin, slot, before_wrap)
+        if chain.strip_rows != chain.rows:
+            self._finish_rows(image, begin + before_wrap, 0, end - begin - before_wrap)
+
+    def _sum_up(self, image: Expr, strip: Expr, begin: Expr, end: Expr) -> None:
+        """Give the sum of the pixels of a strip of the output."""
+        chain, conv = self._chain, self._chain.depthwise
+        if chain.sums:
+            row = conv.out_width * conv.out_channels
+            source = _address(self._y, (image * conv.out_height + begin) * row)
+            sums = _address(self._sums, (image * chain.strips + strip) * conv.out_channels)
+            self._call("total", source, sums, (end - begin) * conv.out_width)
+
+    def _finish_rows(self, image: Expr, row: Expr, slot: Expr, count: Expr) -> None:
+        """Project rows of the strip, and lay them out as the output is."""
+        chain, conv = self._chain, self._chain.depthwise
+        channels, width = chain.inner[-1].out_channels, conv.out_width
+        pixels = count * width
+        step = 1 if chain.planes[1] else channels
+        at = image * (channels * conv.out_height * width) + row * (width * step)
+        residual = [] if self._residual is None else [_address(self._residual, at)]
+        source = self._inside("strip", slot * (width * conv.out_channels))
+        with T.If(count > 0), T.Then():
+            if not chain.planes[1]:
+                weights = self._operands("project")
+                self._call("project", source, *weights, *residual, _address(self._y, at), pixels)
+                return
+            if chain.project:
+                self._call("project", source, *self._operands("project"), self._inside("result"), pixels)
+                source = self._inside("result")
+            self._call("scatter", source, *residual, _address(self._y, at), pixels)
 
     def _fill_ring(self, image: Expr, begin: Expr, end: Expr, anew: Expr) -> None:
         """Add the input rows that a strip reads and the one before it did not."""
@@ -204,7 +221,7 @@ class _Driver:
     def _add_rows(self, image: Expr, row: Expr, slot: Expr, count: Expr) -> None:
         chain, conv = self._chain, self._chain.depthwise
         part = chain.expand or conv
-        pixel = part.channels if chain.channels_last else 1
+        pixel = 1 if chain.planes[0] else part.channels
         plane = part.channels * part.height * part.width
         source = _address(self._x, image * plane + row * (part.width * pixel))
         target = self._inside("ring", slot * (conv.width * conv.channels))
@@ -215,18 +232,21 @@ class _Driver:
             else:
                 self._call("gather", source, target, pixels)
 
-    def _call_depthwise(self, source: Expr, target: Expr, begin: Expr, end: Expr) -> None:
+    def _call_depthwise(
+        self, image: Expr, source: Expr, target: Expr, begin: Expr, end: Expr
+    ) -> None:
         """Run the tasks of these rows in each run of channels."""
         chain = self._chain
         tile = chain.depthwise_plan.th
         tiles = -(-chain.depthwise.out_height // tile)
         for run in range(self._tasks // tiles):
             tasks = run * tiles + begin // tile, run * tiles + (end + (tile - 1)) // tile
-            self._call("depthwise", source, *self._operands("depthwise"), target, *tasks)
+            own = image * chain.depthwise.channels if chain.scaled else 0
+            self._call("depthwise", source, *self._operands("depthwise", own), target, *tasks)
 
-    def _operands(self, name: str) -> list[Expr]:
-        arrays = [self._weights[name]] + ([self._biases[name]] if name in self._biases else [])
-        return [_address(array, 0) for array in arrays]
+    def _operands(self, name: str, start: Expr = 0) -> list[Expr]:
+        weight = _address(self._weights[name], start)
+        return [weight, _address(self._biases[name], 0)] if name in self._biases else [weight]
 
     def _inside(self, name: str, offset: Expr = 0) -> Expr:
         scratch, start = self._scratch[name]

@@ -7,8 +7,13 @@ element of every row of the tile.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import TypeAlias
+
+Runs: TypeAlias = tuple[tuple[int, int], ...]
+"""How many rows are multiplied in one go, and how often that happens."""
 
 _LATENCY = 4
 """Cycles until the sum of a multiply-add can be added to."""
@@ -40,32 +45,38 @@ class Tiling:
     vectors: int
 
 
-def fastest(columns: int, rows: int, lanes: int, registers: int) -> Tiling:
+def fastest(columns: int, runs: Runs, lanes: int, registers: int) -> Tiling:
     """Return the tiling that takes the fewest cycles.
 
     Args:
         columns: of B and Y.
-        rows: of A and Y that are multiplied in one go, at least.
+        runs: how many rows of A and Y are multiplied in one go.
         lanes: elements of a vector.
         registers: vector registers that a tile, the vectors of a step and one element may take.
     """
     vectors = ceil(columns / lanes)
     tilings = [
-        Tiling(_tile_rows(width, rows, registers), width)
+        Tiling(_tile_rows(width, runs, registers), width)
         for width in range(1, min(vectors, MOST_VECTORS) + 1)
     ]
-    return min(tilings, key=lambda tiling: _least_cycles(vectors, rows, tiling, registers))
+    return min(tilings, key=lambda tiling: cycles(columns, runs, tiling, lanes, registers))
+
+
+def cycles(columns: int, runs: Runs, tiling: Tiling, lanes: int, registers: int) -> float:
+    """Return the cycles of one step of k over all rows and panels."""
+    widths = _widths(ceil(columns / lanes), runs, tiling, registers)
+    return _cycles_of_panels(widths, runs, tiling, registers)
 
 
 def cut(
-    columns: int, rows: int, tiling: Tiling, lanes: int, registers: int
+    columns: int, runs: Runs, tiling: Tiling, lanes: int, registers: int
 ) -> tuple[Panels, ...]:
     """Cut the columns into panels; as few as possible are of another width than the tiling's."""
     found: list[Panels] = []
     start = 0
-    for width in _widths(ceil(columns / lanes), rows, tiling, registers):
-        tile = tiling.rows if width == tiling.vectors else _tile_rows(width, rows, registers)
-        panel = Panels(start, 1, width * lanes, min(width * lanes, columns - start), tile)
+    for width in _widths(ceil(columns / lanes), runs, tiling, registers):
+        rows = _rows_of(width, runs, tiling, registers)
+        panel = Panels(start, 1, width * lanes, min(width * lanes, columns - start), rows)
         last = found[-1] if found else None
         if last and replace(last, start=start, count=1) == panel:
             found[-1] = replace(last, count=last.count + 1)
@@ -75,40 +86,45 @@ def cut(
     return tuple(found)
 
 
-def _widths(vectors: int, rows: int, tiling: Tiling, registers: int) -> list[int]:
+def _widths(vectors: int, runs: Runs, tiling: Tiling, registers: int) -> list[int]:
     """Return the vectors of each panel, the odd ones at the end."""
     ways = []
     for others in ([], [1], [2], [3], [2, 2], [3, 3]):
         rest = vectors - sum(others)
         if rest > 0 and rest % tiling.vectors == 0:
             ways.append([tiling.vectors] * (rest // tiling.vectors) + others)
-    return min(ways, key=lambda widths: _cycles_of_all(widths, rows, tiling, registers))
+    return min(ways, key=lambda widths: _cycles_of_panels(widths, runs, tiling, registers))
 
 
-def _least_cycles(vectors: int, rows: int, tiling: Tiling, registers: int) -> float:
-    widths = _widths(vectors, rows, tiling, registers)
-    return _cycles_of_all(widths, rows, tiling, registers)
+def _cycles_of_panels(widths: list[int], runs: Runs, tiling: Tiling, registers: int) -> float:
+    counts = Counter(widths)
+    return sum(
+        counts[width] * _cycles_of_rows(_rows_of(width, runs, tiling, registers), width, runs)
+        for width in counts
+    )
 
 
-def _cycles_of_all(widths: list[int], rows: int, tiling: Tiling, registers: int) -> float:
-    """Return the cycles of one step of k over all rows and panels."""
-
-    def cycles(width: int) -> float:
-        tile = tiling.rows if width == tiling.vectors else _tile_rows(width, rows, registers)
-        return ceil(rows / tile) * _cycles(tile, width)
-
-    return sum(map(cycles, widths))
+def _rows_of(width: int, runs: Runs, tiling: Tiling, registers: int) -> int:
+    """Return the rows of the tiles of a panel of so many vectors."""
+    if width != tiling.vectors:
+        return _tile_rows(width, runs, registers)
+    return min(tiling.rows, _shortest(runs))
 
 
-def _tile_rows(width: int, rows: int, registers: int) -> int:
-    """Return the rows of a tile that takes the fewest cycles for a panel of so many vectors."""
-    most = max(1, min(rows, (registers - width - 1) // width))
-    return min(range(most, 0, -1), key=lambda tile: ceil(rows / tile) * _cycles(tile, width))
+def _tile_rows(width: int, runs: Runs, registers: int) -> int:
+    """Return the rows of the tile that takes the fewest cycles for a panel of so many vectors."""
+    most = max(1, min(_shortest(runs), (registers - width - 1) // width))
+    return min(range(most, 0, -1), key=lambda rows: _cycles_of_rows(rows, width, runs))
 
 
-def _cycles(rows: int, width: int) -> float:
-    """Return the cycles of one step of k over a tile."""
-    return max(rows * width / _UNITS, (rows + width) / _UNITS, _LATENCY)
+def _shortest(runs: Runs) -> int:
+    return min(rows for rows, _ in runs)
+
+
+def _cycles_of_rows(tile: int, width: int, runs: Runs) -> float:
+    """Return the cycles of one step of k over all tiles of all runs."""
+    step = max(tile * width / _UNITS, (tile + width) / _UNITS, _LATENCY)
+    return step * sum(ceil(rows / tile) * count for rows, count in runs)
 
 
 def packed_columns(panels: tuple[Panels, ...]) -> int:
