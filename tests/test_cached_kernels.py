@@ -108,10 +108,10 @@ def test_a_kernel_that_does_not_load_is_compiled_anew(monkeypatch, when):
     forget()
     load = code.load
 
-    def refuse_the_cache(path, tasks):
+    def refuse_the_cache(path, tasks, scratch_bytes):
         if path.is_relative_to(os.environ[disk.VARIABLE]):
             raise OSError("failed to map segment from shared object")
-        return load(path, tasks)
+        return load(path, tasks, scratch_bytes)
 
     monkeypatch.setattr(code, "load", refuse_the_cache)
     with pytest.warns(CacheWarning, match="failed to map segment"):

@@ -103,7 +103,9 @@ def test_code_needs_nothing_but_the_c_library(tmp_path):
 
 
 def test_parallel_loops_run_in_step_or_not_at_all():
-    two = build.new_schedule(compiler._program(*_plain("depthwise c2 hw4 k3 p1")).definitions["kernel"])
+    two = build.new_schedule(
+        compiler._program(*_plain("depthwise c2 hw4 k3 p1")).definitions["kernel"]
+    )
     for name, loop in (("PaddedX", 2), ("Y", 2)):
         two.parallel(two.get_loops(two.get_sblock(name))[loop])
     with pytest.raises(InternalError, match=r"the same extent; got \[4, 6\]"):

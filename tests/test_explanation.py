@@ -3,6 +3,7 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 
 import depthwise as dw
@@ -62,14 +63,45 @@ def test_generated_code_is_shown(run, stage, text):
 def test_every_schedule_is_taken_possible_or_refused_with_its_reason(run):
     code, text, _ = run("explain", "separable c13 o8 hw7 k3 s2 p1", "--json")
     assert code == 0
-    for part, spec in zip(
-        json.loads(text), dw.parse("separable c13 o8 hw7 k3 s2 p1").parts, strict=True
-    ):
+    block, *parts = json.loads(text)
+    assert block["spec"] == "separable c13 o8 hw7 k3 s2 p1"
+    for part, spec in zip(parts, dw.parse(block["spec"]).parts, strict=True):
         assert part["spec"] == str(spec)
         assert [rule["schedule"] for rule in part["schedules"]] == [r.name for r in schedule.RULES]
         assert all(bool(rule["rejects"]) != bool(rule["plan"]) for rule in part["schedules"])
         first = next(rule for rule in part["schedules"] if rule["plan"])
         assert part["taken"] == first["schedule"]
+
+
+@pytest.mark.parametrize(
+    ("problem", "refused"),
+    [
+        ("separable c13 o8 hw7 k3 p1 nhwc", {}),
+        ("separable c13 o8 hw7 k3 p1 reflect", {"depthwise+project": "padding mode reflect"}),
+        (
+            "inverted c4 e8 o4 hw7 k3 p1 nhwc se2",
+            {"expand+depthwise+project": "the gate", "expand depthwise+project": "the gate"},
+        ),
+    ],
+)
+def test_every_way_of_fusing_has_its_cost_or_a_reason_and_the_block_computes(run, problem, refused):
+    _, text, _ = run("explain", problem, "--json")
+    block, *_ = json.loads(text)
+    assert block["taken"] == block["ways"][0]["plan"] == str(dw.compile(problem).plan)
+    for way in block["ways"]:
+        if way["rejects"]:
+            assert refused.pop(way["parts"]) in way["rejects"]
+        else:
+            assert min(way["flops"], way["cycles"]) > 0
+    assert refused == {}
+    costs = [way["cycles"] for way in block["ways"] if way["plan"]]
+    assert costs == sorted(costs)
+    _, table, _ = run("explain", problem)
+    assert block["why"].split(",")[0] in table
+    spec = dw.parse(problem)
+    x, *operands, _ = dw.random_problem(spec)
+    got, wanted = dw.compile(spec)(x, *operands), reference.forward(spec, x, *operands)
+    np.testing.assert_allclose(got, wanted, *reference.tolerance(spec))
 
 
 def test_the_table_says_the_same(run):

@@ -70,10 +70,10 @@ def test_neither_threads_nor_the_order_of_tasks_change_a_bit(spec):
 def run_backwards(code, *arrays):
     """Run the tasks of a kernel from the last to the first."""
     pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in arrays]
-    entry = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(pointers), ctypes.c_int32)
+    entry = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(pointers), *[ctypes.c_int32] * 2)
     kernel = entry(code.address)
     for task in reversed(range(code.tasks)):
-        kernel(*pointers, task)
+        kernel(*pointers, task, task + 1)
 
 
 @settings(max_examples=12)

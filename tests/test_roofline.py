@@ -79,9 +79,9 @@ def test_the_chain_computes_each_step_on_every_lane(dtype: str) -> None:
     registers = machine.vector_registers - probes.SPARE_REGISTERS
     x = np.random.default_rng(0).random((2, registers, machine.lanes(dtype))).astype(dtype)
     y = np.full_like(x, np.nan)
-    code.loaded(build.build({build.SYMBOL: probes.fma_chain(machine, dtype, tasks=2, steps=3)}, machine)).run(
-        2, x, y
-    )
+    code.loaded(
+        build.build({build.SYMBOL: probes.fma_chain(machine, dtype, tasks=2, steps=3)}, machine)
+    ).run(2, x, y)
     np.testing.assert_allclose(y, ((x / 2 + 1) / 2 + 1) / 2 + 1, rtol=1e-6)
 
 
@@ -90,9 +90,9 @@ def test_the_copy_copies() -> None:
     lanes = probes.COPY_REGISTERS * machine.lanes("float32")
     x = np.random.default_rng(0).random((2, 5, lanes), np.float32)
     y = np.full_like(x, np.nan)
-    code.loaded(build.build({build.SYMBOL: probes.copy(machine, tasks=2, vectors=5, repeats=2)}, machine)).run(
-        2, x, y
-    )
+    code.loaded(
+        build.build({build.SYMBOL: probes.copy(machine, tasks=2, vectors=5, repeats=2)}, machine)
+    ).run(2, x, y)
     np.testing.assert_array_equal(-x, y)
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import depthwise as dw
 from depthwise import schedule
-from depthwise.errors import NotYetError, PlanError
+from depthwise.errors import PlanError
 from depthwise.target import Target, host
 from exact import exact_problem, poisoned
 from strategies import conv_specs
@@ -128,7 +128,7 @@ def test_the_first_rule_that_takes_a_problem_is_its_default_on_every_machine(spe
         ("depthwise c32 hw9 k3 p1 m2", "channels_first"),
         ("depthwise c32 hw9 k3 p1 m2 nhwc", "multiples"),
         ("depthwise1d c32 l9 k3", "channels_first"),
-        ("pointwise c8 o8 hw4", "general"),
+        ("pointwise c8 o8 hw4", "pointwise"),
     ],
 )
 def test_the_choice(text, taken):
@@ -140,8 +140,12 @@ def test_a_plan_of_no_schedule_is_refused_with_the_names_there_are():
         dw.compile("depthwise c4 hw4 k3", "blocked tc4")
 
 
-def test_blocks_have_no_plan_and_no_explanation_of_their_own_yet():
-    with pytest.raises(PlanError, match="no plan of its own"):
+def test_a_block_has_a_plan_of_its_own_kind():
+    with pytest.raises(PlanError, match="plan of its own kind"):
         dw.compile("separable c4 o4 hw4 k3", "packed tc4")
-    with pytest.raises(NotYetError, match="explain each part"):
-        dw.explain("separable c4 o4 hw4 k3")
+    with pytest.raises(PlanError, match="plan of its own kind"):
+        dw.compile("depthwise c4 hw4 k3", "depthwise+project rows1 | default | default")
+    with pytest.raises(PlanError, match="a part for each"):
+        dw.compile(
+            "separable c4 o4 hw4 k3", "expand+depthwise+project rows1 | default | default | default"
+        )

@@ -20,7 +20,7 @@ def tilings(text, capsys, **options):
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [(TEXT, "packed"), (TEXT + " nhwc", "channels_last"), ("pointwise c2 o3 hw2", "general")],
+    [(TEXT, "packed"), (TEXT + " nhwc", "channels_last"), ("pointwise c2 o3 hw2", "pointwise")],
 )
 def test_every_legal_tiling_is_there_fastest_first(text, name, capsys):
     spec = parse(text)

@@ -20,7 +20,6 @@ from depthwise.packing import packer
 from depthwise.plan import PARTS, BlockPlan
 from depthwise.schedule.chain import Chain
 from depthwise.schedule.gate import Gate
-from depthwise.spec import ConvSpec
 from depthwise.target import Target
 from depthwise.values import itemsize
 
@@ -60,9 +59,7 @@ class ChainKernel:
     def pack(self, operands: Sequence[Sequence[Memory]]) -> Sequence[Memory]:
         """Return the operands of the parts as the code takes them: weights, biases, residual."""
         parts = self.chain.parts[-len(operands) :]
-        weights = [
-            pack(weight) for pack, (weight, *_) in zip(self._packers, operands, strict=True)
-        ]
+        weights = [pack(weight) for pack, (weight, *_) in zip(self._packers, operands, strict=True)]
         biases = [own[1] for part, own in zip(parts, operands, strict=True) if part.bias]
         return *weights, *biases, *(operands[-1][-1:] if parts[-1].residual else ())
 
@@ -184,12 +181,13 @@ class GatedKernel(BlockKernel):
     def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
         """Compute stage by stage."""
         *outputs, sums, scales = _kept_arrays(self._between, self.spec.dtype)
-        *before, gated, last = self.stages
+        *before, summed, last = self.stages
+        assert isinstance(summed, ChainKernel)
         for stage, weights, output in zip(before, packed, outputs):  # noqa: B905 (those before)
             stage.run(x, weights, output, threads)
             x = output
         *_, weights, last_weights, gate_weights = packed
-        gated.run(x, weights, outputs[-1], threads, sums)
+        summed.run(x, weights, outputs[-1], threads, sums)
         self.gate.run(sums, gate_weights, scales, threads)
         last.run(outputs[-1], (scales, *last_weights), out, threads)
 

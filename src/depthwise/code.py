@@ -87,7 +87,9 @@ def load(path: Path, tasks: int, scratch_bytes: int) -> Code:
     """Load a file of `write`, whose program has so many tasks and needs so much scratch memory."""
     if path.suffix == ".so":
         library = ctypes.CDLL(str(path))
-        return Code(ctypes.cast(library.kernel, ctypes.c_void_p).value or 0, tasks, scratch_bytes, library)
+        return Code(
+            ctypes.cast(library.kernel, ctypes.c_void_p).value or 0, tasks, scratch_bytes, library
+        )
 
     from depthwise import build
 

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from depthwise import cache, code, fusion, plan_database, schedule
+from depthwise import cache, code, fusion, plan_database, schedule, team
 from depthwise.block import BlockSpec, Spec
 from depthwise.code import Code
-from depthwise.errors import NotYetError, PlanError
+from depthwise.errors import PlanError
 from depthwise.parse import parse
 from depthwise.plan import AnyPlan, BlockPlan, Plan, parse_plan
 from depthwise.schedule.chain import Chain
@@ -23,8 +23,8 @@ from depthwise.spec import ConvSpec
 from depthwise.target import Target, named
 
 if TYPE_CHECKING:
-    from depthwise.build import Program
     from depthwise.block_kernel import BlockKernel
+    from depthwise.build import Program
     from depthwise.kernel import ConvKernel, Kernel
 
 _one_at_a_time = threading.RLock()
@@ -48,7 +48,7 @@ def compile(  # noqa: A001
     """
     problem = _problem(spec)
     cpu = named(target)
-    choice = parse_plan(plan) if isinstance(plan, str) else plan or plan_of(problem, cpu)
+    choice = plan if isinstance(plan, (Plan, BlockPlan)) else _parsed(plan) or plan_of(problem, cpu)
     if isinstance(choice, BlockPlan) != isinstance(problem, BlockSpec):
         raise PlanError(f"a block has a plan of its own kind; got {choice}: {problem}")
     with _one_at_a_time:
@@ -57,22 +57,33 @@ def compile(  # noqa: A001
         return _compile_block(problem, choice, cpu)
 
 
+def _parsed(plan: str | None) -> AnyPlan | None:
+    return None if plan is None else parse_plan(plan)
+
+
 def plan_of(spec: Spec, target: Target) -> AnyPlan:
     """Return the plan that a search found fastest for a problem, or else the heuristic's."""
     if isinstance(spec, BlockSpec):
         return fusion.default_plan(spec, target)
+    return conv_plan(spec, target)
+
+
+def conv_plan(spec: ConvSpec, target: Target) -> Plan:
+    """Return the plan of a convolution; see `plan_of`."""
     return plan_database.tuned_plan(spec, target) or schedule.default_plan(spec, target)
 
 
-def explain(spec: ConvSpec | str, target: str | None = None) -> dict[str, str | None]:
-    """Return, for each schedule in order of preference, why it does not take the problem.
+def explain(spec: Spec | str, target: str | None = None) -> dict[str, str | None]:
+    """Return why each way of computing a problem is not possible; None stands where it is.
 
-    None stands where it does; the first of those is the default.
+    The ways are the schedules of a convolution in order of preference, or the ways of fusing a
+    block, the one that counts fewest cycles first.  The first without a reason is the default.
     """
-    problem = _problem(spec)
-    if isinstance(problem, BlockSpec):
-        raise NotYetError(f"a block is computed part by part for now; explain each part: {problem}")
-    return schedule.explain(problem, named(target))
+    problem, cpu = _problem(spec), named(target)
+    if isinstance(problem, ConvSpec):
+        return schedule.explain(problem, cpu)
+    ways = fusion.ways(problem, cpu, team.size())
+    return {name: way if isinstance(way, str) else None for name, way in ways.items()}
 
 
 def _problem(spec: Spec | str) -> Spec:
@@ -137,15 +148,17 @@ def _compile_block(spec: BlockSpec, plan: BlockPlan, target: Target) -> BlockKer
     def compiled(stage: int, program: Callable[[], Program]) -> tuple[Code, Callable[[], Program]]:
         return _code(spec, plan, target, program, stage), functools.cache(program)
 
+    stages = fusion.stages(spec, plan, target)
     kernels = tuple(
         ChainKernel(stage, *compiled(index, partial(_chain_program, stage)))
         if isinstance(stage, Chain)
         else _compile_conv(*stage, target)
-        for index, stage in enumerate(fusion.stages(spec, plan, target))
+        for index, stage in enumerate(stages)
     )
-    if spec.squeeze_excite is None:
+    summed = next((stage for stage in stages if isinstance(stage, Chain) and stage.sums), None)
+    if summed is None:
         return BlockKernel(spec, plan, target, kernels)
-    gate = Gate.of(spec, kernels[-2].chain.strips, target)
+    gate = Gate.of(spec, summed.strips, target)
     made = compiled(len(kernels), partial(_gate_program, gate))
     return GatedKernel(spec, plan, target, kernels, GateKernel(gate, *made))
 

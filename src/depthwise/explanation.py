@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
-from depthwise import plan_database, schedule
+from depthwise import fusion, plan_database, schedule, team
 from depthwise.block import BlockSpec
 from depthwise.compiler import compile as compile_kernel
-from depthwise.compiler import plan_of
+from depthwise.compiler import conv_plan, plan_of
 from depthwise.console import out, print_json, print_table
 from depthwise.parse import parse
 from depthwise.spec import ConvSpec
 from depthwise.target import Target, named
+
+_COSTS = {
+    "flops": "FLOPs", "far_bytes": "far bytes", "scratch_bytes": "scratch bytes",
+    "cycles": "cycles",
+}  # fmt: skip
 
 
 def show(text: str, stage: str, plan: str | None, cpu: str | None) -> None:
@@ -21,13 +27,26 @@ def show(text: str, stage: str, plan: str | None, cpu: str | None) -> None:
 
 
 def explain(text: str, cpu: str | None, as_json: bool) -> None:
-    """Print, for each convolution of a problem, every schedule: the plan, or why it refuses."""
+    """Print every way of computing a problem: the plan, or why it is none.
+
+    For a block that is every way of fusing its parts with what it costs, then the schedules of each
+    part.
+    """
     spec, target = parse(text), named(cpu)
     convolutions = spec.parts if isinstance(spec, BlockSpec) else (spec,)
     described = [_describe(convolution, target) for convolution in convolutions]
+    fused = _describe_block(spec, target) if isinstance(spec, BlockSpec) else None
     if as_json:
-        print_json(described)
+        print_json([*([fused] if fused else []), *described])
         return
+    if fused:
+        print_table(
+            ("parts in one kernel", "", "plan, or the reason against it", *_COSTS.values()),
+            _fused_rows(fused),
+            title=f"{spec}  for {target}, {fused['threads']} threads",
+            left=3,
+        )
+        out.print(f"taken: {fused['why']}", markup=False)
     for conv in described:
         title = f"{conv['spec']}  for {target}"
         if conv["tuned"]:
@@ -37,9 +56,43 @@ def explain(text: str, cpu: str | None, as_json: bool) -> None:
         )
 
 
+def _describe_block(spec: BlockSpec, target: Target) -> dict[str, Any]:
+    threads = team.size()
+    taken = plan_of(spec, target)
+    ways = []
+    for name, way in fusion.ways(spec, target, threads).items():
+        if isinstance(way, str):
+            ways.append({"parts": name, "rejects": way, "plan": None})
+        else:
+            costs = {f.name: getattr(way, f.name) for f in fields(way) if f.name != "plan"}
+            ways.append({"parts": name, "rejects": None, "plan": str(way.plan), **costs})
+    return {
+        "spec": str(spec),
+        "target": target.cpu,
+        "threads": threads,
+        "taken": str(taken),
+        "why": fusion.why(fusion.ways(spec, target, threads)),
+        "ways": ways,
+    }
+
+
+def _fused_rows(block: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    for way in block["ways"]:
+        if way["rejects"]:
+            yield way["parts"], "no", way["rejects"], *[""] * len(_COSTS)
+            continue
+        costs = (f"{way[name]:,.0f}" for name in _COSTS)
+        yield (
+            way["parts"],
+            "taken" if way["plan"] == block["taken"] else "could",
+            way["plan"],
+            *costs,
+        )
+
+
 def _describe(spec: ConvSpec, target: Target) -> dict[str, Any]:
     tuned = plan_database.tuned_plan(spec, target)
-    taken = plan_of(spec, target)
+    taken = conv_plan(spec, target)
     rules = []
     for rule in schedule.RULES:
         plan = None

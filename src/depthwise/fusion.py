@@ -74,6 +74,20 @@ def ways(spec: BlockSpec, target: Target, threads: int) -> dict[str, Estimate | 
     return dict(sorted(found.items(), key=lambda item: _cycles(item[1])))
 
 
+def why(ways: dict[str, Estimate | str]) -> str:
+    """Say in numbers why the first way is taken and not the next."""
+    possible = [(name, way) for name, way in ways.items() if isinstance(way, Estimate)]
+    (name, taken), *others = possible
+    if not others:
+        return f"{name}, the only way"
+    next_name, other = others[0]
+    return (
+        f"{name}, {taken.cycles:,.0f} cycles against {other.cycles:,.0f} of {next_name}: "
+        f"{taken.far_bytes:,} against {other.far_bytes:,} bytes from beyond a core's caches, "
+        f"{taken.flops:,} against {other.flops:,} FLOPs"
+    )
+
+
 def _cycles(way: Estimate | str) -> float:
     return way.cycles if isinstance(way, Estimate) else math.inf
 
@@ -117,9 +131,10 @@ def plan_of_rows(spec: BlockSpec, fused: tuple[int, ...], rows: int, target: Tar
         for index, part in enumerate(spec.parts)
     ]
     for stage in stages(spec, BlockPlan(fused, rows, tuple(parts)), target):
-        for index, part in stage.products() if isinstance(stage, Chain) else ():
-            runs = stage.runs(part)
-            parts[index] = pointwise.plan_for(part.dtype, part.out_channels, runs, target)
+        if isinstance(stage, Chain):
+            for index, part in stage.products():
+                runs = stage.runs(part)
+                parts[index] = pointwise.plan_for(part.dtype, part.out_channels, runs, target)
     return BlockPlan(fused, rows, tuple(parts))
 
 
@@ -164,9 +179,11 @@ def scratch_bytes(spec: BlockSpec, plan: BlockPlan, target: Target) -> int:
 def estimate(spec: BlockSpec, plan: BlockPlan, target: Target, threads: int) -> Estimate:
     """Count what a plan costs."""
     costs = [
-        _chain_cost(stage, threads) if isinstance(stage, Chain) else _conv_cost(*stage, target, threads)
+        _chain_cost(stage, threads)
+        if isinstance(stage, Chain)
+        else _conv_cost(*stage, target, threads)
         for stage in stages(spec, plan, target)
-    ]  # fmt: skip
+    ]
     flops, far_bytes, cycles = (sum(column) for column in zip(*costs, strict=True))
     cycles += len(costs) * _LAUNCH_CYCLES[threads > 1]
     scratch = scratch_bytes(spec, plan, target)

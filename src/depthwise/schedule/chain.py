@@ -29,8 +29,8 @@ def inner(part: ConvSpec) -> ConvSpec:
 class Chain:
     """One to three parts of a block in one kernel.
 
-    The parts are a pointwise convolution or none, a depthwise one, a pointwise one or none.  Inside,
-    everything is one image and channels-last.
+    The parts are a pointwise convolution or none, a depthwise one, a pointwise one or none.
+    Inside, everything is one image and channels-last.
     """
 
     parts: tuple[ConvSpec, ...]
@@ -142,7 +142,9 @@ class Chain:
     @property
     def ring_rows(self) -> int:
         """Rows of the ring: the input rows that a strip of outputs reads."""
-        return min(self.inputs(0, self.rows)[1] + self.depthwise.padding[0][0], self.depthwise.height)
+        return min(
+            self.inputs(0, self.rows)[1] + self.depthwise.padding[0][0], self.depthwise.height
+        )
 
     @property
     def strip_rows(self) -> int:

@@ -109,7 +109,10 @@ class Gate:
                 with T.serial(0, wide) as c:
                     share = tirx.const(1 / self.pixels, dtype)
                     T.buffer_store(scratch, scratch[c] * share, [c])
-                ways = (scratch, mean_at, scratch, hidden_at), (scratch, hidden_at, scales, image * wide)
+                ways = (
+                    (scratch, mean_at, scratch, hidden_at),
+                    (scratch, hidden_at, scales, image * wide),
+                )
                 for name, way, weight, bias in zip(_NAMES, ways, weights, biases, strict=True):
                     source, source_at, target, target_at = way
                     T.evaluate(

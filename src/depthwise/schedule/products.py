@@ -6,7 +6,7 @@ it computes some rows twice, and there is one code for all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -56,7 +56,7 @@ class Operands:
 
 
 def product(
-    panels: Sequence[Panels],
+    panels: tuple[Panels, ...],
     first: Expr,
     last: Expr,
     depth: int,
@@ -118,7 +118,7 @@ def _tile(
 
 
 def pixel_rows(
-    operands: Operands, panels: Sequence[Panels], first: Expr, last: Expr, lanes: int,
+    operands: Operands, panels: tuple[Panels, ...], first: Expr, last: Expr, lanes: int,
     share: tuple[Expr, int] = (0, 1), planes: bool = False,
 ) -> None:  # fmt: skip
     """Write the product whose rows are pixels; weights are packed in panels.
@@ -141,7 +141,7 @@ def pixel_rows(
 
 
 def channel_rows(
-    operands: Operands, panels: Sequence[Panels], first: Expr, last: Expr, lanes: int,
+    operands: Operands, panels: tuple[Panels, ...], first: Expr, last: Expr, lanes: int,
     share: tuple[Expr, int], image: Expr,
 ) -> None:  # fmt: skip
     """Write the product whose rows are the output channels of a channels-first image."""
@@ -173,7 +173,7 @@ def channel_rows(
 
 
 def function(
-    spec: ConvSpec, panels: Sequence[Panels], lanes: int, planes: bool = False
+    spec: ConvSpec, panels: tuple[Panels, ...], lanes: int, planes: bool = False
 ) -> tirx.PrimFunc:
     """Return the function `(X, K, bias, residual, Y, pixels)` of a run of pixels.
 
@@ -189,7 +189,7 @@ def function(
 
 
 def pointwise(
-    spec: ConvSpec, panels: Sequence[Panels], tile: int, tasks: tuple[int, int], lanes: int
+    spec: ConvSpec, panels: tuple[Panels, ...], tile: int, tasks: tuple[int, int], lanes: int
 ) -> tirx.PrimFunc:
     """Return the program of a pointwise convolution.
 

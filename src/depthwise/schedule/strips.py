@@ -197,7 +197,9 @@ class _Driver:
                 self._call("project", source, *weights, *residual, _address(self._y, at), pixels)
                 return
             if chain.project:
-                self._call("project", source, *self._operands("project"), self._inside("result"), pixels)
+                self._call(
+                    "project", source, *self._operands("project"), self._inside("result"), pixels
+                )
                 source = self._inside("result")
             self._call("scatter", source, *residual, _address(self._y, at), pixels)
 

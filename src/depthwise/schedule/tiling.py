@@ -1,4 +1,4 @@
-"""The tiles of a matrix product, Y[m, n] = sum over k of A[m, k] B[k, n], chosen by counting cycles.
+"""The tiles of a matrix product Y[m, n] = sum over k of A[m, k] B[k, n], chosen by counting.
 
 The columns n are cut into panels of a few vectors, the rows m into tiles that keep their sums in
 registers over all of k: a step of k loads the vectors of a panel once and multiplies each by one
@@ -68,9 +68,7 @@ def cycles(columns: int, runs: Runs, tiling: Tiling, lanes: int, registers: int)
     return _cycles_of_panels(widths, runs, tiling, registers)
 
 
-def cut(
-    columns: int, runs: Runs, tiling: Tiling, lanes: int, registers: int
-) -> tuple[Panels, ...]:
+def cut(columns: int, runs: Runs, tiling: Tiling, lanes: int, registers: int) -> tuple[Panels, ...]:
     """Cut the columns into panels; as few as possible are of another width than the tiling's."""
     found: list[Panels] = []
     start = 0
@@ -88,11 +86,13 @@ def cut(
 
 def _widths(vectors: int, runs: Runs, tiling: Tiling, registers: int) -> list[int]:
     """Return the vectors of each panel, the odd ones at the end."""
+    usual = min(tiling.vectors, vectors)
     ways = []
-    for others in ([], [1], [2], [3], [2, 2], [3, 3]):
+    for odd in ((), (vectors % usual,), (3,), (2, 2), (3, 3)):
+        others = [width for width in odd if width]
         rest = vectors - sum(others)
-        if rest > 0 and rest % tiling.vectors == 0:
-            ways.append([tiling.vectors] * (rest // tiling.vectors) + others)
+        if rest > 0 and rest % usual == 0:
+            ways.append([usual] * (rest // usual) + others)
     return min(ways, key=lambda widths: _cycles_of_panels(widths, runs, tiling, registers))
 
 
