@@ -6,16 +6,18 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
+import onnx
 import pytest
 
 import depthwise as dw
 from depthwise import cli, reference
-from depthwise.bench import environments
-from depthwise.bench.peers import onnxruntime, parts, roster
+from depthwise.bench import environments, posed
+from depthwise.bench.peers import copies, onnxruntime, parts, roster
 from depthwise.bench.peers.base import Clock
 from depthwise.bench.peers.catalogue import SOURCES, Source
 from depthwise.bench.peers.parts import Limits
@@ -46,6 +48,9 @@ PROBLEMS = (
     "separable c8 o16 hw13 k5 s2 p2 none/sigmoid nhwc",
     "separable c8 o24 hw13 k3 d2 m2 same",
     "inverted c8 e24 o8 hw9 k3 p1 relu6 bias residual nhwc",
+    "inverted n2 c8 e24 o16 hw10 k5 s2 p2 relu6 bias",
+    "inverted c16 o8 hw9 k3 p1 silu bias",
+    "inverted c16 o16 hw9 k3 p1 relu6 residual",
     "separable c8 o8 hw6 k3 p1 relu/relu6",
     "separable c8 o8 hw6 k3 p1 hardswish/silu",
     "separable c8 o8 hw6 k3 p1 gelu/leaky_relu",
@@ -123,29 +128,49 @@ def test_the_problems_have_every_activation():
 
 
 @pytest.mark.parametrize(
-    ("problem", "calls", "excluded"),
+    "problem",
     [
-        ("depthwise c8 hw9 k3 p1", 8, "reorders at both ends"),
-        ("separable c8 o8 hw9 k3 p1", 8, "reorders at both ends"),
-        ("depthwise c8 hw9 k3 p1 s2", 1, "reorders are included"),
-        ("pointwise c8 o8 hw9 residual", 1, "reorders are included"),
+        "depthwise c8 hw9 k3 p1",
+        "separable c8 o16 hw9 k3 s2 p1 bias relu6/none",
+        "inverted c8 e24 o8 hw9 k3 p1 bias relu6 residual",
     ],
 )
-def test_onnxruntime_times_a_chain_where_a_problem_can_follow_itself(problem, calls, excluded):
+def test_onnxruntime_runs_every_copy_beside_the_reorders_of_one(problem, tmp_path):
     spec = dw.parse(problem)
-    arrays = dw.random_problem(spec)
-    prepared = onnxruntime.Engine(1).prepare(spec, "nchwc", "kernel", arrays)
-    assert prepared.calls == calls
-    assert (prepared.baseline is not None) == (calls > 1)
-    assert excluded in prepared.excluded
+    arrays = posed.arrays(spec)
+    engine = onnxruntime.Engine(1)
+    nodes = []
+    for count in (1, copies.COPIES):
+        engine._options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+        x, y = arrays[0], np.full(copies.pooled_shape(spec), np.nan, np.float32)
+        engine._session(onnxruntime._copies(spec, arrays, count), x, y)()
+        assert np.all(np.isfinite(y))
+        model = onnx.load(tmp_path / "optimised.onnx")
+        nodes.append(Counter(node.op_type for node in model.graph.node))
+    one, many = nodes
+    convolutions = len(parts.convolutions(spec))
+    assert one["Conv"] == convolutions
+    assert many - one == Counter(Conv=convolutions * (copies.COPIES - 1))
 
 
-def test_a_chain_computes_the_problem_so_many_times_over():
-    spec = dw.parse("depthwise c8 hw9 k3 p1 relu")
-    arrays = dw.random_problem(spec)
-    graph = onnxruntime._Graph(spec, arrays, "NCHW", 9)
-    assert [node.op_type for node in graph.nodes] == ["Conv", "Relu"] * 9
-    assert len(graph.constants) == 1
+def test_copies_differ_in_their_first_weights_alone():
+    spec = dw.parse("separable c8 o16 hw9 k3 p1")
+    layers = parts.layers(spec, posed.arrays(spec))
+    found = copies.of(layers, copies.COPIES)
+    assert len({float(first.weight[0, 0, 0, 0]) for first, _ in found}) == copies.COPIES
+    assert all(last is layers[1] for _, last in found)
+    np.testing.assert_array_equal(found[0][0].weight, layers[0].weight)
+
+
+def test_an_inverted_residual_adds_its_input():
+    spec = dw.parse("inverted c8 e24 o8 hw9 k3 p1 relu6 bias residual nhwc")
+    x, *operands, _ = posed.arrays(spec)
+    assert operands[-1] is x
+    assert posed.least_bytes(spec) == dw.cost(spec).bytes - x.nbytes
+    foreign = dw.parse("separable c8 o8 hw9 k3 p1 residual")
+    x, *operands, _ = posed.arrays(foreign)
+    assert operands[-1] is not x
+    assert posed.least_bytes(foreign) == dw.cost(foreign).bytes
 
 
 @pytest.mark.parametrize("problem", PROBLEMS)
@@ -171,16 +196,12 @@ def test_a_problem_in_another_order_of_axes_is_the_same_problem(problem, wanted)
         ("conv c4 o4 hw8 k3", "no grouped or dense convolution, depthwise and pointwise only"),
         ("depthwise c4 hw8 k3 s2x1", "equal strides only, not 2x1"),
         ("depthwise c4 hw8 k3 s2 d2", "no stride together with dilation"),
-        ("pointwise c4 o4 hw8 residual", "no residual"),
         ("separable c4 o4 hw8 k3 none/gelu", "no activation gelu"),
         ("inverted c4 o4 hw8 k3 se2", "the adapter has no squeeze-and-excite"),
     ],
 )
 def test_limits_name_the_first_thing_that_an_engine_does_not_do(problem, reason):
-    limits = Limits(
-        activations=("relu",), dense=False, equal_strides=True, stride_or_dilation=True,
-        residual=False,
-    )  # fmt: skip
+    limits = Limits(activations=("relu",), dense=False, equal_strides=True, stride_or_dilation=True)
     assert limits.reason(dw.parse(problem)) == reason
 
 

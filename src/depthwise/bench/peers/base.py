@@ -32,16 +32,17 @@ class Prepared:
     run: Callable[[], object]
     """One timed call; returns when the result is there."""
     output: Callable[[], Array]
-    """The result of the last `run` (or `baseline`) in the specification's layout and shape."""
+    """The result in the specification's layout and shape: that of the last `run`, or computed anew
+    where there is a `baseline`."""
     layout: str
     """The layout in which the engine computes, e.g. "NCHW", "NHWC", "blocked"."""
     excluded: str
     """What the clock does not see, in words, e.g. "weight packing, reorders at both ends"."""
     baseline: Callable[[], object] | None = None
-    """Where an engine reorders at both ends of its graph: the problem once, `run` being `calls`
-    more of it in a chain, so that the difference is the kernel without the reorders."""
+    """Where an engine reorders at both ends of its graph: the same with `calls` fewer of the
+    problem, so that the difference is its kernels alone (see `peers.copies`)."""
     calls: int = 1
-    """Operator calls that `run` makes beyond those of `baseline`."""
+    """How often `run` computes the problem beyond what `baseline` does."""
 
 
 class Peer(Protocol):

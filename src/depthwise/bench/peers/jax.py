@@ -12,7 +12,7 @@ import numpy as np
 from depthwise.bench.peers import parts
 from depthwise.bench.peers.base import Array, Clock, Prepared
 from depthwise.bench.peers.parts import Layer, Limits, Order
-from depthwise.block import BlockSpec, Spec
+from depthwise.block import Spec
 
 _PADDING_MODES = {
     "zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap",
@@ -47,8 +47,7 @@ class Engine:
 
     def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
         """Refuse shifts for what is not depthwise or pointwise."""
-        layers = spec.parts if isinstance(spec, BlockSpec) else (spec,)
-        if variant == "shifts" and any(layer.kind == "conv" for layer in layers):
+        if variant == "shifts" and any(part.kind == "conv" for part in parts.convolutions(spec)):
             return "shifts are for depthwise and pointwise convolutions"
         return _LIMITS.reason(spec)
 
@@ -58,12 +57,14 @@ class Engine:
         """Compile the problem; NCHW arrays are transposed inside the call clock."""
         outside = parts.outside(spec, clock, "NHWC")
         x = jnp.asarray(parts.data(spec, arrays[0], outside))
-        steps = [_step(layer, variant, parts.order(spec)) for layer in parts.layers(spec, arrays)]
+        layers = parts.layers(spec, arrays)
+        steps = [_step(layer, variant, parts.order(spec)) for layer in layers]
 
         def forward(x: Tensor) -> Tensor:
-            y = x.transpose(0, 2, 3, 1) if outside == "NCHW" else x
+            y = first = x.transpose(0, 2, 3, 1) if outside == "NCHW" else x
             for step in steps:
                 y = step(y)
+            y = y + first if layers[-1].adds_input else y
             return y.transpose(0, 3, 1, 2) if outside == "NCHW" else y
 
         compiled = jax.jit(forward).lower(x).compile()
@@ -82,7 +83,7 @@ class Engine:
 def _step(layer: Layer, variant: str, order: Order) -> Callable[[Tensor], Tensor]:
     convolve = _shifts if variant == "shifts" and layer.spec.kind != "pointwise" else _conv
     residual = None
-    if layer.residual is not None:
+    if layer.residual is not None and not layer.adds_input:
         residual = parts.reordered(layer.residual, order, "NHWC")
 
     def step(x: Tensor) -> Tensor:

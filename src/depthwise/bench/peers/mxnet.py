@@ -81,7 +81,7 @@ class _Network:
             self.operands[f"weight{index}"] = _array(layer.weight)
             if layer.bias is not None:
                 self.operands[f"bias{index}"] = _array(layer.bias)
-            if layer.residual is not None:
+            if layer.residual is not None and not layer.adds_input:
                 residual = parts.reordered(layer.residual, parts.order(spec), "NCHW")
                 self.operands[f"residual{index}"] = _array(residual)
 
@@ -99,15 +99,16 @@ class _Network:
     def _forward(self, ops: Any, x: Any, operands: dict[str, Any]) -> Any:
         if self.outside == "NHWC":
             x = ops.transpose(x, axes=(0, 3, 1, 2))
+        y = x
         for index, layer in enumerate(self.layers):
-            x = _convolution(
-                ops, layer, x, operands[f"weight{index}"], operands.get(f"bias{index}")
+            y = _convolution(
+                ops, layer, y, operands[f"weight{index}"], operands.get(f"bias{index}")
             )
             if layer.spec.activation:
-                x = _ACTIVATIONS[layer.spec.activation](ops, x)
+                y = _ACTIVATIONS[layer.spec.activation](ops, y)
             if layer.residual is not None:
-                x = x + operands[f"residual{index}"]
-        return ops.transpose(x, axes=(0, 2, 3, 1)) if self.outside == "NHWC" else x
+                y = y + (x if layer.adds_input else operands[f"residual{index}"])
+        return ops.transpose(y, axes=(0, 2, 3, 1)) if self.outside == "NHWC" else y
 
 
 def _array(array: Array) -> Any:

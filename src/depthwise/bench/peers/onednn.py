@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from depthwise.bench.peers import parts
 from depthwise.bench.peers.base import Array, Clock, Prepared
@@ -25,9 +26,11 @@ from depthwise.bench.peers.onednn_api import (
     Primitive,
 )
 from depthwise.bench.peers.parts import Layer, Limits
-from depthwise.block import BlockSpec, Spec
+from depthwise.block import Spec
 
-_LIMITS = Limits(residual=False)
+Step: TypeAlias = Callable[[], None]
+
+_LIMITS = Limits()
 _ACTIVATIONS = {
     "relu": ("eltwise_relu", 0.0, 0.0),
     "relu6": ("eltwise_clip", 0.0, 6.0),
@@ -72,7 +75,7 @@ class Engine:
 
     def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
         """Refuse what the library or the block does not take."""
-        layers = spec.parts if isinstance(spec, BlockSpec) else (spec,)
+        layers = parts.convolutions(spec)
         for name in {layer.activation for layer in layers if layer.activation}:
             if self._library.value_of("alg_kind", _ACTIVATIONS[name][0]) is None:
                 return f"oneDNN {self.version()} has no {name}"
@@ -86,21 +89,19 @@ class Engine:
     ) -> Prepared:
         """Make one primitive a convolution, and a reorder at each end that needs one."""
         x, y = (self._library.plain(_logical(spec, array)) for array in (arrays[0], arrays[-1]))
-        first, *convolutions, last = self._steps(spec, self._tag(variant), arrays, x, y)
-        first()
-
-        def run() -> None:
-            for step in steps:
-                step()
+        before, convolutions, after = self._steps(spec, self._tag(variant), arrays, x, y)
+        whole = [*before, *convolutions, after]
+        steps = whole if clock == "call" else convolutions
+        _run(before)
 
         def output() -> Array:
-            last()
+            # A residual is where the result goes, so that one call of the kernels has used it up.
+            _run(whole if spec.operands.get("residual") else [after])
             return arrays[-1]
 
-        steps = [first, *convolutions, last] if clock == "call" else convolutions
         excluded = "weight packing, compiling"
         return Prepared(
-            run,
+            lambda: _run(steps),
             output,
             layout=f"nChw{self._block}c" if variant == "blocked" else variant,
             excluded=excluded if clock == "call" else f"{excluded}, reorders at both ends",
@@ -117,26 +118,32 @@ class Engine:
 
     def _steps(
         self, spec: Spec, tag: int, arrays: tuple[Array, ...], x: Memory, y: Memory
-    ) -> list[Callable[[], None]]:
-        """Return reorder, convolutions, reorder; a reorder from a layout to itself does nothing.
+    ) -> tuple[list[Step], list[Step], Step]:
+        """Return what comes before, the convolutions, and what comes after.
 
-        Each convolution takes the layout that the one before it gives.
+        That is: the reorder of the input, and of the residual to where it is added; that of the
+        output.  A reorder from a layout to itself does nothing.  Each convolution takes the layout
+        that the one before it gives.
         """
         library = self._library
         layers = parts.layers(spec, arrays)
-        steps: list[Callable[[], None]] = []
+        before: list[Step] = []
+        steps: list[Step] = []
         source = None
         for layer in layers:
             described = self._describe(layer, tag, None if source is None else source.descriptor)
             if source is None:
                 source = library.alike(x, library.layout_of(described, SRC_MD))
-                steps.append(library.reorder(x, source))
+                before.append(library.reorder(x, source))
             layout = library.layout_of(described, DST_MD)
             target = library.alike(y, layout) if layer is layers[-1] else library.memory(layout)
             steps.append(self._bind(layer, described, source, target))
             source = target
         assert source is not None
-        return [*steps, library.reorder(source, y)]
+        if layer.residual is not None:
+            residual = library.plain(_logical(spec, layer.residual))
+            before.append(library.reorder(residual, source))
+        return before, steps, library.reorder(source, y)
 
     def _describe(self, layer: Layer, tag: int, source: Descriptor | None) -> ctypes.c_void_p:
         library, spec = self._library, layer.spec
@@ -157,7 +164,7 @@ class Engine:
         if spec.activation:
             name, alpha, beta = _ACTIVATIONS[spec.activation]
             epilogue = (library.value_of("alg_kind", name) or 0, alpha, beta)
-        return library.convolution(descriptors, geometry, epilogue)
+        return library.convolution(descriptors, geometry, epilogue, accumulates=spec.residual)
 
     def _bind(
         self, layer: Layer, described: ctypes.c_void_p, source: Memory, target: Memory
@@ -170,6 +177,11 @@ class Engine:
         if layer.bias is not None:
             arguments[BIAS] = library.plain(layer.bias)
         return library.primitive(described, arguments)
+
+
+def _run(steps: Sequence[Step]) -> None:
+    for step in steps:
+        step()
 
 
 def _logical(spec: Spec, array: Array) -> Array:

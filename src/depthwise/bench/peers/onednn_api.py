@@ -131,6 +131,8 @@ class Library:
         descriptors: tuple[Descriptor, Descriptor, Descriptor | None, Descriptor],
         geometry: Sequence[Sequence[int]],
         epilogue: tuple[int, float, float] | None,
+        *,
+        accumulates: bool,
     ) -> c_void_p:
         """Return the primitive descriptor of a convolution.
 
@@ -138,9 +140,10 @@ class Library:
             descriptors: source, weights, bias, destination.
             geometry: strides, dilations (0 is none), padding before, padding after.
             epilogue: an elementwise algorithm with its two parameters.
+            accumulates: whether the result is added to what the destination holds.
         """
         fixed = (FORWARD_INFERENCE, CONVOLUTION_DIRECT, *descriptors, *map(_dims, geometry))
-        attributes = self._attributes(epilogue)
+        attributes = self._attributes(epilogue, accumulates)
         if self.version[0] >= 3:
             return self._new(
                 "dnnl_convolution_forward_primitive_desc_create", self.engine, *fixed, attributes
@@ -165,16 +168,22 @@ class Library:
         self._call(f"dnnl_memory_desc_init_by_{how}", descriptor, *arguments)
         return descriptor
 
-    def _attributes(self, epilogue: tuple[int, float, float] | None) -> c_void_p | None:
-        if epilogue is None:
+    def _attributes(
+        self, epilogue: tuple[int, float, float] | None, accumulates: bool
+    ) -> c_void_p | None:
+        if epilogue is None and not accumulates:
             return None
-        algorithm, alpha, beta = epilogue
-        scale = () if self.version[0] >= 3 else (c_float(1.0),)
         operations = self._new("dnnl_post_ops_create")
-        self._call(
-            "dnnl_post_ops_append_eltwise",
-            operations, *scale, algorithm, c_float(alpha), c_float(beta),
-        )  # fmt: skip
+        if epilogue:
+            algorithm, alpha, beta = epilogue
+            scale = () if self.version[0] >= 3 else (c_float(1.0),)
+            self._call(
+                "dnnl_post_ops_append_eltwise",
+                operations, *scale, algorithm, c_float(alpha), c_float(beta),
+            )  # fmt: skip
+        if accumulates:
+            offset_and_type = (c_int(0), c_int(FLOAT32)) if self.version[0] >= 3 else ()
+            self._call("dnnl_post_ops_append_sum", operations, c_float(1.0), *offset_and_type)
         attributes = self._new("dnnl_primitive_attr_create")
         self._call("dnnl_primitive_attr_set_post_ops", attributes, operations)
         return attributes

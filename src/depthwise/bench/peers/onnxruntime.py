@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from depthwise.bench.peers import parts
+from depthwise.bench.peers import copies, parts
 from depthwise.bench.peers.base import Array, Clock, Prepared
-from depthwise.bench.peers.parts import Layer, Limits
+from depthwise.bench.peers.parts import Layer, Limits, Order
 from depthwise.block import Spec
 
 _OPSET, _IR_VERSION = 20, 10
-_CHAIN = 9
 _PADDING_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 _ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "relu": ("Relu", {}),
@@ -33,8 +33,7 @@ _LIMITS = Limits(padding_modes=("zeros", *_PADDING_MODES))
 class Engine:
     """ONNX Runtime on the CPU, input and output bound to arrays allocated beforehand.
 
-    The kernel clock is (a chain of nine of the problem - one) / 8, which leaves out the reorders at
-    both ends of the graph, where the problem can follow itself; elsewhere it includes them.
+    The kernel clock is that of `copies`.
     """
 
     name = "onnxruntime"
@@ -66,23 +65,24 @@ class Engine:
         clock: Clock,
         arrays: tuple[Array, ...],
     ) -> Prepared:
-        """Make one session, and for the kernel clock of a repeatable problem a second one."""
+        """Make the session that people call, and for the kernel clock those of `copies`."""
         outside = parts.outside(spec, clock, "NCHW")
         x = parts.data(spec, arrays[0], outside)
         y = parts.data(spec, arrays[-1], outside)
-        once = self._session(_Graph(spec, arrays, outside, 1), x, y)
-        if clock == "call" or not parts.repeatable(spec):
-            excluded = "weight packing" + "; reorders are included" * (clock == "kernel")
-            return Prepared(once, lambda: parts.result(spec, y, outside), "NCHWc", excluded)
-        chain = self._session(_Graph(spec, arrays, outside, _CHAIN), x, y.copy())
-        return Prepared(
-            chain,
-            lambda: parts.result(spec, y, outside),
-            layout="NCHWc",
-            excluded="weight packing, reorders at both ends, the call's own overhead",
-            baseline=once,
-            calls=_CHAIN - 1,
+        once = self._session(_problem(spec, arrays, outside), x, y)
+
+        def output() -> Array:
+            once()
+            return parts.result(spec, y, outside)
+
+        if clock == "call":
+            return Prepared(once, output, "NCHWc", "weight packing")
+        one, many = (
+            self._session(_copies(spec, arrays, count), x, pooled)
+            for count in (1, copies.COPIES)
+            for pooled in [np.empty(copies.pooled_shape(spec), np.float32)]
         )
+        return Prepared(many, output, "NCHWc", copies.EXCLUDED, one, copies.COPIES - 1)
 
     def _session(self, graph: _Graph, x: Array, y: Array) -> Callable[[], object]:
         session = onnxruntime.InferenceSession(
@@ -103,75 +103,98 @@ class Engine:
         return run
 
 
-class _Graph:
-    """A problem, `times` over, as an ONNX graph from "x" to "y"."""
+def _problem(spec: Spec, arrays: tuple[Array, ...], outside: Order) -> _Graph:
+    """Return the problem, between transpositions where its arrays are NHWC."""
+    graph = _Graph()
+    value = "x" if outside == "NCHW" else graph.add("Transpose", "x", perm=[0, 3, 1, 2])
+    value = graph.chain(parts.layers(spec, arrays), parts.order(spec), value)
+    if outside == "NHWC":
+        graph.add("Transpose", value, perm=[0, 2, 3, 1])
+    return graph
 
-    def __init__(self, spec: Spec, arrays: tuple[Array, ...], outside: str, times: int) -> None:
+
+def _copies(spec: Spec, arrays: tuple[Array, ...], count: int) -> _Graph:
+    """Return so many copies of the problem, 1 or all, under all the poolings.
+
+    A pooling of single pixels brings the input into blocks, as the layer before does in a network.
+    """
+    graph = _Graph()
+    x = graph.add("MaxPool", "x", kernel_shape=[1, 1])
+    last = parts.convolutions(spec)[-1]
+    values = [
+        graph.chain(layers, parts.order(spec), x)
+        for layers in copies.of(parts.layers(spec, arrays), count)
+    ]
+    plane = last.out_height, last.out_width
+    pooled = [
+        graph.add("MaxPool", value, kernel_shape=plane, strides=[step, step])
+        for step, value in zip(range(1, copies.COPIES + 1), cycle(values))
+    ]
+    graph.add("Concat", *pooled, axis=1)
+    return graph
+
+
+class _Graph:
+    """An ONNX graph from "x" to "y", the output of the node that is added last."""
+
+    def __init__(self) -> None:
         self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-        value = "x"
-        if outside == "NHWC":
-            value = self._add("Transpose", value, perm=[0, 3, 1, 2])
-        layers = parts.layers(spec, arrays)
-        weights = [self._constants_of(layer, spec) for layer in layers]
-        for _ in range(times):
-            x = value
-            for layer, constants in zip(layers, weights, strict=True):
-                value = self._layer(layer, constants, value, x)
-        if outside == "NHWC":
-            value = self._add("Transpose", value, perm=[0, 2, 3, 1])
-        self.nodes[-1].output[0] = "y"
+        self.constants: dict[int, tuple[Any, Array]] = {}
+        """By the identity of the array, which is kept."""
 
     def model(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> Any:
         """Return the graph as a model."""
+        self.nodes[-1].output[0] = "y"
         x = helper.make_tensor_value_info("x", TensorProto.FLOAT, input_shape)
         y = helper.make_tensor_value_info("y", TensorProto.FLOAT, output_shape)
-        graph = helper.make_graph(self.nodes, "problem", [x], [y], self.constants)
+        constants = [tensor for tensor, _ in self.constants.values()]
+        graph = helper.make_graph(self.nodes, "problem", [x], [y], constants)
         opset = [helper.make_opsetid("", _OPSET)]
         return helper.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION)
 
-    def _add(self, operator: str, *inputs: str, **attributes: Any) -> str:
+    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Add a node and return the name of its output."""
         output = f"value{len(self.nodes)}"
         self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
 
+    def chain(self, layers: Sequence[Layer], order: Order, x: str) -> str:
+        """Add the layers of a problem, whose arrays are in this order, and return its output."""
+        value = x
+        for layer in layers:
+            value = self._convolution(layer, value)
+            if layer.spec.activation:
+                value = self._activate(layer.spec.activation, value)
+            if layer.adds_input:
+                value = self.add("Add", value, x)
+            elif layer.residual is not None:
+                residual = parts.reordered(layer.residual, order, "NCHW")
+                value = self.add("Add", value, self._constant(residual))
+        return value
+
     def _constant(self, array: Array) -> str:
         name = f"constant{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
-        return name
+        tensor = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        kept, _ = self.constants.setdefault(id(array), (tensor, array))
+        return str(kept.name)
 
-    def _constants_of(self, layer: Layer, spec: Spec) -> tuple[list[str], str | None]:
-        weights = [self._constant(layer.weight)]
-        if layer.bias is not None:
-            weights.append(self._constant(layer.bias))
-        if layer.residual is None or layer.adds_input:
-            return weights, None
-        residual = parts.reordered(layer.residual, parts.order(spec), "NCHW")
-        return weights, self._constant(residual)
-
-    def _layer(
-        self, layer: Layer, constants: tuple[list[str], str | None], value: str, x: str
-    ) -> str:
-        spec, (weights, residual) = layer.spec, constants
-        if layer.adds_input:
-            residual = x
+    def _convolution(self, layer: Layer, value: str) -> str:
+        spec = layer.spec
         (top, bottom), (left, right) = spec.padding
         pads = [top, left, bottom, right]
         if spec.padding_mode != "zeros":
             edges = self._constant(np.array([0, 0, top, left, 0, 0, bottom, right]))
-            value = self._add("Pad", value, edges, mode=_PADDING_MODES[spec.padding_mode])
+            value = self.add("Pad", value, edges, mode=_PADDING_MODES[spec.padding_mode])
             pads = [0, 0, 0, 0]
-        value = self._add(
-            "Conv", value, *weights, group=spec.groups, kernel_shape=spec.kernel,
-            strides=spec.stride, dilations=spec.dilation, pads=pads,
+        weights = [array for array in (layer.weight, layer.bias) if array is not None]
+        return self.add(
+            "Conv", value, *map(self._constant, weights), group=spec.groups,
+            kernel_shape=spec.kernel, strides=spec.stride, dilations=spec.dilation, pads=pads,
         )  # fmt: skip
-        if spec.activation:
-            value = self._activate(spec.activation, value)
-        return value if residual is None else self._add("Add", value, residual)
 
     def _activate(self, name: str, value: str) -> str:
         operator, attributes = _ACTIVATIONS[name]
         bounds = [0.0, 6.0] if name == "relu6" else []
         limits = [self._constant(np.array(bound, np.float32)) for bound in bounds]
-        activated = self._add(operator, value, *limits, **attributes)
-        return self._add("Mul", value, activated) if name == "silu" else activated
+        activated = self.add(operator, value, *limits, **attributes)
+        return self.add("Mul", value, activated) if name == "silu" else activated

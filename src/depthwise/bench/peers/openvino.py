@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 import openvino
 from openvino import opset13 as ops
 
-from depthwise.bench.peers import parts
+from depthwise.bench.peers import copies, parts
 from depthwise.bench.peers.base import Array, Clock, Prepared
-from depthwise.bench.peers.parts import Layer, Limits
+from depthwise.bench.peers.parts import Layer, Limits, Order
 from depthwise.block import Spec
 
-_CHAIN = 9
 _PADDING_MODES = {"reflect": "reflect", "replicate": "edge"}
 _LIMITS = Limits(padding_modes=("zeros", *_PADDING_MODES))
 
@@ -24,8 +24,7 @@ Node = Any
 class Engine:
     """OpenVINO as a compiled model.
 
-    The kernel clock is (a chain of nine of the problem - one) / 8, which leaves out the reorders at
-    both ends of the graph, where the problem can follow itself; elsewhere it includes them.
+    The kernel clock is that of `copies`.
     """
 
     name = "openvino"
@@ -60,26 +59,25 @@ class Engine:
         clock: Clock,
         arrays: tuple[Array, ...],
     ) -> Prepared:
-        """Compile one model, and for the kernel clock of a repeatable problem a second one."""
+        """Compile the model that people call, and for the kernel clock those of `copies`."""
         outside = parts.outside(spec, clock, "NCHW")
         x = parts.data(spec, arrays[0], outside)
         y = parts.data(spec, arrays[-1], outside)
+        once = self._request(_problem(spec, arrays, outside), x, y)
 
         def output() -> Array:
+            once()
             return parts.result(spec, y, outside)
 
-        once = self._request(_model(spec, arrays, outside, 1), x, y)
-        if clock == "call" or not parts.repeatable(spec):
-            excluded = "compiling, weight packing" + "; reorders are included" * (clock == "kernel")
-            return Prepared(once, output, "blocked", excluded)
-        return Prepared(
-            self._request(_model(spec, arrays, outside, _CHAIN), x, y.copy()),
-            output,
-            layout="blocked",
-            excluded="compiling, weight packing, reorders at both ends, the call's own overhead",
-            baseline=once,
-            calls=_CHAIN - 1,
+        if clock == "call":
+            return Prepared(once, output, "blocked", "compiling, weight packing")
+        one, many = (
+            self._request(_copies(spec, arrays, count), x, pooled)
+            for count in (1, copies.COPIES)
+            for pooled in [np.empty(copies.pooled_shape(spec), np.float32)]
         )
+        excluded = f"compiling, {copies.EXCLUDED}"
+        return Prepared(many, output, "blocked", excluded, one, copies.COPIES - 1)
 
     def _request(self, model: Any, x: Array, y: Array) -> Callable[[], object]:
         request = self._core.compile_model(model, "CPU", self._options).create_infer_request()
@@ -92,26 +90,46 @@ class Engine:
         return infer
 
 
-def _model(spec: Spec, arrays: tuple[Array, ...], outside: str, times: int) -> Any:
-    """Return the problem, `times` over."""
-    shape = parts.data(spec, arrays[0], "NHWC" if outside == "NHWC" else "NCHW").shape
-    x = ops.parameter(list(shape), np.float32)
-    y = ops.transpose(x, [0, 3, 1, 2]) if outside == "NHWC" else x
-    for _ in range(times):
-        start = y
-        for layer in parts.layers(spec, arrays):
-            y = _convolution(layer, y)
-            if layer.bias is not None:
-                y = ops.add(y, layer.bias.reshape(1, -1, 1, 1))
-            if layer.spec.activation:
-                y = _ACTIVATIONS[layer.spec.activation](y)
-            if layer.adds_input:
-                y = ops.add(y, start)
-            elif layer.residual is not None:
-                y = ops.add(y, parts.reordered(layer.residual, parts.order(spec), "NCHW"))
+def _problem(spec: Spec, arrays: tuple[Array, ...], outside: Order) -> Any:
+    """Return the problem, between transpositions where its arrays are NHWC."""
+    x = ops.parameter(list(parts.data(spec, arrays[0], outside).shape), np.float32)
+    y = x if outside == "NCHW" else ops.transpose(x, [0, 3, 1, 2])
+    y = _chain(parts.layers(spec, arrays), parts.order(spec), y)
     if outside == "NHWC":
         y = ops.transpose(y, [0, 2, 3, 1])
     return openvino.Model([y], [x], "problem")
+
+
+def _copies(spec: Spec, arrays: tuple[Array, ...], count: int) -> Any:
+    """Return so many copies of the problem, 1 or all, under all the poolings."""
+    x = ops.parameter(list(parts.data(spec, arrays[0], "NCHW").shape), np.float32)
+    last = parts.convolutions(spec)[-1]
+    results = [
+        _chain(layers, parts.order(spec), x)
+        for layers in copies.of(parts.layers(spec, arrays), count)
+    ]
+    plane = [last.out_height, last.out_width]
+    pooled = [
+        ops.max_pool(result, [step, step], [1, 1], [0, 0], [0, 0], plane).output(0)
+        for step, result in zip(range(1, copies.COPIES + 1), cycle(results))
+    ]
+    return openvino.Model([ops.concat(pooled, 1)], [x], "copies")
+
+
+def _chain(layers: Sequence[Layer], order: Order, x: Node) -> Node:
+    """Return the layers of a problem, whose arrays are in this order, one after the other."""
+    y = x
+    for layer in layers:
+        y = _convolution(layer, y)
+        if layer.bias is not None:
+            y = ops.add(y, layer.bias.reshape(1, -1, 1, 1))
+        if layer.spec.activation:
+            y = _ACTIVATIONS[layer.spec.activation](y)
+        if layer.adds_input:
+            y = ops.add(y, x)
+        elif layer.residual is not None:
+            y = ops.add(y, parts.reordered(layer.residual, order, "NCHW"))
+    return y
 
 
 def _convolution(layer: Layer, x: Node) -> Node:

@@ -12,7 +12,6 @@ import numpy as np
 
 from depthwise.arrays import aligned
 from depthwise.bench.peers.base import Array, Clock
-from depthwise.bench.posed import adds_input
 from depthwise.block import BlockSpec, Spec
 from depthwise.spec import ConvSpec
 from depthwise.vocabulary import ACTIVATIONS, Layout
@@ -39,6 +38,11 @@ class Layer:
     """Four axes in the problem's own order; added after the activation."""
     adds_input: bool = False
     """Whether the residual is the input of the whole problem."""
+
+
+def convolutions(spec: Spec) -> tuple[ConvSpec, ...]:
+    """Return the convolutions of a problem without their arrays."""
+    return spec.parts if isinstance(spec, BlockSpec) else (spec,)
 
 
 def layers(spec: Spec, arrays: tuple[Array, ...]) -> list[Layer]:
@@ -134,12 +138,6 @@ def symmetric(spec: ConvSpec) -> bool:
     return all(before == after for before, after in spec.padding)
 
 
-def repeatable(spec: Spec) -> bool:
-    """Whether the problem can follow itself in a chain: it gives what it takes."""
-    gives_what_it_takes = spec.input_shape == spec.output_shape
-    return gives_what_it_takes and ("residual" not in spec.operands or adds_input(spec))
-
-
 @dataclass(frozen=True)
 class Limits:
     """What an engine computes; the rest is rejected in words."""
@@ -152,14 +150,12 @@ class Limits:
     equal_strides: bool = False
     stride_or_dilation: bool = False
     """Whether it refuses a stride and a dilation above 1 in one convolution."""
-    residual: bool = True
 
     def reason(self, spec: Spec) -> str | None:
         """Return the first thing in the problem that the engine does not do."""
         if isinstance(spec, BlockSpec) and spec.squeeze_excite:
             return "the adapter has no squeeze-and-excite"
-        parts = spec.parts if isinstance(spec, BlockSpec) else (spec,)
-        return next((reason for part in parts if (reason := self._reason(part))), None)
+        return next((reason for part in convolutions(spec) if (reason := self._reason(part))), None)
 
     def _reason(self, spec: ConvSpec) -> str | None:
         if spec.dtype not in self.dtypes:
@@ -174,6 +170,4 @@ class Limits:
             return f"equal strides only, not {spec.stride[0]}x{spec.stride[1]}"
         if self.stride_or_dilation and max(spec.stride) > 1 and max(spec.dilation) > 1:
             return "no stride together with dilation"
-        if not self.residual and spec.residual:
-            return "no residual"
         return None

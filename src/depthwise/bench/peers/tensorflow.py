@@ -74,9 +74,10 @@ def forward(spec: Spec, arrays: tuple[Array, ...], outside: Order) -> Callable[[
         steps = [_step(layer, parts.order(spec)) for layer in layers]
 
     def call(x: Tensor) -> Tensor:
-        y = tf.transpose(x, (0, 2, 3, 1)) if outside == "NCHW" else x
+        y = first = tf.transpose(x, (0, 2, 3, 1)) if outside == "NCHW" else x
         for step in steps:
             y = step(y)
+        y = y + first if layers[-1].adds_input else y
         return tf.transpose(y, (0, 3, 1, 2)) if outside == "NCHW" else y
 
     return call
@@ -157,7 +158,7 @@ def _epilogue(layer: Layer, order: Order, y: Tensor) -> Tensor:
         y = tf.nn.bias_add(y, layer.bias)
     if layer.spec.activation:
         y = _ACTIVATIONS[layer.spec.activation](y)
-    if layer.residual is not None:
+    if layer.residual is not None and not layer.adds_input:
         y += parts.reordered(layer.residual, order, "NHWC")
     return y
 

@@ -57,12 +57,16 @@ class Engine:
         """Compile one function a convolution, with NCHW or with the problem's own loops."""
         outside = parts.outside(spec, clock, "NCHW")
         x = tvm.runtime.tensor(parts.data(spec, arrays[0], outside))
+        y = x
         calls: list[Callable[[], object]] = []
         for layer in parts.layers(spec, arrays):
             part = _two_dimensional(layer.spec, outside)
-            y = tvm.runtime.tensor(np.full(part.output_shape, np.nan, part.dtype))
-            calls.append(self._compile(part, [x, *_operands(layer, spec, outside), y]))
-            x = y
+            z = tvm.runtime.tensor(np.full(part.output_shape, np.nan, part.dtype))
+            operands = _operands(layer, spec, outside)
+            if layer.adds_input:
+                operands[-1] = x
+            calls.append(self._compile(part, [y, *operands, z]))
+            y = z
 
         def run() -> None:
             for call in calls:
