@@ -8,33 +8,37 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 
 import numpy as np
 
 import depthwise as dw
-from exact import exact_problem, poisoned
+import stages
+from exact import differences, exact_problem, poisoned
 from pages import place
 
 
-def problems_of(text: str, plan: str | None, threads: int) -> list[str]:
+def problems_of(text: str, plan: str | None, runs: int) -> list[str]:
     """Compute a problem in small whole numbers in both places; say what is wrong."""
     spec = dw.parse(text)
     x, operands, expected = exact_problem(spec)
     kernel = dw.compile(spec, plan)
     wrong = []
     for at_end in (True, False):
-        source, *packed = (
-            place(array, at_end=at_end, read_only=True).array
-            for array in (x, *kernel.pack(operands))
-        )
+        writable, readable = (partial(_placed, at_end, read_only) for read_only in (False, True))
+        packed = [list(map(readable, arrays)) for arrays in stages.pack(kernel, operands)]
         out = place(poisoned(spec), at_end=at_end)
-        kernel.code.run(threads, source, *packed, out.array)
+        stages.run_by_hand(kernel, readable(x), packed, out.array, runs=runs, place=writable)
         side = "end" if at_end else "beginning"
-        if not np.array_equal(out.array, expected):
+        if differences(spec, out.array, expected):
             wrong.append(f"another result at the {side} of a page")
         if not out.alone_written:
             wrong.append(f"bytes beside the output written at the {side} of a page")
     return wrong
+
+
+def _placed(at_end: bool, read_only: bool, array: np.ndarray) -> np.ndarray:
+    return place(array, at_end=at_end, read_only=read_only).array
 
 
 if __name__ == "__main__":

@@ -107,6 +107,77 @@ def depthwise_specs(
     )
 
 
+def _near(*units: int) -> st.SearchStrategy[int]:
+    """Draw a number at most one away from a multiple of one of these."""
+    return st.builds(
+        lambda unit, times, beside: max(1, unit * times + beside),
+        st.sampled_from(units), st.integers(1, 4), st.integers(-1, 1),
+    )  # fmt: skip
+
+
+WIDTHS_OF_NETWORKS = (1, 3, 8, 16, 24, 40, 58, 116, 728)
+_CHANNELS = st.sampled_from(WIDTHS_OF_NETWORKS) | _near(8, 16) | st.integers(1, 70)
+
+
+@st.composite
+def pointwise_specs(
+    draw: st.DrawFn, *, activations: tuple[str | None, ...] = (None, *ACTIVATIONS)
+) -> ConvSpec:
+    """Draw a pointwise convolution whose pixels and channels end near the ends of tiles."""
+    plane = st.tuples(st.just(1), _near(4, 5, 6, 12)) | st.tuples(_SIZES, _SIZES)
+    return ConvSpec.pointwise(
+        draw(_CHANNELS),
+        draw(_CHANNELS),
+        draw(plane),
+        batch=draw(st.integers(1, 3)),
+        layout=draw(_LAYOUTS),
+        dtype=draw(_DTYPES),
+        bias=draw(st.booleans()),
+        activation=draw(st.sampled_from(activations)),
+        residual=draw(st.booleans()),
+    )
+
+
+_MODES_OF_GATES = {("zeros", "NCHW"), *((mode, "NHWC") for mode in PADDING_MODES)}
+
+
+@st.composite
+def wide_block_specs(
+    draw: st.DrawFn,
+    *,
+    size: int = 20,
+    kernel: int = 7,
+    activations: tuple[str | None, ...] = (None, *ACTIVATIONS),
+    gates: bool = False,
+) -> BlockSpec:
+    """Draw a block, large enough to fill whole tiles and several strips.
+
+    Only with `gates` are there gates, which make the numbers no longer whole.
+    """
+    modes = (*["zeros"] * 5, *PADDING_MODES)
+    fields = {
+        "batch": draw(st.integers(1, 3)),
+        "layout": draw(_LAYOUTS),
+        "dtype": draw(_DTYPES),
+        "multiplier": draw(st.sampled_from([1, 1, 1, 2, 3])),
+        "activation": draw(st.sampled_from(activations)),
+        "depthwise_bias": draw(st.booleans()),
+        "residual": draw(st.booleans()),
+        **draw(_windows(modes, flat=False, size=size, kernel=kernel)),
+    }
+    channels, out_channels = draw(_CHANNELS), draw(_CHANNELS)
+    if draw(st.booleans()):
+        fields["pointwise_bias"] = draw(st.booleans())
+        fields["depthwise_activation"] = draw(st.sampled_from(activations))
+        return BlockSpec.separable(channels, out_channels, **fields)
+    expanded = draw(st.none() | _CHANNELS)
+    fields["expand_bias"] = draw(st.booleans()) and expanded is not None
+    fields["project_bias"] = draw(st.booleans())
+    if gates and (fields["padding_mode"], fields["layout"]) in _MODES_OF_GATES:
+        fields["squeeze_excite"] = draw(st.none() | _gates(20))
+    return BlockSpec.inverted(channels, out_channels, expanded=expanded, **fields)
+
+
 @st.composite
 def block_specs(draw: st.DrawFn) -> BlockSpec:
     """Draw a separable convolution or an inverted residual."""
@@ -128,13 +199,13 @@ def block_specs(draw: st.DrawFn) -> BlockSpec:
     expanded = draw(st.none() | st.integers(1, 12))
     fields["expand_bias"] = draw(st.booleans()) and expanded is not None
     fields["project_bias"] = draw(st.booleans())
-    fields["squeeze_excite"] = draw(st.none() | _gates())
+    fields["squeeze_excite"] = draw(st.none() | _gates(4))
     return BlockSpec.inverted(channels, out_channels, expanded=expanded, **fields)
 
 
-def _gates() -> st.SearchStrategy[SqueezeExcite]:
+def _gates(channels: int) -> st.SearchStrategy[SqueezeExcite]:
     names = st.sampled_from(ACTIVATIONS)
-    return st.builds(SqueezeExcite, channels=st.integers(1, 4), activation=names, gate=names)
+    return st.builds(SqueezeExcite, channels=st.integers(1, channels), activation=names, gate=names)
 
 
 def specs() -> st.SearchStrategy[Spec]:

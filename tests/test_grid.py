@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import depthwise as dw
+import stages
 from depthwise import reference
 from exact import exact_problem, poisoned
 from strategies import depthwise_specs
@@ -56,24 +56,15 @@ def test_what_is_not_finite_reaches_exactly_the_outputs_whose_window_has_it(
 def test_neither_threads_nor_the_order_of_tasks_change_a_bit(spec):
     x, *operands, out = dw.random_problem(spec)
     kernel = dw.compile(spec)
-    packed = kernel.pack(operands)
-    kernel.code.run(1, x, *packed, out)
+    packed = stages.pack(kernel, operands)
+    stages.run_on_team(kernel, 1, x, packed, out)
     for threads in (2, 3):
         again = poisoned(spec)
-        kernel.code.run(threads, x, *packed, again)
+        stages.run_on_team(kernel, threads, x, packed, again)
         np.testing.assert_array_equal(again, out)
     backwards = poisoned(spec)
-    run_backwards(kernel.code, x, *packed, backwards)
+    stages.run_by_hand(kernel, x, packed, backwards, runs=kernel.code.tasks, backwards=True)
     np.testing.assert_array_equal(backwards, out)
-
-
-def run_backwards(code, *arrays):
-    """Run the tasks of a kernel from the last to the first."""
-    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in arrays]
-    entry = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(pointers), *[ctypes.c_int32] * 2)
-    kernel = entry(code.address)
-    for task in reversed(range(code.tasks)):
-        kernel(*pointers, task, task + 1)
 
 
 @settings(max_examples=12)

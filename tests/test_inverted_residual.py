@@ -12,7 +12,7 @@ import torch.nn.functional as F  # noqa: N812
 import depthwise as dw
 from depthwise import reference
 from depthwise.block import BlockSpec, SqueezeExcite
-from depthwise.errors import ArrayError, DTypeError, NotYetError, SpecError
+from depthwise.errors import ArrayError, DTypeError, SpecError
 from depthwise.vocabulary import ACTIVATIONS
 
 RNG = np.random.default_rng(0)
@@ -162,14 +162,6 @@ def test_new_values_of_a_weight_are_used():
     close(dw.inverted_residual(X, **arrays), 2 * before)
 
 
-@pytest.mark.parametrize("units", [(), (1, 1)])
-def test_a_gate_does_not_exist_yet(units):
-    reduce, *others = GATE
-    with pytest.raises(NotYetError, match=r"squeeze-and-excite .*: inverted .* se3:silu/sigmoid"):
-        dw.inverted_residual(X, **WEIGHTS, squeeze_excite=(reduce.reshape(3, 10, *units), *others))
-
-
-@pytest.mark.xfail(raises=NotYetError, reason="squeeze-and-excite blocks do not exist yet")
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 @pytest.mark.parametrize("arrays", [{}, BIASES])
 def test_a_gate_is_what_the_oracle_says(layout, arrays):
@@ -181,6 +173,10 @@ def test_a_gate_is_what_the_oracle_says(layout, arrays):
     x = in_layout(X, layout)
     y = dw.inverted_residual(x, **WEIGHTS, **arrays, squeeze_excite=GATE, layout=layout)
     close(y, reference.forward(spec, x, *WEIGHTS.values(), *arrays.values(), *GATE[:4]))
+    convolutions = [array if array.ndim == 1 else array[:, :, None, None] for array in GATE[:4]]
+    gate = *convolutions, *GATE[4:]
+    same = dw.inverted_residual(x, **WEIGHTS, **arrays, squeeze_excite=gate, layout=layout)
+    assert np.array_equal(same, y)
 
 
 def gate(**changed: Any) -> tuple[Any, ...]:

@@ -55,9 +55,9 @@ EDGES = [
 
 
 @settings(max_examples=30)
-@given(spec=depthwise_specs(activations=EXACT), threads=st.integers(1, 3))
-def test_default_plans_touch_only_their_arrays(guarded, spec, threads):
-    guarded.check(spec, threads=threads)
+@given(spec=depthwise_specs(activations=EXACT), runs=st.integers(1, 3))
+def test_default_plans_touch_only_their_arrays(guarded, spec, runs):
+    guarded.check(spec, runs=runs)
 
 
 @pytest.mark.parametrize("text", EDGES)

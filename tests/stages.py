@@ -1,0 +1,73 @@
+"""The machine code of a kernel, stage by stage, run as a test says."""
+
+from __future__ import annotations
+
+import ctypes
+from itertools import pairwise
+
+import numpy as np
+
+
+def pack(kernel, operands):
+    """Return the packed operands of each stage."""
+    packed = kernel.pack(operands)
+    return packed if hasattr(kernel, "stages") else [packed]
+
+
+def most_tasks(kernel):
+    """Return the tasks of the stage that has most."""
+    return max(stage.code.tasks for stage in getattr(kernel, "stages", [kernel]))
+
+
+def run_on_team(kernel, threads, x, packed, out):
+    """Run a kernel, however small, on so many threads."""
+    for code, *arrays in _calls(kernel, x, packed, out, np.array):
+        code.run(threads, *arrays)
+
+
+def run_by_hand(kernel, x, packed, out, *, runs=1, backwards=False, place=np.array):
+    """Run a kernel in this thread, in scratch memory in which nothing was ever written.
+
+    Args:
+        kernel: any kernel.
+        x: the input.
+        packed: what `pack` returned.
+        out: where to write the result.
+        runs: into how many the tasks are cut, as the team cuts them.
+        backwards: whether the last of them is the first to run.
+        place: copies an array to where a test wants it, for what the kernel allocates itself.
+    """
+    for code, *arrays in _calls(kernel, x, packed, out, place):
+        cuts = [code.tasks * i // runs for i in range(runs + 1)]
+        order = -1 if backwards else 1
+        for first, last in list(pairwise(cuts))[::order]:
+            unwritten = np.full(code.scratch_bytes, 0xFF, np.uint8)
+            scratch = [place(unwritten)] if code.scratch_bytes else []
+            _function(code, len(arrays) + len(scratch))(
+                *[array.ctypes.data for array in (*arrays, *scratch)], first, last
+            )
+
+
+def _calls(kernel, x, packed, out, place):
+    """Return the code of each stage with its arrays, in the order in which they run."""
+    stages = getattr(kernel, "stages", (kernel,))
+    between = [
+        place(np.full(shape, np.nan, out.dtype)) for shape in getattr(kernel, "_between", [])
+    ]
+    outputs = [*between[: len(stages) - 1], out]
+    inputs = [x, *outputs]
+    calls = [
+        [stage.code, source, *weights, output]
+        for stage, source, weights, output in zip(stages, inputs, packed, outputs, strict=False)
+    ]
+    if gate := getattr(kernel, "gate", None):
+        sums, scales = between[-2:]
+        calls[-2].append(sums)
+        calls[-1].insert(2, scales)
+        calls.insert(-1, [gate.code, sums, *packed[-1], scales])
+    return calls
+
+
+def _function(code, arrays):
+    types = [ctypes.c_void_p] * arrays + [ctypes.c_int32] * 2
+    return ctypes.CFUNCTYPE(None, *types)(code.address)
