@@ -143,6 +143,13 @@ def test_tuned_plans_are_listed_and_kept_unless_they_are_meant(run):
     assert [path.exists() for path in (plan, untuned)] == [True, False]
 
 
+def test_the_plan_of_a_block_is_listed_whole(run):
+    plan = "depthwise+project rows4 | channels_last tc8 tw4 | pointwise tc16 tw6"
+    put_plan("separable c8 o8 hw8 k3", tuned=plan)
+    assert run().splitlines()[-1].startswith(f"separable c8 o8 hw8 k3  {plan}  {TARGET}")
+    assert json.loads(run("--json"))["plans"][0]["plan"] == plan
+
+
 def test_a_damaged_file_of_plans_is_listed_as_such(run):
     put_plan("depthwise c8 hw8 k3").write_text("[1, 2]")
     assert "(damaged)" in run()

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import depthwise as dw
-from depthwise import Plan, disk, plan_database, schedule
+from depthwise import BlockPlan, Plan, disk, fusion, plan_database, schedule
 from depthwise.bench.peers.ours import Engine
 from depthwise.errors import CacheWarning
 from depthwise.plan_database import Trial
@@ -16,6 +16,8 @@ from depthwise.target import host, named
 
 SPEC = dw.parse("depthwise c32 hw28 k3 p1 nhwc")
 FIRST, SECOND = Plan("channels_last", tc=8, tw=2), Plan("channels_last", tc=8, tw=4)
+BLOCK = dw.parse("separable c32 o16 hw28 k3 p1 nhwc")
+FUSED = BlockPlan((2,), 2, (SECOND, Plan("pointwise", tc=16, tw=3)))
 TRIAL = Trial((3.5, 4.5))
 
 
@@ -26,6 +28,12 @@ def place(database):
 
 def files(place):
     return list(place.glob("plans/*/*.json"))
+
+
+def test_trials_of_a_block_are_read_back_as_they_were(place):
+    plan_database.add_trial(BLOCK, host(), 1, FUSED, TRIAL)
+    assert plan_database.trials(BLOCK, host(), 1) == {FUSED: TRIAL}
+    assert plan_database.trials(SPEC, host(), 1) == {}
 
 
 def test_trials_are_read_back_as_they_were(place):
@@ -56,8 +64,11 @@ def test_other_code_has_other_times(monkeypatch):
     assert plan_database.tuned_plan(SPEC, host()) is None
 
 
-def test_another_process_compiles_with_the_winner():
-    program = f"import depthwise as dw; print(dw.compile('{SPEC}').plan)"
+@pytest.mark.parametrize(
+    ("spec", "plan", "heuristic"), [(SPEC, FIRST, schedule), (BLOCK, FUSED, fusion)], ids=str
+)
+def test_another_process_compiles_with_the_winner(spec, plan, heuristic):
+    program = f"import depthwise as dw; print(dw.compile('{spec}').plan)"
 
     def compiled_plan(**variables):
         with pytest.MonkeyPatch.context() as patch:
@@ -67,9 +78,10 @@ def test_another_process_compiles_with_the_winner():
                 [sys.executable, "-c", program], capture_output=True, text=True, check=True
             ).stdout.strip()
 
-    plan_database.remember(SPEC, host(), FIRST)
-    assert compiled_plan() == str(FIRST)
-    assert compiled_plan(DEPTHWISE_TUNED="0") == str(schedule.default_plan(SPEC, host()))
+    plan_database.remember(spec, host(), plan)
+    assert compiled_plan() == str(plan)
+    default = heuristic.default_plan(spec, host())
+    assert compiled_plan(DEPTHWISE_TUNED="0") == str(default) != str(plan)
 
 
 def test_the_benchmark_measures_the_heuristic(monkeypatch):
@@ -86,7 +98,7 @@ def test_the_benchmark_measures_the_heuristic(monkeypatch):
      b'{"trials": {"1": {"channels_last": {}}}}', b'{"trials": {"1": {"?": {"us": [1.0]}}}}',
      b'{"trials": {"1": {"channels_last": {"us": [-1.0]}}}}',
      b'{"trials": {"1": {"channels_last": {"failure": "bored", "us": [1.0]}}}}',
-     b'{"trials": {"1": {"channels_last": {"us": "12"}}}}'],
+     b'{"trials": {"1": {"channels_last": {"us": "12"}}}}', b'{"tuned": "depthwise | general"}'],
 )  # fmt: skip
 def test_a_damaged_file_is_skipped_with_a_warning_and_replaced(place, damaged):
     plan_database.remember(SPEC, host(), FIRST)
@@ -105,6 +117,22 @@ def test_a_plan_that_is_not_legal_is_not_taken(plan):
     plan_database.remember(SPEC, host(), plan)
     assert plan_database.tuned_plan(SPEC, host()) is None
     assert dw.compile(SPEC).plan == schedule.default_plan(SPEC, host())
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [FIRST, BlockPlan((2,), 2, (FIRST, FIRST)), BlockPlan((2,), 1000, FUSED.parts),
+     BlockPlan((1, 2), 2, (FUSED.parts[1], *FUSED.parts))],
+    ids=str,
+)  # fmt: skip
+def test_a_plan_that_is_not_legal_for_a_block_is_not_taken(plan):
+    plan_database.remember(BLOCK, host(), plan)
+    assert plan_database.tuned_plan(BLOCK, host()) is None
+
+
+def test_a_plan_of_a_block_is_none_of_a_convolution():
+    plan_database.remember(SPEC, host(), FUSED)
+    assert plan_database.tuned_plan(SPEC, host()) is None
 
 
 def test_a_file_that_others_may_write_is_not_read(place):

@@ -68,9 +68,24 @@ def test_an_interrupt_leaves_what_was_measured(monkeypatch, capsys):
     assert len(tilings(TEXT, capsys)["tilings"]) == 2
 
 
-def test_a_block_has_no_tiles_of_its_own(capsys):
-    with pytest.raises(SpecError, match="a sweep takes one convolution"):
-        tilings("separable c3 o4 hw6 k3", capsys)
+def test_every_strip_of_a_block_is_there_fastest_first(capsys):
+    sweep.sweep("inverted c3 e8 o4 hw4 k3 p1 se2", None, 1, 1, None, as_json=True)
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    strips = report["tilings"]
+    assert [strip["fused"] for strip in strips if strip["rows"] == 3].count([2, 1]) == 1
+    assert {tuple(strip["fused"]) for strip in strips} == {(2, 1), (1, 1, 1)}
+    assert {strip["rows"] for strip in strips} == {1, 2, 3, 4}
+    assert report["default"] in [strip["plan"] for strip in strips]
+    times = [strip["median_us"] for strip in strips]
+    assert times == sorted(times)
+    assert min(times) > 0
+    assert "expand+depthwise+project: the gate between depthwise and project needs" in err
+
+
+def test_the_parts_of_a_block_have_schedules_of_their_own(capsys):
+    with pytest.raises(SpecError, match="each part of a block has a schedule of its own"):
+        tilings("separable c3 o4 hw6 k3", capsys, name="channels_last")
 
 
 def test_a_schedule_that_does_not_take_the_problem_is_refused(capsys):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import depthwise as dw
-from depthwise import Plan, trials
+from depthwise import Plan, fusion, trials
 from depthwise.plan_search import TrialError
+from depthwise.target import host
 
 SPEC = dw.parse("depthwise c4 hw6 k3 p1 nhwc bias relu")
 
@@ -73,4 +75,16 @@ def test_real_plans_are_built_verified_and_timed():
         assert min(laboratory.sample(default, 2)) > 0
         with pytest.raises(TrialError, match="PlanError: schedule packed does not take") as raised:
             laboratory.prepare(Plan("packed"), 60.0)
+        assert raised.value.trial.failure == "failed"
+
+
+def test_real_plans_of_a_block_are_built_verified_and_timed():
+    spec = dw.parse("inverted c4 e8 o4 hw6 k3 p1 nhwc bias relu se2")
+    default = fusion.default_plan(spec, host())
+    with trials.Laboratory(2) as laboratory:
+        laboratory.pose(spec)
+        laboratory.prepare(default, 60.0)
+        assert min(laboratory.sample(default, 2)) > 0
+        with pytest.raises(TrialError, match=r"PlanError: .* the gate between") as raised:
+            laboratory.prepare(replace(default, fused=(3,)), 60.0)
         assert raised.value.trial.failure == "failed"

@@ -12,7 +12,17 @@ import time
 import pytest
 
 import depthwise as dw
-from depthwise import Plan, cli, plan_database, plan_search, schedule, tune_report
+from depthwise import (
+    BlockPlan,
+    Plan,
+    cli,
+    fusion,
+    plan_database,
+    plan_search,
+    plan_space,
+    schedule,
+    tune_report,
+)
 from depthwise.target import host
 from recorded import Recorded
 
@@ -56,6 +66,28 @@ def test_json_holds_every_trial_and_the_geometric_mean(run):
     assert first["default_us"] == 50.0
     assert len(first["trials"]) == first["tried"] == first["legal"]
     assert report["geometric_mean"] == pytest.approx(math.sqrt(1.25 * second["gain"]))
+
+
+def test_the_winner_of_a_block_is_a_literal_to_paste_as_well(run):
+    text = "separable c8 o8 hw6 k3 p1 nhwc"
+    default = fusion.default_plan(dw.parse(text), host())
+    code, out, err = run(text, "--threads", "1", laboratory=Recorded({default: 50.0}))
+    assert (code, err) == (0, "")
+    literal, problem = out.splitlines()[-1].split("  # ")
+    assert eval(literal, {"BlockPlan": BlockPlan, "Plan": Plan}) == default
+    assert problem == text
+    tried = len(plan_database.trials(dw.parse(text), host(), 1))
+    (row,) = [line for line in out.splitlines() if line.startswith(text)]
+    assert row.split()[-2:] == ["1.00", str(tried)]
+
+
+def test_a_workload_is_tuned_as_blocks_where_that_is_asked_for(run):
+    laboratory = Recorded({})
+    code, out, _ = run("--workload", "smoke", "--op", "separable", laboratory=laboratory)
+    assert code == 0
+    assert laboratory.posed
+    assert all(spec.startswith("separable ") for spec in laboratory.posed)
+    assert out.count("BlockPlan(") == len(laboratory.posed)
 
 
 def test_a_workload_is_tuned_in_the_layout_and_with_the_epilogue_asked_for(run):
@@ -112,7 +144,7 @@ def test_what_failed_is_said_and_a_wrong_result_is_the_exit_code(run):
 def test_a_budget_that_ends_says_how_far_it_came(run, monkeypatch):
     monkeypatch.setattr(plan_search, "SEARCH_SHARE", -1.0)
     code, _, err = run(TEXT)
-    legal = len(plan_search.legal_plans(dw.parse(TEXT), host()))
+    legal = plan_space.space(dw.parse(TEXT), host()).size
     assert code == 0
     assert f"the budget ended after 1 of {legal} plans" in err
 
@@ -127,7 +159,7 @@ def test_that_nothing_is_kept_is_said(run, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [((), "at least one problem, workload or layer file"),
-     (("separable c4 o8 hw6 k3",), "tune each part"), ((TEXT, "--seconds", "0"), "more than 0"),
+     ((TEXT, "--seconds", "0"), "more than 0"),
      (("depthwise c0 hw4 k3",), "c"), (("--workload", "nosuch"), "a workload is one of"),
      ((TEXT, "--threads", "0"), "threads")],
 )  # fmt: skip

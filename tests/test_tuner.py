@@ -7,14 +7,16 @@ import math
 import pytest
 
 import depthwise as dw
-from depthwise import Plan, plan_database, plan_search, schedule, tuner
-from depthwise.errors import InternalError, NotYetError, SpecError
+from depthwise import Plan, fusion, plan_database, plan_search, schedule, tuner
+from depthwise.block_space import BlockSpace
+from depthwise.conv_space import ConvSpace, doublings
+from depthwise.errors import InternalError, SpecError
 from depthwise.target import host
 from recorded import Recorded
 
 SPEC = dw.parse("depthwise c32 hw28 k3 p1 nhwc")
 DEFAULT = schedule.default_plan(SPEC, host())
-LEGAL = plan_search.legal_plans(SPEC, host())
+LEGAL = list(ConvSpace(SPEC, host()))
 OTHER, THIRD = (plan for plan in LEGAL[2:5:2])
 
 
@@ -42,7 +44,7 @@ def test_the_fastest_plan_by_recorded_times_wins_and_is_remembered():
     found = search(Recorded({DEFAULT: 50.0, OTHER: 40.0}))
     assert (found.plan, found.us) == (OTHER, 40.0)
     assert (found.default, found.default_us, found.gain) == (DEFAULT, 50.0, 1.25)
-    assert (found.tried, found.legal) == (len(LEGAL), len(LEGAL))
+    assert (found.tried, found.legal, found.complete) == (len(LEGAL), len(LEGAL), True)
     assert plan_database.tuned_plan(SPEC, host()) == OTHER
 
 
@@ -80,11 +82,10 @@ def test_a_lucky_first_measurement_does_not_win():
 
 def test_the_next_plan_is_near_the_best_so_far():
     near_default = search(laboratory := Recorded({DEFAULT: 10.0})).default
-    doublings = [plan_search._doublings(plan, near_default) for plan in laboratory.prepared]
     own = [
-        d
-        for d, p in zip(doublings, laboratory.prepared, strict=True)
-        if p.schedule == DEFAULT.schedule
+        doublings(plan, near_default)
+        for plan in laboratory.prepared
+        if plan.schedule == DEFAULT.schedule
     ]
     assert own == sorted(own)
 
@@ -130,6 +131,7 @@ def test_the_budget_ends_the_search_and_the_next_one_goes_on_from_there():
     first = search(one := Recorded({DEFAULT: 50.0}), seconds_a_plan=1.0)
     assert first.tried == len(one.prepared) < first.legal
     assert first.tried == math.ceil(plan_search.SEARCH_SHARE * 10.0)
+    assert not first.complete
     second = search(two := Recorded({DEFAULT: 50.0}), seconds_a_plan=0.0)
     assert second.tried == second.legal
     assert not set(two.prepared) & set(one.prepared)
@@ -169,9 +171,10 @@ def test_each_number_of_threads_has_its_own_times():
     assert set(laboratory.prepared) == set(LEGAL)
 
 
-def test_large_kernels_have_more_time():
+def test_large_kernels_and_blocks_have_more_time():
     assert plan_search.budget(SPEC) == 10.0
     assert plan_search.budget(dw.parse("depthwise c8 hw28 k1x7")) == 30.0
+    assert plan_search.budget(dw.parse("separable c8 o4 hw28 k3")) == 30.0
 
 
 @pytest.mark.parametrize("seconds", [0, -1.0, math.nan])
@@ -180,12 +183,10 @@ def test_a_budget_is_more_than_nothing(seconds):
         search(Recorded({}), seconds=seconds)
 
 
-def test_a_block_is_tuned_part_by_part():
-    with pytest.raises(NotYetError, match=r"tune each part \(depthwise c4 hw6 k3; point"):
-        dw.tune("separable c4 o8 hw6 k3")
-
-
-@pytest.mark.parametrize(("text", "threads"), [("depthwise c0 hw4 k3", 1), (str(SPEC), 0)])
+@pytest.mark.parametrize(
+    ("text", "threads"),
+    [("depthwise c0 hw4 k3", 1), (str(SPEC), 0), ("separable c4 o4 hw9 k3", 0)],
+)
 def test_bad_input_is_refused_before_anything_starts(text, threads):
     with pytest.raises(SpecError):
         dw.tune(text, threads=threads)
@@ -200,17 +201,32 @@ def test_the_plan_found_is_the_one_that_is_compiled_from_then_on():
     tuner.watched_search(SPEC, Recorded({plan: 1.0}), 1)
     assert dw.compile(SPEC).plan == plan
     assert dw.compile(SPEC, DEFAULT) is before
-    chain = dw.compile("separable c32 o8 hw28 k3 p1 nhwc")
-    assert chain.parts[0].plan == plan
     again = dw.depthwise_conv2d(x, weight, padding=1, layout="NHWC")
     assert abs(again - result).max() < 1e-5
 
 
-def test_a_small_problem_is_tuned_for_real():
-    text = "depthwise c3 h3 w4 k3 p1 nhwc bias relu"
-    plan = dw.tune(text, threads=1)
+def test_the_plan_found_for_a_block_is_the_one_that_is_compiled_from_then_on():
+    spec = dw.parse("separable c8 o8 hw6 k3 p1 nhwc")
+    default = fusion.default_plan(spec, host())
+    x, *weights, _ = dw.random_problem(spec)
+    result = dw.separable_conv2d(x, *weights, padding=1, layout="NHWC")
+    apart = next(plan for plan in BlockSpace(spec, host()).strips() if plan.fused == (1, 1))
+    assert dw.compile(spec).plan == default != apart
+    found = tuner.watched_search(spec, Recorded({default: 50.0, apart: 25.0}), 1)
+    assert (found.plan, found.gain, found.legal) == (apart, 2.0, None)
+    assert dw.compile(spec).plan == dw.compile(spec, str(apart)).plan == apart
+    again = dw.separable_conv2d(x, *weights, padding=1, layout="NHWC")
+    assert abs(again - result).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["depthwise c3 h3 w4 k3 p1 nhwc bias relu", "inverted c3 e4 o3 h3 w4 k3 p1 bias relu se2"],
+)
+def test_a_small_problem_is_tuned_for_real(text):
+    default = dw.compile(text).plan
+    plan = dw.tune(text, threads=1, seconds=10.0)
     tried = plan_database.trials(dw.parse(text), host(), 1)
-    assert plan in tried
-    assert schedule.default_plan(dw.parse(text), host()) in tried
+    assert {plan, default} <= set(tried)
     assert all(trial.failure is None for trial in tried.values())
     assert dw.compile(text).plan == plan

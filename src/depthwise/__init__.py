@@ -12,7 +12,7 @@ from depthwise.functional import (
 from depthwise.functional_blocks import inverted_residual, separable_conv2d
 from depthwise.layouts import pack_nchwc, unpack_nchwc
 from depthwise.parse import parse
-from depthwise.plan import Plan
+from depthwise.plan import BlockPlan, Plan
 from depthwise.problem import random_problem
 from depthwise.spec import ConvSpec
 from depthwise.tuner import tune
@@ -20,6 +20,7 @@ from depthwise.tuner import tune
 __version__ = "0.1.0"
 
 __all__ = [
+    "BlockPlan",
     "BlockSpec",
     "ConvSpec",
     "Plan",

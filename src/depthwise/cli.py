@@ -264,22 +264,26 @@ def explain(
     epilog=examples(
         'depthwise sweep "depthwise c32 hw64 k3 p1"',
         'depthwise sweep "depthwise c144 hw56 k3 p1 nhwc" --threads 2 --plot tilings.png',
+        'depthwise sweep "inverted c24 e144 o24 hw56 k3 p1 nhwc"',
     )
 )
 def sweep(
-    spec: Annotated[str, typer.Argument(help="A convolution in its text form.", metavar="SPEC")],
+    spec: Annotated[str, typer.Argument(help="A problem in its text form.", metavar="SPEC")],
     schedule: Annotated[
         str | None,
         typer.Option(help="Whose tiles.  [default: packed, or channels_last for such data]"),
     ] = None,
     threads: Annotated[int, typer.Option(help="Threads of each kernel.", min=1)] = 1,
     repeats: Annotated[int, typer.Option(help="Samples of each time.", min=1)] = 9,
-    plot: Annotated[Path | None, typer.Option(help="The file of the heat map.")] = Path(
-        "results/sweep.png"
-    ),
+    plot: Annotated[
+        Path | None, typer.Option(help="The file of the heat map (of a convolution).")
+    ] = Path("results/sweep.png"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Try every tiling of a schedule: each verified, timed, ranked and drawn."""
+    """Try every tiling of a schedule: each verified, timed, ranked and drawn.
+
+    Of a block, every way of fusing its parts in strips of every height is tried.
+    """
     from depthwise import sweep as tilings
 
     tilings.sweep(spec, schedule, threads, repeats, plot, as_json)
@@ -289,15 +293,19 @@ def sweep(
     epilog=examples(
         'depthwise tune "depthwise c144 hw56 k3 p1 nhwc"',
         "depthwise tune --workload mobilenet_v2 --layout nhwc --epilogue network --threads 1",
+        "depthwise tune --workload mobilenet_v2 --op inverted --layout nhwc --epilogue network",
         'depthwise tune --layers my_layers.json "depthwise1d c1536 l2048 k4 causal" --json',
     )
 )
 def tune(
     specs: Annotated[
-        list[str] | None, typer.Argument(help="Convolutions in their text form.", metavar="SPEC")
+        list[str] | None, typer.Argument(help="Problems in their text form.", metavar="SPEC")
     ] = None,
     workload: Annotated[str | None, typer.Option(help="A named workload's layers.")] = None,
     layers: Annotated[Path | None, typer.Option(help="A layer file (JSON).")] = None,
+    op: Annotated[
+        Literal["depthwise", "separable", "inverted"], typer.Option(help="What the layers pose.")
+    ] = "depthwise",
     batch: Annotated[int, typer.Option(help="The batch of the layers.")] = 1,
     dtype: Annotated[
         Literal["float32", "float64"], typer.Option(help="Element type of the layers.")
@@ -313,7 +321,9 @@ def tune(
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(help="Budget of each problem.  [default: 10, or 30 for 7x7 and larger]"),
+        typer.Option(
+            help="Budget of each problem.  [default: 10, or 30 for blocks and 7x7 and larger]"
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
@@ -326,7 +336,7 @@ def tune(
     from depthwise.bench.layers import collect
 
     problems = collect(
-        specs or [], workload, layers, "depthwise",
+        specs or [], workload, layers, op,
         batch=batch, dtype=dtype, layout=layout.upper(), epilogue=epilogue,
     )  # fmt: skip
     return tune_report.tune(problems, threads, seconds, as_json)

@@ -63,14 +63,19 @@ def _parsed(plan: str | None) -> AnyPlan | None:
 
 def plan_of(spec: Spec, target: Target) -> AnyPlan:
     """Return the plan that a search found fastest for a problem, or else the heuristic's."""
-    if isinstance(spec, BlockSpec):
-        return fusion.default_plan(spec, target)
-    return conv_plan(spec, target)
+    return block_plan(spec, target) if isinstance(spec, BlockSpec) else conv_plan(spec, target)
 
 
 def conv_plan(spec: ConvSpec, target: Target) -> Plan:
     """Return the plan of a convolution; see `plan_of`."""
-    return plan_database.tuned_plan(spec, target) or schedule.default_plan(spec, target)
+    tuned = plan_database.tuned_plan(spec, target)
+    return tuned if isinstance(tuned, Plan) else schedule.default_plan(spec, target)
+
+
+def block_plan(spec: BlockSpec, target: Target) -> BlockPlan:
+    """Return the plan of a block; see `plan_of`."""
+    tuned = plan_database.tuned_plan(spec, target)
+    return tuned if isinstance(tuned, BlockPlan) else fusion.default_plan(spec, target)
 
 
 def explain(spec: Spec | str, target: str | None = None) -> dict[str, str | None]:

@@ -54,8 +54,8 @@ def print_json(value: object) -> None:
 
 
 @contextmanager
-def progress(total: int) -> Iterator[Callable[[str], None]]:
-    """Show how far a piece of work of `total` steps has come, while it lasts.
+def progress(total: int | None) -> Iterator[Callable[[str], None]]:
+    """Show how far a piece of work of `total` steps (None: nobody knows) has come, while it lasts.
 
     Nothing is drawn between steps, so that work which is being timed is left alone.
 

@@ -125,9 +125,8 @@ def plans(spec: BlockSpec, fused: tuple[int, ...], target: Target) -> Iterator[B
 
 def plan_of_rows(spec: BlockSpec, fused: tuple[int, ...], rows: int, target: Target) -> BlockPlan:
     """Return the plan with strips of so many rows and the fastest tiles for them."""
-    alone = [end - 1 for count, end in zip(fused, accumulate(fused), strict=True) if count == 1]
     parts = [
-        schedule.default_plan(part if index in alone else inner(part), target)
+        schedule.default_plan(inner(part) if is_in_chain(spec, fused, index) else part, target)
         for index, part in enumerate(spec.parts)
     ]
     for stage in stages(spec, BlockPlan(fused, rows, tuple(parts)), target):
@@ -136,6 +135,13 @@ def plan_of_rows(spec: BlockSpec, fused: tuple[int, ...], rows: int, target: Tar
                 runs = stage.runs(part)
                 parts[index] = pointwise.plan_for(part.dtype, part.out_channels, runs, target)
     return BlockPlan(fused, rows, tuple(parts))
+
+
+def is_in_chain(spec: BlockSpec, fused: tuple[int, ...], part: int) -> bool:
+    """Whether a part is computed in strips, and not as a convolution of its own."""
+    kernels = [count for count in fused for _ in range(count)]
+    gated = spec.squeeze_excite is not None and spec.parts[part] is not spec.expand
+    return gated or kernels[part] > 1
 
 
 def stages(spec: BlockSpec, plan: BlockPlan, target: Target) -> list[Stage]:

@@ -25,11 +25,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
-from depthwise import disk, schedule
+from depthwise import disk
+from depthwise.block import Spec
 from depthwise.cache import PLANS, fingerprint
 from depthwise.errors import PlanError
-from depthwise.plan import Plan
-from depthwise.spec import ConvSpec
+from depthwise.plan import AnyPlan, parse_plan
+from depthwise.plan_space import space
 from depthwise.target import Target
 
 VARIABLE = "DEPTHWISE_TUNED"
@@ -82,14 +83,14 @@ class Trial:
         return cls(tuple(map(float, samples)))
 
 
-def trials(spec: ConvSpec, target: Target, threads: int) -> dict[Plan, Trial]:
+def trials(spec: Spec, target: Target, threads: int) -> dict[AnyPlan, Trial]:
     """Return every plan of a problem that was tried on so many threads."""
     path = _path(spec, target)
     content = {} if path is None else _read(path)
     return _parsed(content.get("trials", {}).get(str(threads), {}))
 
 
-def add_trial(spec: ConvSpec, target: Target, threads: int, plan: Plan, trial: Trial) -> None:
+def add_trial(spec: Spec, target: Target, threads: int, plan: AnyPlan, trial: Trial) -> None:
     """Keep what came of trying a plan."""
 
     def add(content: _Content) -> None:
@@ -99,7 +100,7 @@ def add_trial(spec: ConvSpec, target: Target, threads: int, plan: Plan, trial: T
     _change(spec, target, add)
 
 
-def remember(spec: ConvSpec, target: Target, plan: Plan) -> None:
+def remember(spec: Spec, target: Target, plan: AnyPlan) -> None:
     """Let a plan be the one that a problem is compiled with, in other processes too."""
 
     def set_plan(content: _Content) -> None:
@@ -110,7 +111,7 @@ def remember(spec: ConvSpec, target: Target, plan: Plan) -> None:
 
 
 @cache
-def tuned_plan(spec: ConvSpec, target: Target) -> Plan | None:
+def tuned_plan(spec: Spec, target: Target) -> AnyPlan | None:
     """Return the plan that is remembered for a problem, None where there is none.
 
     The disk is looked at once a process.  A plan that is not legal is none.
@@ -119,16 +120,15 @@ def tuned_plan(spec: ConvSpec, target: Target) -> Plan | None:
     found = None if path is None else _read(path).get("tuned")
     if found is None:
         return None
-    plan = Plan.parse(found)
-    legal = schedule.default_plan(spec, target), *schedule.legal_plans(spec, target)
-    return plan if plan in legal else None
+    plan = parse_plan(found)
+    return plan if plan in space(spec, target) else None
 
 
-def _parsed(found: dict[str, Any]) -> dict[Plan, Trial]:
-    return {Plan.parse(plan): Trial.of(trial) for plan, trial in found.items()}
+def _parsed(found: dict[str, Any]) -> dict[AnyPlan, Trial]:
+    return {parse_plan(plan): Trial.of(trial) for plan, trial in found.items()}
 
 
-def _path(spec: ConvSpec, target: Target) -> Path | None:
+def _path(spec: Spec, target: Target) -> Path | None:
     """Return the file of a problem, None where nothing is kept on disk."""
     place = disk.folder(PLANS, fingerprint())
     if place is None:
@@ -142,7 +142,7 @@ def _read(path: Path) -> _Content:
     try:
         content = json.loads(disk.read(path))
         if tuned := content.get("tuned"):
-            Plan.parse(tuned)
+            parse_plan(tuned)
         for found in content.get("trials", {}).values():
             _parsed(found)
     except FileNotFoundError:
@@ -153,7 +153,7 @@ def _read(path: Path) -> _Content:
     return content  # type: ignore[no-any-return]
 
 
-def _change(spec: ConvSpec, target: Target, change: Callable[[_Content], None]) -> None:
+def _change(spec: Spec, target: Target, change: Callable[[_Content], None]) -> None:
     """Read a file, change its content and replace it, while nobody else does."""
     path = _path(spec, target)
     if path is None:

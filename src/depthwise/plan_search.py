@@ -1,32 +1,34 @@
 """The search for the fastest plan of a problem.
 
-Plans are tried one by one, the default first, then whichever is nearest to the best so far: each is
-built, held against the oracle and timed, in a process of its own (see `trials`).  What came of it
-is written down at once (see `plan_database`), so that a search which is interrupted, or ends with
-its budget, goes on from there the next time.  Then the fastest few and the default are timed once
-more, in turns, and the winner of that is remembered: `compile` takes it from then on.
+Plans are tried one by one, the default first, then those near the best so far (see `plan_space`):
+each is built, held against the oracle and timed, in a process of its own (see `trials`).  What came
+of it is written down at once (see `plan_database`), so that a search which is interrupted, or ends
+with its budget, goes on from there the next time.  Then the fastest few and the default are timed
+once more, in turns, and the winner of that is remembered: `compile` takes it from then on.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from depthwise import plan_database, schedule
+from depthwise import plan_database
+from depthwise.block import BlockSpec, Spec
 from depthwise.errors import InternalError, SpecError
-from depthwise.plan import Plan
+from depthwise.plan import AnyPlan
 from depthwise.plan_database import Failure, Trial
-from depthwise.spec import ConvSpec
+from depthwise.plan_space import space
 from depthwise.target import Target
 
 BUDGET_SECONDS = 10.0
-LARGE_KERNEL_BUDGET_SECONDS = 30.0
-"""For kernels of `LARGE_KERNEL` taps and more along an axis, which take longer to build."""
+LARGE_BUDGET_SECONDS = 30.0
+"""For kernels of `LARGE_KERNEL` taps and more along an axis, and for blocks: both take longer to
+build."""
 LARGE_KERNEL = 7
 SEARCH_SHARE = 0.75
 """The part of the budget after which no further plan is tried."""
@@ -45,8 +47,6 @@ FEWEST_ROUNDS = 5
 """Where a call takes so long that the budget ends before."""
 UNDISTURBED = 25
 """Percent of the rounds that are taken to be free of noise, which only ever adds time."""
-OTHER_SCHEDULE = 1.0
-"""How much farther a plan of another schedule than the best one's is: one doubling of a tile."""
 
 
 class TrialError(Exception):
@@ -60,13 +60,13 @@ class TrialError(Exception):
 class Laboratory(Protocol):
     """What plans are tried with: `trials.Laboratory`, or recorded times."""
 
-    def pose(self, spec: ConvSpec) -> None:
+    def pose(self, spec: Spec) -> None:
         """Take up a problem."""
 
-    def prepare(self, plan: Plan, seconds: float) -> None:
+    def prepare(self, plan: AnyPlan, seconds: float) -> None:
         """Build and verify a plan; raises `TrialError`."""
 
-    def sample(self, plan: Plan, repeats: int, min_seconds: float) -> list[float]:
+    def sample(self, plan: AnyPlan, repeats: int, min_seconds: float) -> list[float]:
         """Return so many samples of the time of one call in microseconds; raises `TrialError`."""
 
 
@@ -74,20 +74,22 @@ class Laboratory(Protocol):
 class Tuning:
     """What a search found."""
 
-    spec: ConvSpec
+    spec: Spec
     threads: int
-    plan: Plan
+    plan: AnyPlan
     """The winner, which is the default where nothing is clearly faster."""
     us: float
     """Its time of one call in microseconds: the lower quartile of the last rounds."""
-    default: Plan
+    default: AnyPlan
     """The heuristic's plan."""
     default_us: float | None
     """The default's in the same rounds; None where it failed."""
-    trials: Mapping[Plan, Trial]
+    trials: Mapping[AnyPlan, Trial]
     """Everything that was tried, now or before."""
-    legal: int
-    """How many plans there are to try."""
+    legal: int | None
+    """How many plans there are to try; None where what comes of one says which are next."""
+    complete: bool
+    """Whether there is nothing left to try."""
 
     @property
     def gain(self) -> float | None:
@@ -100,19 +102,19 @@ class Tuning:
         return len(self.trials)
 
 
-def budget(spec: ConvSpec) -> float:
+def budget(spec: Spec) -> float:
     """Return how many seconds a search takes at most, unless told otherwise."""
-    large = max(spec.kernel) >= LARGE_KERNEL
-    return LARGE_KERNEL_BUDGET_SECONDS if large else BUDGET_SECONDS
+    large = isinstance(spec, BlockSpec) or max(spec.kernel) >= LARGE_KERNEL
+    return LARGE_BUDGET_SECONDS if large else BUDGET_SECONDS
 
 
 def search(
-    spec: ConvSpec,
+    spec: Spec,
     target: Target,
     threads: int,
     laboratory: Laboratory,
     seconds: float | None,
-    step: Callable[[Plan], object],
+    step: Callable[[AnyPlan], object],
     clock: Callable[[], float] = time.monotonic,
 ) -> Tuning:
     """Find the fastest legal plan of a problem, and remember it.
@@ -135,12 +137,11 @@ def search(
     start, allowed = clock(), budget(spec) if seconds is None else seconds
     hunt = _Search(spec, target, threads, laboratory)
     laboratory.pose(spec)
-    fresh = True
-    while hunt.untried and (fresh or clock() < start + SEARCH_SHARE * allowed):
-        plan = hunt.next_plan()
+    fresh, plan = True, next(hunt.untried, None)
+    while plan and (fresh or clock() < start + SEARCH_SHARE * allowed):
         step(plan)
         hunt.attempt(plan, allowed if plan == hunt.default else PLAN_SHARE * allowed)
-        fresh = False
+        fresh, plan = False, next(hunt.untried, None)
     times = hunt.last_rounds(lambda: clock() >= start + allowed)
     if not times:
         raise InternalError(
@@ -157,58 +158,27 @@ def search(
         default=hunt.default,
         default_us=_time(times[hunt.default]) if hunt.default in times else None,
         trials=hunt.found,
-        legal=len(legal_plans(spec, target)),
+        legal=hunt.space.size,
+        complete=plan is None,
     )
-
-
-def legal_plans(spec: ConvSpec, target: Target) -> list[Plan]:
-    """Return every legal plan of a problem once, the heuristic's first."""
-    plans = [schedule.default_plan(spec, target), *schedule.legal_plans(spec, target)]
-    return list(dict.fromkeys(plans))
 
 
 class _Search:
     """The plans of one problem: what came of those that were tried, and those that were not."""
 
-    def __init__(
-        self, spec: ConvSpec, target: Target, threads: int, laboratory: Laboratory
-    ) -> None:
+    def __init__(self, spec: Spec, target: Target, threads: int, laboratory: Laboratory) -> None:
         self._place = spec, target, threads
         self._laboratory = laboratory
-        legal = legal_plans(spec, target)
-        self.default = legal[0]
+        self.space = space(spec, target)
+        self.default = self.space.default
         known = plan_database.trials(spec, target, threads)
-        self.found = {plan: known[plan] for plan in legal if plan in known}
-        self.untried = [plan for plan in legal if plan not in known]
-        self._defaults = {
-            rule.name: rule.default_plan(spec, target)
-            for rule in schedule.RULES
-            if rule.rejects(spec, target) is None
-        }
+        self.found = {plan: trial for plan, trial in known.items() if plan in self.space}
+        self._times = {plan: trial.us for plan, trial in self.found.items()}
+        self.untried = self.space.walk(self._times)
 
-    def next_plan(self) -> Plan:
-        """Return the untried plan that is nearest to the best so far; at first the default.
-
-        Tiles of another schedule mean something else: there, it is the one nearest to the best of
-        that schedule, or to its default.
-        """
-        if self.default in self.untried:
-            return self.default
-        best = self._best(self.found)
-        centres = {
-            name: self._best([plan for plan in self.found if plan.schedule == name], default)
-            for name, default in self._defaults.items()
-        }
-
-        def distance(plan: Plan) -> float:
-            farther = 0.0 if plan.schedule == best.schedule else OTHER_SCHEDULE
-            return farther + _doublings(plan, centres[plan.schedule])
-
-        return min(self.untried, key=distance)
-
-    def attempt(self, plan: Plan, seconds: float) -> None:
+    def attempt(self, plan: AnyPlan, seconds: float) -> None:
         """Build, verify and time a plan; one that is clearly slower than the best only shortly."""
-        enough = CLEARLY_SLOWER * min((trial.us for trial in self.found.values()), default=math.inf)
+        enough = CLEARLY_SLOWER * min(self._times.values(), default=math.inf)
         try:
             self._laboratory.prepare(plan, seconds)
             samples = self._laboratory.sample(plan, FIRST_SAMPLES, SAMPLE_SECONDS)
@@ -219,11 +189,11 @@ class _Search:
         else:
             self._note(plan, Trial(tuple(samples)))
 
-    def last_rounds(self, late: Callable[[], bool]) -> dict[Plan, list[float]]:
+    def last_rounds(self, late: Callable[[], bool]) -> dict[AnyPlan, list[float]]:
         """Time the default and the fastest plans in turns, so that noise meets them all alike."""
-        timed = sorted((p for p in self.found if self.found[p].samples), key=self._us)
+        timed = sorted((plan for plan in self.found if self.found[plan].samples), key=self._us)
         finalists = [plan for plan in timed if plan == self.default or plan in timed[:FINALISTS]]
-        times: dict[Plan, list[float]] = {plan: [] for plan in finalists}
+        times: dict[AnyPlan, list[float]] = {plan: [] for plan in finalists}
         for finished in range(ROUNDS):
             if finished >= FEWEST_ROUNDS and late():
                 break
@@ -235,19 +205,16 @@ class _Search:
                     del times[plan]
         return times
 
-    def _note(self, plan: Plan, trial: Trial) -> None:
+    def _us(self, plan: AnyPlan) -> float:
+        return self._times[plan]
+
+    def _note(self, plan: AnyPlan, trial: Trial) -> None:
         self.found[plan] = trial
-        self.untried = [other for other in self.untried if other != plan]
+        self._times[plan] = trial.us
         plan_database.add_trial(*self._place, plan, trial)
 
-    def _best(self, plans: Iterable[Plan], default: Plan | None = None) -> Plan:
-        return min(plans, key=self._us, default=default or self.default)
 
-    def _us(self, plan: Plan) -> float:
-        return self.found[plan].us
-
-
-def _winner(times: Mapping[Plan, Sequence[float]], default: Plan) -> Plan:
+def _winner(times: Mapping[AnyPlan, Sequence[float]], default: AnyPlan) -> AnyPlan:
     """Return the fastest plan if its time is below every one of the default's, else the default."""
     fastest = min(times, key=lambda plan: _time(times[plan]))
     clear = default not in times or _time(times[fastest]) < min(times[default])
@@ -257,9 +224,3 @@ def _winner(times: Mapping[Plan, Sequence[float]], default: Plan) -> Plan:
 def _time(rounds: Sequence[float]) -> float:
     """Return the time of a plan without the noise in it."""
     return float(np.percentile(rounds, UNDISTURBED))
-
-
-def _doublings(a: Plan, b: Plan) -> float:
-    """Return how many times the tiles of a plan are to be doubled or halved to get another's."""
-    tiles = zip(astuple(a)[1:], astuple(b)[1:], strict=True)
-    return sum(abs(math.log2(one / other)) for one, other in tiles)

@@ -1,18 +1,21 @@
-"""`depthwise sweep`: every legal tiling of one schedule, verified and timed."""
+"""`depthwise sweep`: every tiling of a convolution, or strip of a block, verified and timed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from depthwise import schedule
+from depthwise import fusion, schedule
 from depthwise.bench.timing import Summary
+from depthwise.block import BlockSpec, Spec
+from depthwise.block_space import BlockSpace
 from depthwise.console import err, print_json, print_table, progress
 from depthwise.costs import cost
 from depthwise.errors import InternalError, SpecError
 from depthwise.parse import parse
-from depthwise.plan import Plan
+from depthwise.plan import AnyPlan, Plan
 from depthwise.plan_search import TrialError
 from depthwise.spec import ConvSpec
 from depthwise.target import Target, named
@@ -22,32 +25,79 @@ _PREFERRED = ("packed", "channels_last")
 
 
 @dataclass(frozen=True)
-class Tiling:
-    """One plan with its measured time."""
+class Measured:
+    """One plan with its time."""
 
-    plan: str
-    tc: int
-    tw: int
-    th: int
+    plan: AnyPlan
     median_us: float
     mad_us: float
     gflops: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what JSON shows: the plan as text and in figures, and its time."""
+        times = {"median_us": self.median_us, "mad_us": self.mad_us, "gflops": self.gflops}
+        return {"plan": str(self.plan), **_figures(self.plan), **times}
 
 
 def sweep(
     text: str, name: str | None, threads: int, repeats: int, plot: Path | None, as_json: bool
 ) -> None:
-    """Measure every legal plan of a schedule; print the table, fastest first, and draw the map.
+    """Measure every plan of a schedule, or every strip of a block, and print the fastest first.
+
+    Args:
+        text: a convolution or a block.
+        name: the schedule whose tiles are tried; None is the usual one, and what a block takes.
+        threads: of each kernel.
+        repeats: samples of each time.
+        plot: the file of a convolution's heat map.
+        as_json: print JSON.
 
     Raises:
-        SpecError: the problem is no single convolution.
-        PlanError: the schedule does not take it.
+        SpecError: a block is given a schedule.
+        PlanError: the schedule does not take the problem.
     """
     spec, target = parse(text), named(None)
-    if not isinstance(spec, ConvSpec):
-        raise SpecError(f"a sweep takes one convolution; got a block: {spec}")
-    plans = _plans(spec, name, target)
-    found: list[Tiling] = []
+    if isinstance(spec, BlockSpec):
+        default, plans = _strips(spec, name, target)
+    else:
+        default, plans = _tilings(spec, name, target)
+    found = sorted(_measured(spec, plans, threads, repeats), key=lambda each: each.median_us)
+    if as_json:
+        tilings = [each.as_dict() for each in found]
+        print_json({"spec": str(spec), "default": str(default), "tilings": tilings})
+    else:
+        title = f"{spec}  {threads} thread(s)  (default plan: {default})"
+        headers = ("plan", "time us", "spread us", "GFLOP/s", "of the best")
+        print_table(headers, _rows(found), title=title)
+    if plot and isinstance(spec, ConvSpec):
+        from depthwise.bench.plots import tiling_map
+
+        cells = [(*_figures(each.plan).values(), each.gflops) for each in found]
+        tiling_map(str(spec), cells, plot)
+
+
+def _tilings(spec: ConvSpec, name: str | None, target: Target) -> tuple[AnyPlan, list[AnyPlan]]:
+    """Return the default plan and every plan of a schedule."""
+    taken = [rule.name for rule in schedule.RULES if rule.rejects(spec, target) is None]
+    chosen = name or next((rule for rule in _PREFERRED if rule in taken), taken[0])
+    rule = schedule.rule_of(Plan(chosen), spec, target)
+    return rule.default_plan(spec, target), list(rule.plans(spec, target))
+
+
+def _strips(spec: BlockSpec, name: str | None, target: Target) -> tuple[AnyPlan, list[AnyPlan]]:
+    """Return the default plan and every one of fusing and of strips; say what is impossible."""
+    if name is not None:
+        raise SpecError(f"each part of a block has a schedule of its own; got {name}: {spec}")
+    for way, why in fusion.ways(spec, target, 1).items():
+        if isinstance(why, str):
+            err.print(f"{way}: {why}", markup=False, soft_wrap=True)
+    space = BlockSpace(spec, target)
+    return space.default, list(space.strips())
+
+
+def _measured(spec: Spec, plans: Sequence[AnyPlan], threads: int, repeats: int) -> list[Measured]:
+    """Return the plans that can be timed; after an interrupt, those that were until then."""
+    found: list[Measured] = []
     with progress(len(plans)) as step, Laboratory(threads) as laboratory:
         try:
             laboratory.pose(spec)
@@ -58,27 +108,10 @@ def sweep(
             err.print(f"interrupted after {len(found)} of {len(plans)} plans")
             if not found:
                 raise
-    found.sort(key=lambda tiling: tiling.median_us)
-    default = str(schedule.rule_of(plans[0], spec, target).default_plan(spec, target))
-    if as_json:
-        print_json({"spec": str(spec), "default": default, "tilings": [asdict(t) for t in found]})
-    else:
-        title = f"{spec}  {plans[0].schedule}  {threads} thread(s)  (default plan: {default})"
-        headers = ("plan", "time us", "spread us", "GFLOP/s", "of the best")
-        print_table(headers, _rows(found), title=title)
-    if plot:
-        from depthwise.bench.plots import tiling_map
-
-        tiling_map(str(spec), [(t.tc, t.tw, t.th, t.gflops) for t in found], plot)
+    return found
 
 
-def _plans(spec: ConvSpec, name: str | None, target: Target) -> Sequence[Plan]:
-    taken = [rule.name for rule in schedule.RULES if rule.rejects(spec, target) is None]
-    chosen = name or next((rule for rule in _PREFERRED if rule in taken), taken[0])
-    return list(schedule.rule_of(Plan(chosen), spec, target).plans(spec, target))
-
-
-def _measure(spec: ConvSpec, plan: Plan, laboratory: Laboratory, repeats: int) -> list[Tiling]:
+def _measure(spec: Spec, plan: AnyPlan, laboratory: Laboratory, repeats: int) -> list[Measured]:
     """Return the plan's time; nothing, after a message, where it cannot be timed."""
     try:
         times = Summary.of(laboratory.sample(plan, repeats))
@@ -90,10 +123,17 @@ def _measure(spec: ConvSpec, plan: Plan, laboratory: Laboratory, repeats: int) -
         err.print(f"{plan}: {error}", markup=False, soft_wrap=True)
         return []
     gflops = cost(spec).flops / times.median / 1e3
-    return [Tiling(str(plan), plan.tc, plan.tw, plan.th, times.median, times.mad, gflops)]
+    return [Measured(plan, times.median, times.mad, gflops)]
 
 
-def _rows(found: Sequence[Tiling]) -> Iterator[tuple[object, ...]]:
-    for t in found:
-        best = found[0].median_us / t.median_us
-        yield t.plan, f"{t.median_us:.1f}", f"{t.mad_us:.1f}", f"{t.gflops:.1f}", f"{best:.0%}"
+def _figures(plan: AnyPlan) -> dict[str, Any]:
+    if isinstance(plan, Plan):
+        return {"tc": plan.tc, "tw": plan.tw, "th": plan.th}
+    return {"fused": plan.fused, "rows": plan.rows}
+
+
+def _rows(found: Sequence[Measured]) -> Iterator[tuple[object, ...]]:
+    for each in found:
+        best = found[0].median_us / each.median_us
+        times = f"{each.median_us:.1f}", f"{each.mad_us:.1f}", f"{each.gflops:.1f}"
+        yield each.plan, *times, f"{best:.0%}"

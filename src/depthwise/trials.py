@@ -6,10 +6,10 @@ from types import TracebackType
 
 from depthwise.bench.process import TIMEOUT_SECONDS, PreparedInfo, Worker, WorkerTimeoutError
 from depthwise.bench.timing import MIN_SECONDS
+from depthwise.block import Spec
 from depthwise.errors import PeerError
-from depthwise.plan import Plan
+from depthwise.plan import AnyPlan
 from depthwise.plan_search import TrialError
-from depthwise.spec import ConvSpec
 
 ENGINE = "depthwise.bench.peers.plans"
 
@@ -27,10 +27,10 @@ class Laboratory:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._worker: Worker | None = None
-        self._spec: ConvSpec | None = None
-        self._ready: dict[Plan, int] = {}
+        self._spec: Spec | None = None
+        self._ready: dict[AnyPlan, int] = {}
 
-    def pose(self, spec: ConvSpec) -> None:
+    def pose(self, spec: Spec) -> None:
         """Take up a problem: make its arrays and what the oracle expects."""
         worker = self._alive()
         for key in self._ready.values():
@@ -39,7 +39,7 @@ class Laboratory:
         worker.pose(spec)
         self._spec = spec
 
-    def prepare(self, plan: Plan, seconds: float = TIMEOUT_SECONDS) -> None:
+    def prepare(self, plan: AnyPlan, seconds: float = TIMEOUT_SECONDS) -> None:
         """Build a plan of the problem, and hold its result against the oracle.
 
         Raises:
@@ -64,7 +64,7 @@ class Laboratory:
             raise TrialError("wrong", f"off by {answer.max_abs_err:g} from the oracle")
         self._ready[plan] = answer.key
 
-    def sample(self, plan: Plan, repeats: int, min_seconds: float = MIN_SECONDS) -> list[float]:
+    def sample(self, plan: AnyPlan, repeats: int, min_seconds: float = MIN_SECONDS) -> list[float]:
         """Return so many samples of the time of one call, in microseconds.
 
         A plan that is not prepared is prepared first.  Each sample lasts at least `min_seconds`.

@@ -10,7 +10,7 @@ from depthwise import console, disk, team
 from depthwise.block import Spec
 from depthwise.plan_search import Tuning
 from depthwise.trials import Laboratory
-from depthwise.tuner import tunable, watched_search
+from depthwise.tuner import watched_search
 
 HEADERS = ("problem", "default plan", "us", "tuned plan", "us", "times as fast", "tried")
 
@@ -23,7 +23,7 @@ def tune(
     After an interrupt, what is complete is printed.
 
     Args:
-        problems: convolutions.
+        problems: convolutions and blocks.
         threads: on which plans are timed; None is what a call uses.
         seconds: the budget of each problem; None is `plan_search.budget`.
         as_json: print JSON.
@@ -32,23 +32,21 @@ def tune(
         0, or 1 where a plan computed something else than the oracle.
 
     Raises:
-        NotYetError: a problem is a block.
         PeerError: the process in which plans are tried does not start.
     """
-    convolutions = [tunable(problem) for problem in problems]
     count = threads or team.size()
     if disk.root() is None:
         _say(f"{disk.VARIABLE} is empty: nothing that is learnt is kept")
     found: list[Tuning] = []
     try:
         with Laboratory(count) as laboratory:
-            for number, spec in enumerate(convolutions, 1):
-                words = f"{number} of {len(convolutions)}: " if len(convolutions) > 1 else ""
+            for number, spec in enumerate(problems, 1):
+                words = f"{number} of {len(problems)}: " if len(problems) > 1 else ""
                 found.append(watched_search(spec, laboratory, count, seconds, words))
                 _tell(found[-1])
     except KeyboardInterrupt:
         _say(
-            f"interrupted after {len(found)} of {len(convolutions)} problems; what was measured is "
+            f"interrupted after {len(found)} of {len(problems)} problems; what was measured is "
             "kept, and the same command goes on from there"
         )
         raise
@@ -59,10 +57,10 @@ def tune(
 
 def _tell(each: Tuning) -> None:
     """Say on stderr what the table does not show."""
-    if each.tried < each.legal:
+    if not each.complete:
         _say(
-            f"the budget ended after {each.tried} of {each.legal} plans; the same command goes on "
-            f"from there, and --seconds gives it more: {each.spec}"
+            f"the budget ended after {_tried(each)} plans; the same command goes on from there, "
+            f"and --seconds gives it more: {each.spec}"
         )
     for plan, trial in each.trials.items():
         if trial.failure:
@@ -95,8 +93,12 @@ def _rows(found: Sequence[Tuning]) -> Iterator[tuple[object, ...]]:
     for each in found:
         default_us = f"{each.default_us:.1f}" if each.default_us else "failed"
         gain = f"{each.gain:.2f}" if each.gain else None
-        tried = f"{each.tried} of {each.legal}"
-        yield each.spec, each.default, default_us, each.plan, f"{each.us:.1f}", gain, tried
+        us = f"{each.us:.1f}"
+        yield each.spec, each.default, default_us, each.plan, us, gain, _tried(each)
+
+
+def _tried(each: Tuning) -> str:
+    return f"{each.tried} of {each.legal}" if each.legal else str(each.tried)
 
 
 def _record(each: Tuning) -> dict[str, Any]:
@@ -110,5 +112,6 @@ def _record(each: Tuning) -> dict[str, Any]:
         "gain": each.gain,
         "tried": each.tried,
         "legal": each.legal,
+        "complete": each.complete,
         "trials": {str(plan): trial.as_dict() for plan, trial in each.trials.items()},
     }

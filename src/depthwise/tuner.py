@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 from depthwise import call, plan_database, team
-from depthwise.block import BlockSpec, Spec
-from depthwise.errors import NotYetError
+from depthwise.block import Spec
 from depthwise.kernel import thread_count
 from depthwise.parse import parse
-from depthwise.plan import Plan
-from depthwise.plan_search import Laboratory, Tuning, legal_plans, search
-from depthwise.spec import ConvSpec
+from depthwise.plan import AnyPlan
+from depthwise.plan_search import Laboratory, Tuning, search
+from depthwise.plan_space import space
 from depthwise.target import host
 
 
-def tune(spec: ConvSpec | str, *, threads: int | None = None, seconds: float | None = None) -> Plan:
+def tune(spec: Spec | str, *, threads: int | None = None, seconds: float | None = None) -> AnyPlan:
     """Search for the fastest plan of a problem on this machine, and remember it on disk.
 
     `compile` and the functions take it from then on, whatever the number of threads.  A search that
     is interrupted, or ends with its budget, goes on from there when it is called again.
 
     Args:
-        spec: one convolution, or its text form.
+        spec: a convolution or a block, or its text form.
         threads: on which plans are timed; None is what a call uses.
-        seconds: after which the best that was found is returned; None is 10, and 30 for kernels of
-            7x7 and larger.
+        seconds: after which the best that was found is returned; None is 10, and 30 for blocks and
+            for kernels of 7x7 and larger.
 
     Raises:
         SpecError: the problem cannot exist, or there are no threads or no seconds.
-        NotYetError: it is a block.
         PeerError: the process in which plans are tried does not start.
     """
-    problem = tunable(spec)
+    problem = parse(spec) if isinstance(spec, str) else spec
     count = thread_count(threads, problem) or team.size()
     from depthwise import trials
 
@@ -38,22 +36,8 @@ def tune(spec: ConvSpec | str, *, threads: int | None = None, seconds: float | N
         return watched_search(problem, laboratory, count, seconds).plan
 
 
-def tunable(spec: Spec | str) -> ConvSpec:
-    """Return a problem whose plans can be searched.
-
-    Raises:
-        SpecError: the problem cannot exist.
-        NotYetError: it is a block.
-    """
-    problem = parse(spec) if isinstance(spec, str) else spec
-    if isinstance(problem, BlockSpec):
-        parts = "; ".join(map(str, problem.parts))
-        raise NotYetError(f"a block has no plan of its own yet; tune each part ({parts}): {spec}")
-    return problem
-
-
 def watched_search(
-    spec: ConvSpec,
+    spec: Spec,
     laboratory: Laboratory,
     threads: int,
     seconds: float | None = None,
@@ -71,9 +55,9 @@ def watched_search(
     from depthwise import console
 
     target = host()
-    tried = plan_database.trials(spec, target, threads)
-    untried = [plan for plan in legal_plans(spec, target) if plan not in tried]
-    with console.progress(len(untried)) as step:
+    legal = space(spec, target)
+    tried = sum(plan in legal for plan in plan_database.trials(spec, target, threads))
+    with console.progress(legal.size and legal.size - tried) as step:
         found = search(
             spec, target, threads, laboratory, seconds, lambda plan: step(f"{words}{spec}: {plan}")
         )
