@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 from depthwise import roofline
-from depthwise.bench import command, machine, run
+from depthwise.bench import command, machine, posed, run
 from depthwise.bench.command import Options
 from depthwise.bench.process import Hello, PreparedInfo, Rejected, Worker
 from depthwise.bench.results import Note, Result
+from depthwise.block import Spec
 from depthwise.costs import cost
 from depthwise.errors import DepthwiseError, NotYetError, PeerError, SpecError, TargetError
 from depthwise.parse import parse
@@ -59,8 +60,11 @@ class FakeWorker:
             self.alive = what != self.behaviour.dies_at
             raise PeerError(f"{self.engine} failed while {what}")
 
-    def prepare(self, _spec: object, _variant: str, _clock: str) -> PreparedInfo | Rejected:
+    def prepare(
+        self, spec: Spec, _variant: str, _clock: str, *, folder: Path
+    ) -> PreparedInfo | Rejected:
         self.act("prepare")
+        assert posed.read(folder, spec)[1].shape == spec.output_shape
         if self.behaviour.rejects:
             return Rejected(self.behaviour.rejects)
         self.ready.add(7)
@@ -107,6 +111,17 @@ def test_a_result_is_times_rates_and_what_they_are_of() -> None:
             max_abs_err=1e-6, version="1.2",
         )
     ]  # fmt: skip
+
+
+def test_the_limit_of_a_block_is_that_of_one_kernel() -> None:
+    spec = parse("inverted c4 e8 o4 hw10 k3 p1 residual")
+    ((outcome,), _) = race({"torch": Behaviour(times=(10.0,))}, problems=(spec,))
+    (found,) = outcome.results
+    flops = 2 * 100 * (4 * 8 + 9 * 8 + 8 * 4)
+    nbytes = 4 * (2 * 400 + 4 * 8 + 9 * 8 + 8 * 4)
+    assert found.gflops == pytest.approx(flops / 10e3)
+    assert found.gbytes_per_s == pytest.approx(nbytes / 10e3)
+    assert found.of_limit == pytest.approx(max(flops / 100e3, nbytes / 50e3) / 10)
 
 
 def test_everyone_is_verified_before_anyone_is_timed_and_times_alternate() -> None:

@@ -138,12 +138,12 @@ def test_the_problems_have_every_activation():
 def test_onnxruntime_runs_every_copy_beside_the_reorders_of_one(problem, tmp_path):
     spec = dw.parse(problem)
     arrays = posed.arrays(spec)
-    engine = onnxruntime.Engine(1)
+    options = onnxruntime._options(1, "kernel")
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     nodes = []
     for count in (1, copies.COPIES):
-        engine._options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
         x, y = arrays[0], np.full(copies.pooled_shape(spec), np.nan, np.float32)
-        engine._session(onnxruntime._copies(spec, arrays, count), x, y)()
+        onnxruntime._session(options, onnxruntime._copies(spec, arrays, count), x, y)()
         assert np.all(np.isfinite(y))
         model = onnx.load(tmp_path / "optimised.onnx")
         nodes.append(Counter(node.op_type for node in model.graph.node))
@@ -210,7 +210,7 @@ def fake(monkeypatch, tmp_path):
     """Offer the fake engine alone, and return a function that chooses its behaviours."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setenv("DEPTHWISE_PEERS", str(tmp_path))
-    for name in list(SOURCES):
+    for name in reversed(list(SOURCES)):  # whose order comes back when these are undone
         monkeypatch.delitem(SOURCES, name)
     monkeypatch.setitem(SOURCES, "fake.engine", Source("fake.engine", "numpy"))
     return lambda *variants: monkeypatch.setenv("FAKE_VARIANTS", ",".join(variants))

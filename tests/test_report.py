@@ -50,7 +50,7 @@ def lines(text: str) -> list[str]:
 def test_a_table_is_sorted_and_compared_with_the_fastest_peer(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    report.print_results(FOUND, "the conditions")
+    report.print_results(FOUND, "the conditions", 200.0)
     out = capsys.readouterr().out
     assert out.startswith("the conditions\n")
     assert lines(out)[2:9] == [
@@ -87,17 +87,45 @@ def test_means_are_over_the_problems_that_both_have() -> None:
     assert "mxnet nchw" not in ratios
 
 
+def test_blocks_that_narrow_have_a_mean_of_their_own_beside_others() -> None:
+    wide, narrow = "separable c8 o16 hw8 k3 p1", "separable c16 o8 hw8 k3 p1"
+    found = [
+        result(name, median, spec)
+        for spec, medians in ((wide, (10.0, 20.0)), (narrow, (10.0, 30.0)))
+        for name, median in zip(("depthwise nhwc", "torch nchw"), medians, strict=True)
+    ]
+    ratios = report.mean_ratios(found)
+    assert (ratios[report.FASTEST], ratios[report.NARROWING]) == ([2.0, 3.0], [3.0])
+    for alone in (found[:2], found[2:]):
+        assert report.NARROWING not in report.mean_ratios(alone)
+
+
+def test_shares_of_the_limit_are_apart_for_what_bounds_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bounds = {"depthwise c8 hw8 k3": 0.8, "depthwise c9 hw8 k3": 0.2, "depthwise c7 hw8 k3": 0.5}
+    found = [
+        replace(result("depthwise nhwc", 10.0, spec), gflops=100.0 * share, of_limit=of_limit)
+        for (spec, share), of_limit in zip(bounds.items(), (0.8, 0.2, 0.9), strict=True)
+    ]
+    report.print_shares([*found, FOUND[0]], 100.0)
+    assert lines(capsys.readouterr().out)[-2:] == [
+        "arithmetic 40% 20% 80% 2",
+        "memory 90% 90% 90% 1",
+    ]
+
+
 def test_without_peers_there_is_nothing_to_compare_with(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    report.print_results(FOUND[1:3], "alone")
+    report.print_results(FOUND[1:3], "alone", 200.0)
     out = capsys.readouterr().out
     assert "depthwise nhwc NCHW 10.0 0.20 100.0 100.0 50%" in lines(out)
-    assert "geometric mean" not in out
+    assert "Its time over" not in out
 
 
 def test_an_unstable_time_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
-    report.print_results([replace(FOUND[0], mad_us=4.0)], "shaky")
+    report.print_results([replace(FOUND[0], mad_us=4.0)], "shaky", 200.0)
     assert "torch nchw NCHW 40.0 4.00 ! 25.0 25.0 1.00 12%" in lines(capsys.readouterr().out)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from depthwise import parse, random_problem, reference
-from depthwise.bench import timing, worker
+from depthwise.bench import posed, timing, worker
 from depthwise.bench.peers.base import Prepared
 from depthwise.bench.process import PreparedInfo, Rejected, Worker
 from depthwise.errors import PeerError
@@ -58,6 +58,28 @@ def test_problems_are_kept_apart_until_they_are_released(fake):
     assert len(fake.sample(second.key)) == 1
     with pytest.raises(PeerError, match=r"fake\.engine failed while sampling: KeyError"):
         fake.sample(first.key)
+
+
+def test_a_posed_problem_is_read_back_as_it_was_written(tmp_path):
+    spec = parse("inverted n2 c4 e8 o4 hw6 k3 p1 bias relu6 residual nhwc")
+    posed.write(tmp_path, spec, seed=2)
+    arrays, expected = posed.read(tmp_path, spec)
+    *given, _ = posed.arrays(spec, seed=2)
+    assert np.all(np.isnan(arrays[-1]))
+    for array, original in zip(arrays[:-1], given, strict=True):
+        np.testing.assert_array_equal(array, original)
+        assert array.ctypes.data % 64 == 0
+    assert arrays[-2] is arrays[0]
+    np.testing.assert_array_equal(expected, reference.forward(spec, *given))
+
+
+def test_what_is_posed_in_a_folder_is_what_a_worker_takes(fake, tmp_path):
+    posed.write(tmp_path, SPEC)
+    assert fake.prepare(SPEC, "right", "kernel", folder=tmp_path).verified
+    (tmp_path / "expected.npy").unlink()
+    assert fake.prepare(SPEC, "right", "call", folder=tmp_path).verified
+    with pytest.raises(PeerError, match=r"FileNotFoundError.*expected\.npy"):
+        fake.prepare(parse("depthwise c5 hw6 k3"), "right", "call", folder=tmp_path)
 
 
 @pytest.mark.parametrize("variant", ["wrong", "unwritten", "worse", "flat"])

@@ -103,7 +103,7 @@ def bench(options: Options) -> int:
                     results.write(options.json, about, [limits.as_dict()], found)
         finally:  # what is complete is reported, after Ctrl-C too
             if found:
-                _report(options, about, found, notes)
+                _report(options, about, found, notes, limits)
     _draw(options.plot, found, limits)
     return int(any(note.grave and report.is_ours(note) for note in notes))
 
@@ -181,13 +181,18 @@ def _installed_peers() -> list[str]:
 
 
 def _report(
-    options: Options, about: dict[str, Any], found: Sequence[Result], notes: Sequence[Note]
+    options: Options,
+    about: dict[str, Any],
+    found: Sequence[Result],
+    notes: Sequence[Note],
+    limits: roofline.Roofline,
 ) -> None:
     threads = "1 thread" if options.threads == 1 else f"{options.threads} threads"
     report.print_results(
         found,
         f"{about['cpu']} ({about['isa']}), {threads}, {options.dtype}, batch {options.batch}, "
         f"{options.clock} clock, {options.repeats} samples each",
+        limits.peak_gflops,
     )
     report.print_notes(notes, sum(result.median_us is not None for result in found))
     report.tell(f"results: {options.json}")

@@ -147,13 +147,28 @@ class Worker:
         self._ask(f"posing: {spec}", do="pose", spec=str(spec), seed=seed)
 
     def prepare(
-        self, spec: Spec, variant: str, clock: Clock, seed: int = 0
+        self,
+        spec: Spec,
+        variant: str,
+        clock: Clock,
+        seed: int = 0,
+        folder: Path | None = None,
     ) -> PreparedInfo | Rejected:
-        """Make a problem ready and hold its result against the oracle."""
+        """Make a problem ready and hold its result against the oracle.
+
+        Args:
+            spec: the problem.
+            variant: one of `hello.variants`.
+            clock: what `sample` will time.
+            seed: of the arrays.
+            folder: where `posed.write` has put arrays and expected result; None has the worker
+                make them.
+        """
         doing = f"preparing {variant} for the {clock} clock: {spec}"
         answer = self._ask(
-            doing, do="prepare", spec=str(spec), variant=variant, clock=clock, seed=seed
-        )
+            doing, do="prepare", spec=str(spec), variant=variant, clock=clock, seed=seed,
+            folder=None if folder is None else str(folder),
+        )  # fmt: skip
         if "rejected" in answer:
             return Rejected(answer["rejected"])
         return PreparedInfo(**answer)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import isclose
 from statistics import geometric_mean
 
 from depthwise import console
 from depthwise.bench.results import Note, Result
 from depthwise.bench.timing import UNSTABLE
+from depthwise.block import BlockSpec, Spec
+from depthwise.parse import parse
 
 OURS = "depthwise"
 """The name of our own engine; all others are peers."""
+FASTEST = "the fastest peer"
+NARROWING = "the fastest peer, blocks that narrow"
+"""Blocks whose last part has fewer channels out than in."""
 
 COLUMNS = (
     "engine", "layout", "median us", "+- us", "GFLOP/s", "GB/s", "x fastest peer", "of limit",
@@ -21,14 +27,21 @@ GB/s: of the least bytes that must move.  x fastest peer: its time over this one
 of limit: the least time that this machine's measured roofline allows over this one."""
 
 
-def print_results(results: Sequence[Result], conditions: str) -> None:
-    """Print a table for each problem, the fastest first, then what they come to together."""
+def print_results(results: Sequence[Result], conditions: str, peak_gflops: float) -> None:
+    """Print a table for each problem, the fastest first, then what they come to together.
+
+    Args:
+        results: of all problems.
+        conditions: under which they were found, in words.
+        peak_gflops: what this machine's arithmetic reaches.
+    """
     console.out.print(conditions + "\n", markup=False, soft_wrap=True)
     for spec, group in by_problem(results).items():
         console.print_table(COLUMNS, _rows(group), title=f"{spec}  ({group[0].layer})", left=2)
         console.out.print()
     console.out.print(LEGEND + "\n", markup=False, soft_wrap=True)
     print_overview(results)
+    print_shares(results, peak_gflops)
 
 
 def print_overview(results: Sequence[Result]) -> None:
@@ -36,16 +49,31 @@ def print_overview(results: Sequence[Result]) -> None:
     rows = [_overview_row(spec, group) for spec, group in by_problem(results).items()]
     headers = ("problem", "ours", "fastest peer", "our us", "its us", "x", "of limit")
     console.print_table(headers, rows, title="Our fastest beside the fastest peer", left=3)
-    means = mean_ratios(results)
+    means = sorted(mean_ratios(results).items(), key=lambda item: geometric_mean(item[1]))
+    _print_means("peer", means, "Its time over that of our fastest", "{:.2f}")
+
+
+def print_shares(results: Iterable[Result], peak_gflops: float) -> None:
+    """Print how near our fastest come to the limit, apart for what bounds them."""
+    shares: dict[str, list[float]] = {}
+    for group in by_problem(results).values():
+        ours = fastest(group, is_ours)
+        if ours and ours.of_limit and ours.gflops:
+            by_arithmetic = isclose(ours.of_limit, ours.gflops / peak_gflops)
+            bound = "arithmetic" if by_arithmetic else "memory"
+            shares.setdefault(bound, []).append(ours.of_limit)
+    _print_means("bound by", sorted(shares.items()), "Our fastest, of the limit", "{:.0%}")
+
+
+def _print_means(
+    header: str, means: Sequence[tuple[str, list[float]]], title: str, form: str
+) -> None:
     if means:
-        ratios = sorted(means.items(), key=lambda item: geometric_mean(item[1]))
+        picks = geometric_mean, min, max
         console.print_table(
-            ("peer", "geometric mean", "least", "most", "problems"),
-            [
-                (peer, *(f"{pick(each):.2f}" for pick in (geometric_mean, min, max)), len(each))
-                for peer, each in ratios
-            ],
-            title="\nIts time over that of our fastest",
+            (header, "geometric mean", "least", "most", "problems"),
+            [(name, *(form.format(p(each)) for p in picks), len(each)) for name, each in means],
+            title=f"\n{title}",
         )
 
 
@@ -74,18 +102,30 @@ def is_peer(result: Result) -> bool:
 
 
 def mean_ratios(results: Iterable[Result]) -> Mapping[str, list[float]]:
-    """Return, by peer and "the fastest peer", its time over our fastest one for each problem."""
+    """Return, by peer and for the fastest one, its time over our fastest one for each problem.
+
+    Where some blocks narrow and others do not, the fastest peer's ratios for the former stand
+    apart as well.
+    """
     ratios: dict[str, list[float]] = {}
-    for group in by_problem(results).values():
+    for text, group in by_problem(results).items():
         ours = fastest(group, is_ours)
         peer = fastest(group, is_peer)
         if ours is None or peer is None:
             continue
-        ratios.setdefault("the fastest peer", []).append(peer.time / ours.time)
+        ratios.setdefault(FASTEST, []).append(peer.time / ours.time)
+        if _narrows(parse(text)):
+            ratios.setdefault(NARROWING, []).append(peer.time / ours.time)
         for other in group:
             if is_peer(other) and other.median_us is not None:
                 ratios.setdefault(other.contestant, []).append(other.time / ours.time)
+    if len(ratios.get(NARROWING, ())) == len(ratios.get(FASTEST, ())):
+        ratios.pop(NARROWING, None)
     return ratios
+
+
+def _narrows(spec: Spec) -> bool:
+    return isinstance(spec, BlockSpec) and spec.project.out_channels < spec.project.channels
 
 
 def print_notes(notes: Sequence[Note], timed: int) -> None:

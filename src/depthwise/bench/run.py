@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from depthwise.bench import posed
@@ -64,7 +66,7 @@ def contestants(workers: Sequence[Worker]) -> list[Contestant]:
 
 def steps(problems: Mapping[Spec, str], entries: Sequence[Contestant]) -> int:
     """Return how often `measure` calls `step`."""
-    return len(problems) * (len(entries) + 1)
+    return len(problems) * (len(entries) + 2)
 
 
 def measure(
@@ -88,10 +90,13 @@ def measure(
     for spec, layer in problems.items():
         outcome = Outcome()
         ready = {}
-        for entry in entries:
-            step(f"verify {entry}: {spec}")
-            if info := _prepare(entry, spec, conditions.clock, outcome.notes):
-                ready[entry] = info
+        step(f"pose {spec}")
+        with TemporaryDirectory(prefix="depthwise-") as folder:
+            posed.write(Path(folder), spec)
+            for entry in entries:
+                step(f"verify {entry}: {spec}")
+                if info := _prepare(entry, spec, conditions.clock, Path(folder), outcome.notes):
+                    ready[entry] = info
         right = {entry: info for entry, info in ready.items() if info.verified}
         step(f"time {len(right)} contestants: {spec}")
         summaries = _time(right, spec, conditions.repeats, outcome.notes)
@@ -103,11 +108,13 @@ def measure(
         yield outcome
 
 
-def _prepare(entry: Contestant, spec: Spec, clock: Clock, notes: list[Note]) -> PreparedInfo | None:
+def _prepare(
+    entry: Contestant, spec: Spec, clock: Clock, folder: Path, notes: list[Note]
+) -> PreparedInfo | None:
     if not entry.worker.alive:
         return None
     try:
-        answer = entry.worker.prepare(spec, entry.variant, clock)
+        answer = entry.worker.prepare(spec, entry.variant, clock, folder=folder)
     except PeerError as error:
         notes.append(_note("failed", entry, spec, str(error)))
         return None

@@ -40,19 +40,15 @@ class Engine:
     variants = ("nchwc",)
 
     def __init__(self, threads: int) -> None:
-        self._options = onnxruntime.SessionOptions()
-        self._options.intra_op_num_threads = threads
-        self._options.inter_op_num_threads = 1
-        level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        self._options.graph_optimization_level = level
+        self._threads = threads
 
     def version(self) -> str:
         """Return ONNX Runtime's version."""
         return str(onnxruntime.__version__)
 
     def threads(self) -> int:
-        """Return what the session options say."""
-        return int(self._options.intra_op_num_threads)
+        """Return what the options of each session say."""
+        return int(_options(self._threads, "call").intra_op_num_threads)
 
     def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
         """Refuse what has no CPU kernel."""
@@ -69,7 +65,8 @@ class Engine:
         outside = parts.outside(spec, clock, "NCHW")
         x = parts.data(spec, arrays[0], outside)
         y = parts.data(spec, arrays[-1], outside)
-        once = self._session(_problem(spec, arrays, outside), x, y)
+        options = _options(self._threads, clock)
+        once = _session(options, _problem(spec, arrays, outside), x, y)
 
         def output() -> Array:
             once()
@@ -78,29 +75,40 @@ class Engine:
         if clock == "call":
             return Prepared(once, output, "NCHWc", "weight packing")
         one, many = (
-            self._session(_copies(spec, arrays, count), x, pooled)
+            _session(options, _copies(spec, arrays, count), x, pooled)
             for count in (1, copies.COPIES)
             for pooled in [np.empty(copies.pooled_shape(spec), np.float32)]
         )
         return Prepared(many, output, "NCHWc", copies.EXCLUDED, one, copies.COPIES - 1)
 
-    def _session(self, graph: _Graph, x: Array, y: Array) -> Callable[[], object]:
-        session = onnxruntime.InferenceSession(
-            graph.model(x.shape, y.shape).SerializeToString(),
-            self._options,
-            providers=["CPUExecutionProvider"],
-        )
-        binding = session.io_binding()
-        for bind, name, array in (
-            (binding.bind_input, "x", x),
-            (binding.bind_output, "y", y),
-        ):
-            bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
 
-        def run(keep: tuple[Array, Array] = (x, y)) -> None:  # noqa: ARG001
-            session.run_with_iobinding(binding)
+def _options(threads: int, clock: Clock) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    if clock == "kernel":  # threads of one session that spin would slow down the other
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+    return options
 
-        return run
+
+def _session(options: Any, graph: _Graph, x: Array, y: Array) -> Callable[[], object]:
+    session = onnxruntime.InferenceSession(
+        graph.model(x.shape, y.shape).SerializeToString(),
+        options,
+        providers=["CPUExecutionProvider"],
+    )
+    binding = session.io_binding()
+    for bind, name, array in (
+        (binding.bind_input, "x", x),
+        (binding.bind_output, "y", y),
+    ):
+        bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+
+    def run(keep: tuple[Array, Array] = (x, y)) -> None:  # noqa: ARG001
+        session.run_with_iobinding(binding)
+
+    return run
 
 
 def _problem(spec: Spec, arrays: tuple[Array, ...], outside: Order) -> _Graph:
