@@ -271,3 +271,13 @@ def test_a_kernel_larger_than_the_plane_sees_padding_alone_at_its_rim():
     )
     assert got.shape == (1, 1, 5, 5)
     assert math.isclose(got.sum(), 25)
+
+
+@pytest.mark.parametrize("outputs", [3, 8, 20, 40])
+def test_vectors_of_a_products_weights_lie_within_a_cache_line(outputs):
+    spec = dw.parse(f"pointwise c5 o{outputs} hw4 nhwc")
+    kernel = dw.compile(spec)
+    for seed in range(8):
+        _, weight, _ = dw.random_problem(spec, seed=seed)
+        packed, *_ = kernel.pack([weight])
+        assert packed.ctypes.data % 64 == 0
