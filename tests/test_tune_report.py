@@ -146,7 +146,7 @@ def test_a_budget_that_ends_says_how_far_it_came(run, monkeypatch):
     code, _, err = run(TEXT)
     legal = plan_space.space(dw.parse(TEXT), host()).size
     assert code == 0
-    assert f"the budget ended after 1 of {legal} plans" in err
+    assert f"the budget ended (plans tried: 1 of {legal}); the same command goes on" in err
 
 
 def test_that_nothing_is_kept_is_said(run, monkeypatch):

@@ -59,8 +59,8 @@ def _tell(each: Tuning) -> None:
     """Say on stderr what the table does not show."""
     if not each.complete:
         _say(
-            f"the budget ended after {_tried(each)} plans; the same command goes on from there, "
-            f"and --seconds gives it more: {each.spec}"
+            f"the budget ended (plans tried: {_tried(each)}); the same command goes on from "
+            f"there, and --seconds gives it more: {each.spec}"
         )
     for plan, trial in each.trials.items():
         if trial.failure:
