@@ -16,7 +16,7 @@ import pytest
 
 import depthwise as dw
 from depthwise import cli, reference
-from depthwise.bench import environments, posed
+from depthwise.bench import environments, posed, process
 from depthwise.bench.peers import copies, onnxruntime, parts, roster
 from depthwise.bench.peers.base import Clock
 from depthwise.bench.peers.catalogue import SOURCES, Source
@@ -153,13 +153,29 @@ def test_onnxruntime_runs_every_copy_beside_the_reorders_of_one(problem, tmp_pat
     assert many - one == Counter(Conv=convolutions * (copies.COPIES - 1))
 
 
-def test_copies_differ_in_their_first_weights_alone():
-    spec = dw.parse("separable c8 o16 hw9 k3 p1")
+@pytest.mark.parametrize(
+    ("problem", "sources", "ends"),
+    [
+        ("separable c8 o16 hw9 k3 p1", [0, 0, 0, 0, 0], [1, 2, 3, 4, 5]),
+        ("separable c8 o8 hw9 k3 p1", [0, 1, 2, 3, 4], [5, 5, 5, 5, 5]),
+    ],
+)
+def test_copies_follow_one_another_where_they_can(problem, sources, ends):
+    spec = dw.parse(problem)
     layers = parts.layers(spec, posed.arrays(spec))
-    found = copies.of(layers, copies.COPIES)
-    assert len({float(first.weight[0, 0, 0, 0]) for first, _ in found}) == copies.COPIES
-    assert all(last is layers[1] for _, last in found)
-    np.testing.assert_array_equal(found[0][0].weight, layers[0].weight)
+    added = []
+
+    def add(copied, source):
+        added.append((copied, source))
+        return len(added)
+
+    assert copies.outputs(spec, layers, 1, 0, add) == [1] * copies.COPIES
+    added.clear()
+    assert copies.outputs(spec, layers, copies.COPIES, 0, add) == ends
+    assert [source for _, source in added] == sources
+    assert all(last is layers[1] for (_, last), _ in added)
+    assert len({float(first.weight[0, 0, 0, 0]) for (first, _), _ in added}) == copies.COPIES
+    np.testing.assert_array_equal(added[0][0][0].weight, layers[0].weight)
 
 
 def test_an_inverted_residual_adds_its_input():
@@ -336,6 +352,36 @@ def test_a_peer_is_verified(monkeypatch, capsys, name):
     code, out, _ = call(monkeypatch, capsys, "verify", name)
     assert code == 0
     assert f"{name} {environments.installed_version(name)}: verified" in out
+
+
+OPENVINO_PROGRAM = """
+import depthwise as dw
+import openvino
+from depthwise.bench import posed
+from depthwise.bench.peers import copies
+from depthwise.bench.peers.openvino import _copies
+
+spec = dw.parse("inverted c8 e24 o8 hw9 k3 p1 bias relu6 residual")
+for count in (1, copies.COPIES):
+    model = openvino.compile_model(_copies(spec, posed.arrays(spec), count), "CPU")
+    nodes = model.get_runtime_model().get_ops()
+    kinds = [node.get_rt_info()["layerType"].astype(str) for node in nodes]
+    print(kinds.count("Convolution"), kinds.count("Eltwise"))
+"""
+
+
+@pytest.mark.peers
+@pytest.mark.skipif(
+    environments.installed_version("openvino") is None, reason="openvino is not installed"
+)
+def test_openvino_keeps_the_copies_apart():
+    python = environments.interpreter("openvino")
+    with process._importable_package(python) as package:
+        output = subprocess.run(
+            [python, "-c", OPENVINO_PROGRAM],
+            check=True, capture_output=True, text=True, env={**os.environ, **package},
+        ).stdout  # fmt: skip
+    assert output == f"3 0\n{3 * copies.COPIES} 0\n"
 
 
 TENSORFLOW_PROGRAM = """

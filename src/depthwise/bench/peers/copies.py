@@ -1,15 +1,18 @@
 """The kernel clock of engines that take whole graphs and reorder at both ends of them.
 
-A graph holds `COPIES` of the problem side by side on the same input, each under a max-pooling of
-its whole plane; another holds one copy under the same poolings.  The first takes longer by
-`COPIES - 1` times the kernels of the problem: reorders, poolings and the call itself are in both.
-This is right whatever the shapes; where a problem can follow itself, a chain of it gives the same.
+A graph holds `COPIES` of the problem and as many max-poolings of its whole plane; another holds one
+copy under the same poolings.  The first takes longer by `COPIES - 1` times the kernels of the
+problem: reorders, poolings and the call itself are in both.  Where the problem gives what it takes,
+the copies follow one another, and the poolings stand on the last; elsewhere the copies stand side
+by side on the same input, each under a pooling of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import cycle, islice
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,15 +22,35 @@ from depthwise.block import Spec
 COPIES = 5
 EXCLUDED = "weight packing, reorders at both ends, the call's own overhead"
 
+T = TypeVar("T")
 
-def of(layers: Sequence[Layer], count: int) -> list[list[Layer]]:
-    """Return so many copies of a problem; no two have the same first weights.
 
-    (An optimiser of graphs would take equal ones for one.)
+def outputs(
+    spec: Spec,
+    layers: Sequence[Layer],
+    count: int,
+    x: T,
+    problem: Callable[[Sequence[Layer], T], T],
+) -> list[T]:
+    """Add copies of a problem to a graph; return what each of the poolings stands on.
+
+    No two copies have the same first weights: an optimiser of graphs would take them for one.
+
+    Args:
+        spec: the problem.
+        layers: what it consists of.
+        count: how many copies, 1 or all.
+        x: the input.
+        problem: adds the problem to the graph and returns its output.
     """
     first, *others = layers
-    weights = [first.weight * np.float32(1 + copy / 1024) for copy in range(count)]
-    return [[replace(first, weight=weight), *others] for weight in weights]
+    found = [x]
+    for copy in range(count):
+        copied = replace(first, weight=first.weight * np.float32(1 + copy / 1024))
+        source = found[-1] if spec.input_shape == spec.output_shape else x
+        found.append(problem([copied, *others], source))
+    ends = found[-1:] if spec.input_shape == spec.output_shape else found[1:]
+    return list(islice(cycle(ends), COPIES))
 
 
 def pooled_shape(spec: Spec) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import ctypes.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
@@ -92,16 +92,16 @@ class Engine:
         before, convolutions, after = self._steps(spec, self._tag(variant), arrays, x, y)
         whole = [*before, *convolutions, after]
         steps = whole if clock == "call" else convolutions
-        _run(before)
+        self._library.run(before)
 
         def output() -> Array:
             # A residual is where the result goes, so that one call of the kernels has used it up.
-            _run(whole if spec.operands.get("residual") else [after])
+            self._library.run(whole if spec.operands.get("residual") else [after])
             return arrays[-1]
 
         excluded = "weight packing, compiling"
         return Prepared(
-            lambda: _run(steps),
+            lambda: self._library.run(steps),
             output,
             layout=f"nChw{self._block}c" if variant == "blocked" else variant,
             excluded=excluded if clock == "call" else f"{excluded}, reorders at both ends",
@@ -177,11 +177,6 @@ class Engine:
         if layer.bias is not None:
             arguments[BIAS] = library.plain(layer.bias)
         return library.primitive(described, arguments)
-
-
-def _run(steps: Sequence[Step]) -> None:
-    for step in steps:
-        step()
 
 
 def _logical(spec: Spec, array: Array) -> Array:

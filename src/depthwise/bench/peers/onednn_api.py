@@ -52,15 +52,14 @@ class Primitive:
 
     def __init__(self, library: Library, handle: c_void_p, arguments: dict[int, Memory]) -> None:
         pairs = [_Argument(index, memory.handle) for index, memory in arguments.items()]
-        self._execute, self._wait = library.c.dnnl_primitive_execute, library.c.dnnl_stream_wait
+        self._execute = library.c.dnnl_primitive_execute
         self._handle, self._stream, self._count = handle, library.stream, len(pairs)
         self._arguments = (_Argument * len(pairs))(*pairs)
         self._keep = arguments
 
     def __call__(self) -> None:
-        """Run it to its end."""
-        status = self._execute(self._handle, self._stream, self._count, self._arguments)
-        if status or self._wait(self._stream):
+        """Give it to the stream; its result is there at the end of `Library.run`."""
+        if status := self._execute(self._handle, self._stream, self._count, self._arguments):
             raise RuntimeError(f"dnnl_primitive_execute failed with status {status}")
 
 
@@ -76,6 +75,13 @@ class Library:
         self.version = (version.major, version.minor, version.patch)
         self.engine = self._new("dnnl_engine_create", CPU, c_size_t(0))
         self.stream = self._new("dnnl_stream_create", self.engine, c_uint(IN_ORDER))
+
+    def run(self, steps: Sequence[Callable[[], None]]) -> None:
+        """Run primitives one after the other to their end."""
+        for step in steps:
+            step()
+        if status := self.c.dnnl_stream_wait(self.stream):
+            raise RuntimeError(f"dnnl_stream_wait failed with status {status}")
 
     def value_of(self, kind: str, name: str) -> int | None:
         """Return the number of an enumerator, kind "alg_kind" or "fmt_tag"; None if unknown."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -127,16 +126,18 @@ def _copies(spec: Spec, arrays: tuple[Array, ...], count: int) -> _Graph:
     A pooling of single pixels brings the input into blocks, as the layer before does in a network.
     """
     graph = _Graph()
-    x = graph.add("MaxPool", "x", kernel_shape=[1, 1])
+    values = copies.outputs(
+        spec,
+        parts.layers(spec, arrays),
+        count,
+        graph.add("MaxPool", "x", kernel_shape=[1, 1]),
+        lambda layers, x: graph.chain(layers, parts.order(spec), x),
+    )
     last = parts.convolutions(spec)[-1]
-    values = [
-        graph.chain(layers, parts.order(spec), x)
-        for layers in copies.of(parts.layers(spec, arrays), count)
-    ]
     plane = last.out_height, last.out_width
     pooled = [
         graph.add("MaxPool", value, kernel_shape=plane, strides=[step, step])
-        for step, value in zip(range(1, copies.COPIES + 1), cycle(values))
+        for step, value in enumerate(values, 1)
     ]
     graph.add("Concat", *pooled, axis=1)
     return graph

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -103,15 +102,18 @@ def _problem(spec: Spec, arrays: tuple[Array, ...], outside: Order) -> Any:
 def _copies(spec: Spec, arrays: tuple[Array, ...], count: int) -> Any:
     """Return so many copies of the problem, 1 or all, under all the poolings."""
     x = ops.parameter(list(parts.data(spec, arrays[0], "NCHW").shape), np.float32)
+    results = copies.outputs(
+        spec,
+        parts.layers(spec, arrays),
+        count,
+        x,
+        lambda layers, x: _chain(layers, parts.order(spec), x),
+    )
     last = parts.convolutions(spec)[-1]
-    results = [
-        _chain(layers, parts.order(spec), x)
-        for layers in copies.of(parts.layers(spec, arrays), count)
-    ]
     plane = [last.out_height, last.out_width]
     pooled = [
         ops.max_pool(result, [step, step], [1, 1], [0, 0], [0, 0], plane).output(0)
-        for step, result in zip(range(1, copies.COPIES + 1), cycle(results))
+        for step, result in enumerate(results, 1)
     ]
     return openvino.Model([ops.concat(pooled, 1)], [x], "copies")
 

@@ -25,6 +25,7 @@ PROBLEMS = (
     "depthwise c16 h13 w11 k5 p2 bias relu6",
     "depthwise c8 hw14 k3 p1 m2 nhwc",
     "separable c16 o32 hw14 k3 p1 bias relu6/none",
+    "inverted c8 e24 o8 hw14 k3 p1 bias relu6 residual",
 )
 """What an engine is held against the oracle on: small, and one of each kind of difficulty."""
 
