@@ -98,7 +98,6 @@ def test_every_number_of_threads_gives_the_same_bits(text):
         np.testing.assert_array_equal(kernel(x, *operands, threads=threads), out)
 
 
-@pytest.mark.xfail(raises=StopIteration, reason="no way of fusing takes these")
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
 def test_gates_behind_any_padding(guarded, mode):
     spec = dw.parse(f"inverted c3 e8 o5 h7 w9 k3 p1 {mode} relu6 se2")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import depthwise as dw
-from depthwise import cli, schedule
+from depthwise import cli, reference, schedule
 
 EXAMPLE = "depthwise c256 hw12 k3 p1"
 
@@ -77,7 +77,10 @@ def test_every_schedule_is_taken_possible_or_refused_with_its_reason(run):
     ("problem", "refused"),
     [
         ("separable c13 o8 hw7 k3 p1 nhwc", {}),
-        ("separable c13 o8 hw7 k3 p1 reflect", {"depthwise+project": "padding mode reflect"}),
+        (
+            "separable c999 o8 h9 w600 k3 p1 nhwc",
+            {"depthwise+project": "strips of one row take"},
+        ),
         (
             "inverted c4 e8 o4 hw7 k3 p1 nhwc se2",
             {"expand+depthwise+project": "the gate", "expand depthwise+project": "the gate"},

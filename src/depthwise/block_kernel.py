@@ -66,7 +66,7 @@ class ChainKernel:
     def run(
         self, x: Memory, packed: Sequence[Any], out: Memory, threads: int, *more: Memory
     ) -> None:
-        """Run the strips on the team; `more` is where their sums go."""
+        """Run the strips on the team; `more` is where the sums of rows go."""
         count = min(threads or team.size(), self._most_threads)
         self.code.run(count, x, *packed, out, *more)
 
@@ -163,11 +163,11 @@ class GatedKernel(BlockKernel):
 
     @cached_property
     def _between(self) -> list[tuple[int, ...]]:
-        """The shapes of what lies between the stages, of the sums of strips and of the scales."""
+        """The shapes of what lies between the stages, of the sums of rows and of the scales."""
         gate = self.gate.gate
         channels = gate.reduce.channels
         outputs = [stage.output_shape for stage in self.stages[:-1]]
-        return [*outputs, (gate.images * gate.strips * channels,), (gate.images * channels,)]
+        return [*outputs, (gate.images * gate.rows * channels,), (gate.images * channels,)]
 
     def pack(self, operands: Sequence[Memory]) -> Sequence[Any]:
         """Pack for each stage what is its own, and last what is the gate's."""

@@ -160,10 +160,9 @@ def _compile_block(spec: BlockSpec, plan: BlockPlan, target: Target) -> BlockKer
         else _compile_conv(*stage, target)
         for index, stage in enumerate(stages)
     )
-    summed = next((stage for stage in stages if isinstance(stage, Chain) and stage.sums), None)
-    if summed is None:
+    if spec.squeeze_excite is None:
         return BlockKernel(spec, plan, target, kernels)
-    gate = Gate.of(spec, summed.strips, target)
+    gate = Gate.of(spec, target)
     made = compiled(len(kernels), partial(_gate_program, gate))
     return GatedKernel(spec, plan, target, kernels, GateKernel(gate, *made))
 

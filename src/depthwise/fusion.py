@@ -26,6 +26,8 @@ from depthwise.values import itemsize
 
 _DEPTHWISE_SHARE = 0.6
 """The share of the peak at which a depthwise convolution runs, about."""
+_PRODUCT_SHARES = 0.75, 0.95
+"""The share at which a pointwise one does, channels-first and channels-last."""
 _FAR_BYTES = 24.0
 """Bytes a cycle that come from beyond a core's own caches, about."""
 _LAUNCH_CYCLES = 1000, 4000
@@ -67,7 +69,8 @@ def ways(spec: BlockSpec, target: Target, threads: int) -> dict[str, Estimate | 
     """Return each way of fusing with its best plan, or the reason against it, cheapest first."""
     found: dict[str, Estimate | str] = {}
     for fused in ways_of_fusing(spec):
-        found[_title(fused)] = rejects(spec, fused) or min(
+        reason = rejects(spec, fused) or _too_large(spec, fused, target)
+        found[_title(fused)] = reason or min(
             (estimate(spec, plan, target, threads) for plan in plans(spec, fused, target)),
             key=_cycles,
         )
@@ -104,11 +107,18 @@ def rejects(spec: BlockSpec, fused: tuple[int, ...]) -> str | None:
     group = next(group for group in groups if "depthwise" in group)
     if spec.squeeze_excite and "project" in group:
         return "the gate between depthwise and project needs the mean of all pixels"
-    mode = spec.depthwise.padding_mode
-    through_ring = "expand" in group or not spec.depthwise.channels_last
-    if mode != "zeros" and through_ring and (len(group) > 1 or spec.squeeze_excite):
-        return f"padding mode {mode} reads rows that a strip does not have"
     return None
+
+
+def _too_large(spec: BlockSpec, fused: tuple[int, ...], target: Target) -> str | None:
+    """Say why parts had better not be fused: the memory of the lowest strips leaves the caches."""
+    nbytes = scratch_bytes(spec, plan_of_rows(spec, fused, 1, target), target)
+    if max(fused) == 1 or nbytes <= private_cache_bytes():
+        return None
+    return (
+        f"strips of one row take {nbytes:,} bytes, more than a core's own cache has: "
+        f"{private_cache_bytes():,}"
+    )
 
 
 def plans(spec: BlockSpec, fused: tuple[int, ...], target: Target) -> Iterator[BlockPlan]:
@@ -201,11 +211,10 @@ def _conv_cost(
 ) -> tuple[float, float, float]:
     """Return the FLOPs, the far bytes and the cycles of a convolution of its own."""
     costs, lanes = cost(spec), target.lanes(spec.dtype)
+    share = _DEPTHWISE_SHARE
     if plan.schedule == pointwise.name:
-        pixels = ((spec.batch * spec.height * spec.width, 1),)
-        cycles = _product_cycles(spec, pixels, plan, target)
-    else:
-        cycles = costs.macs / (lanes * _UNITS * _DEPTHWISE_SHARE)
+        share = _PRODUCT_SHARES[spec.channels_last]
+    cycles = costs.macs / (lanes * _UNITS * share)
     far = _far(spec.input_shape, spec.output_shape, spec) + _bytes(spec.weight_shape, spec)
     return costs.flops, far, (cycles + far / _FAR_BYTES) / threads
 

@@ -45,7 +45,7 @@ class Chain:
     planes: tuple[bool, bool]
     """Whether the input, and the output, are channels-first."""
     sums: bool = False
-    """Whether each strip also gives the sum of its pixels, for the mean of squeeze-and-excite."""
+    """Whether the sum of each row is given too, for the mean of squeeze-and-excite."""
     scaled: bool = False
     """Whether the depthwise weights are other ones for each image: the scale that comes of it."""
 
@@ -161,8 +161,13 @@ class Chain:
         return [ceil(end / tile) * tile - begin // tile * tile for begin, end in self._ends()]
 
     def inputs(self, begin: int, end: int) -> tuple[int, int]:
-        """Return the input rows that output rows read, those beyond the image left out."""
+        """Return the input rows that output rows read, those beyond the image left out.
+
+        Padding that is not zero may be any row of the image.
+        """
         conv = self.depthwise
+        if conv.padding_mode != "zeros":
+            return 0, conv.height
         (stride, _), ((above, _), _) = conv.stride, conv.padding
         reach = (conv.kernel[0] - 1) * conv.dilation[0] + 1
         return max(begin * stride - above, 0), min((end - 1) * stride + reach - above, conv.height)

@@ -1,4 +1,4 @@
-"""The gate of a squeeze-and-excite block: from the sums of strips to a scale for each channel.
+"""The gate of a squeeze-and-excite block: from the sums of rows to a scale for each channel.
 
 One task is an image: the mean, then two products of one row with their activations.
 """
@@ -32,15 +32,15 @@ class Gate:
     expand: ConvSpec
     """From these to the scale of each channel."""
     images: int
-    strips: int
+    rows: int
     """Sums of an image."""
     pixels: int
     """Pixels of an image."""
     target: Target
 
     @classmethod
-    def of(cls, spec: BlockSpec, strips: int, target: Target) -> Gate:
-        """Return the gate of a block whose depthwise part sums in so many strips."""
+    def of(cls, spec: BlockSpec, target: Target) -> Gate:
+        """Return the gate of a block."""
         conv, gate = spec.depthwise, spec.squeeze_excite
         assert gate is not None
         common: dict[str, Any] = {"bias": True, "layout": "NHWC", "dtype": conv.dtype}
@@ -48,7 +48,7 @@ class Gate:
         reduce = ConvSpec.pointwise(wide, narrow, 1, activation=gate.activation, **common)
         expand = ConvSpec.pointwise(narrow, wide, 1, activation=gate.gate, **common)
         pixels = conv.out_height * conv.out_width
-        return cls(reduce, expand, conv.batch, strips, pixels, target)
+        return cls(reduce, expand, conv.batch, conv.out_height, pixels, target)
 
     @cached_property
     def forms(self) -> tuple[Form, Form]:
@@ -95,16 +95,16 @@ class Gate:
             def address(buffer: Any, at: Any) -> Any:
                 return T.address_of(buffer[at])
 
-            sums = array("X", self.images * self.strips * wide)
+            sums = array("X", self.images * self.rows * wide)
             weights = [array(f"weight{k}", size) for k, size in enumerate(self.weight_sizes)]
             biases = array("bias0", narrow), array("bias1", wide)
             scales, scratch = array("Y", self.images * wide), array("scratch", size)
             first, last = T.arg("first", T.int32()), T.arg("last", T.int32())
             with T.serial(first, last) as image:
                 with T.serial(0, wide) as c:
-                    T.buffer_store(scratch, sums[image * (self.strips * wide) + c], [c])
-                with T.serial(1, self.strips) as strip, T.serial(0, wide) as c:
-                    more = sums[(image * self.strips + strip) * wide + c]
+                    T.buffer_store(scratch, sums[image * (self.rows * wide) + c], [c])
+                with T.serial(1, self.rows) as row, T.serial(0, wide) as c:
+                    more = sums[(image * self.rows + row) * wide + c]
                     T.buffer_store(scratch, scratch[c] + more, [c])
                 with T.serial(0, wide) as c:
                     share = tirx.const(1 / self.pixels, dtype)

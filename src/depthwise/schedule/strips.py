@@ -30,8 +30,8 @@ Expr: TypeAlias = Any
 def functions(chain: Chain, depthwise: tirx.PrimFunc) -> dict[str, tirx.PrimFunc]:
     """Return the functions of a chain's kernel.
 
-    The kernel takes X, the weights of the parts, their biases, the residual, Y, the sums of the
-    strips where the chain gives them, and scratch memory.
+    The kernel takes X, the weights of the parts, their biases, the residual, Y, the sums of its
+    rows where the chain gives them, and scratch memory.
 
     Args:
         chain: what is computed, and how.
@@ -121,7 +121,7 @@ class _Driver:
         return builder.get()
 
     def _declare(self) -> None:
-        chain = self._chain
+        chain, conv = self._chain, self._chain.depthwise
         first, last = chain.parts[0], chain.parts[-1]
 
         def array(name: str, size: int) -> Any:
@@ -138,7 +138,7 @@ class _Driver:
         self._residual = array("residual", prod(last.output_shape)) if last.residual else None
         self._y = array("Y", prod(last.output_shape))
         if chain.sums:
-            self._sums = array("sums", first.batch * chain.strips * last.out_channels)
+            self._sums = array("sums", first.batch * conv.out_height * conv.out_channels)
         sizes = chain.sizes
         scratch = array("scratch", sum(sizes.values())) if sizes else None
         start, self._scratch = 0, {}
@@ -164,8 +164,9 @@ class _Driver:
             else _address(self._y, image * (conv.out_height * row))
         )
         self._call_depthwise(image, source, target, begin, end)
+        if chain.sums:
+            self._sum_up(image, begin, end)
         if not chain.has_strip:
-            self._sum_up(image, strip, begin, end)
             return
         slot = T.Bind(begin % chain.strip_rows)
         before_wrap = T.Bind(T.min(end - begin, chain.strip_rows - slot))
@@ -173,14 +174,14 @@ class _Driver:
         if chain.strip_rows != chain.rows:
             self._finish_rows(image, begin + before_wrap, 0, end - begin - before_wrap)
 
-    def _sum_up(self, image: Expr, strip: Expr, begin: Expr, end: Expr) -> None:
-        """Give the sum of the pixels of a strip of the output."""
-        chain, conv = self._chain, self._chain.depthwise
-        if chain.sums:
-            row = conv.out_width * conv.out_channels
-            source = _address(self._y, (image * conv.out_height + begin) * row)
-            sums = _address(self._sums, (image * chain.strips + strip) * conv.out_channels)
-            self._call("total", source, sums, (end - begin) * conv.out_width)
+    def _sum_up(self, image: Expr, begin: Expr, end: Expr) -> None:
+        """Give the sum of each row of the output, whatever strip it belongs to."""
+        conv = self._chain.depthwise
+        row = conv.out_width * conv.out_channels
+        with T.serial(begin, end) as line:
+            at = T.Bind(image * conv.out_height + line)
+            sums = _address(self._sums, at * conv.out_channels)
+            self._call("total", _address(self._y, at * row), sums, conv.out_width)
 
     def _finish_rows(self, image: Expr, row: Expr, slot: Expr, count: Expr) -> None:
         """Project rows of the strip, and lay them out as the output is."""
@@ -210,9 +211,12 @@ class _Driver:
         reach = (conv.kernel[0] - 1) * conv.dilation[0] + 1
 
         def end_of_inputs(output_end: Expr) -> Expr:
+            if conv.padding_mode != "zeros":
+                return tirx.const(conv.height, "int32")
             return T.min((output_end - 1) * stride + reach - above, conv.height)
 
-        low = T.Bind(T.max(begin * stride - above, 0))
+        beyond = begin * stride - above if conv.padding_mode == "zeros" else 0
+        low = T.Bind(T.max(beyond, 0))
         start = T.Bind(tirx.Select(anew, low, T.max(low, end_of_inputs(begin))))
         stop = T.Bind(end_of_inputs(end))
         slot = T.Bind(start % chain.ring_rows)
