@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, TypeAlias
 
 from tvm import tirx
@@ -49,11 +50,19 @@ class _Steps:
         return result
 
     def polynomial(self, x: Expr, coefficients: Sequence[float]) -> Expr:
-        """Return the sum of coefficients[k] x^k by Horner's rule."""
-        *lower, total = map(self.number, coefficients)
-        for coefficient in reversed(lower):
-            total = total * x + coefficient
-        return total
+        """Return c0 + x ((c1 + c2 x) + x^2 ((c3 + c4 x) + ...)).
+
+        Its steps wait less for each other than those of Horner's rule.
+        """
+        first, *others = map(self.number, coefficients)
+        square = self.keep(x * x)
+        *pairs, total = (
+            low if high is None else low + high * x
+            for low, high in zip_longest(others[::2], others[1::2])
+        )
+        for pair in reversed(pairs):
+            total = total * square + pair
+        return total * x + first
 
     def clip(self, low: float, x: Expr, high: float) -> Expr:
         """Return what is nearest to x between two bounds; NaN stays NaN.
@@ -90,9 +99,10 @@ _LN2_LOW = 1.42860682030941723212e-6
 
 
 def _decay(steps: _Steps, x: Expr) -> Expr:
-    """Return e^-x: 0 below the least normal number, infinity above the largest; NaN stays NaN.
+    """Return e^-x within 2.5 units of the last place; NaN stays NaN.
 
-    Where -x = n ln 2 - r with a whole n and |r| <= ln 2 / 2, it is 2^n e^-r.
+    Where -x = n ln 2 - r with a whole n and |r| <= ln 2 / 2, it is 2^n e^-r.  It is infinity above
+    the largest number, and 0 below sqrt 2 times the least normal one.
 
     Args:
         steps: of the element type.
