@@ -16,20 +16,28 @@ from depthwise.build import TASKS
 from depthwise.spec import ConvSpec
 
 Expr: TypeAlias = Any
+Run: TypeAlias = Callable[[Expr], Expr]
+"""The index of a run of elements, or of a single one, from that of the first."""
 
 
-def gather(spec: ConvSpec) -> tirx.PrimFunc:
+def gather(spec: ConvSpec, lanes: int) -> tirx.PrimFunc:
     """Return the function `(X, Y, pixels)` from a convolution's input planes to pixels."""
     channels, plane = spec.channels, spec.height * spec.width
 
     def write(x: Any, y: Any, pixels: Expr) -> None:
-        with T.serial(0, channels) as channel, T.serial(0, pixels) as pixel:
-            T.buffer_store(y, x[channel * plane + pixel], [pixel * channels + channel])
+        _transpose(
+            (pixels, channels), lanes,
+            lambda channel, pixel, run: x[run(channel * plane + pixel)],
+            lambda value, pixel, channel, run: T.buffer_store(
+                y, value, [run(pixel * channels + channel)]
+            ),
+            swap=True,
+        )  # fmt: skip
 
     return _pass(spec.dtype, {"X": channels * plane, "Y": channels * plane}, write)
 
 
-def scatter(spec: ConvSpec) -> tirx.PrimFunc:
+def scatter(spec: ConvSpec, lanes: int) -> tirx.PrimFunc:
     """Return the function `(X, residual, Y, pixels)` from pixels to a convolution's output planes.
 
     The residual, where there is one, is added.
@@ -38,13 +46,88 @@ def scatter(spec: ConvSpec) -> tirx.PrimFunc:
 
     def write(x: Any, *others: Any) -> None:
         *residual, y, pixels = others
-        with T.serial(0, channels) as channel, T.serial(0, pixels) as pixel:
-            at = channel * plane + pixel
-            value = x[pixel * channels + channel]
+
+        def store(value: Expr, channel: Expr, pixel: Expr, run: Run) -> None:
+            at = run(channel * plane + pixel)
             T.buffer_store(y, value + residual[0][at] if residual else value, [at])
+
+        _transpose(
+            (pixels, channels), lanes,
+            lambda pixel, channel, run: x[run(pixel * channels + channel)], store, swap=False,
+        )  # fmt: skip
 
     names = ["X", "residual", "Y"] if spec.residual else ["X", "Y"]
     return _pass(spec.dtype, dict.fromkeys(names, channels * plane), write)
+
+
+def _transpose(
+    extents: tuple[Expr, int],
+    lanes: int,
+    load: Callable[[Expr, Expr, Run], Expr],
+    store: Callable[[Expr, Expr, Expr, Run], None],
+    *,
+    swap: bool,
+) -> None:
+    """Write loops over pixels and channels, in squares of vectors as far as there are whole ones.
+
+    Args:
+        extents: pixels and channels.
+        lanes: elements of a vector.
+        load: `load(i, j, run)` is a run of elements of row i from column j on.
+        store: `store(value, j, i, run)` writes one of row j from column i on.
+        swap: whether the rows of what is loaded are channels, and not pixels.
+    """
+    pixels, channels = extents
+    whole = channels // lanes * lanes
+
+    def one(first: Expr, last: Expr) -> None:
+        with T.serial(first, last) as channel, T.serial(0, pixels) as pixel:
+            i, j = (channel, pixel) if swap else (pixel, channel)
+            store(load(i, j, _single), j, i, _single)
+
+    def square(pixel: Expr, channel: Expr) -> None:
+        i, j = (channel, pixel) if swap else (pixel, channel)
+        rows = [T.Bind(load(i + row, j, _vector(lanes))) for row in range(lanes)]
+        for column, value in enumerate(_exchanged(rows)):
+            store(value, j + column, i, _vector(lanes))
+
+    with T.If(pixels >= lanes):
+        runs = (pixels + (lanes - 1)) // lanes
+        with T.Then(), T.serial(0, channels // lanes) as block, T.serial(0, runs) as run:
+            square(T.Bind(T.min(run * lanes, pixels - lanes)), block * lanes)
+        with T.Else():
+            one(0, whole)
+    one(whole, channels)
+
+
+def _exchanged(rows: list[Expr]) -> list[Expr]:
+    """Return the columns of a square of vectors: blocks off the diagonal swap, ever larger ones.
+
+    Source: J. O. Eklundh, "A fast computer method for matrix transposing", 1972.
+    """
+    size, distance = len(rows), 1
+    while distance < size:
+        after = list(rows)
+        for i in (i for i in range(size) if not i & distance):
+            pair = [rows[i], rows[i + distance]]
+            upper = [
+                lane if not lane & distance else size + lane - distance for lane in range(size)
+            ]
+            lower = [
+                lane + distance if not lane & distance else size + lane for lane in range(size)
+            ]
+            after[i] = T.Bind(tirx.Shuffle(pair, upper))
+            after[i + distance] = T.Bind(tirx.Shuffle(pair, lower))
+        rows, distance = after, 2 * distance
+    return rows
+
+
+def _single(at: Expr) -> Expr:
+    return at
+
+
+def _vector(lanes: int) -> Run:
+    return lambda at: tirx.Ramp(at, 1, lanes)
 
 
 def total(channels: int, lanes: int, dtype: str) -> tirx.PrimFunc:

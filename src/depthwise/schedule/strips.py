@@ -47,11 +47,11 @@ def functions(chain: Chain, depthwise: tirx.PrimFunc) -> dict[str, tirx.PrimFunc
     if chain.expand:
         found["expand"] = products.function(chain.expand, panels["expand"], lanes, planes_in)
     elif planes_in:
-        found["gather"] = passes.gather(conv)
+        found["gather"] = passes.gather(conv, lanes)
     if chain.project:
         found["project"] = products.function(chain.project, panels["project"], lanes)
     if planes_out:
-        found["scatter"] = passes.scatter(chain.parts[-1])
+        found["scatter"] = passes.scatter(chain.parts[-1], lanes)
     if chain.sums:
         found["total"] = passes.total(conv.out_channels, lanes, conv.dtype)
     found[SYMBOL] = _Driver(chain, task_count(depthwise)).function()
