@@ -28,8 +28,8 @@ _DEPTHWISE_SHARE = 0.6
 """The share of the peak at which a depthwise convolution runs, about."""
 _PRODUCT_SHARES = 0.75, 0.95
 """The share at which a pointwise one does, channels-first and channels-last."""
-_FAR_BYTES = 24.0
-"""Bytes a cycle that come from beyond a core's own caches, about."""
+_FAR_BYTES, _FAR_WEIGHT_BYTES = 24.0, 48.0
+"""Bytes a cycle that come from beyond a core's own caches, about; weights are read in order."""
 _LAUNCH_CYCLES = 1000, 4000
 """A launch on one thread, and on several, about."""
 _UNITS = 2
@@ -215,8 +215,10 @@ def _conv_cost(
     if plan.schedule == pointwise.name:
         share = _PRODUCT_SHARES[spec.channels_last]
     cycles = costs.macs / (lanes * _UNITS * share)
-    far = _far(spec.input_shape, spec.output_shape, spec) + _bytes(spec.weight_shape, spec)
-    return costs.flops, far, (cycles + far / _FAR_BYTES) / threads
+    far = _far(spec.input_shape, spec.output_shape, spec)
+    weights = _bytes(spec.weight_shape, spec)
+    cycles += far / _FAR_BYTES + weights / _FAR_WEIGHT_BYTES
+    return costs.flops, far + weights, cycles / threads
 
 
 def _chain_cost(chain: Chain, threads: int) -> tuple[float, float, float]:
@@ -235,12 +237,13 @@ def _chain_cost(chain: Chain, threads: int) -> tuple[float, float, float]:
     weights = sum(_bytes(part.weight_shape, part) for part in chain.inner)
     near = weights + chain.scratch_bytes <= private_cache_bytes()
     first, last = chain.parts[0], chain.parts[-1]
-    far = weights * (1 if near else batch * chain.strips)
-    far += _far(first.input_shape, last.output_shape, conv)
+    far_weights = weights * (1 if near else batch * chain.strips)
+    far = _far(first.input_shape, last.output_shape, conv)
     flops = sum(cost(part).flops for part in chain.parts)
     again = _shared_rows_flops(chain) * (min(threads, batch * chain.strips) - 1)
     busiest = _busiest_share(batch * chain.strips, threads)
-    return flops + again, far, (cycles + far / _FAR_BYTES) * busiest
+    cycles += far / _FAR_BYTES + far_weights / _FAR_WEIGHT_BYTES
+    return flops + again, far + far_weights, cycles * busiest
 
 
 def _product_cycles(spec: ConvSpec, runs: tiling.Runs, plan: Plan, target: Target) -> float:

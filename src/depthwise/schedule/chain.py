@@ -184,8 +184,8 @@ class Chain:
         for low, high in (self.inputs(*ends) for ends in self._ends()):
             start, have = max(low, have), max(high, have)
             found.update(_around(start, have - start, self.ring_rows))
-        if self.strips > 1:
-            found[1] += 0  # a thread may begin with any strip
+        if self.strips > 1 or not found:
+            found[1] += 0  # a thread may begin with any strip; padding alone needs no row
         return found
 
     def _finished_rows(self) -> Counter[int]:

@@ -17,8 +17,10 @@ Runs: TypeAlias = tuple[tuple[int, int], ...]
 
 _LATENCY = 4
 """Cycles until the sum of a multiply-add can be added to."""
-_UNITS = 2
+_UNITS, _LOADS = 2, 1.8
 """Multiply-adds, and loads, that begin in a cycle."""
+_VECTOR_CYCLES = 1.1
+"""Cycles a vector of a panel that comes from the second cache."""
 MOST_VECTORS = 4
 
 
@@ -123,7 +125,8 @@ def _shortest(runs: Runs) -> int:
 
 def _cycles_of_rows(tile: int, width: int, runs: Runs) -> float:
     """Return the cycles of one step of k over all tiles of all runs."""
-    step = max(tile * width / _UNITS, (tile + width) / _UNITS, _LATENCY)
+    loads = max((tile + width) / _LOADS, width * _VECTOR_CYCLES)
+    step = max(tile * width / _UNITS, loads, _LATENCY)
     return step * sum(ceil(rows / tile) * count for rows, count in runs)
 
 
