@@ -26,6 +26,7 @@ class Recorded:
             plan: cycle(found) for plan, found in times.items() if isinstance(found, list)
         }
         self.posed: list[str] = []
+        self.closed = 0
         self.prepared: list[Plan] = []
         self.seconds: list[float] = []
 
@@ -34,6 +35,9 @@ class Recorded:
 
     def __exit__(self, *_):
         pass
+
+    def close(self):
+        self.closed += 1
 
     def pose(self, spec):
         self.posed.append(str(spec))

@@ -80,6 +80,20 @@ def test_a_lucky_first_measurement_does_not_win():
     assert (found.plan, found.us) == (THIRD, 45.0)
 
 
+@pytest.mark.parametrize("unlucky", [DEFAULT, OTHER])
+def test_a_plan_whose_memory_lies_badly_in_one_process_does_not_decide(unlucky):
+    class Processes(Recorded):
+        """In the second process, a plan takes half as long again."""
+
+        def sample(self, plan, repeats, *_):
+            slower = 1.5 if plan == unlucky and self.closed else 1.0
+            return [slower * us for us in super().sample(plan, repeats)]
+
+    laboratory = Processes({DEFAULT: 50.0, OTHER: 49.0 if unlucky == OTHER else 52.0})
+    assert search(laboratory).plan == DEFAULT
+    assert laboratory.closed == 1
+
+
 def test_the_next_plan_is_near_the_best_so_far():
     near_default = search(laboratory := Recorded({DEFAULT: 10.0})).default
     own = [
