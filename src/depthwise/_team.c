@@ -221,6 +221,30 @@ static PyObject *transpose(PyObject *self, PyObject *const *args, Py_ssize_t nar
   Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(same_doc,
+             "same(array, kept)\n--\n\n"
+             "Whether an array holds the bytes of a kept one, which is as large.\n\n"
+             "The first is a C-contiguous buffer or an address, the other a buffer.");
+
+static PyObject *same(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+  (void)self;
+  if (nargs != 2) return PyErr_Format(PyExc_TypeError, "same takes 2 arguments");
+  Py_buffer given, kept;
+  void *data;
+  int differ;
+  if (PyObject_GetBuffer(args[1], &kept, PyBUF_SIMPLE) < 0) return NULL;
+  if (find_data(args[0], &data, &given) < 0) {
+    PyBuffer_Release(&kept);
+    return NULL;
+  }
+  Py_BEGIN_ALLOW_THREADS
+  differ = memcmp(data, kept.buf, (size_t)kept.len);
+  Py_END_ALLOW_THREADS
+  PyBuffer_Release(&kept);
+  if (given.obj) PyBuffer_Release(&given);
+  return PyBool_FromLong(!differ);
+}
+
 PyDoc_STRVAR(size_doc, "size()\n--\n\nReturn how many threads a call uses unless told otherwise.");
 
 static PyObject *size(PyObject *self, PyObject *unused) {
@@ -244,6 +268,7 @@ static PyObject *runtime(PyObject *self, PyObject *unused) {
 static PyMethodDef methods[] = {
     {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL, run_doc},
     {"transpose", (PyCFunction)(void (*)(void))transpose, METH_FASTCALL, transpose_doc},
+    {"same", (PyCFunction)(void (*)(void))same, METH_FASTCALL, same_doc},
     {"size", size, METH_NOARGS, size_doc},
     {"runtime", runtime, METH_NOARGS, runtime_doc},
     {NULL, NULL, 0, NULL},

@@ -16,7 +16,7 @@ from depthwise.arrays import Array, Memory
 from depthwise.block import BlockSpec
 from depthwise.code import Code
 from depthwise.kernel import ConvKernel, Kernel, threads_worth_waking
-from depthwise.packing import packer
+from depthwise.packing import Packer
 from depthwise.plan import PARTS, BlockPlan
 from depthwise.schedule.chain import Chain
 from depthwise.schedule.gate import Gate
@@ -47,9 +47,9 @@ class ChainKernel:
         return self.chain.parts[-1].output_shape
 
     @cached_property
-    def _packers(self) -> list[Callable[[Memory], Memory]]:
+    def _packers(self) -> list[Packer]:
         """Those of the parts whose weights are operands: a scale is not."""
-        packers = list(map(packer, self.chain.inner, self.chain.forms))
+        packers = list(map(Packer, self.chain.inner, self.chain.forms))
         return packers[1:] if self.chain.scaled else packers
 
     @cached_property
@@ -85,11 +85,14 @@ class GateKernel:
         """What it computes."""
         return f"{self.gate.reduce} + {self.gate.expand}"
 
+    @cached_property
+    def _packers(self) -> list[Packer]:
+        return list(map(Packer, (self.gate.reduce, self.gate.expand), self.gate.forms))
+
     def pack(self, operands: Sequence[Memory]) -> Sequence[Memory]:
         """Return the operands as the code takes them."""
         reduce_weight, reduce_bias, expand_weight, expand_bias = operands
-        parts = zip((self.gate.reduce, self.gate.expand), self.gate.forms, strict=True)
-        reduce, expand = (packer(part, form) for part, form in parts)
+        reduce, expand = self._packers
         return reduce(reduce_weight), expand(expand_weight), reduce_bias, expand_bias
 
     def run(self, sums: Memory, packed: Sequence[Any], scales: Memory, threads: int) -> None:

@@ -16,7 +16,7 @@ from depthwise.block import Spec
 from depthwise.code import Code
 from depthwise.costs import cost
 from depthwise.errors import ArrayError, SpecError, TargetError
-from depthwise.packing import packer
+from depthwise.packing import Packer
 from depthwise.plan import Plan
 from depthwise.schedule.rule import Form
 from depthwise.spec import ConvSpec
@@ -185,8 +185,8 @@ class ConvKernel(Kernel):
         return self.spec.output_shape
 
     @cached_property
-    def _pack(self) -> Callable[[Memory], Memory]:
-        return packer(self.spec, self.form)
+    def _pack(self) -> Packer:
+        return Packer(self.spec, self.form)
 
     @cached_property
     def _most_threads(self) -> int:

@@ -15,6 +15,12 @@ from depthwise.arrays import Array, Memory, aligned
 from depthwise.schedule.rule import Form
 from depthwise.schedule.tiling import packed_columns
 from depthwise.spec import ConvSpec
+from depthwise.values import itemsize
+
+_WORTH_KEEPING = 4096
+"""Bytes of weights from which on comparing them is faster than packing."""
+_MOST_KEPT = 32
+"""How many weights of one problem are known at a time."""
 
 
 def packed_shape(spec: ConvSpec, form: Form) -> tuple[int, ...]:
@@ -36,6 +42,38 @@ def packed_shape(spec: ConvSpec, form: Form) -> tuple[int, ...]:
     return (spec.out_channels, inner, *spec.kernel)
 
 
+class Packer:
+    """Lays out weights as a program takes them, and knows those again that it packed before.
+
+    Weights are known by their address and by every byte, so that what was changed in place is
+    packed anew.
+    """
+
+    def __init__(self, spec: ConvSpec, form: Form) -> None:
+        self._spec = spec
+        self._pack = packer(spec, form)
+        self._nbytes = math.prod(spec.weight_shape) * itemsize(spec.dtype)
+        self._known: dict[int, tuple[Array, Memory] | None] = {}
+
+    def __call__(self, weight: Memory) -> Memory:
+        """Return them packed; arguments are those of `packer`.
+
+        What is seen for the second time at an address is kept, with a copy to compare with.
+        """
+        if self._nbytes < _WORTH_KEEPING or self._pack is _as_it_is:
+            return self._pack(weight)
+        address = weight if isinstance(weight, int) else weight.__array_interface__["data"][0]
+        kept = self._known.get(address)
+        if kept and team.native().same(weight, kept[0]):
+            return kept[1]
+        packed = self._pack(weight)
+        again = address in self._known
+        while len(self._known) >= _MOST_KEPT:
+            self._known.pop(next(iter(self._known)), None)
+        self._known[address] = (_array(weight, self._spec).copy(), packed) if again else None
+        return packed
+
+
 def packer(spec: ConvSpec, form: Form) -> Callable[[Memory], Memory]:
     """Return the function that lays out weights as the program takes them.
 
@@ -45,7 +83,7 @@ def packer(spec: ConvSpec, form: Form) -> Callable[[Memory], Memory]:
     if form.block is not None:
         return partial(_blocks, spec, form)
     if not spec.channels_last:
-        return lambda weight: weight
+        return _as_it_is
     if form.panels:
         return partial(_panels, spec, form)
     if form.multiples:
@@ -62,6 +100,10 @@ def packer(spec: ConvSpec, form: Form) -> Callable[[Memory], Memory]:
         return packed
 
     return transposed
+
+
+def _as_it_is(weight: Memory) -> Memory:
+    return weight
 
 
 def _blocks(spec: ConvSpec, form: Form, weight: Memory) -> Array:
