@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 import depthwise as dw
 import stages
 from cpus import CPUS, vectors_of_others
+from depthwise import fusion, target
 from depthwise.errors import ArrayError, DTypeError, SpecError
 from exact import exact_problem, poisoned
 
@@ -121,6 +123,43 @@ def test_python_threads_may_call_kernels_of_any_size_at_once():
         ]
         for future, expected in waiting:
             np.testing.assert_array_equal(future.result(), expected)
+
+
+@pytest.mark.parametrize(
+    "text", [LARGE, "separable c24 o9 hw28 k3 p1", "inverted c8 e24 o8 hw28 k3 p1 relu6 se4 nhwc"]
+)
+def test_a_call_allocates_nothing_that_its_thread_does_not_keep(text):
+    spec = dw.parse(text)
+    x, *operands, out = dw.random_problem(spec)
+    for fused in fusion.ways_of_fusing(spec):
+        if fusion.rejects(spec, fused) is None:
+            plan = fusion.plan_of_rows(spec, fused, 4, target.host())
+            bound = dw.compile(spec, plan).bind(*operands)
+            bound.run(x, out, 2)
+            tracemalloc.start()
+            bound.run(x, out, 2)
+            most = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert most < 2**12, plan
+
+
+BLOCKS_OF_NETWORKS = [
+    "separable c64 o128 hw56 k3 p1 bias relu6/relu6 nhwc",
+    "separable c1024 o1024 hw7 k3 p1 bias relu6/relu6",
+    "inverted c16 e96 o24 hw112 k3 s2 p1 bias relu6 nhwc",
+    "inverted c16 e96 o24 hw112 k3 s2 p1 bias relu6 n8",
+    "inverted c80 e480 o112 hw14 k5 p2 bias silu nhwc",
+    "inverted c160 e960 o320 hw7 k3 p1 bias relu6",
+    "inverted c40 e240 o40 hw28 k5 p2 bias silu se10 nhwc",
+]
+
+
+@pytest.mark.parametrize("text", BLOCKS_OF_NETWORKS)
+def test_the_scratch_memory_of_default_plans_fits_into_a_cores_own_cache(text):
+    spec = dw.parse(text)
+    plan = fusion.default_plan(spec, target.host())
+    scratch = fusion.scratch_bytes(spec, plan, target.host())
+    assert plan.rows == 1 or scratch <= target.private_cache_bytes()
 
 
 def test_the_memory_of_threads_that_ended_is_given_back():
