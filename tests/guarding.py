@@ -29,7 +29,8 @@ class GuardedProcess:
         answer = self._process.stdout.readline()
         if not answer:
             pytest.fail(f"the process ended with {self.close()} in {problem}")
-        assert json.loads(answer) == [], problem
+        wrong = json.loads(answer)
+        assert not wrong, f"{problem}: {wrong}"
 
     def close(self):
         """End the process; return how it ended, which is 0 where none was needed."""

@@ -138,9 +138,6 @@ def pointwise_specs(
     )
 
 
-_MODES_OF_GATES = {("zeros", "NCHW"), *((mode, "NHWC") for mode in PADDING_MODES)}
-
-
 @st.composite
 def wide_block_specs(
     draw: st.DrawFn,
@@ -173,8 +170,7 @@ def wide_block_specs(
     expanded = draw(st.none() | _CHANNELS)
     fields["expand_bias"] = draw(st.booleans()) and expanded is not None
     fields["project_bias"] = draw(st.booleans())
-    if gates and (fields["padding_mode"], fields["layout"]) in _MODES_OF_GATES:
-        fields["squeeze_excite"] = draw(st.none() | _gates(20))
+    fields["squeeze_excite"] = draw(st.none() | _gates(20)) if gates else None
     return BlockSpec.inverted(channels, out_channels, expanded=expanded, **fields)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 import depthwise as dw
 import stages
 from cpus import CPUS, vectors_of_others
+from depthwise import fusion, target
 from depthwise.errors import ArrayError, DTypeError, SpecError
 from exact import exact_problem, poisoned
 
@@ -39,11 +41,20 @@ TEXTS = [
     "inverted c16 o8 h12 w12 k3 p1 bias relu6 nhwc",
     "inverted c58 o58 h7 w14 k3 p1 replicate",
 ]
+GATED = "inverted c8 e24 o9 h11 w7 k3 p1 n2 nhwc bias relu6 se4"
 
 
-@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("text", [*TEXTS, GATED])
 def test_strips_halos_and_tiles_end_where_the_arrays_end(guarded, text):
     guarded.check(text, runs=3)
+
+
+@pytest.mark.parametrize("rows", [1, 3, 5])
+@pytest.mark.parametrize("text", [TEXTS[4], TEXTS[9], TEXTS[10], TEXTS[12], GATED])
+def test_strips_need_not_end_where_tiles_do(guarded, text, rows):
+    spec = dw.parse(text)
+    fused = next(way for way in fusion.ways_of_fusing(spec) if not fusion.rejects(spec, way))
+    guarded.check(spec, fusion.plan_of_rows(spec, fused, rows, target.host()), runs=2)
 
 
 def placed(array, offset):
@@ -111,8 +122,11 @@ LARGE, SMALL = "inverted c24 e144 o24 hw28 k3 p1 relu6 residual nhwc", TEXTS[3]
 def test_python_threads_may_call_kernels_of_any_size_at_once():
     problems = []
     for text in (LARGE, SMALL, TEXTS[11], TEXTS[6]):
-        x, operands, expected = exact_problem(dw.parse(text))
-        problems.append((dw.compile(text).bind(*operands), x, expected))
+        spec = dw.parse(text)
+        x, operands, expected = exact_problem(spec)
+        apart = fusion.ways_of_fusing(spec)[-1]
+        for plan in (None, fusion.plan_of_rows(spec, apart, 1, target.host())):
+            problems.append((dw.compile(spec, plan).bind(*operands), x, expected))
     with ThreadPoolExecutor(4) as pool:
         waiting = [
             (pool.submit(bound, x, threads=1 + i % 3), expected)
@@ -121,6 +135,41 @@ def test_python_threads_may_call_kernels_of_any_size_at_once():
         ]
         for future, expected in waiting:
             np.testing.assert_array_equal(future.result(), expected)
+
+
+@pytest.mark.parametrize("text", [LARGE, "separable c24 o9 hw28 k3 p1", GATED])
+def test_a_call_allocates_nothing_that_its_thread_does_not_keep(text):
+    spec = dw.parse(text)
+    x, *operands, out = dw.random_problem(spec)
+    for fused in fusion.ways_of_fusing(spec):
+        if fusion.rejects(spec, fused) is None:
+            plan = fusion.plan_of_rows(spec, fused, 4, target.host())
+            bound = dw.compile(spec, plan).bind(*operands)
+            bound.run(x, out, 2)
+            tracemalloc.start()
+            bound.run(x, out, 2)
+            most = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            assert most < 2**12, plan
+
+
+BLOCKS_OF_NETWORKS = [
+    "separable c64 o128 hw56 k3 p1 bias relu6/relu6 nhwc",
+    "separable c1024 o1024 hw7 k3 p1 bias relu6/relu6",
+    "inverted c16 e96 o24 hw112 k3 s2 p1 bias relu6 nhwc",
+    "inverted c16 e96 o24 hw112 k3 s2 p1 bias relu6 n8",
+    "inverted c80 e480 o112 hw14 k5 p2 bias silu nhwc",
+    "inverted c160 e960 o320 hw7 k3 p1 bias relu6",
+    "inverted c40 e240 o40 hw28 k5 p2 bias silu se10 nhwc",
+]
+
+
+@pytest.mark.parametrize("text", BLOCKS_OF_NETWORKS)
+def test_the_scratch_memory_of_default_plans_fits_into_a_cores_own_cache(text):
+    spec = dw.parse(text)
+    plan = fusion.default_plan(spec, target.host())
+    scratch = fusion.scratch_bytes(spec, plan, target.host())
+    assert plan.rows == 1 or scratch <= target.private_cache_bytes()
 
 
 def test_the_memory_of_threads_that_ended_is_given_back():

@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 import depthwise as dw
 from cpus import CPUS, RUNNABLE, vectors_of_others
 from depthwise import compiler, schedule, target
-from exact import exact_problem, poisoned
+from exact import EXACT, exact_problem, poisoned
 from strategies import depthwise_specs
-
-EXACT = (None, "relu", "relu6")
 
 # What each instruction set does at tails, borders, strides and wide kernels.
 TEXTS = [

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 
 from depthwise import schedule
 from depthwise.target import host
+from exact import EXACT
 from pages import place
 from strategies import depthwise_specs
-
-EXACT = (None, "relu", "relu6")
 
 # One line for each way in which a border, a tail or a tile meets the end of an array.
 EDGES = [

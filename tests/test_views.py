@@ -80,6 +80,17 @@ VIEWS = {
     "field of records": field_of_records,
 }
 
+MIX = whole_numbers(4, 5)
+
+
+def separable(x, weight, bias, **attributes):
+    return dw.separable_conv2d(x, weight, MIX, bias, **attributes)
+
+
+def inverted(x, weight, bias, **attributes):
+    return dw.inverted_residual(x, MIX.T, weight, MIX, bias, padding=1, residual=True, **attributes)
+
+
 CALLS = {
     "NCHW": (dw.depthwise_conv2d, (2, 5, 7, 9), (5, 1, 3, 3), {"padding": 1}),
     "NHWC": (dw.depthwise_conv2d, (2, 7, 9, 5), (5, 1, 3, 3), {"padding": 1, "layout": "NHWC"}),
@@ -87,6 +98,10 @@ CALLS = {
     "NLC": (dw.depthwise_conv1d, (2, 17, 5), (5, 1, 3), {"padding": "causal", "layout": "NLC"}),
     "one channel": (dw.depthwise_conv2d, (2, 1, 7, 9), (1, 1, 3, 3), {}),
     "one pixel": (dw.depthwise_conv2d, (2, 5, 1, 1), (5, 1, 3, 3), {"padding": 1}),
+    "separable": (separable, (2, 5, 7, 9), (5, 1, 3, 3), {"padding": 1, "stride": 2}),
+    "separable, NHWC": (separable, (2, 7, 9, 5), (5, 1, 3, 3), {"layout": "NHWC"}),
+    "inverted": (inverted, (2, 4, 7, 9), (5, 1, 3, 3), {}),
+    "inverted, NHWC": (inverted, (2, 7, 9, 4), (5, 1, 3, 3), {"layout": "NHWC"}),
     "no batch": (dw.depthwise_conv2d, (3, 7, 8), (6, 1, 3, 3), {"stride": 2}),
 }
 
