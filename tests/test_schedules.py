@@ -56,7 +56,7 @@ def compute(spec, plan):
 @pytest.mark.parametrize("text", PROBLEMS)
 def test_every_legal_plan_is_exact_and_touches_only_its_arrays(guarded, text):
     for plan in schedule.legal_plans(dw.parse(text), host()):
-        guarded.check(text, plan, threads=2)
+        guarded.check(text, plan, runs=2)
 
 
 @pytest.mark.parametrize("channels", [1, 7, 8, 9, 15, 16, 17, 33])
