@@ -45,7 +45,7 @@ class Estimate:
 
     plan: BlockPlan
     flops: int
-    """Floating point operations, those of rows that several threads compute included."""
+    """Floating point operations of multiply-adds, what several threads compute counted twice."""
     far_bytes: int
     """Bytes that move between a core's own caches and what lies beyond."""
     scratch_bytes: int
@@ -218,52 +218,49 @@ def _conv_cost(
     far = _far(spec.input_shape, spec.output_shape, spec)
     weights = _bytes(spec.weight_shape, spec)
     cycles += far / _FAR_BYTES + weights / _FAR_WEIGHT_BYTES
-    return costs.flops, far + weights, cycles / threads
+    return 2 * costs.macs, far + weights, cycles / threads
 
 
 def _chain_cost(chain: Chain, threads: int) -> tuple[float, float, float]:
     """Return the FLOPs, the far bytes and the cycles of a chain.
 
-    Each strip reads the weights anew; they come from afar where they do not stay beside its memory.
+    A thread reads the weights anew for each strip; they come from afar where they do not stay
+    beside its memory.
     """
-    conv, target, batch = chain.depthwise, chain.target, chain.parts[0].batch
-    lanes = target.lanes(conv.dtype)
-    cycles = batch * cost(conv).macs / (lanes * _UNITS * _DEPTHWISE_SHARE)
-    cycles *= chain.computed_rows / conv.out_height
-    plans = dict(zip(chain.names, chain.plans, strict=True))
-    for name, part in (("expand", chain.expand), ("project", chain.project)):
-        if part:
-            cycles += batch * _product_cycles(part, chain.runs(part), plans[name], target)
+    conv = chain.depthwise
     weights = sum(_bytes(part.weight_shape, part) for part in chain.inner)
     near = weights + chain.scratch_bytes <= private_cache_bytes()
-    first, last = chain.parts[0], chain.parts[-1]
-    far_weights = weights * (1 if near else batch * chain.strips)
-    far = _far(first.input_shape, last.output_shape, conv)
-    flops = sum(cost(part).flops for part in chain.parts)
-    again = _shared_rows_flops(chain) * (min(threads, batch * chain.strips) - 1)
-    busiest = _busiest_share(batch * chain.strips, threads)
-    cycles += far / _FAR_BYTES + far_weights / _FAR_WEIGHT_BYTES
-    return flops + again, far + far_weights, cycles * busiest
+    far = _far(chain.parts[0].input_shape, chain.parts[-1].output_shape, conv)
+    flops, far_weights, cycles = 0.0, 0, 0.0
+    for tasks in _tasks_of_threads(chain.tasks, threads):
+        own_flops, own_cycles = _work(chain, tasks)
+        own_weights = weights * (1 if near else len(tasks))
+        own_cycles += far * len(tasks) / chain.tasks / _FAR_BYTES
+        own_cycles += own_weights / _FAR_WEIGHT_BYTES
+        flops += own_flops
+        far_weights += own_weights
+        cycles = max(cycles, own_cycles)
+    return flops, far + far_weights, cycles
 
 
-def _product_cycles(spec: ConvSpec, runs: tiling.Runs, plan: Plan, target: Target) -> float:
-    lanes = target.lanes(spec.dtype)
-    tile = pointwise.tiling_of(plan, lanes)
-    steps = tiling.cycles(spec.out_channels, runs, tile, lanes, target.vector_registers)
-    return steps * spec.channels
+def _tasks_of_threads(tasks: int, threads: int) -> list[range]:
+    """Return the tasks of each thread, as the team shares them out."""
+    threads = min(tasks, threads)
+    ends = [tasks * member // threads for member in range(threads + 1)]
+    return [range(*pair) for pair in pairwise(ends)]
 
 
-def _shared_rows_flops(chain: Chain) -> int:
-    """Return the FLOPs of the rows that two strips expand where different threads compute them."""
-    if chain.expand is None or chain.strips == 1:
-        return 0
-    rows = chain.ring_rows - chain.rows * chain.depthwise.stride[0]
-    return max(0, rows) * cost(chain.expand).flops // chain.expand.height
-
-
-def _busiest_share(tasks: int, threads: int) -> float:
-    """Return the share of the tasks that the thread has which has most."""
-    return ceil(tasks / threads) / tasks
+def _work(chain: Chain, tasks: range) -> tuple[float, float]:
+    """Return the FLOPs and the cycles of arithmetic of some strips that one thread computes."""
+    conv, lanes = chain.depthwise, chain.target.lanes(chain.depthwise.dtype)
+    macs = chain.computed_rows(tasks) * cost(conv).macs / conv.out_height
+    cycles = macs / (lanes * _UNITS * _DEPTHWISE_SHARE)
+    for index, part in chain.products():
+        panels, runs = chain.forms[index - chain.first].panels, chain.runs(part, tasks)
+        pixels = sum(count * times for count, times in runs)
+        macs += pixels * part.channels * part.out_channels
+        cycles += part.channels * tiling.cycles(panels, runs, lanes)
+    return 2 * macs, cycles
 
 
 def _far(given: tuple[int, ...], made: tuple[int, ...], spec: ConvSpec) -> int:

@@ -60,7 +60,7 @@ class Chain:
             for part in self.parts
         )
 
-    @property
+    @cached_property
     def _middle(self) -> int:
         return next(i for i, part in enumerate(self.parts) if part.kind == "depthwise")
 
@@ -80,22 +80,22 @@ class Chain:
         parts = enumerate(self.inner, self.first)
         return [(index, part) for index, part in parts if part.kind == "pointwise"]
 
-    @property
+    @cached_property
     def depthwise_plan(self) -> Plan:
         """The plan of the part in the middle."""
         return self.plans[self._middle]
 
-    @property
+    @cached_property
     def expand(self) -> ConvSpec | None:
         """The part before the depthwise convolution."""
         return self.inner[0] if self._middle else None
 
-    @property
+    @cached_property
     def depthwise(self) -> ConvSpec:
         """The part in the middle."""
         return self.inner[self._middle]
 
-    @property
+    @cached_property
     def project(self) -> ConvSpec | None:
         """The part behind the depthwise convolution."""
         return self.inner[-1] if self._middle < len(self.inner) - 1 else None
@@ -119,15 +119,26 @@ class Chain:
             for part, plan in zip(self.inner, self.plans, strict=True)
         )
 
-    def runs(self, part: ConvSpec) -> Runs:
-        """Return how many pixels a product computes in one go, and how often for an image."""
-        rows = self._new_rows() if part is self.expand else self._finished_rows()
+    def runs(self, part: ConvSpec, tasks: range | None = None) -> Runs:
+        """Return how many pixels a product computes in one go, and how often.
+
+        Args:
+            part: the product.
+            tasks: the strips of a thread, all of an image where none are given.
+        """
+        tasks = tasks or range(self.strips)
+        rows = self._new_rows(tasks) if part is self.expand else self._finished_rows(tasks)
         return tuple((count * part.width, times) for count, times in rows.items())
 
-    @property
+    @cached_property
     def strips(self) -> int:
         """Strips of an image."""
         return ceil(self.depthwise.out_height / self.rows)
+
+    @property
+    def tasks(self) -> int:
+        """Strips of all images."""
+        return self.parts[0].batch * self.strips
 
     @property
     def has_ring(self) -> bool:
@@ -139,26 +150,26 @@ class Chain:
         """Whether it writes to a strip, and not to the output itself."""
         return self.project is not None or self.planes[1]
 
-    @property
+    @cached_property
     def ring_rows(self) -> int:
         """Rows of the ring: the input rows that a strip of outputs reads."""
         return min(
             self.inputs(0, self.rows)[1] + self.depthwise.padding[0][0], self.depthwise.height
         )
 
-    @property
+    @cached_property
     def strip_rows(self) -> int:
         """Rows of the strip: more than those of the outputs where tiles reach beyond these."""
-        return max(self._rows_in_tiles())
+        return max(self._rows_in_tiles(strip) for strip in range(self.strips))
 
-    @property
-    def computed_rows(self) -> int:
-        """Rows of all strips, those that the tiles of two strips compute counted twice."""
-        return sum(self._rows_in_tiles())
+    def computed_rows(self, tasks: range) -> int:
+        """Return the rows of these strips, those that the tiles of two compute counted twice."""
+        return sum(map(self._rows_in_tiles, tasks))
 
-    def _rows_in_tiles(self) -> list[int]:
+    def _rows_in_tiles(self, task: int) -> int:
         tile = self.depthwise_plan.th
-        return [ceil(end / tile) * tile - begin // tile * tile for begin, end in self._ends()]
+        begin, end = self._ends[task % self.strips]
+        return ceil(end / tile) * tile - begin // tile * tile
 
     def inputs(self, begin: int, end: int) -> tuple[int, int]:
         """Return the input rows that output rows read, those beyond the image left out.
@@ -172,26 +183,30 @@ class Chain:
         reach = (conv.kernel[0] - 1) * conv.dilation[0] + 1
         return max(begin * stride - above, 0), min((end - 1) * stride + reach - above, conv.height)
 
+    @cached_property
     def _ends(self) -> list[Pair]:
-        """Return the output rows at which each strip begins and ends."""
+        """The output rows at which each strip of an image begins and ends."""
         height = self.depthwise.out_height
         return [(row, min(row + self.rows, height)) for row in range(0, height, self.rows)]
 
-    def _new_rows(self) -> Counter[int]:
-        """Return how many rows are added to the ring in one go, and how often for an image."""
+    def _new_rows(self, tasks: range) -> Counter[int]:
+        """Return how many rows are added to the ring in one go, and how often."""
         found: Counter[int] = Counter()
         have = 0
-        for low, high in (self.inputs(*ends) for ends in self._ends()):
-            start, have = max(low, have), max(high, have)
-            found.update(_around(start, have - start, self.ring_rows))
+        for task in tasks:
+            strip = task % self.strips
+            low, high = self.inputs(*self._ends[strip])
+            start = low if task == tasks[0] or strip == 0 else max(low, have)
+            have = high
+            found.update(_around(start, high - start, self.ring_rows))
         if self.strips > 1 or not found:
             found[1] += 0  # a thread may begin with any strip; padding alone needs no row
         return found
 
-    def _finished_rows(self) -> Counter[int]:
+    def _finished_rows(self, tasks: range) -> Counter[int]:
         """Return how many rows of the strip are projected in one go, and how often."""
         found: Counter[int] = Counter()
-        for begin, end in self._ends():
+        for begin, end in (self._ends[task % self.strips] for task in tasks):
             found.update(_around(begin, end - begin, self.strip_rows))
         return found
 

@@ -61,13 +61,17 @@ def fastest(columns: int, runs: Runs, lanes: int, registers: int) -> Tiling:
         Tiling(_tile_rows(width, runs, registers), width)
         for width in range(1, min(vectors, MOST_VECTORS) + 1)
     ]
-    return min(tilings, key=lambda tiling: cycles(columns, runs, tiling, lanes, registers))
+
+    def cycles(tiling: Tiling) -> float:
+        widths = _widths(vectors, runs, tiling, registers)
+        return _cycles_of_panels(widths, runs, tiling, registers)
+
+    return min(tilings, key=cycles)
 
 
-def cycles(columns: int, runs: Runs, tiling: Tiling, lanes: int, registers: int) -> float:
+def cycles(panels: tuple[Panels, ...], runs: Runs, lanes: int) -> float:
     """Return the cycles of one step of k over all rows and panels."""
-    widths = _widths(ceil(columns / lanes), runs, tiling, registers)
-    return _cycles_of_panels(widths, runs, tiling, registers)
+    return sum(p.count * _cycles_of_rows(p.rows, p.width // lanes, runs) for p in panels)
 
 
 def cut(columns: int, runs: Runs, tiling: Tiling, lanes: int, registers: int) -> tuple[Panels, ...]:
