@@ -182,9 +182,11 @@ def test_scattered_times_are_called_unstable() -> None:
     assert [note.kind for note in outcome.notes] == ["unstable"]
 
 
-def test_a_difference_lost_in_noise_is_no_time() -> None:
-    ((outcome,), _) = race({"chain": Behaviour(times=(-1.0, 2.0, -3.0))})
+@pytest.mark.parametrize("times", [(-1.0, 2.0, -3.0), (2.0, 12.0, 30.0)])
+def test_a_difference_lost_in_noise_is_no_time(times: tuple[float, ...]) -> None:
+    ((outcome,), _) = race({"chain": Behaviour(times=times)})
     assert outcome.results[0].median_us is None
+    assert outcome.notes[0].text.endswith("; not taken")
 
 
 @pytest.fixture

@@ -143,9 +143,11 @@ def _time(
     for entry, summary in summaries.items():
         if summary.unstable:
             text = f"median {summary.median:.1f} us, deviation {summary.mad:.1f} us"
+            if summary.drowned:
+                text += "; not taken"
             notes.append(_note("unstable", entry, spec, text))
-    # A time that is a difference of two can drown in their noise; then there is none.
-    return {entry: summary for entry, summary in summaries.items() if summary.median > 0}
+    # A time that is a difference of two, above all, can drown in noise; then there is none.
+    return {entry: summary for entry, summary in summaries.items() if not summary.drowned}
 
 
 def _result(

@@ -14,6 +14,8 @@ MIN_SECONDS = 0.002
 """A sample lasts at least this long, thousands of times the clock's resolution."""
 UNSTABLE = 0.05
 """Samples whose median absolute deviation is more than this part of their median are unstable."""
+DROWNED = 0.25
+"""Samples that scatter more than this part of their median say nothing."""
 
 
 def sample(
@@ -61,6 +63,11 @@ class Summary:
     def unstable(self) -> bool:
         """Whether the samples scatter more than `UNSTABLE` of their median."""
         return self.mad > UNSTABLE * self.median
+
+    @property
+    def drowned(self) -> bool:
+        """Whether they scatter so much that their median says nothing."""
+        return self.mad > DROWNED * self.median or self.median <= 0
 
 
 def _calls_filling(run: Callable[[], object], min_seconds: float) -> int:
