@@ -56,12 +56,11 @@ class ChainKernel:
     def _most_threads(self) -> int:
         return sum(map(threads_worth_waking, self.chain.parts))
 
-    def pack(self, operands: Sequence[Sequence[Memory]]) -> Sequence[Memory]:
-        """Return the operands of the parts as the code takes them: weights, biases, residual."""
-        parts = self.chain.parts[-len(operands) :]
-        weights = [pack(weight) for pack, (weight, *_) in zip(self._packers, operands, strict=True)]
-        biases = [own[1] for part, own in zip(parts, operands, strict=True) if part.bias]
-        return *weights, *biases, *(operands[-1][-1:] if parts[-1].residual else ())
+    def pack(self, operands: Sequence[Memory]) -> Sequence[Memory]:
+        """Pack the weights of the parts, which come first; biases and residual are taken as is."""
+        packers = self._packers
+        weights = [pack(weight) for pack, weight in zip(packers, operands)]  # noqa: B905 (those first)
+        return *weights, *operands[len(packers) :]
 
     def run(
         self, x: Memory, packed: Sequence[Any], out: Memory, threads: int, *more: Memory
@@ -128,10 +127,9 @@ class BlockKernel(Kernel):
 
     def pack(self, operands: Sequence[Memory]) -> Sequence[Any]:
         """Pack for each stage what is its own."""
-        of_parts = self._operands_of_parts(operands)
         return [
-            _pack(stage, of_parts[start:end])
-            for stage, (start, end) in zip(self.stages, self.plan.kernels, strict=True)
+            stage.pack([operands[index] for index in own])
+            for stage, own in zip(self.stages, self._own, strict=True)
         ]
 
     def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
@@ -141,14 +139,19 @@ class BlockKernel(Kernel):
             stage.run(x, weights, output, threads)
             x = output
 
-    def _operands_of_parts(self, operands: Sequence[Memory]) -> list[list[Memory]]:
-        arrays = dict(zip(self.spec.operands, operands, strict=True))
+    @cached_property
+    def _own(self) -> list[list[int]]:
+        """Which operands each stage takes: weights, biases, the residual."""
+        names = [*self.spec.operands]
         last = "pointwise" if self.spec.kind == "separable" else "project"
-        names = (*PARTS[:-1], last)[-len(self.spec.parts) :]
-        return [
-            [arrays[name if name == "residual" else f"{part}_{name}"] for name in spec.operands]
-            for part, spec in zip(names, self.spec.parts, strict=True)
-        ]
+        parts = (*PARTS[:-1], last)[-len(self.spec.parts) :]
+        found = []
+        for start, end in self.plan.kernels:
+            wanted = [f"{part}_{name}" for name in ("weight", "bias") for part in parts[start:end]]
+            if end == len(parts):
+                wanted.append("residual")
+            found.append([names.index(name) for name in wanted if name in names])
+        return found
 
     def _show(self, stage: str) -> str:
         kernels = self._kernels()
@@ -174,12 +177,12 @@ class GatedKernel(BlockKernel):
 
     def pack(self, operands: Sequence[Memory]) -> Sequence[Any]:
         """Pack for each stage what is its own, and last what is the gate's."""
-        gate = [
-            operand
-            for name, operand in zip(self.spec.operands, operands, strict=True)
-            if name.startswith("se_")
-        ]
+        gate = operands[self._first_of_gate :][:4]
         return [*super().pack(operands), self.gate.pack(gate)]
+
+    @cached_property
+    def _first_of_gate(self) -> int:
+        return [*self.spec.operands].index("se_reduce_weight")
 
     def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
         """Compute stage by stage."""
@@ -197,10 +200,6 @@ class GatedKernel(BlockKernel):
     def _kernels(self) -> list[Stage | GateKernel]:
         *before, last = self.stages
         return [*before, self.gate, last]
-
-
-def _pack(stage: Stage, operands: Sequence[Sequence[Memory]]) -> Sequence[Memory]:
-    return stage.pack(operands[0]) if isinstance(stage, ConvKernel) else stage.pack(operands)
 
 
 _kept = threading.local()

@@ -18,7 +18,7 @@ from depthwise.spec import ConvSpec
 from depthwise.values import itemsize
 
 _WORTH_KEEPING = 4096
-"""Bytes of weights from which on comparing them is faster than packing."""
+"""Bytes from which on comparing weights is faster than packing them, where that is one pass."""
 _MOST_KEPT = 32
 """How many weights of one problem are known at a time."""
 
@@ -52,7 +52,9 @@ class Packer:
     def __init__(self, spec: ConvSpec, form: Form) -> None:
         self._spec = spec
         self._pack = packer(spec, form)
-        self._nbytes = math.prod(spec.weight_shape) * itemsize(spec.dtype)
+        nbytes = math.prod(spec.weight_shape) * itemsize(spec.dtype)
+        wide = bool(form.panels) or nbytes >= _WORTH_KEEPING
+        self._keeps = wide and self._pack is not _as_it_is
         self._known: dict[int, tuple[Array, Memory] | None] = {}
 
     def __call__(self, weight: Memory) -> Memory:
@@ -60,7 +62,7 @@ class Packer:
 
         What is seen for the second time at an address is kept, with a copy to compare with.
         """
-        if self._nbytes < _WORTH_KEEPING or self._pack is _as_it_is:
+        if not self._keeps:
             return self._pack(weight)
         address = weight if isinstance(weight, int) else weight.__array_interface__["data"][0]
         kept = self._known.get(address)

@@ -146,7 +146,6 @@ def _time(
             if summary.drowned:
                 text += "; not taken"
             notes.append(_note("unstable", entry, spec, text))
-    # A time that is a difference of two, above all, can drown in noise; then there is none.
     return {entry: summary for entry, summary in summaries.items() if not summary.drowned}
 
 

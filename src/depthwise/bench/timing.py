@@ -15,7 +15,7 @@ MIN_SECONDS = 0.002
 UNSTABLE = 0.05
 """Samples whose median absolute deviation is more than this part of their median are unstable."""
 DROWNED = 0.25
-"""Samples that scatter more than this part of their median say nothing."""
+"""Differences, some below zero, that scatter more than this part of their median say nothing."""
 
 
 def sample(
@@ -66,8 +66,8 @@ class Summary:
 
     @property
     def drowned(self) -> bool:
-        """Whether they scatter so much that their median says nothing."""
-        return self.mad > DROWNED * self.median or self.median <= 0
+        """Whether they are differences that are lost in the noise of their terms."""
+        return self.min <= 0 and self.mad > DROWNED * self.median
 
 
 def _calls_filling(run: Callable[[], object], min_seconds: float) -> int:

@@ -24,11 +24,14 @@ _LIMITS = Limits(dtypes=("float32", "float64"), padding_modes=PADDING_MODES)
 class Engine:
     """The default schedule of each layout, and the documents' cached block over NCHW[x]c.
 
+    The call clock has two ways to call it in the layout of the arrays: the function, which is given
+    the weights, and "prepacked", a kernel to which they were bound beforehand.
+
     Plans are the heuristic's, whatever was tuned on this machine, unless DEPTHWISE_TUNED is 1.
     """
 
     name = "depthwise"
-    variants = tuple(_ORDERS)
+    variants = (*_ORDERS, "prepacked")
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
@@ -45,6 +48,10 @@ class Engine:
 
     def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:
         """Refuse another layout than the arrays', and packing what does not stay in its block."""
+        if variant == "prepacked":
+            if clock == "kernel":
+                return "weights are packed ahead in the kernel clock of every variant"
+            return _LIMITS.reason(spec)
         order = _ORDERS[variant]
         if clock == "call" and order != parts.order(spec):
             return f"the arrays are {spec.layout}"
@@ -60,44 +67,53 @@ class Engine:
     ) -> Prepared:
         """Make the problem ready.
 
-        The call clock calls the function that people call, which packs the weights and makes a new
-        array; the kernel clock runs a bound kernel without checks of its arguments.
+        The call clock calls the function, or the bound kernel, that people call: either makes a new
+        array.  The kernel clock runs a bound kernel without checks of its arguments.
         """
-        if clock == "call" and variant != "packed" and _has_function(spec):
+        if clock == "call" and variant in ("nchw", "nhwc") and _has_function(spec):
             return self._function(spec, arrays)
-        order = _ORDERS[variant]
+        order = _ORDERS.get(variant, parts.order(spec))
         problem = parts.in_order(spec, order)
         plan = None
         if variant == "packed" and isinstance(problem, ConvSpec):
             plan = schedule.packed.default_plan(problem, self._target)
         x, *operands, y = parts.arrays_in_order(spec, arrays, order)
         kernel = dw.compile(problem, plan, self._target.cpu)
-        excluded = "compiling, weight packing, allocation"
-        if clock == "call":
-            run = partial(kernel.bind(*operands), x, out=y, threads=self._threads)
-        else:
-            run = partial(kernel.run, x, kernel.pack(operands), y, self._threads)
-            excluded += ", checks of the arguments"
-        four = parts.four_axes(y, problem.layout)
         layout = f"NCHW{plan.tc}c" if plan else order
-        return Prepared(run, lambda: parts.result(spec, four, order), layout, excluded)
+
+        def ordered(array: Array) -> Array:
+            return parts.result(spec, parts.four_axes(array, problem.layout), order)
+
+        if clock == "call":
+            bound = partial(kernel.bind(*operands), x, threads=self._threads)
+            return _returning(bound, ordered, layout, "compiling, weight packing")
+        run = partial(kernel.run, x, kernel.pack(operands), y, self._threads)
+        excluded = "compiling, weight packing, allocation, checks of the arguments"
+        return Prepared(run, lambda: ordered(y), layout, excluded)
 
     def _function(self, spec: Spec, arrays: tuple[Array, ...]) -> Prepared:
         x, *operands, _ = arrays
         call = partial(
             _FUNCTIONS[spec.kind], x, **_arguments(spec, operands), threads=self._threads
         )
-        result: Array | None = None
+        return _returning(call, lambda result: result, spec.layout, "compiling")
 
-        def run() -> None:
-            nonlocal result
-            result = call()
 
-        def output() -> Array:
-            assert result is not None
-            return result
+def _returning(
+    call: Callable[[], Array], ordered: Callable[[Array], Array], layout: str, excluded: str
+) -> Prepared:
+    """Prepare a call that makes its result anew."""
+    result: Array | None = None
 
-        return Prepared(run, output, spec.layout, "compiling")
+    def run() -> None:
+        nonlocal result
+        result = call()
+
+    def output() -> Array:
+        assert result is not None
+        return ordered(result)
+
+    return Prepared(run, output, layout, excluded)
 
 
 _FUNCTIONS: dict[str, Callable[..., Array]] = {
