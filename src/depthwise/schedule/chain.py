@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil
+from math import ceil, prod
 
 import numpy as np
 
 from depthwise.plan import Plan
 from depthwise.schedule import channels_last, multiples, pointwise
 from depthwise.schedule.rule import Form, Rule
-from depthwise.schedule.tiling import Runs
+from depthwise.schedule.tiling import Ahead, Runs
 from depthwise.spec import ConvSpec
-from depthwise.target import Target
+from depthwise.target import Target, private_cache_bytes
 from depthwise.vocabulary import Pair
 
 _LINE_BYTES = 64
@@ -211,6 +211,29 @@ class Chain:
         return found
 
     @cached_property
+    def ahead(self) -> Ahead | None:
+        """What a tile of the projection fetches of the next strip's input.
+
+        Nothing where the input stays in a core's own caches, or goes into an expansion, which reads
+        it in order and slowly.
+        """
+        source, project = self.inner[0], self.project
+        image = _nbytes(source.input_shape, source.dtype)
+        far = self.parts[0].batch * image > private_cache_bytes()
+        if project is None or self.expand is not None or not far:
+            return None
+        rows = self.rows * self.depthwise.stride[0]
+        runs, lines, stride = rows * image // source.height // _LINE_BYTES, 1, self._line
+        if self.planes[0]:
+            row = _nbytes((source.width,), source.dtype)
+            runs, lines = source.channels, ceil(rows * row / _LINE_BYTES) + 1
+            stride = source.height * source.width
+        pixels = self.rows * self.depthwise.out_width
+        tiles = sum(panel.count * ceil(pixels / panel.rows) for panel in self.forms[-1].panels)
+        most = min(ceil(runs / tiles), project.channels // lines)
+        return Ahead(runs, lines, stride, most) if most else None
+
+    @cached_property
     def sizes(self) -> dict[str, int]:
         """Elements of the buffers in scratch memory, each a number of whole cache lines."""
         conv, project = self.depthwise, self.project
@@ -221,13 +244,22 @@ class Chain:
             sizes["strip"] = self.strip_rows * conv.out_width * conv.out_channels
         if project and self.planes[1]:
             sizes["result"] = self.rows * conv.out_width * project.out_channels
-        line = _LINE_BYTES // np.dtype(conv.dtype).itemsize
+        line = self._line
         return {name: ceil(size / line) * line for name, size in sizes.items()}
+
+    @property
+    def _line(self) -> int:
+        """Elements of a cache line."""
+        return _LINE_BYTES // np.dtype(self.depthwise.dtype).itemsize
 
     @property
     def scratch_bytes(self) -> int:
         """Bytes of scratch memory of each thread."""
         return sum(self.sizes.values()) * np.dtype(self.depthwise.dtype).itemsize
+
+
+def _nbytes(shape: tuple[int, ...], dtype: str) -> int:
+    return prod(shape) * np.dtype(dtype).itemsize
 
 
 def _around(start: int, count: int, rows: int) -> list[int]:

@@ -10,16 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.activations import activate
 from depthwise.build import TASKS
-from depthwise.schedule.tiling import Panels, packed_columns
+from depthwise.schedule.tiling import Ahead, Panels, packed_columns
 from depthwise.spec import ConvSpec
 
 Expr: TypeAlias = Any
+
+_LINE_BYTES = 64
+_READ, _SECOND_CACHE, _DATA = (tirx.const(value, "int32") for value in (0, 2, 1))
+"""How memory is prefetched."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,43 @@ class Operands:
         T.buffer_store(self.y, value, [at])
 
 
+@dataclass(frozen=True)
+class Fetching:
+    """Brings memory into the second cache while a product is computed."""
+
+    ahead: Ahead
+    array: Any
+    """What begins with that memory."""
+
+    def share(self, tile: Expr, tiles: Expr) -> _Share:
+        """Return what one of all tiles fetches."""
+        runs = self.ahead.runs
+        begin = T.Bind(runs * tile // tiles)
+        count = T.Bind(T.min(runs * (tile + 1) // tiles - begin, self.ahead.most))
+        return _Share(self.ahead, self.array, begin, count)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """Some of the runs, fetched by one tile."""
+
+    ahead: Ahead
+    array: Any
+    begin: Expr
+    count: Expr
+
+    def steps(self, depth: int) -> int:
+        """Return how many steps of k lie between two lines."""
+        return depth // (self.ahead.most * self.ahead.lines)
+
+    def fetch(self, run: Expr, line: Expr) -> None:
+        """Begin to fetch a line of one of the runs."""
+        elements = _LINE_BYTES // np.dtype(self.array.dtype).itemsize
+        at = (self.begin + run) * self.ahead.stride + line * elements
+        how = _READ, _SECOND_CACHE, _DATA
+        T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch", T.address_of(self.array[at]), *how))
+
+
 def product(
     panels: tuple[Panels, ...],
     first: Expr,
@@ -67,6 +109,7 @@ def product(
     b: Callable[[Panels, Expr], Callable[[Expr, Expr], Expr]],
     store: Callable[[Expr, Expr, Expr], None],
     share: tuple[Expr, int] = (0, 1),
+    fetching: Fetching | None = None,
 ) -> None:
     """Write Y[m, n] = sum over k of A[m, k] B[k, n] as loops.
 
@@ -82,34 +125,54 @@ def product(
             and the column in the panel to an element.
         store: `store(sum, m, n)` writes an element of Y.
         share: (i, n), the i-th of n shares of the panels is computed.
+        fetching: what goes on meanwhile.
     """
     part, parts = share
-    for panel in panels:
+    before: Expr = 0
+    tiles = [(last - first + (panel.rows - 1)) // panel.rows for panel in panels]
+    total = sum(panel.count * count for panel, count in zip(panels, tiles, strict=True))
+    for panel, count in zip(panels, tiles, strict=True):
         begin, end = panel.count * part // parts, panel.count * (part + 1) // parts
         with T.serial(begin, end) as index:
             column = T.Bind(index * panel.width + panel.start)
             element = b(panel, column)
-            with T.serial(0, (last - first + (panel.rows - 1)) // panel.rows) as tile:
+            with T.serial(0, count) as tile:
                 top = T.Bind(T.min(first + tile * panel.rows, last - panel.rows))
-                _tile(panel, top, column, depth, lanes, dtype, a, element, store)
+                place = before + index * count + tile
+                fetch = fetching.share(place, total) if fetching else None
+                _tile(panel, top, column, depth, lanes, dtype, a, element, store, fetch)
+        before = before + panel.count * count
 
 
 def _tile(
     panel: Panels, top: Expr, column: Expr, depth: int, lanes: int, dtype: str,
     a: Callable[[Expr, Expr], Expr], b: Callable[[Expr, Expr], Expr],
-    store: Callable[[Expr, Expr, Expr], None],
+    store: Callable[[Expr, Expr, Expr], None], fetch: _Share | None,
 ) -> None:  # fmt: skip
     sums = T.alloc_buffer((panel.rows * panel.width,), dtype, scope="local")
     for at in range(0, panel.rows * panel.width, lanes):
         with T.vectorized(0, lanes) as lane:
             T.buffer_store(sums, tirx.const(0, dtype), [at + lane])
-    with T.serial(0, depth) as k:
+
+    def add(k: Expr) -> None:
         for row in range(panel.rows):
             for start in range(0, panel.width, lanes):
                 with T.vectorized(0, lanes) as lane:
                     at = row * panel.width + start + lane
                     total = sums[at] + a(top + row, k) * b(k, start + lane)
                     T.buffer_store(sums, total, [at])
+
+    done: Expr = 0
+    if fetch:
+        lines, steps = fetch.ahead.lines, fetch.steps(depth)
+        with T.serial(0, fetch.count) as run, T.serial(0, lines) as line:
+            fetch.fetch(run, line)
+            start = T.Bind((run * lines + line) * steps)
+            with T.serial(0, steps) as step:
+                add(start + step)
+        done = T.Bind(fetch.count * (lines * steps))
+    with T.serial(done, depth) as k:
+        add(k)
     for row in range(panel.rows):
         for start in range(0, panel.used, lanes):
             with T.vectorized(0, min(lanes, panel.used - start)) as lane:
@@ -119,7 +182,7 @@ def _tile(
 
 def pixel_rows(
     operands: Operands, panels: tuple[Panels, ...], first: Expr, last: Expr, lanes: int,
-    share: tuple[Expr, int] = (0, 1), planes: bool = False,
+    share: tuple[Expr, int] = (0, 1), planes: bool = False, fetching: Fetching | None = None,
 ) -> None:  # fmt: skip
     """Write the product whose rows are pixels; weights are packed in panels.
 
@@ -136,7 +199,7 @@ def pixel_rows(
         a=lambda m, k: x[k * plane + m if planes else m * depth + k],
         b=packed,
         store=lambda total, m, n: operands.store(total, n, m * outputs + n),
-        share=share,
+        share=share, fetching=fetching,
     )  # fmt: skip
 
 
@@ -173,18 +236,23 @@ def channel_rows(
 
 
 def function(
-    spec: ConvSpec, panels: tuple[Panels, ...], lanes: int, planes: bool = False
-) -> tirx.PrimFunc:
-    """Return the function `(X, K, bias, residual, Y, pixels)` of a run of pixels.
+    spec: ConvSpec, panels: tuple[Panels, ...], lanes: int, planes: bool = False,
+    ahead: Ahead | None = None,
+) -> tirx.PrimFunc:  # fmt: skip
+    """Return the function `(X, K, bias, residual, Y, ahead, pixels)` of a run of pixels.
 
-    Its output is channels-last, and its input too unless it is said to lie in planes.
+    Its output is channels-last, and its input too unless it is said to lie in planes.  What will be
+    read next is fetched from the address `ahead` on; without it the argument is absent.
     """
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
         T.func_attr({TASKS: 1})
         operands = Operands.declare(spec, packed_columns(panels))
+        fetching = None
+        if ahead:
+            fetching = Fetching(ahead, T.arg("ahead", T.Buffer((1,), spec.dtype)))
         pixels = T.arg("pixels", T.int32())
-        pixel_rows(operands, panels, 0, pixels, lanes, planes=planes)
+        pixel_rows(operands, panels, 0, pixels, lanes, planes=planes, fetching=fetching)
     return builder.get()
 
 

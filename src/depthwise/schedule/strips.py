@@ -49,7 +49,9 @@ def functions(chain: Chain, depthwise: tirx.PrimFunc) -> dict[str, tirx.PrimFunc
     elif planes_in:
         found["gather"] = passes.gather(conv, lanes)
     if chain.project:
-        found["project"] = products.function(chain.project, panels["project"], lanes)
+        found["project"] = products.function(
+            chain.project, panels["project"], lanes, ahead=chain.ahead
+        )
     if planes_out:
         found["scatter"] = passes.scatter(chain.parts[-1], lanes)
     if chain.sums:
@@ -194,31 +196,61 @@ class _Driver:
         source = self._inside("strip", slot * (width * conv.out_channels))
         with T.If(count > 0), T.Then():
             if not chain.planes[1]:
-                weights = self._operands("project")
-                self._call("project", source, *weights, *residual, _address(self._y, at), pixels)
+                self._project(image, row + count, source, residual, _address(self._y, at), pixels)
                 return
             if chain.project:
-                self._call(
-                    "project", source, *self._operands("project"), self._inside("result"), pixels
-                )
+                self._project(image, row + count, source, [], self._inside("result"), pixels)
                 source = self._inside("result")
             self._call("scatter", source, *residual, _address(self._y, at), pixels)
+
+    def _project(
+        self,
+        image: Expr,
+        end: Expr,
+        source: Expr,
+        residual: list[Expr],
+        to: Expr,
+        pixels: Expr,
+    ) -> None:
+        """Project rows of the strip, and fetch what the strip behind them reads meanwhile."""
+        ahead = []
+        if self._chain.ahead:
+            ahead = [self._next_rows(image, self._end_of_inputs(end))]
+        self._call("project", source, *self._operands("project"), *residual, to, *ahead, pixels)
+
+    def _next_rows(self, image: Expr, row: Expr) -> Expr:
+        """Return where the input goes on behind a strip, never so that a fetch ends beyond it.
+
+        (To fetch from an address without memory costs much more than to fetch what is near.)
+        """
+        chain = self._chain
+        height, images = chain.parts[0].height, chain.parts[0].batch
+        within = T.min(row, max(0, height - chain.rows * chain.depthwise.stride[0]))
+        if images == 1:
+            return self._rows_of_input(image, within)
+        following = T.min(image + 1, images - 1)
+        ends = tirx.all(row == height, following > image)
+        return self._rows_of_input(
+            tirx.Select(ends, following, image), tirx.Select(ends, 0, within)
+        )
+
+    def _end_of_inputs(self, output_end: Expr) -> Expr:
+        """Return the input row behind the last one that these outputs read."""
+        conv = self._chain.depthwise
+        if conv.padding_mode != "zeros":
+            return tirx.const(conv.height, "int32")
+        (stride, _), ((above, _), _) = conv.stride, conv.padding
+        reach = (conv.kernel[0] - 1) * conv.dilation[0] + 1
+        return T.min((output_end - 1) * stride + reach - above, conv.height)
 
     def _fill_ring(self, image: Expr, begin: Expr, end: Expr, anew: Expr) -> None:
         """Add the input rows that a strip reads and the one before it did not."""
         chain, conv = self._chain, self._chain.depthwise
         (stride, _), ((above, _), _) = conv.stride, conv.padding
-        reach = (conv.kernel[0] - 1) * conv.dilation[0] + 1
-
-        def end_of_inputs(output_end: Expr) -> Expr:
-            if conv.padding_mode != "zeros":
-                return tirx.const(conv.height, "int32")
-            return T.min((output_end - 1) * stride + reach - above, conv.height)
-
         beyond = begin * stride - above if conv.padding_mode == "zeros" else 0
         low = T.Bind(T.max(beyond, 0))
-        start = T.Bind(tirx.Select(anew, low, T.max(low, end_of_inputs(begin))))
-        stop = T.Bind(end_of_inputs(end))
+        start = T.Bind(tirx.Select(anew, low, T.max(low, self._end_of_inputs(begin))))
+        stop = T.Bind(self._end_of_inputs(end))
         slot = T.Bind(start % chain.ring_rows)
         before_wrap = T.Bind(T.min(stop - start, chain.ring_rows - slot))
         self._add_rows(image, start, slot, before_wrap)
@@ -226,10 +258,7 @@ class _Driver:
 
     def _add_rows(self, image: Expr, row: Expr, slot: Expr, count: Expr) -> None:
         chain, conv = self._chain, self._chain.depthwise
-        part = chain.expand or conv
-        pixel = 1 if chain.planes[0] else part.channels
-        plane = part.channels * part.height * part.width
-        source = _address(self._x, image * plane + row * (part.width * pixel))
+        source = self._rows_of_input(image, row)
         target = self._inside("ring", slot * (conv.width * conv.channels))
         with T.If(count > 0), T.Then():
             pixels = count * conv.width
@@ -237,6 +266,12 @@ class _Driver:
                 self._call("expand", source, *self._operands("expand"), target, pixels)
             else:
                 self._call("gather", source, target, pixels)
+
+    def _rows_of_input(self, image: Expr, row: Expr) -> Expr:
+        part = self._chain.parts[0]
+        pixel = 1 if self._chain.planes[0] else part.channels
+        plane = part.channels * part.height * part.width
+        return _address(self._x, image * plane + row * (part.width * pixel))
 
     def _call_depthwise(
         self, image: Expr, source: Expr, target: Expr, begin: Expr, end: Expr

@@ -47,6 +47,20 @@ class Tiling:
     vectors: int
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """Memory that will be read next, to be brought into the second cache during a product."""
+
+    runs: int
+    """Runs of neighbouring cache lines."""
+    lines: int
+    """Lines of a run."""
+    stride: int
+    """Elements from run to run."""
+    most: int
+    """Runs that a tile fetches at most; their lines are no more than its steps of k."""
+
+
 def fastest(columns: int, runs: Runs, lanes: int, registers: int) -> Tiling:
     """Return the tiling that takes the fewest cycles.
 
