@@ -1,4 +1,4 @@
-"""Results of `depthwise bench` as the tables of docs/performance.md.
+"""Results of `depthwise bench` as the tables of docs/performance.md and performance_blocks.md.
 
     python benchmarks/tables.py kernel-1.json kernel-2.json ...
 
@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
+from depthwise.block import BlockSpec
 from depthwise.costs import cost
 from depthwise.parse import parse
 
@@ -35,7 +36,8 @@ def section(name: str, results: list[Result]) -> Iterable[str]:
     """Yield the lines of one file's section."""
     problems: dict[str, list[Result]] = defaultdict(list)
     for result in results:
-        problems[result["spec"]].append(result)
+        if result["median_us"]:
+            problems[result["spec"]].append(result)
     first = results[0]
     layout = "" if first["clock"] == "kernel" else f", {parse(first['spec']).layout} arrays"
     clock = f"{first['clock']} clock, {first['threads']} thread(s)"
@@ -56,14 +58,16 @@ def section(name: str, results: list[Result]) -> Iterable[str]:
 
 
 def engines(problems: dict[str, list[Result]]) -> Iterable[str]:
-    """Yield a table of every engine's variants: its time over ours."""
+    """Yield a table of every engine's variants: its time over our fastest."""
     ratios: dict[str, list[float]] = defaultdict(list)
-    for rows in problems.values():
-        mine = fastest(ours(rows))["median_us"]
-        ratios["the fastest, layer by layer"].append(fastest(others(rows))["median_us"] / mine)
-        for row in others(rows):
+    for spec, rows in problems.items():
+        mine, best = (fastest(each(rows))["median_us"] for each in (ours, others))
+        ratios["the fastest, problem by problem"].append(best / mine)
+        if narrows(spec):
+            ratios["the fastest, blocks that narrow"].append(best / mine)
+        for row in rows:
             ratios[f"{row['engine']} {row['variant']}"].append(row["median_us"] / mine)
-    yield "| engine | its time over ours, geometric mean | least | most | problems |"
+    yield "| engine | its time over our fastest, geometric mean | least | most | problems |"
     yield "|---|---|---|---|---|"
     for name, values in sorted(ratios.items(), key=lambda item: geometric_mean(item[1])):
         mean, least, most = geometric_mean(values), min(values), max(values)
@@ -79,6 +83,12 @@ def limits(problems: dict[str, list[Result]]) -> Iterable[str]:
         if far
         else "."
     )
+
+
+def narrows(text: str) -> bool:
+    """Whether a problem is a block whose last part has fewer channels out than in."""
+    spec = parse(text)
+    return isinstance(spec, BlockSpec) and spec.project.out_channels < spec.project.channels
 
 
 def ours(rows: list[Result]) -> list[Result]:

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Measures what docs/performance_blocks.md holds; its tables are printed at the end.
+#
+#     benchmarks/blocks.sh [FOLDER]      # about 20 minutes; FOLDER keeps results
+set -euo pipefail
+cd "$(dirname "$0")/.."
+out=${1:-results/blocks}
+bin=.venv/bin
+
+bench() {
+  local name=$1
+  shift
+  echo "$name: depthwise bench $*" >&2
+  "$bin/depthwise" bench "$@" --json "$out/$name.json" --plot "$out/$name" >"$out/$name.txt"
+}
+
+mkdir -p "$out"
+for op in separable inverted; do
+  for threads in 1 2; do
+    still=()
+    if [ "$threads" = 1 ]; then still=(--pin 0); fi
+    bench "$op-kernel-$threads" --op "$op" --workload blocks --threads "$threads" "${still[@]}" \
+      --peers onednn,onnxruntime,openvino,litert
+    for layout in nhwc nchw; do
+      bench "$op-call-$layout-$threads" --op "$op" --workload blocks --threads "$threads" "${still[@]}" \
+        --clock call --epilogue network --layout "$layout" \
+        --peers torch,onnxruntime,openvino,litert
+    done
+  done
+  for batch in 8 32; do
+    bench "$op-batch-$batch" --op "$op" --workload mobilenet_v2 --batch "$batch" --threads 1 --pin 0 \
+      --peers onednn,onnxruntime,openvino,litert
+  done
+done
+"$bin/python" benchmarks/tables.py "$out"/*.json | tee "$out/tables.md"
+"$bin/python" benchmarks/memory.py | tee "$out/memory.txt"
