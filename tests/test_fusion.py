@@ -1,0 +1,88 @@
+"""What plans of blocks are expected to cost, and what their kernels do for it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import depthwise as dw
+from depthwise import fusion
+from depthwise.schedule import chain as chains
+from depthwise.schedule.chain import Chain
+from depthwise.target import host
+from strategies import wide_block_specs
+
+
+def chain_of(text, fused, rows):
+    spec = dw.parse(text) if isinstance(text, str) else text
+    plan = fusion.plan_of_rows(spec, fused, rows, host())
+    return next(stage for stage in fusion.stages(spec, plan, host()) if isinstance(stage, Chain))
+
+
+def test_a_thread_pays_for_the_rows_that_it_expands_for_its_neighbour():
+    spec = dw.parse("inverted c16 e96 o16 hw14 k3 p1 nhwc")
+    plan = fusion.plan_of_rows(spec, (3,), 7, host())
+    one, two = (fusion.estimate(spec, plan, host(), threads) for threads in (1, 2))
+    row = 2 * 14 * 16 * 96
+    assert two.flops - one.flops == 2 * row  # either thread expands eight of the fourteen rows
+    assert one.cycles / 2 < two.cycles < one.cycles
+
+
+def test_strips_that_cannot_be_halved_cost_as_much_as_the_larger_share():
+    spec = dw.parse("inverted c160 e960 o160 hw7 k3 p1 nhwc")
+    apart, fused = (
+        [
+            fusion.estimate(spec, fusion.plan_of_rows(spec, way, rows, host()), host(), threads)
+            for threads in (1, 2)
+        ]
+        for way, rows in (((1, 1, 1), 1), ((3,), 4))
+    )
+    assert fused[1].cycles / fused[0].cycles > 4 / 7
+    assert apart[1].cycles / apart[0].cycles < 4 / 7
+
+
+@given(wide_block_specs(size=20, kernel=5), st.integers(1, 8), st.integers(1, 5))
+def test_threads_share_all_rows_and_expand_some_twice(spec, rows, threads):
+    fused = (len(spec.parts),)
+    chain = chain_of(spec, fused, rows)
+    shares = fusion._tasks_of_threads(chain.tasks, threads)
+
+    def pixels(part):
+        runs = [run for tasks in shares for run in chain.runs(part, tasks)]
+        return sum(count * times for count, times in runs)
+
+    conv = spec.depthwise
+    assert pixels(chain.project) == conv.batch * conv.out_height * conv.out_width
+    if chain.expand is not None:
+        once = [chain.runs(chain.expand)] * conv.batch
+        assert pixels(chain.expand) >= sum(n * times for runs in once for n, times in runs)
+
+
+@pytest.mark.parametrize(
+    ("text", "fused", "fetches"),
+    [
+        ("separable c144 o24 hw56 k3 p1 nhwc", (2,), True),
+        ("separable c144 o24 hw56 k3 p1", (2,), True),
+        ("separable c144 o24 hw14 k3 p1 nhwc", (2,), False),
+        ("separable n8 c144 o24 hw14 k3 p1 nhwc", (2,), True),
+        ("inverted c144 e288 o24 hw56 k3 p1 nhwc", (3,), False),
+        ("inverted c24 e144 o24 hw56 k3 p1 nhwc", (1, 2), True),
+        ("separable c3 o8 hw500 k3 p1", (2,), False),  # no three steps of k for a row of a plane
+    ],
+)
+def test_input_from_beyond_a_cores_caches_is_fetched_ahead(text, fused, fetches, monkeypatch):
+    monkeypatch.setattr(chains, "private_cache_bytes", lambda: 2**19)
+    assert (chain_of(text, fused, 2).ahead is not None) == fetches
+
+
+@pytest.mark.parametrize("layout", ["nhwc", "nchw"])
+def test_what_is_fetched_ahead_is_the_next_strip(layout, monkeypatch):
+    monkeypatch.setattr(chains, "private_cache_bytes", lambda: 2**19)
+    ahead = chain_of(f"separable c144 o24 hw56 k3 s2 p1 {layout}", (2,), 2).ahead
+    nbytes = 4 * 56 * 144 * 4
+    if layout == "nhwc":
+        assert (ahead.runs * ahead.lines * 64, ahead.stride) == (nbytes, 16)
+    else:
+        assert (ahead.runs, ahead.stride) == (144, 56 * 56)
+        assert nbytes / 144 <= ahead.lines * 64 < nbytes / 144 + 2 * 64
