@@ -153,6 +153,16 @@ def test_a_call_allocates_nothing_that_its_thread_does_not_keep(text):
             assert most < 2**12, plan
 
 
+def test_a_strip_of_very_many_tiles_that_fetch_very_much():
+    spec = dw.parse("separable c4 o640 h72 w512 k1 nhwc")  # tiles times lines exceed 2^31
+    x, *operands, _ = dw.random_problem(spec)
+    fused, apart = (
+        dw.compile(spec, fusion.plan_of_rows(spec, way, 72, target.host()))(x, *operands)
+        for way in fusion.ways_of_fusing(spec)
+    )
+    np.testing.assert_array_equal(fused, apart)
+
+
 BLOCKS_OF_NETWORKS = [
     "separable c64 o128 hw56 k3 p1 bias relu6/relu6 nhwc",
     "separable c1024 o1024 hw7 k3 p1 bias relu6/relu6",

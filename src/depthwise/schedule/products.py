@@ -70,9 +70,13 @@ class Fetching:
 
     def share(self, tile: Expr, tiles: Expr) -> _Share:
         """Return what one of all tiles fetches."""
-        runs = self.ahead.runs
-        begin = T.Bind(runs * tile // tiles)
-        count = T.Bind(T.min(runs * (tile + 1) // tiles - begin, self.ahead.most))
+        runs = tirx.const(self.ahead.runs, "int64")  # times tiles, this can be billions
+
+        def start(of_tile: Expr) -> Expr:
+            return tirx.Cast("int32", runs * tirx.Cast("int64", of_tile) // tiles)
+
+        begin = T.Bind(start(tile))
+        count = T.Bind(T.min(start(tile + 1) - begin, self.ahead.most))
         return _Share(self.ahead, self.array, begin, count)
 
 
