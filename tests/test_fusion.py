@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import depthwise as dw
-from depthwise import fusion
+from depthwise import code, compiler, fusion
+from depthwise.block_kernel import ChainKernel
 from depthwise.schedule import chain as chains
 from depthwise.schedule.chain import Chain
 from depthwise.target import host
+from exact import exact_problem, poisoned
 from strategies import wide_block_specs
 
 
@@ -86,3 +89,30 @@ def test_what_is_fetched_ahead_is_the_next_strip(layout, monkeypatch):
     else:
         assert (ahead.runs, ahead.stride) == (144, 56 * 56)
         assert nbytes / 144 <= ahead.lines * 64 < nbytes / 144 + 2 * 64
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "separable c8 o16 hw1 k1",
+        "separable c16 o40 h14 w13 k3 s2 p1 n3 nhwc bias relu6/relu6",
+        "separable c24 o9 h23 w6 k5x3 s1x2 p2,1 residual relu/none",
+        "separable c17 o33 h9 w12 k7 p3 float64 nhwc dbias",
+        "separable c11 o16 h12 w10 k3 d3 p3 m2 n2 pbias",
+        "separable c7 o8 h16 w9 k4x2 s3 p2,1,0,1 m3 relu/relu",
+        "separable c9 o15 h12 w5 k3 p2 circular n2",
+        "separable c64 o3 h30 w40 k3 s2 p1 n2 nhwc",
+        "separable c64 o3 h30 w40 k3 s2 p1 n2",
+    ],
+)
+def test_fetching_ahead_changes_nothing(text, rows, monkeypatch):
+    monkeypatch.setattr(chains, "private_cache_bytes", lambda: 0)
+    chain = chain_of(text, (2,), rows)
+    program = compiler._chain_program(chain)
+    kernel = ChainKernel(chain, code.loaded(program.built), lambda: program)
+    spec = dw.parse(text)
+    x, operands, expected = exact_problem(spec)
+    out = poisoned(spec)
+    kernel.run(x, kernel.pack(operands), out, 2)
+    np.testing.assert_array_equal(out, expected)
