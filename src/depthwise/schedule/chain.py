@@ -231,7 +231,7 @@ class Chain:
         pixels = self.rows * self.depthwise.out_width
         tiles = sum(panel.count * ceil(pixels / panel.rows) for panel in self.forms[-1].panels)
         most = min(ceil(runs / tiles), project.channels // lines)
-        return Ahead(runs, lines, stride, most) if most else None
+        return Ahead(runs, lines, stride, tiles, most) if most else None
 
     @cached_property
     def sizes(self) -> dict[str, int]:

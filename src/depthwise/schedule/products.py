@@ -70,10 +70,12 @@ class Fetching:
 
     def share(self, tile: Expr, tiles: Expr) -> _Share:
         """Return what one of all tiles fetches."""
-        runs = tirx.const(self.ahead.runs, "int64")  # times tiles, this can be billions
+        runs = self.ahead.runs
+        integer = "int32" if runs * self.ahead.tiles < 2**31 else "int64"
 
         def start(of_tile: Expr) -> Expr:
-            return tirx.Cast("int32", runs * tirx.Cast("int64", of_tile) // tiles)
+            of_all = tirx.const(runs, integer) * tirx.Cast(integer, of_tile)
+            return tirx.Cast("int32", of_all // tirx.Cast(integer, tiles))
 
         begin = T.Bind(start(tile))
         count = T.Bind(T.min(start(tile + 1) - begin, self.ahead.most))

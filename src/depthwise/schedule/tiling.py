@@ -57,6 +57,8 @@ class Ahead:
     """Lines of a run."""
     stride: int
     """Elements from run to run."""
+    tiles: int
+    """Tiles of the product that share the runs, at most."""
     most: int
     """Runs that a tile fetches at most; their lines are no more than its steps of k."""
 
