@@ -1,18 +1,9 @@
 #!/usr/bin/env bash
 # Measures what docs/performance_blocks.md holds; its tables are printed at the end.
 #
-#     benchmarks/blocks.sh [FOLDER]      # about 20 minutes; FOLDER keeps results
-set -euo pipefail
-cd "$(dirname "$0")/.."
+#     benchmarks/blocks.sh [FOLDER]      # half an hour; FOLDER keeps results
+source "$(dirname "$0")/common.sh"
 out=${1:-results/blocks}
-bin=.venv/bin
-
-bench() {
-  local name=$1
-  shift
-  echo "$name: depthwise bench $*" >&2
-  "$bin/depthwise" bench "$@" --json "$out/$name.json" --plot "$out/$name" >"$out/$name.txt"
-}
 
 mkdir -p "$out"
 for op in separable inverted; do

@@ -2,21 +2,12 @@
 # Measures what docs/performance.md holds; its tables are printed at the end.
 #
 #     benchmarks/performance.sh [FOLDER]      # about 20 minutes; FOLDER keeps results and plots
-set -euo pipefail
-cd "$(dirname "$0")/.."
+source "$(dirname "$0")/common.sh"
 out=${1:-results/performance}
-bin=.venv/bin
 networks=()
 for name in mobilenet_v1 mobilenet_v2 efficientnet_b0 convnext_tiny xception; do
   networks+=(--workload "$name")
 done
-
-bench() {
-  local name=$1
-  shift
-  echo "$name: depthwise bench $*" >&2
-  "$bin/depthwise" bench "$@" --json "$out/$name.json" --plot "$out/$name" >"$out/$name.txt"
-}
 
 mkdir -p "$out"
 for threads in 1 2; do

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate, pairwise
-from math import ceil, prod
+from math import ceil
 from typing import TypeAlias
 
 from depthwise import schedule, team
@@ -22,7 +22,7 @@ from depthwise.schedule import channels_last, pointwise, tiling
 from depthwise.schedule.chain import Chain, inner
 from depthwise.spec import ConvSpec
 from depthwise.target import Target, private_cache_bytes
-from depthwise.values import itemsize
+from depthwise.values import nbytes
 
 _DEPTHWISE_SHARE = 0.6
 """The share of the peak at which a depthwise convolution runs, about."""
@@ -112,11 +112,11 @@ def rejects(spec: BlockSpec, fused: tuple[int, ...]) -> str | None:
 
 def _too_large(spec: BlockSpec, fused: tuple[int, ...], target: Target) -> str | None:
     """Say why parts had better not be fused: the memory of the lowest strips leaves the caches."""
-    nbytes = scratch_bytes(spec, plan_of_rows(spec, fused, 1, target), target)
-    if max(fused) == 1 or nbytes <= private_cache_bytes():
+    lowest = scratch_bytes(spec, plan_of_rows(spec, fused, 1, target), target)
+    if max(fused) == 1 or lowest <= private_cache_bytes():
         return None
     return (
-        f"strips of one row take {nbytes:,} bytes, more than a core's own cache has: "
+        f"strips of one row take {lowest:,} bytes, more than a core's own cache has: "
         f"{private_cache_bytes():,}"
     )
 
@@ -265,12 +265,12 @@ def _work(chain: Chain, tasks: range) -> tuple[float, float]:
 
 def _far(given: tuple[int, ...], made: tuple[int, ...], spec: ConvSpec) -> int:
     """Return the bytes of an input and an output, 0 where both stay near."""
-    nbytes = _bytes(given, spec) + _bytes(made, spec)
-    return nbytes if nbytes > private_cache_bytes() else 0
+    both = _bytes(given, spec) + _bytes(made, spec)
+    return both if both > private_cache_bytes() else 0
 
 
 def _bytes(shape: tuple[int, ...], spec: ConvSpec) -> int:
-    return prod(shape) * itemsize(spec.dtype)
+    return nbytes(shape, spec.dtype)
 
 
 def _title(fused: tuple[int, ...]) -> str:

@@ -15,7 +15,7 @@ from depthwise.arrays import Array, Memory, aligned
 from depthwise.schedule.rule import Form
 from depthwise.schedule.tiling import packed_columns
 from depthwise.spec import ConvSpec
-from depthwise.values import itemsize
+from depthwise.values import nbytes
 
 _WORTH_KEEPING = 4096
 """Bytes from which on comparing weights is faster than packing them, where that is one pass."""
@@ -52,8 +52,8 @@ class Packer:
     def __init__(self, spec: ConvSpec, form: Form) -> None:
         self._spec = spec
         self._pack = packer(spec, form)
-        nbytes = math.prod(spec.weight_shape) * itemsize(spec.dtype)
-        wide = bool(form.panels) or nbytes >= _WORTH_KEEPING
+        size = nbytes(spec.weight_shape, spec.dtype)
+        wide = bool(form.panels) or size >= _WORTH_KEEPING
         self._keeps = wide and self._pack is not _as_it_is
         self._known: dict[int, tuple[Array, Memory] | None] = {}
 
@@ -150,6 +150,5 @@ def _array(weight: Memory, spec: ConvSpec) -> Array:
     shape = (spec.out_channels, spec.channels // spec.groups, *spec.kernel)
     if isinstance(weight, np.ndarray):
         return weight.reshape(shape)
-    nbytes = math.prod(shape) * np.dtype(spec.dtype).itemsize
-    memory: Any = (ctypes.c_byte * nbytes).from_address(weight)
+    memory: Any = (ctypes.c_byte * nbytes(shape, spec.dtype)).from_address(weight)
     return np.frombuffer(memory, spec.dtype).reshape(shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 
 import numpy as np
@@ -18,6 +19,11 @@ _LONGEST = 120
 def itemsize(dtype: str) -> int:
     """Return the bytes of an element."""
     return np.dtype(dtype).itemsize
+
+
+def nbytes(shape: tuple[int, ...], dtype: str) -> int:
+    """Return the bytes of an array."""
+    return math.prod(shape) * itemsize(dtype)
 
 
 def shown(value: object) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
-from math import ceil, prod
-
-import numpy as np
+from math import ceil
 
 from depthwise.plan import Plan
 from depthwise.schedule import channels_last, multiples, pointwise
@@ -15,6 +13,7 @@ from depthwise.schedule.rule import Form, Rule
 from depthwise.schedule.tiling import Ahead, Runs
 from depthwise.spec import ConvSpec
 from depthwise.target import Target, private_cache_bytes
+from depthwise.values import itemsize, nbytes
 from depthwise.vocabulary import Pair
 
 _LINE_BYTES = 64
@@ -210,6 +209,11 @@ class Chain:
             found.update(_around(begin, end - begin, self.strip_rows))
         return found
 
+    @property
+    def rows_ahead(self) -> int:
+        """Input rows that a strip reads beyond those of the one before."""
+        return min(self.rows * self.depthwise.stride[0], self.depthwise.height)
+
     @cached_property
     def ahead(self) -> Ahead | None:
         """What a tile of the projection fetches of the next strip's input.
@@ -218,20 +222,20 @@ class Chain:
         it in order and slowly.
         """
         source, project = self.inner[0], self.project
-        image = _nbytes(source.input_shape, source.dtype)
+        image = nbytes(source.input_shape, source.dtype)
         far = self.parts[0].batch * image > private_cache_bytes()
         if project is None or self.expand is not None or not far:
             return None
-        rows = self.rows * self.depthwise.stride[0]
+        rows = self.rows_ahead
         runs, lines, stride = rows * image // source.height // _LINE_BYTES, 1, self._line
         if self.planes[0]:
-            row = _nbytes((source.width,), source.dtype)
+            row = nbytes((source.width,), source.dtype)
             runs, lines = source.channels, ceil(rows * row / _LINE_BYTES) + 1
             stride = source.height * source.width
         pixels = self.rows * self.depthwise.out_width
         tiles = sum(panel.count * ceil(pixels / panel.rows) for panel in self.forms[-1].panels)
         most = min(ceil(runs / tiles), project.channels // lines)
-        return Ahead(runs, lines, stride, tiles, most) if most else None
+        return Ahead(runs, lines, self._line, stride, tiles, most) if most else None
 
     @cached_property
     def sizes(self) -> dict[str, int]:
@@ -250,16 +254,12 @@ class Chain:
     @property
     def _line(self) -> int:
         """Elements of a cache line."""
-        return _LINE_BYTES // np.dtype(self.depthwise.dtype).itemsize
+        return _LINE_BYTES // itemsize(self.depthwise.dtype)
 
     @property
     def scratch_bytes(self) -> int:
         """Bytes of scratch memory of each thread."""
-        return sum(self.sizes.values()) * np.dtype(self.depthwise.dtype).itemsize
-
-
-def _nbytes(shape: tuple[int, ...], dtype: str) -> int:
-    return prod(shape) * np.dtype(dtype).itemsize
+        return sum(self.sizes.values()) * itemsize(self.depthwise.dtype)
 
 
 def _around(start: int, count: int, rows: int) -> list[int]:

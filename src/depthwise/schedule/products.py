@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
 from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T  # noqa: N812
@@ -22,7 +21,6 @@ from depthwise.spec import ConvSpec
 
 Expr: TypeAlias = Any
 
-_LINE_BYTES = 64
 _READ, _SECOND_CACHE, _DATA = (tirx.const(value, "int32") for value in (0, 2, 1))
 """How memory is prefetched."""
 
@@ -97,8 +95,7 @@ class _Share:
 
     def fetch(self, run: Expr, line: Expr) -> None:
         """Begin to fetch a line of one of the runs."""
-        elements = _LINE_BYTES // np.dtype(self.array.dtype).itemsize
-        at = (self.begin + run) * self.ahead.stride + line * elements
+        at = (self.begin + run) * self.ahead.stride + line * self.ahead.line
         how = _READ, _SECOND_CACHE, _DATA
         T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch", T.address_of(self.array[at]), *how))
 

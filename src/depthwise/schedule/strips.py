@@ -219,13 +219,13 @@ class _Driver:
         self._call("project", source, *self._operands("project"), *residual, to, *ahead, pixels)
 
     def _next_rows(self, image: Expr, row: Expr) -> Expr:
-        """Return where the input goes on behind a strip, never so that a fetch ends beyond it.
+        """Return where the input goes on behind a strip, never so that rows beyond it are fetched.
 
         (To fetch from an address without memory costs much more than to fetch what is near.)
         """
         chain = self._chain
         height, images = chain.parts[0].height, chain.parts[0].batch
-        within = T.min(row, max(0, height - chain.rows * chain.depthwise.stride[0]))
+        within = T.min(row, height - chain.rows_ahead)
         if images == 1:
             return self._rows_of_input(image, within)
         following = T.min(image + 1, images - 1)

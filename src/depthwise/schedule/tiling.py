@@ -55,6 +55,8 @@ class Ahead:
     """Runs of neighbouring cache lines."""
     lines: int
     """Lines of a run."""
+    line: int
+    """Elements of a line."""
     stride: int
     """Elements from run to run."""
     tiles: int
@@ -78,11 +80,11 @@ def fastest(columns: int, runs: Runs, lanes: int, registers: int) -> Tiling:
         for width in range(1, min(vectors, MOST_VECTORS) + 1)
     ]
 
-    def cycles(tiling: Tiling) -> float:
+    def cost(tiling: Tiling) -> float:
         widths = _widths(vectors, runs, tiling, registers)
         return _cycles_of_panels(widths, runs, tiling, registers)
 
-    return min(tilings, key=cycles)
+    return min(tilings, key=cost)
 
 
 def cycles(panels: tuple[Panels, ...], runs: Runs, lanes: int) -> float:
