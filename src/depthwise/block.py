@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from depthwise.errors import SpecError
 from depthwise.spec import ConvSpec
 from depthwise.text import block_text, errors_with
+from depthwise.training import PassSpec
 from depthwise.values import MAX_ELEMENTS, flag, shown, whole, word
 from depthwise.vocabulary import ACTIVATIONS, Activation, DType, Layout, Pair
 
@@ -221,4 +222,4 @@ def _broken_block_rules(b: BlockSpec) -> Iterator[tuple[str, object]]:
             )
 
 
-Spec: TypeAlias = "ConvSpec | BlockSpec"
+Spec: TypeAlias = "ConvSpec | BlockSpec | PassSpec"

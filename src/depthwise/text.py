@@ -18,6 +18,7 @@ from depthwise.vocabulary import NUMBER_TOKENS
 if TYPE_CHECKING:
     from depthwise.block import BlockSpec
     from depthwise.spec import ConvSpec
+    from depthwise.training import PassSpec
     from depthwise.vocabulary import Pads, Pair
 
 
@@ -40,6 +41,11 @@ def block_text(b: BlockSpec) -> str:
     tokens += ["residual"] * last.residual
     tokens += [str(b.squeeze_excite)] if b.squeeze_excite else []
     return " ".join([b.kind, *tokens])
+
+
+def pass_text(p: PassSpec) -> str:
+    """Return the line of a pass of training."""
+    return f"{p.kind} {p.conv}"
 
 
 @contextmanager

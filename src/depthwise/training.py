@@ -1,0 +1,93 @@
+"""The problem of a gradient: one pass of training through a depthwise convolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Literal, get_args
+
+from depthwise.errors import SpecError
+from depthwise.spec import ConvSpec
+from depthwise.text import pass_text
+from depthwise.values import shown, word
+from depthwise.vocabulary import DType, Layout
+
+PassKind = Literal["input_gradient", "weight_gradient", "training"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassSpec:
+    """One pass of training through a depthwise convolution `y = conv(x, weight) + bias`.
+
+    With g the gradient with respect to y (of y's shape), x of x's, the passes take and give::
+
+        input_gradient    g, weight              the gradient with respect to x
+        weight_gradient   g, x                   that with respect to the weight, then, where the
+                                                 convolution has a bias, that one's: flat, each
+                                                 (C * multiplier, KH, KW) and (C * multiplier,)
+        training          x, weight(, bias), g   y, and all gradients, one behind another: flat
+
+    Equivalent to `torch.autograd.grad(F.conv2d(x, weight, bias, ..., groups=C), inputs, g)`.
+    Only the first two are kernels; `training` is what the benchmark poses.
+
+    Raises:
+        SpecError: the convolution is not depthwise, pads with something else than zeros (pad its
+            input first, with padding 0 here), or has an activation.
+    """
+
+    kind: PassKind
+    conv: ConvSpec
+
+    def __post_init__(self) -> None:
+        word("kind", self.kind, get_args(PassKind))
+        if not isinstance(self.conv, ConvSpec):
+            raise SpecError(f"a pass is one of a convolution; got {shown(self.conv)}")
+        if not self.conv.kind.startswith("depthwise"):
+            raise SpecError(f"gradients are those of depthwise convolutions; got {self.conv}")
+        if self.conv.padding_mode != "zeros":
+            raise SpecError(f"gradients are those of zero padding; got {self.conv}")
+        if self.conv.activation:
+            raise SpecError(f"gradients are those of the convolution alone; got {self.conv}")
+
+    @property
+    def batch(self) -> int:
+        """Images at once."""
+        return self.conv.batch
+
+    @property
+    def layout(self) -> Layout:
+        """The order of the axes of the input, the output and their gradients."""
+        return self.conv.layout
+
+    @property
+    def dtype(self) -> DType:
+        """The element type of every array."""
+        return self.conv.dtype
+
+    @cached_property
+    def input_shape(self) -> tuple[int, ...]:
+        """That of the gradient given, or of x where the pass is the whole training step."""
+        return self.conv.input_shape if self.kind == "training" else self.conv.output_shape
+
+    @cached_property
+    def output_shape(self) -> tuple[int, ...]:
+        """x's shape; one axis for all weights and biases, or for everything."""
+        if self.kind == "input_gradient":
+            return self.conv.input_shape
+        parameters = prod(self.conv.weight_shape) + self.conv.bias * self.conv.out_channels
+        if self.kind == "weight_gradient":
+            return (parameters,)
+        return (prod(self.conv.output_shape) + prod(self.conv.input_shape) + parameters,)
+
+    @cached_property
+    def operands(self) -> dict[str, tuple[int, ...]]:
+        """The arrays beside the first, in the order of a call, with their shapes."""
+        if self.kind == "input_gradient":
+            return {"weight": self.conv.weight_shape}
+        if self.kind == "weight_gradient":
+            return {"x": self.conv.input_shape}
+        return {**self.conv.operands, "grad": self.conv.output_shape}
+
+    def __str__(self) -> str:
+        return pass_text(self)
