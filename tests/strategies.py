@@ -1,9 +1,13 @@
 """Hypothesis strategies for problems that can exist, small enough for any engine to be quick."""
 
+from dataclasses import replace
+from typing import get_args
+
 from hypothesis import strategies as st
 
 from depthwise.block import BlockSpec, Spec, SqueezeExcite
 from depthwise.spec import ConvSpec
+from depthwise.training import PassKind, PassSpec
 from depthwise.vocabulary import ACTIVATIONS, DTYPES, KINDS, LAYOUTS_1D, PADDING_MODES
 
 _SIZES = st.integers(1, 9)
@@ -204,6 +208,13 @@ def _gates(channels: int) -> st.SearchStrategy[SqueezeExcite]:
     return st.builds(SqueezeExcite, channels=st.integers(1, channels), activation=names, gate=names)
 
 
+@st.composite
+def pass_specs(draw: st.DrawFn, kinds: tuple[str, ...] = get_args(PassKind)) -> PassSpec:
+    """Draw a pass of training through a depthwise convolution."""
+    conv = draw(conv_specs(kinds=("depthwise", "depthwise1d"), padding_modes=("zeros",)))
+    return PassSpec(kind=draw(st.sampled_from(kinds)), conv=replace(conv, activation=None))
+
+
 def specs() -> st.SearchStrategy[Spec]:
     """Draw any problem."""
-    return conv_specs() | block_specs()
+    return conv_specs() | block_specs() | pass_specs()

@@ -71,6 +71,22 @@ def test_parameters_are_the_elements_of_weights_and_biases(text: str, params: in
     assert cost(text).params == params
 
 
+def test_each_gradient_has_the_macs_of_the_convolution() -> None:
+    conv = "depthwise n2 c6 hw9 k3 s2 p1 m2 bias"
+    forward = cost(conv)
+    for kind in ("input_gradient", "weight_gradient"):
+        gradient = cost(f"{kind} {conv}")
+        assert (gradient.macs, gradient.params) == (forward.macs, forward.params)
+    training = cost(f"training {conv}")
+    assert (training.macs, training.params) == (3 * forward.macs, forward.params)
+    assert training.parts == {
+        "forward": forward,
+        "input_gradient": cost(f"input_gradient {conv}"),
+        "weight_gradient": cost(f"weight_gradient {conv}"),
+    }
+    assert training.unfused_bytes == sum(part.bytes for part in training.parts.values())
+
+
 @pytest.mark.parametrize(
     ("text", "elements"),
     [
@@ -79,6 +95,10 @@ def test_parameters_are_the_elements_of_weights_and_biases(text: str, params: in
         ("pointwise c6 o10 hw8 residual", 64 * (6 + 10 + 10) + 60),
         ("separable c6 o10 hw8 k3 p1", 64 * (6 + 10) + 54 + 60),
         ("inverted c6 e12 o6 hw8 k3 p1 residual", 64 * 18 + 72 + 108 + 72),
+        ("input_gradient depthwise n2 c6 hw8 k3 bias", 2 * 6 * (64 + 36) + 54),
+        ("weight_gradient depthwise n2 c6 hw8 k3", 2 * 6 * (64 + 36) + 54),
+        ("weight_gradient depthwise n2 c6 hw8 k3 bias", 2 * 6 * (64 + 36) + 54 + 6),
+        ("training depthwise n2 c6 hw8 k3 bias", 2 * (2 * 6 * (64 + 36) + 54 + 6)),
     ],
 )
 def test_bytes_are_every_array_once(text: str, elements: int) -> None:

@@ -8,23 +8,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import depthwise as dw
+from depthwise.block import Spec
 from depthwise.errors import ParseError, SpecError
+from depthwise.training import PassSpec
 from strategies import specs
 
 
 @given(specs())
-def test_every_line_parses_back(spec: dw.ConvSpec | dw.BlockSpec) -> None:
+def test_every_line_parses_back(spec: Spec) -> None:
     assert dw.parse(str(spec)) == spec
 
 
 @given(specs(), st.data())
-def test_tokens_come_in_any_order(spec: dw.ConvSpec | dw.BlockSpec, data: st.DataObject) -> None:
-    kind, *tokens = str(spec).split()
-    assert dw.parse(" ".join([kind, *data.draw(st.permutations(tokens))])) == spec
+def test_tokens_come_in_any_order(spec: Spec, data: st.DataObject) -> None:
+    tokens = str(spec).split()
+    kinds = 2 if isinstance(spec, PassSpec) else 1
+    shuffled = data.draw(st.permutations(tokens[kinds:]))
+    assert dw.parse(" ".join([*tokens[:kinds], *shuffled])) == spec
 
 
 @given(specs())
-def test_the_longest_line_stays_far_from_the_limit(spec: dw.ConvSpec | dw.BlockSpec) -> None:
+def test_the_longest_line_stays_far_from_the_limit(spec: Spec) -> None:
     assert len(str(spec)) < 200
 
 
@@ -63,6 +67,15 @@ def test_the_example_in_the_documentation_runs() -> None:
         ),
         ("inverted c24 o24 hw7 k3 se6:relu/sigmoid bias", "inverted c24 o24 hw7 k3 bias se6"),
         ("inverted c8 e9 o8 hw7 k3 ebias", "inverted c8 e9 o8 hw7 k3 ebias"),
+        ("training depthwise c4 hw5 bias k3x3", "training depthwise c4 hw5 k3 bias"),
+        (
+            "input_gradient depthwise nhwc n8 c96 hw56 k7 p3",
+            "input_gradient depthwise n8 c96 hw56 k7 p3 nhwc",
+        ),
+        (
+            "weight_gradient  depthwise1d c8 l9 k4 causal",
+            "weight_gradient depthwise1d c8 l9 k4 p3,0",
+        ),
         (" depthwise\tc4\nhw5   k3 ", "depthwise c4 hw5 k3"),
     ],
 )
@@ -75,6 +88,13 @@ def test_defaults_are_left_out(text: str, canonical: str) -> None:
     [
         ("", "a problem begins with one of depthwise, depthwise1d"),
         ("Depthwise c4 hw5 k3", "a problem begins with one of"),
+        ("gradient depthwise c4 hw5 k3", "weight_gradient, training; got 'gradient depthwise"),
+        ("training", "training is followed by depthwise or depthwise1d"),
+        ("training pointwise c4 o8 hw5", "training is followed by depthwise or depthwise1d"),
+        ("training training depthwise c4 hw5 k3", "training is followed by depthwise"),
+        ("input_gradient depthwise c4 hw5", "depthwise needs k (kernel)"),
+        ("input_gradient depthwise c4 hw5 k3 x", "'x' is not a token"),
+        ("weight_gradient depthwise c4 hw5 k3 residual", "depthwise has no residual"),
         ("depthwise c4 hw5", "depthwise needs k (kernel)"),
         ("depthwise c4 k3", "depthwise needs h (height)"),
         ("depthwise c4 h5 k3", "depthwise needs w (width)"),
@@ -144,6 +164,8 @@ def test_what_is_not_text_is_refused(text: object) -> None:
         ("depthwise c4 hw5 k3 causal", "padding as a word is 'same', 'valid' or, in 1-D, 'causal'"),
         ("depthwise c4 hw5 k3 ncl", "1-D layouts go with depthwise1d"),
         ("depthwise1d c4 l5 k3 nhwc", "1-D layouts go with depthwise1d"),
+        ("training depthwise c4 hw5 k3 reflect", "gradients are those of zero padding"),
+        ("training depthwise c4 hw5 k3 relu", "gradients are those of the convolution alone"),
     ],
 )
 def test_a_line_that_names_an_impossible_problem_is_refused(text: str, words: str) -> None:
@@ -156,7 +178,8 @@ def test_a_line_that_names_an_impossible_problem_is_refused(text: str, words: st
     st.text(max_size=60) | st.lists(st.text("depthwisc0123x,-/: nhor", max_size=6)).map(" ".join)
 )
 def test_any_text_either_parses_or_is_refused(text: str) -> None:
-    for line in (text, f"depthwise c4 hw5 k3 {text}", f"inverted c4 o4 hw5 k3 {text}"):
+    starts = ("", "depthwise c4 hw5 k3 ", "inverted c4 o4 hw5 k3 ", "training ")
+    for line in (start + text for start in starts):
         try:
             spec = dw.parse(line)
         except SpecError:

@@ -6,6 +6,7 @@ from hypothesis import given
 
 import depthwise as dw
 from depthwise import reference
+from depthwise.block import Spec
 from depthwise.errors import ParseError, SpecError
 from depthwise.problem import random_problem
 from strategies import specs
@@ -14,7 +15,7 @@ SPEC = dw.parse("separable n2 c24 o40 hw14 k3 p1 nhwc bias relu/none residual")
 
 
 @given(specs())
-def test_arrays_come_in_the_order_of_a_call(spec: dw.ConvSpec | dw.BlockSpec) -> None:
+def test_arrays_come_in_the_order_of_a_call(spec: Spec) -> None:
     arrays = random_problem(spec)
     shapes = [spec.input_shape, *spec.operands.values(), spec.output_shape]
     assert [array.shape for array in arrays] == shapes
@@ -53,6 +54,24 @@ def test_outputs_have_the_scale_of_the_inputs(text: str) -> None:
     y = reference.forward(dw.parse(text), x, *operands)
     assert 0.7 < x.std() < 1.3
     assert 0.7 < y.std() < 1.3
+
+
+@pytest.mark.parametrize(
+    "text", ["input_gradient depthwise n2 c64 hw16 k7 p3", "weight_gradient depthwise c64 hw32 k3"]
+)
+def test_gradients_have_the_scale_of_the_inputs(text: str) -> None:
+    arrays = random_problem(text)[:-1]
+    assert 0.7 < reference.forward(dw.parse(text), *arrays).std() < 1.3
+
+
+def test_every_result_of_training_has_the_scale_of_what_it_is_summed_from() -> None:
+    text = "training depthwise c64 hw32 k3 p1 bias"
+    x, weight, bias, grad, _ = random_problem(text)
+    y = reference.forward(dw.parse(text), x, weight, bias, grad)
+    parameters = y[-64 * 10 :]
+    assert 0.7 < x.std() < 1.3
+    assert 0.7 < parameters.std() < 1.3
+    assert 0.7 < grad.std() * 32 < 1.3
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, None, "3", True, 2**40])

@@ -20,8 +20,9 @@ from depthwise.block import BlockSpec, SqueezeExcite
 from depthwise.errors import ArrayError, SpecError
 from depthwise.problem import random_problem
 from depthwise.spec import ConvSpec
+from depthwise.training import PassSpec
 from depthwise.vocabulary import ACTIVATIONS, LAYOUTS_1D
-from strategies import block_specs, conv_specs
+from strategies import block_specs, conv_specs, pass_specs
 
 TORCH_ACTIVATIONS = {
     None: lambda x: x,
@@ -115,6 +116,24 @@ def torch_forward(spec: dw.ConvSpec | dw.BlockSpec, x: Array, *operands: Array) 
     return y + operands[-1] if "residual" in spec.operands else y
 
 
+def torch_pass(spec: PassSpec, first: Array, *operands: Array) -> Array:
+    """Return what autograd gives, flat where several gradients are asked for."""
+    conv = spec.conv
+    given = dict(zip(spec.operands, operands, strict=True))
+    zero = {name: np.zeros(shape, first.dtype) for name, shape in conv.operands.items()}
+    given |= {"x" if spec.kind == "training" else "grad": first}
+    x = to_planes(conv, given.get("x", np.zeros(conv.input_shape, first.dtype))).requires_grad_()
+    leaves = [torch.from_numpy(given.get(name, zero[name])).requires_grad_() for name in zero]
+    y = torch_sum(conv, x, *leaves)
+    dx, *gradients = torch.autograd.grad(y, [x, *leaves], to_planes(conv, given["grad"]))
+    if spec.kind == "input_gradient":
+        return from_planes(conv, dx)
+    flat = [gradient.numpy().ravel() for gradient in gradients]
+    if spec.kind == "training":
+        flat = [from_planes(conv, y).ravel(), from_planes(conv, dx).ravel(), *flat]
+    return np.concatenate(flat)
+
+
 @settings(max_examples=150)
 @given(conv_specs())
 def test_every_convolution_is_that_of_torch(spec: ConvSpec) -> None:
@@ -146,6 +165,15 @@ def test_gradients_are_those_of_autograd(spec: ConvSpec, seed: int) -> None:
     assert bias.grad is not None
     close(reference.weight_gradient(spec, x, grad), taps.grad.numpy())
     close(reference.bias_gradient(spec, grad), bias.grad.numpy())
+
+
+@settings(max_examples=150)
+@given(pass_specs())
+def test_every_pass_is_that_of_autograd(spec: PassSpec) -> None:
+    arrays = float64_problem(spec)
+    result = reference.forward(spec, *arrays)
+    assert (result.shape, result.dtype) == (spec.output_shape, np.float64)
+    close(result, torch_pass(spec, *arrays))
 
 
 @given(conv_specs(kinds=("depthwise",)))
@@ -315,6 +343,31 @@ def test_single_precision_lies_within_the_tolerance(spec: dw.ConvSpec | dw.Block
     np.testing.assert_allclose(torch_forward(spec, *arrays), y, rtol=rtol, atol=atol)
 
 
+@given(pass_specs())
+def test_gradients_in_single_precision_lie_within_the_tolerance(spec: PassSpec) -> None:
+    spec = dataclasses.replace(spec, conv=as_float32(spec.conv))
+    *arrays, _ = random_problem(spec)
+    rtol, atol = reference.tolerance(spec)
+    result = reference.forward(spec, *arrays)
+    np.testing.assert_allclose(torch_pass(spec, *arrays), result, rtol=rtol, atol=atol)
+
+
+def one_after_another(terms: Array) -> Array:
+    """Return sums over the last axis in single precision, every partial sum rounded."""
+    return np.cumsum(terms, axis=-1, dtype=np.float32)[..., -1]
+
+
+def test_a_sum_over_many_pixels_in_single_precision_lies_within_the_tolerance() -> None:
+    spec = dw.parse("weight_gradient depthwise n8 c2 hw112 k1 nchw bias")
+    grad, x, _ = random_problem(spec)
+    grad, x = (array.transpose(1, 0, 2, 3).reshape(2, -1) for array in (grad, x))
+    result = np.concatenate([one_after_another(grad * x), one_after_another(grad)])
+    rtol, atol = reference.tolerance(spec)
+    expected = reference.forward(spec, *random_problem(spec)[:-1])
+    np.testing.assert_allclose(result, expected, rtol=rtol, atol=atol)
+    assert np.abs(result - expected).max() > atol / 200
+
+
 def as_float32(spec: dw.ConvSpec | dw.BlockSpec) -> dw.ConvSpec | dw.BlockSpec:
     tokens = [token for token in str(spec).split() if token != "float64"]
     return dw.parse(" ".join(tokens))
@@ -334,6 +387,16 @@ def test_a_product_left_out_lies_outside_the_tolerance(text: str) -> None:
     assert outside.mean() > 0.9
 
 
+def test_a_pixel_left_out_of_a_gradient_lies_outside_the_tolerance() -> None:
+    spec = dw.parse("weight_gradient depthwise n8 c64 hw56 k3 bias")
+    grad, x, _ = random_problem(spec)
+    expected = reference.forward(spec, grad, x)
+    grad[-1, :, -1, -1] = 0
+    rtol, atol = reference.tolerance(spec)
+    outside = ~np.isclose(reference.forward(spec, grad, x), expected, rtol=rtol, atol=atol)
+    assert outside.mean() > 0.9
+
+
 def test_the_tolerance_counts_products_in_units_of_rounding() -> None:
     spec = dw.parse("depthwise c8 hw9 k3")
     assert reference.tolerance(spec) == (25 * 2.0**-23, 25 * 2.0**-23)
@@ -342,6 +405,10 @@ def test_the_tolerance_counts_products_in_units_of_rounding() -> None:
         4, 6, 5, 3, expanded=12, squeeze_excite=SqueezeExcite(channels=2), dtype="float64"
     )
     assert reference.tolerance(longer)[0] == (4 + 9 + 12 + 12 + 2 + 5 * 16) * 2.0**-52
+    conv = "depthwise n4 c8 hw12 k3 m2"
+    assert reference.tolerance(dw.parse(f"input_gradient {conv}"))[0] == (18 + 16) * 2.0**-23
+    for kind in ("weight_gradient", "training"):
+        assert reference.tolerance(dw.parse(f"{kind} {conv}"))[0] == (2 * 20 + 16) * 2.0**-23
 
 
 def test_arrays_that_do_not_fit_are_refused() -> None:
@@ -349,6 +416,7 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     assert isinstance(spec, ConvSpec)
     x, weight, bias, y = random_problem(spec)
     y = np.zeros_like(y)
+    gradient = PassSpec(kind="weight_gradient", conv=spec)
     refusals = [
         (lambda: reference.forward(spec, x, weight), "the operands are weight, bias; got 1 arrays"),
         (lambda: reference.forward(spec, x[0], weight, bias), "input has shape (1, 4, 5, 5); got"),
@@ -359,12 +427,14 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
         (lambda: reference.weight_gradient(spec, y, y), "input has shape (1, 4, 5, 5); got"),
         (lambda: reference.weight_gradient(spec, x, x), "grad has shape (1, 4, 3, 3); got"),
         (lambda: reference.bias_gradient(spec, x), "grad has shape (1, 4, 3, 3); got"),
+        (lambda: reference.forward(gradient, y, weight), "input has shape (1, 4, 5, 5); got"),
+        (lambda: reference.forward(gradient, y), "the operands are x; got 0 arrays"),
     ]
     for call, words in refusals:
         with pytest.raises(ArrayError) as caught:
             call()
         assert words in str(caught.value)
-        assert str(caught.value).endswith(": depthwise c4 hw5 k3 bias")
+        assert str(caught.value).endswith("depthwise c4 hw5 k3 bias")
     with pytest.raises(SpecError, match=r"activation is None or one of relu, .*; got 'elu'"):
         reference.activate("elu", x)
 
@@ -382,4 +452,6 @@ def test_the_oracle_shares_nothing_with_what_it_checks() -> None:
     tree = ast.parse(Path(reference.__file__).read_text(encoding="utf-8"))
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     own = {module for module in modules if module and module.startswith("depthwise")}
-    assert own == {f"depthwise.{name}" for name in ("block", "errors", "spec", "vocabulary")}
+    assert own == {
+        f"depthwise.{name}" for name in ("block", "errors", "spec", "training", "vocabulary")
+    }

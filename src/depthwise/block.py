@@ -222,4 +222,20 @@ def _broken_block_rules(b: BlockSpec) -> Iterator[tuple[str, object]]:
             )
 
 
-Spec: TypeAlias = "ConvSpec | BlockSpec | PassSpec"
+Forward: TypeAlias = "ConvSpec | BlockSpec"
+Spec: TypeAlias = "Forward | PassSpec"
+
+
+def forward_only(spec: Spec, what: str) -> Forward:
+    """Return a problem that is no pass of training.
+
+    Args:
+        spec: the problem.
+        what: is done for such problems alone, as the error says it: "a search".
+
+    Raises:
+        SpecError: it is one.
+    """
+    if isinstance(spec, PassSpec):
+        raise SpecError(f"{what} is one of a convolution or a block; got {spec}")
+    return spec

@@ -12,15 +12,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from depthwise import cache, code, fusion, plan_database, schedule, team
-from depthwise.block import BlockSpec, Spec
+from depthwise.block import BlockSpec, Forward, Spec, forward_only
 from depthwise.code import Code
-from depthwise.errors import PlanError
-from depthwise.parse import parse
+from depthwise.errors import NotYetError, PlanError, SpecError
+from depthwise.parse import specification
 from depthwise.plan import AnyPlan, BlockPlan, Plan, parse_plan
 from depthwise.schedule.chain import Chain
 from depthwise.schedule.gate import Gate
 from depthwise.spec import ConvSpec
 from depthwise.target import Target, named
+from depthwise.training import PassSpec
 
 if TYPE_CHECKING:
     from depthwise.block_kernel import BlockKernel
@@ -42,11 +43,11 @@ def compile(  # noqa: A001
         target: the CPU to generate code for, as LLVM names it; None is this machine.
 
     Raises:
-        SpecError: the problem cannot exist.
+        SpecError: the problem cannot exist, or needs several kernels (`PassSpec.kernels`).
         PlanError: the plan's schedule does not take this problem.
         TargetError: no such CPU.
     """
-    problem = _problem(spec)
+    problem = _kernel_problem(specification(spec))
     cpu = named(target)
     choice = plan if isinstance(plan, (Plan, BlockPlan)) else _parsed(plan) or plan_of(problem, cpu)
     if isinstance(choice, BlockPlan) != isinstance(problem, BlockSpec):
@@ -61,7 +62,7 @@ def _parsed(plan: str | None) -> AnyPlan | None:
     return None if plan is None else parse_plan(plan)
 
 
-def plan_of(spec: Spec, target: Target) -> AnyPlan:
+def plan_of(spec: Forward, target: Target) -> AnyPlan:
     """Return the plan that a search found fastest for a problem, or else the heuristic's."""
     return block_plan(spec, target) if isinstance(spec, BlockSpec) else conv_plan(spec, target)
 
@@ -84,15 +85,21 @@ def explain(spec: Spec | str, target: str | None = None) -> dict[str, str | None
     The ways are the schedules of a convolution in order of preference, or the ways of fusing a
     block, the one that counts fewest cycles first.  The first without a reason is the default.
     """
-    problem, cpu = _problem(spec), named(target)
+    problem = forward_only(specification(spec), "a choice of ways")
+    cpu = named(target)
     if isinstance(problem, ConvSpec):
         return schedule.explain(problem, cpu)
     ways = fusion.ways(problem, cpu, team.size())
     return {name: way if isinstance(way, str) else None for name, way in ways.items()}
 
 
-def _problem(spec: Spec | str) -> Spec:
-    return spec if isinstance(spec, (ConvSpec, BlockSpec)) else parse(spec)
+def _kernel_problem(spec: Spec) -> Forward:
+    if isinstance(spec, PassSpec):
+        if len(spec.kernels) > 1:
+            kernels = ", ".join(f'"{kernel}"' for kernel in spec.kernels)
+            raise SpecError(f"a kernel computes one pass; training is those of {kernels}: {spec}")
+        raise NotYetError(f"kernels of gradients do not exist yet; got {spec}")
+    return spec
 
 
 @functools.cache

@@ -5,38 +5,43 @@ Conventions, the same for every kind of problem:
 - A MAC is one multiplication and the addition that accumulates its product.  A FLOP is one floating
   point operation, so there are 2 per MAC.
 - Every tap of every output counts, those that fall on padding included.
+- The gradient with respect to the input, and that with respect to the weight, each have the MACs of
+  the convolution; that with respect to the bias has none.
 - Only convolutions and the two dense layers of squeeze-and-excite have MACs.  Adding a bias or a
   residual, activations, and the gate's mean and scaling count as none.
 - `bytes` is the least that must move between memory and the processor: input, weights, biases and
-  residual read once, output written once.  What a block passes from part to part is not in it;
+  residual read once, output written once; in training each of x, its gradient, y, its gradient, the
+  parameters and their gradients once.  What a block passes from part to part is not in it;
   `unfused_bytes` has that too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
 
 from depthwise.block import BlockSpec, Spec, SqueezeExcite
-from depthwise.parse import parse
+from depthwise.parse import specification
 from depthwise.spec import ConvSpec
+from depthwise.training import PassSpec
 from depthwise.vocabulary import Pair
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """The cost of a problem for its whole batch; `parts` has that of each part of a block."""
+    """The cost of a problem for its whole batch; `parts` has that of each of its parts."""
 
     params: int
-    """Elements of weights and biases."""
+    """Elements of weights and biases; of the convolution, where the problem is a gradient."""
     macs: int
     """Multiply-accumulates."""
     bytes: int
     """The least bytes that move: every array of the call once."""
     parts: dict[str, Cost] = field(default_factory=dict, hash=False)
-    """A block's parts in the order in which they run; empty for one convolution."""
+    """Those of a block or of training, in the order in which they run; otherwise empty."""
 
     @property
     def flops(self) -> int:
@@ -64,16 +69,13 @@ def cost(problem: Spec | str) -> Cost:
         ParseError: the text is not a problem.
         SpecError: the problem that the text names cannot exist.
     """
-    spec = parse(problem) if isinstance(problem, str) else problem
-    parts = _part_costs(spec) if isinstance(spec, BlockSpec) else {}
-    sizes = {name: prod(shape) for name, shape in spec.operands.items()}
-    arrays = prod(spec.input_shape) + sum(sizes.values()) + prod(spec.output_shape)
+    spec = specification(problem)
+    parts = _part_costs(spec)
+    shapes = spec.input_shape, *spec.operands.values(), spec.output_shape
     return Cost(
-        params=sum(size for name, size in sizes.items() if name != "residual"),
-        macs=_conv_macs(spec)
-        if isinstance(spec, ConvSpec)
-        else sum(part.macs for part in parts.values()),
-        bytes=arrays * _itemsize(spec),
+        params=_params(spec),
+        macs=_macs(spec, parts),
+        bytes=sum(map(prod, shapes)) * _itemsize(spec),
         parts=parts,
     )
 
@@ -94,11 +96,28 @@ def parameter_ratio_limit(kernel: Pair) -> int:
     return prod(kernel)
 
 
-def _conv_macs(spec: ConvSpec) -> int:
-    return prod(spec.output_shape) * (spec.channels // spec.groups) * prod(spec.kernel)
+def _params(spec: Spec) -> int:
+    operands = spec.conv.operands if isinstance(spec, PassSpec) else spec.operands
+    return sum(prod(shape) for name, shape in operands.items() if name != "residual")
 
 
-def _part_costs(block: BlockSpec) -> dict[str, Cost]:
+def _macs(spec: Spec, parts: Mapping[str, Cost]) -> int:
+    if isinstance(spec, BlockSpec) or parts:
+        return sum(part.macs for part in parts.values())
+    conv = spec.conv if isinstance(spec, PassSpec) else spec
+    return prod(conv.output_shape) * (conv.channels // conv.groups) * prod(conv.kernel)
+
+
+def _part_costs(spec: Spec) -> dict[str, Cost]:
+    if isinstance(spec, BlockSpec):
+        return _block_costs(spec)
+    if isinstance(spec, PassSpec) and spec.kind == "training":
+        names = "forward", "input_gradient", "weight_gradient"
+        return dict(zip(names, map(cost, spec.kernels), strict=True))
+    return {}
+
+
+def _block_costs(block: BlockSpec) -> dict[str, Cost]:
     last = "pointwise" if block.kind == "separable" else "project"
     costs = {"expand": cost(block.expand)} if block.expand else {}
     costs["depthwise"] = cost(block.depthwise)

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from depthwise import fusion, plan_database, schedule, team
-from depthwise.block import BlockSpec
+from depthwise.block import BlockSpec, forward_only
 from depthwise.compiler import compile as compile_kernel
 from depthwise.compiler import conv_plan, plan_of
 from depthwise.console import out, print_json, print_table
@@ -32,7 +32,7 @@ def explain(text: str, cpu: str | None, as_json: bool) -> None:
     For a block that is every way of fusing its parts with what it costs, then the schedules of each
     part.
     """
-    spec, target = parse(text), named(cpu)
+    spec, target = forward_only(parse(text), "a choice of schedules"), named(cpu)
     convolutions = spec.parts if isinstance(spec, BlockSpec) else (spec,)
     described = [_describe(convolution, target) for convolution in convolutions]
     fused = _describe_block(spec, target) if isinstance(spec, BlockSpec) else None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, get_args
 
-from depthwise.block import BlockSpec, Spec, SqueezeExcite
+from depthwise.block import BlockSpec, Forward, Spec, SqueezeExcite
 from depthwise.errors import ParseError, SpecError
 from depthwise.spec import ConvSpec
+from depthwise.training import PassKind, PassSpec
 from depthwise.values import shown
 from depthwise.vocabulary import ACTIVATIONS, DTYPES, LAYOUTS, NUMBER_TOKENS, PADDING_MODES
 
@@ -15,6 +16,7 @@ _NUMBER_TOKEN = re.compile(r"(hw|[a-z])(-?\d+(?:[x,]-?\d+)*)", re.ASCII)
 _GATE_TOKEN = re.compile(r"se(-?\d+)(?::(\w+)/(\w+))?", re.ASCII)
 _PADDING_WORDS = ("same", "valid", "causal")
 _FLAGS = ("bias", "ebias", "dbias", "pbias", "residual")
+_PASSES = get_args(PassKind)
 _LONGEST = 400
 
 
@@ -24,7 +26,8 @@ def parse(text: str) -> Spec:
     A kind (depthwise, depthwise1d, pointwise, conv, separable, inverted), then tokens in any
     order, defaults left out: sizes `n c o e h w hw l`, window `k s p d m g` (`3` or `3x5`; p also
     `1,2` for height and width, `0,1,0,1` for top, bottom, left and right, or same, valid, causal),
-    layout, dtype, padding mode, `bias`, activation, `residual`, `se6`.
+    layout, dtype, padding mode, `bias`, activation, `residual`, `se6`.  Before a depthwise
+    convolution, one of input_gradient, weight_gradient, training makes it that pass of training.
 
     >>> str(parse("depthwise hw56 c144 p1,1 k3x3"))
     'depthwise c144 hw56 k3 p1'
@@ -39,8 +42,29 @@ def parse(text: str) -> Spec:
         raise ParseError(f"a problem is a line of at most {_LONGEST} characters; got {len(text)}")
     text = " ".join(text.split())
     kind, *tokens = text.split(" ")
+    if kind in _PASSES:
+        return _pass(kind, tokens, text)
     if kind not in _BUILDERS:
-        raise ParseError(f"a problem begins with one of {', '.join(_BUILDERS)}; got {text!r}")
+        kinds = ", ".join([*_BUILDERS, *_PASSES])
+        raise ParseError(f"a problem begins with one of {kinds}; got {text!r}")
+    return _forward(kind, tokens, text)
+
+
+def specification(problem: Spec | str) -> Spec:
+    """Return a problem that is given as a specification or in its text form; see `parse`."""
+    return problem if isinstance(problem, (ConvSpec, BlockSpec, PassSpec)) else parse(problem)
+
+
+def _pass(kind: Any, tokens: list[str], text: str) -> PassSpec:
+    convolution, *rest = tokens or [""]
+    if convolution not in ("depthwise", "depthwise1d"):
+        raise ParseError(f"{kind} is followed by depthwise or depthwise1d: {text}")
+    conv = _forward(convolution, rest, text)
+    assert isinstance(conv, ConvSpec)
+    return PassSpec(kind=kind, conv=conv)
+
+
+def _forward(kind: str, tokens: list[str], text: str) -> Forward:
     fields: dict[str, Any] = {}
     for token in tokens:
         name, value = _read(token, kind, text)
@@ -101,7 +125,7 @@ def _numbers(letter: str, digits: str, kind: str, text: str) -> Any:
     raise ParseError(f"{letter}{digits} has too many numbers or the wrong separator: {text}")
 
 
-def _build(kind: str, fields: dict[str, Any], text: str) -> Spec:
+def _build(kind: str, fields: dict[str, Any], text: str) -> Forward:
     def take(name: str) -> Any:
         if name not in fields:
             raise ParseError(f"{kind} needs {_token_of(name)} ({name}): {text}")
@@ -128,29 +152,29 @@ _COMMON = ("batch", "layout", "dtype", "bias", "activation")
 _WINDOW = ("stride", "padding", "dilation")
 
 
-def _depthwise(take: Any, fields: dict[str, Any]) -> Spec:
+def _depthwise(take: Any, fields: dict[str, Any]) -> Forward:
     rest = _pop(fields, *_COMMON, *_WINDOW, "multiplier", "padding_mode")
     return ConvSpec.depthwise(take("channels"), _size(take, fields), take("kernel"), **rest)
 
 
-def _depthwise1d(take: Any, fields: dict[str, Any]) -> Spec:
+def _depthwise1d(take: Any, fields: dict[str, Any]) -> Forward:
     rest = _pop(fields, *_COMMON, *_WINDOW, "multiplier", "padding_mode")
     return ConvSpec.depthwise1d(take("channels"), take("length"), take("kernel"), **rest)
 
 
-def _pointwise(take: Any, fields: dict[str, Any]) -> Spec:
+def _pointwise(take: Any, fields: dict[str, Any]) -> Forward:
     rest = _pop(fields, *_COMMON, "residual")
     return ConvSpec.pointwise(take("channels"), take("out_channels"), _size(take, fields), **rest)
 
 
-def _conv(take: Any, fields: dict[str, Any]) -> Spec:
+def _conv(take: Any, fields: dict[str, Any]) -> Forward:
     rest = _pop(fields, *_COMMON, *_WINDOW, "groups", "padding_mode")
     return ConvSpec.conv(
         take("channels"), take("out_channels"), _size(take, fields), take("kernel"), **rest
     )
 
 
-def _separable(take: Any, fields: dict[str, Any]) -> Spec:
+def _separable(take: Any, fields: dict[str, Any]) -> Forward:
     rest = _pop(fields, *_WINDOW, "batch", "layout", "dtype", "multiplier", "padding_mode")
     rest |= _pop(fields, "residual")
     rest["depthwise_activation"], rest["activation"] = fields.pop("activations", (None, None))
@@ -160,7 +184,7 @@ def _separable(take: Any, fields: dict[str, Any]) -> Spec:
     )
 
 
-def _inverted(take: Any, fields: dict[str, Any]) -> Spec:
+def _inverted(take: Any, fields: dict[str, Any]) -> Forward:
     rest = _pop(fields, *_WINDOW, "batch", "layout", "dtype", "multiplier", "padding_mode")
     rest |= _pop(fields, "residual", "expanded", "activation", "squeeze_excite")
     parts = {"dbias": "depthwise_bias", "pbias": "project_bias"}

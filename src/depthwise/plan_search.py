@@ -19,11 +19,12 @@ from typing import Protocol
 import numpy as np
 
 from depthwise import plan_database
-from depthwise.block import BlockSpec, Spec
+from depthwise.block import Spec
 from depthwise.errors import InternalError, SpecError
 from depthwise.plan import AnyPlan
 from depthwise.plan_database import Failure, Trial
 from depthwise.plan_space import space
+from depthwise.spec import ConvSpec
 from depthwise.target import Target
 
 BUDGET_SECONDS = 10.0
@@ -108,8 +109,8 @@ class Tuning:
 
 def budget(spec: Spec) -> float:
     """Return how many seconds a search takes at most, unless told otherwise."""
-    large = isinstance(spec, BlockSpec) or max(spec.kernel) >= LARGE_KERNEL
-    return LARGE_BUDGET_SECONDS if large else BUDGET_SECONDS
+    small = isinstance(spec, ConvSpec) and max(spec.kernel) < LARGE_KERNEL
+    return BUDGET_SECONDS if small else LARGE_BUDGET_SECONDS
 
 
 def search(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
-from depthwise.block import BlockSpec, Spec
+from depthwise.block import BlockSpec, Spec, forward_only
 from depthwise.block_space import BlockSpace
 from depthwise.conv_space import ConvSpace
 from depthwise.plan import AnyPlan
@@ -36,5 +36,12 @@ class Space(Protocol):
 
 
 def space(spec: Spec, target: Target) -> Space:
-    """Return the legal plans of a problem."""
-    return BlockSpace(spec, target) if isinstance(spec, BlockSpec) else ConvSpace(spec, target)
+    """Return the legal plans of a problem.
+
+    Raises:
+        SpecError: it is a pass of training.
+    """
+    problem = forward_only(spec, "a search")
+    if isinstance(problem, BlockSpec):
+        return BlockSpace(problem, target)
+    return ConvSpace(problem, target)

@@ -7,19 +7,23 @@ from math import prod
 import numpy as np
 
 from depthwise.arrays import Array, aligned
-from depthwise.block import BlockSpec, Spec
+from depthwise.block import Spec
 from depthwise.errors import SpecError
-from depthwise.parse import parse
-from depthwise.spec import ConvSpec
+from depthwise.parse import specification
+from depthwise.training import PassSpec
 from depthwise.values import whole
+
+_SUMMED = {"weight_gradient": "input", "training": "grad"}
+"""Which array of a pass is summed over all outputs."""
 
 
 def random_problem(problem: Spec | str, seed: int = 0) -> tuple[Array, ...]:
     """Return the arrays of one call: input, then `spec.operands` in order, then an empty output.
 
-    Values are normally distributed.  Weights are scaled by 1 / sqrt(products per output), so that
-    outputs have the scale of the inputs whatever the size; the rest has standard deviation 1.  The
-    output holds NaN throughout, so that an element never written shows.  Each array begins with a
+    Values are normally distributed.  Weights are scaled by 1 / sqrt(products per output), and the
+    gradient from which those of weights are computed by 1 / sqrt(products per weight), so that
+    results have the scale of x whatever the size; the rest has standard deviation 1.  The output
+    holds NaN throughout, so that an element never written shows.  Each array begins with a
     cache line.
 
     Args:
@@ -29,16 +33,22 @@ def random_problem(problem: Spec | str, seed: int = 0) -> tuple[Array, ...]:
     Raises:
         SpecError: the problem cannot exist, or the seed is negative.
     """
-    spec = problem if isinstance(problem, (ConvSpec, BlockSpec)) else parse(problem)
+    spec = specification(problem)
     if whole("seed", seed) < 0:
         raise SpecError(f"seed is not negative; got {seed}: {spec}")
     rng = np.random.default_rng(seed)
-    arrays = [rng.standard_normal(spec.input_shape)]
-    for name, shape in spec.operands.items():
-        scale = prod(shape[1:]) ** -0.5 if name.endswith("weight") else 1.0
-        arrays.append(scale * rng.standard_normal(shape))
+    shapes = {"input": spec.input_shape, **spec.operands}
+    arrays = [_scale(spec, name) * rng.standard_normal(shape) for name, shape in shapes.items()]
     arrays.append(np.full(spec.output_shape, np.nan))
     return tuple(_aligned_copy(array, spec.dtype) for array in arrays)
+
+
+def _scale(spec: Spec, name: str) -> float:
+    if name.endswith("weight"):
+        return float(prod(spec.operands[name][1:]) ** -0.5)
+    if isinstance(spec, PassSpec) and name == _SUMMED.get(spec.kind):
+        return float(spec.summands**-0.5)
+    return 1.0
 
 
 def _aligned_copy(array: Array, dtype: str) -> Array:

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from depthwise.block import BlockSpec, Spec, SqueezeExcite
 from depthwise.errors import ArrayError, SpecError
 from depthwise.spec import ConvSpec
+from depthwise.training import PassSpec
 from depthwise.vocabulary import ACTIVATIONS, LAYOUTS_1D, Pair
 
 Array = NDArray[np.float64]
@@ -28,9 +29,10 @@ _PAD_MODES: dict[str, Literal["constant", "reflect", "edge", "wrap"]] = {
 
 
 def forward(spec: Spec, x: ArrayLike, *operands: ArrayLike) -> Array:
-    """Return the output of a convolution or a block, of `spec.output_shape`, in float64.
+    """Return the result of a convolution, a block or a pass of training, in float64.
 
-    A residual is added last: y = activation(convolution + bias) + residual.
+    It is of `spec.output_shape`.  A residual is added last:
+    y = activation(convolution + bias) + residual.
 
     Args:
         spec: the problem.
@@ -43,6 +45,8 @@ def forward(spec: Spec, x: ArrayLike, *operands: ArrayLike) -> Array:
     if len(operands) != len(spec.operands):
         names = ", ".join(spec.operands)
         raise ArrayError(f"the operands are {names}; got {len(operands)} arrays: {spec}")
+    if isinstance(spec, PassSpec):
+        return _pass(spec, x, *operands)
     given = {
         name: _checked(spec, name, operand, spec.operands[name])
         for name, operand in zip(spec.operands, operands, strict=True)
@@ -126,18 +130,53 @@ def tolerance(spec: Spec, dtype: DTypeLike | None = None) -> tuple[float, float]
     """Return (rtol, atol) for results computed in `dtype` from data of `random_problem`'s scale.
 
     Each sum of products may be off by as many units of rounding (eps) as it has products, and by 16
-    more for bias, activation and the last rounding.
+    more for bias, activation and the last rounding.  The gradient of a weight sums over all pixels:
+    too many for all their errors to have one sign, so that it is granted twice the square root of
+    their number, more than ten standard deviations.  (Errors of random data: Higham and Mary,
+    "Sharper Probabilistic Backward Error Analysis for Basic Linear Algebra Kernels with Random
+    Data", 2020.)
 
     Args:
         spec: the problem.
         dtype: the element type computed in; the specification's own unless given.
     """
+    bound = sum(length + 16 for length in _lengths(spec)) * float(np.finfo(dtype or spec.dtype).eps)
+    return bound, bound
+
+
+def _lengths(spec: Spec) -> list[float]:
+    """Return the units of rounding that each step of a problem is granted for its products."""
+    if isinstance(spec, PassSpec):
+        taps = spec.conv.multiplier * math.prod(spec.conv.kernel)
+        pixels = 0 if spec.kind == "input_gradient" else 2 * math.sqrt(spec.summands)
+        return [max(taps, pixels)]
     parts = spec.parts if isinstance(spec, BlockSpec) else (spec,)
-    lengths = [math.prod(part.weight_shape[1:]) for part in parts]
+    lengths = [float(math.prod(part.weight_shape[1:])) for part in parts]
     if isinstance(spec, BlockSpec) and spec.squeeze_excite:
         lengths += [spec.depthwise.out_channels, spec.squeeze_excite.channels]
-    bound = sum(length + 16 for length in lengths) * float(np.finfo(dtype or spec.dtype).eps)
-    return bound, bound
+    return lengths
+
+
+def _pass(spec: PassSpec, first: ArrayLike, *operands: ArrayLike) -> Array:
+    conv = spec.conv
+    if spec.kind == "input_gradient":
+        return input_gradient(conv, first, *operands)
+    if spec.kind == "weight_gradient":
+        (x,) = operands
+        return _parameter_gradients(conv, x, first)
+    weight, *bias, grad = operands
+    results = (
+        forward(conv, first, weight, *bias),
+        input_gradient(conv, grad, weight),
+        _parameter_gradients(conv, first, grad),
+    )
+    return np.concatenate([result.ravel() for result in results])
+
+
+def _parameter_gradients(conv: ConvSpec, x: ArrayLike, grad: ArrayLike) -> Array:
+    """Return the gradients of the weight and, where there is one, of the bias, flat."""
+    gradients = [weight_gradient(conv, x, grad).ravel()]
+    return np.concatenate([*gradients, bias_gradient(conv, grad)] if conv.bias else gradients)
 
 
 def _conv(

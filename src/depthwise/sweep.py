@@ -9,7 +9,7 @@ from typing import Any
 
 from depthwise import fusion, schedule
 from depthwise.bench.timing import Summary
-from depthwise.block import BlockSpec, Spec
+from depthwise.block import BlockSpec, Spec, forward_only
 from depthwise.block_space import BlockSpace
 from depthwise.console import err, print_json, print_table, progress
 from depthwise.costs import cost
@@ -53,10 +53,10 @@ def sweep(
         as_json: print JSON.
 
     Raises:
-        SpecError: a block is given a schedule.
+        SpecError: a block is given a schedule, or the problem is a pass of training.
         PlanError: the schedule does not take the problem.
     """
-    spec, target = parse(text), named(None)
+    spec, target = forward_only(parse(text), "a sweep"), named(None)
     if isinstance(spec, BlockSpec):
         default, plans = _strips(spec, name, target)
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 from typing import Literal, get_args
@@ -72,7 +72,7 @@ class PassSpec:
 
     @cached_property
     def output_shape(self) -> tuple[int, ...]:
-        """x's shape; one axis for all weights and biases, or for everything."""
+        """That of x; one axis for all weights and biases, or for everything."""
         if self.kind == "input_gradient":
             return self.conv.input_shape
         parameters = prod(self.conv.weight_shape) + self.conv.bias * self.conv.out_channels
@@ -88,6 +88,19 @@ class PassSpec:
         if self.kind == "weight_gradient":
             return {"x": self.conv.input_shape}
         return {**self.conv.operands, "grad": self.conv.output_shape}
+
+    @cached_property
+    def kernels(self) -> tuple[ConvSpec | PassSpec, ...]:
+        """The problems that compute it: the pass itself, or the three that are a training step."""
+        if self.kind != "training":
+            return (self,)
+        gradients = (replace(self, kind="input_gradient"), replace(self, kind="weight_gradient"))
+        return self.conv, *gradients
+
+    @property
+    def summands(self) -> int:
+        """The terms of the longest sum, of a weight's gradient: the outputs of a channel."""
+        return self.batch * self.conv.out_height * self.conv.out_width
 
     def __str__(self) -> str:
         return pass_text(self)

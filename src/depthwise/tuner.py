@@ -5,7 +5,7 @@ from __future__ import annotations
 from depthwise import call, plan_database, team
 from depthwise.block import Spec
 from depthwise.kernel import thread_count
-from depthwise.parse import parse
+from depthwise.parse import specification
 from depthwise.plan import AnyPlan
 from depthwise.plan_search import Laboratory, Tuning, search
 from depthwise.plan_space import space
@@ -28,7 +28,7 @@ def tune(spec: Spec | str, *, threads: int | None = None, seconds: float | None 
         SpecError: the problem cannot exist, or there are no threads or no seconds.
         PeerError: the process in which plans are tried does not start.
     """
-    problem = parse(spec) if isinstance(spec, str) else spec
+    problem = specification(spec)
     count = thread_count(threads, problem) or team.size()
     from depthwise import trials
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depthwise.bench import posed
+from depthwise.bench.peers.parts import convolutions
 from depthwise.bench.report import OURS, by_problem, fastest, is_ours, is_peer
 from depthwise.bench.results import Result
 from depthwise.block import BlockSpec, Spec
 from depthwise.costs import cost
 from depthwise.errors import DepthwiseError
 from depthwise.parse import parse
-from depthwise.spec import ConvSpec
 
 if TYPE_CHECKING:
     from depthwise.roofline import Roofline
@@ -65,7 +65,7 @@ def channel_lines(results: Iterable[Result]) -> tuple[str, Lines]:
     for result in results:
         spec = parse(result.spec)
         family = _family(spec)
-        channels = _parts(spec)[0].channels
+        channels = convolutions(spec)[0].channels
         words[family] = result.spec.replace(f" c{channels}", "", 1)
         if result.gflops is not None:
             families[family][result.contestant][channels] = result.gflops
@@ -242,16 +242,13 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
     return [height - excess for height in moved]
 
 
-def _parts(spec: Spec) -> tuple[ConvSpec, ...]:
-    return spec.parts if isinstance(spec, BlockSpec) else (spec,)
-
-
 def _family(spec: Spec) -> object:
     """Return what is equal for problems that differ in channels alone."""
-    part = spec.depthwise if isinstance(spec, BlockSpec) else spec
+    parts = convolutions(spec)
+    part = spec.depthwise if isinstance(spec, BlockSpec) else parts[0]
     window = (part.height, part.width, part.kernel, part.stride, part.padding, part.dilation)
-    widths = [(each.kind, each.out_channels / each.channels) for each in _parts(spec)]
-    return (*window, *widths)
+    widths = [(each.kind, each.out_channels / each.channels) for each in parts]
+    return (spec.kind, *window, *widths)
 
 
 def _short(spec: Spec) -> str:

@@ -42,6 +42,8 @@ from depthwise.bench.peers.base import Array, Peer, Prepared
 from depthwise.block import Spec
 from depthwise.parse import parse
 
+_COMPARED_AT_ONCE = 2**20
+"""Elements, for a comparison of any size in little memory."""
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 MODULES = {"depthwise": "ours"}
@@ -160,7 +162,10 @@ def compare(spec: Spec, got: Array, expected: Array) -> tuple[float, bool]:
         return float("inf"), False
     rtol, atol = reference.tolerance(spec, spec.dtype)
     worst, right, something = 0.0, True, False
-    for each, wanted in zip(got, expected, strict=True):  # image by image, in little memory
+    elements, oracle = got.reshape(-1), expected.reshape(-1)
+    for start in range(0, got.size, _COMPARED_AT_ONCE):
+        piece = slice(start, start + _COMPARED_AT_ONCE)
+        each, wanted = elements[piece], oracle[piece]
         error = np.abs(each.astype(np.float64) - wanted)
         right = right and bool(np.all(error <= atol + rtol * np.abs(wanted)))
         worst = max(worst, float(error.max()) if np.all(np.isfinite(error)) else float("inf"))

@@ -12,7 +12,7 @@ from depthwise import plan_database, schedule
 from depthwise.bench.peers import parts
 from depthwise.bench.peers.base import TARGET_VARIABLE, Array, Clock, Prepared
 from depthwise.bench.peers.parts import Limits, Order
-from depthwise.block import BlockSpec, Spec
+from depthwise.block import BlockSpec, Forward, Spec, forward_only
 from depthwise.spec import ConvSpec
 from depthwise.target import named
 from depthwise.vocabulary import PADDING_MODES
@@ -58,7 +58,7 @@ class Engine:
         problem = parts.in_order(spec, order)
         if variant != "packed":
             return _LIMITS.reason(problem)
-        if isinstance(problem, BlockSpec):
+        if not isinstance(problem, ConvSpec):
             return "the cached block is a schedule of one convolution"
         return schedule.packed.rejects(problem, self._target)
 
@@ -93,9 +93,8 @@ class Engine:
 
     def _function(self, spec: Spec, arrays: tuple[Array, ...]) -> Prepared:
         x, *operands, _ = arrays
-        call = partial(
-            _FUNCTIONS[spec.kind], x, **_arguments(spec, operands), threads=self._threads
-        )
+        arguments = _arguments(forward_only(spec, "a function"), operands)
+        call = partial(_FUNCTIONS[spec.kind], x, **arguments, threads=self._threads)
         return _returning(call, lambda result: result, spec.layout, "compiling")
 
 
@@ -127,11 +126,12 @@ _FUNCTIONS: dict[str, Callable[..., Array]] = {
 
 def _has_function(spec: Spec) -> bool:
     """Whether one of the functions says it all: that of inverted residuals pads with zeros."""
-    zeros = spec.kind != "inverted" or spec.depthwise.padding_mode == "zeros"
-    return spec.kind in _FUNCTIONS and zeros
+    if isinstance(spec, BlockSpec) and spec.kind == "inverted":
+        return spec.depthwise.padding_mode == "zeros"
+    return spec.kind in _FUNCTIONS
 
 
-def _arguments(spec: Spec, operands: list[Array]) -> dict[str, Any]:
+def _arguments(spec: Forward, operands: list[Array]) -> dict[str, Any]:
     """Return the function's arguments beside the input."""
     arguments: dict[str, Any] = dict(zip(spec.operands, operands, strict=True))
     arguments["layout"] = spec.layout

@@ -12,8 +12,9 @@ import numpy as np
 
 from depthwise.arrays import aligned
 from depthwise.bench.peers.base import Array, Clock
-from depthwise.block import BlockSpec, Spec
+from depthwise.block import BlockSpec, Spec, forward_only
 from depthwise.spec import ConvSpec
+from depthwise.training import PassSpec
 from depthwise.vocabulary import ACTIVATIONS, Layout
 
 Order = Literal["NCHW", "NHWC"]
@@ -42,16 +43,23 @@ class Layer:
 
 def convolutions(spec: Spec) -> tuple[ConvSpec, ...]:
     """Return the convolutions of a problem without their arrays."""
+    if isinstance(spec, PassSpec):
+        return (spec.conv,)
     return spec.parts if isinstance(spec, BlockSpec) else (spec,)
 
 
 def layers(spec: Spec, arrays: tuple[Array, ...]) -> list[Layer]:
-    """Return the convolutions of a problem in the order in which they run."""
+    """Return the convolutions of a problem, no pass of training, in the order in which they run."""
+    problem = forward_only(spec, "a chain of layers")
     named = dict(zip(spec.operands, arrays[1:-1], strict=True))
-    if isinstance(spec, ConvSpec):
-        return [_layer(spec, "", named)]
-    last = "pointwise_" if spec.kind == "separable" else "project_"
-    parts = (("expand_", spec.expand), ("depthwise_", spec.depthwise), (last, spec.project))
+    if isinstance(problem, ConvSpec):
+        return [_layer(problem, "", named)]
+    last = "pointwise_" if problem.kind == "separable" else "project_"
+    parts = (
+        ("expand_", problem.expand),
+        ("depthwise_", problem.depthwise),
+        (last, problem.project),
+    )
     *firsts, final = [_layer(part, prefix, named) for prefix, part in parts if part]
     return [*firsts, replace(final, adds_input=named.get("residual") is arrays[0])]
 
@@ -108,6 +116,8 @@ def in_order(spec: Spec, wanted: Order) -> Spec:
     if order(spec) == wanted:
         return spec
     layout: Layout = _SWAPPED[spec.layout]
+    if isinstance(spec, PassSpec):
+        return replace(spec, conv=replace(spec.conv, layout=layout))
     if isinstance(spec, ConvSpec):
         return replace(spec, layout=layout)
     expand = replace(spec.expand, layout=layout) if spec.expand else None
@@ -140,7 +150,7 @@ def symmetric(spec: ConvSpec) -> bool:
 
 @dataclass(frozen=True)
 class Limits:
-    """What an engine computes; the rest is rejected in words."""
+    """What an engine computes forward; the rest is rejected in words."""
 
     dtypes: tuple[str, ...] = ("float32",)
     padding_modes: tuple[str, ...] = ("zeros",)
@@ -153,6 +163,8 @@ class Limits:
 
     def reason(self, spec: Spec) -> str | None:
         """Return the first thing in the problem that the engine does not do."""
+        if isinstance(spec, PassSpec):
+            return "it trains nothing here"
         if isinstance(spec, BlockSpec) and spec.squeeze_excite:
             return "the adapter has no squeeze-and-excite"
         return next((reason for part in convolutions(spec) if (reason := self._reason(part))), None)
