@@ -42,6 +42,10 @@ class LayerFileError(DepthwiseError, ValueError):
     """A workload or layer file that is missing or not in the documented form."""
 
 
+class ModelError(DepthwiseError, ValueError):
+    """A torch model whose cost cannot be counted."""
+
+
 class NotYetError(DepthwiseError, NotImplementedError):
     """Something that is part of the design and does not exist yet."""
 

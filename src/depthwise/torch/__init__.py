@@ -1,5 +1,6 @@
 """PyTorch modules that run on this package's kernels; importing this imports torch."""
 
+from depthwise.torch.costs import cost
 from depthwise.torch.modules import (
     DepthwiseConv2d,
     PointwiseConv2d,
@@ -7,4 +8,4 @@ from depthwise.torch.modules import (
     count_parameters,
 )
 
-__all__ = ["DepthwiseConv2d", "PointwiseConv2d", "SeparableConv2d", "count_parameters"]
+__all__ = ["DepthwiseConv2d", "PointwiseConv2d", "SeparableConv2d", "cost", "count_parameters"]

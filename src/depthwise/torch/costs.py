@@ -1,0 +1,233 @@
+"""What a whole torch model costs, layer by layer, by the conventions of `depthwise.costs`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from io import StringIO
+from typing import Any
+
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch._subclasses import fake_tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.parameter import is_lazy
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from depthwise.console import PIPE_WIDTH
+from depthwise.errors import DTypeError, ModelError
+from depthwise.torch.counter import Counter
+from depthwise.torch.mac_rules import Macs
+
+_NEEDS_VALUES = (
+    fake_tensor.DataDependentOutputException,
+    fake_tensor.DynamicOutputShapeException,
+    fake_tensor.UnsupportedOperatorException,
+    fake_tensor.UnsupportedFakeTensorException,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerCost:
+    """The cost of one module, without the modules inside it."""
+
+    name: str
+    """The qualified name, as `named_modules` gives it; empty for the model itself."""
+    kind: str
+    """The name of its type."""
+    params: int
+    """Elements of its parameters; of those that layers share, with the first layer alone."""
+    macs: int
+    """Multiply-accumulates of the forward pass, each time that the layer runs."""
+    input_gradient_macs: int = 0
+    """Those of the gradients with respect to whatever was computed from the model's inputs."""
+    weight_gradient_macs: int = 0
+    """Those of the gradients with respect to weights."""
+
+    @property
+    def flops(self) -> int:
+        """Floating point operations of the forward pass: 2 per MAC."""
+        return 2 * self.macs
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCost:
+    """The cost of a model for its whole example; printed, it is a table."""
+
+    layers: tuple[LayerCost, ...]
+    """The modules that have parameters or MACs of their own, in the order of `named_modules`."""
+    uncounted: dict[str, int] = field(hash=False)
+    """Operators that compute and have no rule here, and how often each ran."""
+    backward: bool
+    """Whether the backward pass was counted too."""
+
+    @property
+    def params(self) -> int:
+        """Elements of all parameters, shared ones once."""
+        return sum(layer.params for layer in self.layers)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the forward pass."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def input_gradient_macs(self) -> int:
+        """Multiply-accumulates of all input gradients."""
+        return sum(layer.input_gradient_macs for layer in self.layers)
+
+    @property
+    def weight_gradient_macs(self) -> int:
+        """Multiply-accumulates of all weight gradients."""
+        return sum(layer.weight_gradient_macs for layer in self.layers)
+
+    @property
+    def flops(self) -> int:
+        """Floating point operations of the forward pass: 2 per MAC."""
+        return 2 * self.macs
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return totals, layers and what was not counted as plain values, fit for JSON."""
+        layers = [asdict(layer) | {"flops": layer.flops} for layer in self.layers]
+        totals = {name: getattr(self, name) for name in ("params", "macs", "flops", *_GRADIENTS)}
+        if not self.backward:
+            for values in (totals, *layers):
+                for name in _GRADIENTS:
+                    del values[name]
+        return {**totals, "layers": layers, "uncounted": dict(self.uncounted)}
+
+    def __str__(self) -> str:
+        columns = _COLUMNS | (_GRADIENTS if self.backward else {})
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
+        table.add_column("layer", "total")
+        table.add_column("type")
+        for name, header in columns.items():
+            table.add_column(header, f"{getattr(self, name):,}", justify="right")
+        for layer in self.layers:
+            counts = (f"{getattr(layer, name):,}" for name in columns)
+            table.add_row(layer.name or "(model)", layer.kind, *counts)
+        text = StringIO()
+        Console(file=text, width=PIPE_WIDTH).print(table, markup=False)
+        if self.uncounted:
+            names = ", ".join(f"{name} ({times})" for name, times in self.uncounted.items())
+            text.write(f"not counted: {names}\n")
+        return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip("\n")
+
+
+_COLUMNS = {"params": "params", "macs": "MACs", "flops": "FLOPs"}
+_GRADIENTS = {
+    "input_gradient_macs": "MACs of input gradient",
+    "weight_gradient_macs": "MACs of weight gradient",
+}
+
+
+def cost(model: nn.Module, example: Any, *, backward: bool = False) -> ModelCost:
+    """Return the cost of a model, layer by layer.
+
+    A deep copy of the model runs on tensors that have shapes and no memory, so that the model stays
+    as it is and nothing is computed.  Its mode, train or eval, is the copy's.  The conventions are
+    those of `depthwise.costs`: convolutions and matrix products have MACs; biases, activations,
+    normalisation and pooling have none.  Attention counts as its two products.
+
+    Args:
+        model: any module.
+        example: its input, or a tuple of its inputs.  An input's own gradient is counted where it
+            requires one.
+        backward: also count the backward pass, from all outputs.  Gradients that autograd does not
+            compute are not counted; what it recomputes (`torch.utils.checkpoint`) is, as forward.
+
+    Raises:
+        DTypeError: the model is not a module, or the example has no tensor.
+        ModelError: the model has lazy parameters, cannot be copied, needs the values of tensors, or
+            has nothing to differentiate.
+    """
+    inputs = example if isinstance(example, tuple) else (example,)
+    _check(model, inputs)
+    with fake_tensor.FakeTensorMode(allow_non_fake_inputs=True) as fake, _plain_operators():
+        twin = _twin(model, fake)
+        inputs = tree_map_only(Tensor, lambda x: _without_values(x, fake), inputs)
+        with Counter(twin, inputs) as counter:
+            try:
+                outputs = twin(*inputs)
+                if backward:
+                    _backward(outputs)
+            except _NEEDS_VALUES as error:
+                raise ModelError(
+                    "a model is counted without the values of its tensors; "
+                    f"{type(model).__name__} needs them, or an operator has no fake: {error}"
+                ) from error
+    layers = tuple(_layers(model, counter.macs))
+    return ModelCost(layers=layers, uncounted=dict(counter.uncounted), backward=backward)
+
+
+def _check(model: nn.Module, inputs: tuple[Any, ...]) -> None:
+    if not isinstance(model, nn.Module):
+        raise DTypeError(f"a model is a torch.nn.Module; got {type(model).__name__}")
+    if not any(isinstance(leaf, Tensor) for leaf in tree_leaves(inputs)):
+        kinds = ", ".join(type(value).__name__ for value in inputs)
+        raise DTypeError(f"an example is a tensor or a tuple that has one; got ({kinds})")
+    lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
+    if lazy:
+        raise ModelError(
+            f"parameters have shapes, which lazy ones get when the model is called; got {lazy}"
+        )
+
+
+@contextmanager
+def _plain_operators() -> Iterator[None]:
+    """Record gradients, and keep fused operators apart so that their products are seen."""
+    mha, mkldnn = torch.backends.mha, torch.backends.mkldnn
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.callback(mha.set_fastpath_enabled, mha.get_fastpath_enabled())
+        stack.callback(setattr, mkldnn, "enabled", mkldnn.enabled)
+        mha.set_fastpath_enabled(False)
+        mkldnn.enabled = False  # type: ignore[assignment]  # its LSTM is one operator
+        yield
+
+
+def _twin(model: nn.Module, fake: fake_tensor.FakeTensorMode) -> nn.Module:
+    with fake_tensor.FakeCopyMode(fake):
+        try:
+            return copy.deepcopy(model)
+        except Exception as error:
+            raise ModelError(
+                f"a model is counted on a deep copy; {type(model).__name__} has none: {error}"
+            ) from error
+
+
+def _without_values(x: Tensor, fake: fake_tensor.FakeTensorMode) -> Tensor:
+    return fake.from_tensor(x.detach()).requires_grad_(x.requires_grad)
+
+
+def _backward(outputs: Any) -> None:
+    roots = [y for y in tree_leaves(outputs) if isinstance(y, Tensor) and y.requires_grad]
+    if not roots:
+        raise ModelError(
+            "a backward pass begins at outputs that require a gradient; none of the model's does"
+        )
+    torch.autograd.backward(roots, [torch.ones_like(root) for root in roots])
+
+
+def _layers(model: nn.Module, counts: dict[str, Macs]) -> Iterator[LayerCost]:
+    seen: set[nn.Parameter] = set()
+    for name, module in model.named_modules():
+        own = set(module.parameters(recurse=False)) - seen
+        seen |= own
+        macs = counts.get(name, Macs())
+        if own or macs != Macs():
+            yield LayerCost(
+                name=name,
+                kind=type(module).__name__,
+                params=sum(parameter.numel() for parameter in own),
+                macs=macs.forward,
+                input_gradient_macs=macs.input_gradient,
+                weight_gradient_macs=macs.weight_gradient,
+            )
