@@ -1,9 +1,9 @@
-"""Results of `depthwise bench` as the tables of docs/performance.md and performance_blocks.md.
+"""Results of `depthwise bench` as the tables of the pages on performance in docs/.
 
     python benchmarks/tables.py kernel-1.json kernel-2.json ...
 
 Each file becomes a section: how many times as long every engine takes, and each problem beside the
-fastest of them.
+fastest of them, or in training beside each of them.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import geometric_mean
-from typing import Any
+from typing import Any, get_args
 
 from depthwise.block import BlockSpec
 from depthwise.costs import cost
 from depthwise.parse import parse
+from depthwise.training import PassKind
 
 OURS = "depthwise"
 PRIVATE_CACHE_BYTES = 512 * 2**10
@@ -41,18 +42,38 @@ def section(name: str, results: list[Result]) -> Iterable[str]:
     first = results[0]
     layout = "" if first["clock"] == "kernel" else f", {parse(first['spec']).layout} arrays"
     clock = f"{first['clock']} clock, {first['threads']} thread(s)"
+    if first["batch"] > 1:
+        clock += f", batch {first['batch']}"
     yield f"### {name}: {clock}{layout}, {first['dtype']}\n"
     yield from engines(problems)
     yield ""
     yield from limits(problems)
     yield ""
+    yield from (beside_each if first["op"] in get_args(PassKind) else beside_fastest)(problems)
+
+
+def beside_each(problems: dict[str, list[Result]]) -> Iterable[str]:
+    """Yield a table of problems: our fastest, and every other engine's time over it."""
+    names = sorted({contestant(row) for rows in problems.values() for row in others(rows)})
+    titles = ["problem", "ours, us", "", *(f"x {name}" for name in names), "of limit"]
+    yield f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|"
+    for spec, rows in problems.items():
+        mine = fastest(ours(rows))
+        times = {contestant(row): row["median_us"] for row in others(rows)}
+        ratios = (f"{times[n] / mine['median_us']:.2f}" if n in times else "" for n in names)
+        cells = f"{mine['median_us']:.4g}", mine["variant"], *ratios, f"{mine['of_limit']:.0%}"
+        yield f"| {shortened(spec)} | {' | '.join(cells)} |"
+
+
+def beside_fastest(problems: dict[str, list[Result]]) -> Iterable[str]:
+    """Yield a table of problems: our fastest, and the fastest of the other engines."""
     yield "| problem | ours, us | | fastest of all, us | x | of limit |\n|---|---|---|---|---|---|"
     for spec, rows in problems.items():
         mine, best = fastest(ours(rows)), fastest(others(rows))
         x = best["median_us"] / mine["median_us"]
-        peer = f"{best['median_us']:.4g} {best['engine']} {best['variant']}"
+        peer = f"{best['median_us']:.4g} {contestant(best)}"
         yield (
-            f"| {spec.removeprefix('depthwise ')} | {mine['median_us']:.4g} | {mine['variant']} "
+            f"| {shortened(spec)} | {mine['median_us']:.4g} | {mine['variant']} "
             f"| {peer} | {x:.2f} | {mine['of_limit']:.0%} |"
         )
 
@@ -66,7 +87,7 @@ def engines(problems: dict[str, list[Result]]) -> Iterable[str]:
         if narrows(spec):
             ratios["the fastest, blocks that narrow"].append(best / mine)
         for row in rows:
-            ratios[f"{row['engine']} {row['variant']}"].append(row["median_us"] / mine)
+            ratios[contestant(row)].append(row["median_us"] / mine)
     yield "| engine | its time over our fastest, geometric mean | least | most | problems |"
     yield "|---|---|---|---|---|"
     for name, values in sorted(ratios.items(), key=lambda item: geometric_mean(item[1])):
@@ -89,6 +110,16 @@ def narrows(text: str) -> bool:
     """Whether a problem is a block whose last part has fewer channels out than in."""
     spec = parse(text)
     return isinstance(spec, BlockSpec) and spec.project.out_channels < spec.project.channels
+
+
+def contestant(row: Result) -> str:
+    """Return an engine with its variant."""
+    return f"{row['engine']} {row['variant']}"
+
+
+def shortened(spec: str) -> str:
+    """Return a problem without the words that all problems of a table begin with."""
+    return spec.rsplit("depthwise ", maxsplit=1)[-1]
 
 
 def ours(rows: list[Result]) -> list[Result]:

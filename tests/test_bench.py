@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -21,6 +21,7 @@ from depthwise.costs import cost
 from depthwise.errors import DepthwiseError, NotYetError, PeerError, SpecError, TargetError
 from depthwise.parse import parse
 from depthwise.roofline import Copy, Roofline
+from depthwise.training import PassKind
 
 LIMITS = Roofline(1, "float32", "some-cpu", 100.0, (Copy(2**20, 50.0, "L2"),))
 SPEC = parse("depthwise c16 hw14 k3 p1")
@@ -313,7 +314,7 @@ def use_fakes(monkeypatch: pytest.MonkeyPatch, behaviours: dict[str, Behaviour])
     return log
 
 
-@pytest.mark.parametrize("op", ["training", "network"])
+@pytest.mark.parametrize("op", [*get_args(PassKind), "network"])
 def test_what_does_not_exist_yet_says_so(op: Any) -> None:
     with pytest.raises(
         NotYetError, match=f"--op {op} does not exist yet; depthwise, separable, inverted do"

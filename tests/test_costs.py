@@ -84,6 +84,9 @@ def test_each_gradient_has_the_macs_of_the_convolution() -> None:
         "input_gradient": cost(f"input_gradient {conv}"),
         "weight_gradient": cost(f"weight_gradient {conv}"),
     }
+    backward = cost(f"backward {conv}")
+    assert (backward.macs, backward.params) == (2 * forward.macs, forward.params)
+    assert list(backward.parts) == ["input_gradient", "weight_gradient"]
     assert training.unfused_bytes == sum(part.bytes for part in training.parts.values())
 
 
@@ -98,6 +101,7 @@ def test_each_gradient_has_the_macs_of_the_convolution() -> None:
         ("input_gradient depthwise n2 c6 hw8 k3 bias", 2 * 6 * (64 + 36) + 54),
         ("weight_gradient depthwise n2 c6 hw8 k3", 2 * 6 * (64 + 36) + 54),
         ("weight_gradient depthwise n2 c6 hw8 k3 bias", 2 * 6 * (64 + 36) + 54 + 6),
+        ("backward depthwise n2 c6 hw8 k3 bias", 2 * 6 * (64 * 2 + 36) + 54 * 2 + 6),
         ("training depthwise n2 c6 hw8 k3 bias", 2 * (2 * 6 * (64 + 36) + 54 + 6)),
     ],
 )

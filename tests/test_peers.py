@@ -17,11 +17,13 @@ import pytest
 import depthwise as dw
 from depthwise import cli, reference
 from depthwise.bench import environments, posed, process
-from depthwise.bench.peers import copies, onnxruntime, parts, roster
+from depthwise.bench.peers import copies, onnxruntime, ours, parts, roster
 from depthwise.bench.peers.base import Clock
 from depthwise.bench.peers.catalogue import SOURCES, Source
 from depthwise.bench.peers.parts import Limits
 from depthwise.bench.process import PreparedInfo, Rejected, Worker
+from depthwise.bench.worker import compare
+from depthwise.training import PassKind
 from depthwise.vocabulary import ACTIVATIONS
 
 DEFAULT_SET = ("depthwise", "tvm", "torch", "onnxruntime")
@@ -56,6 +58,17 @@ PROBLEMS = (
     "separable c8 o8 hw6 k3 p1 gelu/leaky_relu",
     "separable c8 o8 hw6 k3 p1 sigmoid/hardsigmoid",
 )
+
+
+TRAINED = (
+    "depthwise n2 c16 hw15 k3 s2 p1 bias",
+    "depthwise n2 c5 h9 w7 k3x5 s2x1 p1,2 m2 nhwc",
+    "depthwise c8 hw15 k3 s2 same nhwc bias",
+    "depthwise c6 hw9 k2 d2 p1 float64",
+    "depthwise1d n2 c7 l33 k4 causal bias",
+    "depthwise1d n2 c7 l33 k4 s2 p1 nlc",
+)
+PASSES = [f"{kind} {conv}" for conv in TRAINED for kind in get_args(PassKind)]
 
 
 def outcomes(worker: Worker, problem: str) -> dict[tuple[str, str], PreparedInfo | Rejected]:
@@ -98,6 +111,73 @@ def test_an_engine_computes_what_the_oracle_says_or_says_why_not(engine, problem
         assert reasons == {"no float64"}
     else:
         assert None in reasons
+
+
+@pytest.fixture(scope="module")
+def torch_worker():
+    with Worker("torch", threads=1) as worker:
+        yield worker
+
+
+@pytest.mark.parametrize("problem", PASSES)
+def test_torch_trains_in_both_orders_under_both_clocks(torch_worker, problem):
+    for (variant, clock), outcome in outcomes(torch_worker, problem).items():
+        if variant == "prepacked":
+            assert outcome == Rejected("prepacked weights are for inference")
+        else:
+            assert outcome.verified, (variant, clock)
+            assert outcome.layout == {"nchw": "NCHW", "channels_last": "NHWC"}[variant]
+
+
+class OracleKernel:
+    """What stands in for a kernel: takes arrays as `Kernel.run` does, and asks the oracle."""
+
+    def __init__(self, spec):
+        self.spec = spec
+
+    def pack(self, operands):
+        return operands
+
+    def run(self, x, packed, out, threads):
+        assert (x.shape, out.shape, threads) == (self.spec.input_shape, self.spec.output_shape, 3)
+        out[...] = reference.forward(self.spec, x, *packed)
+
+
+@pytest.mark.parametrize("problem", PASSES)
+@pytest.mark.parametrize("variant", ["nchw", "nhwc"])
+def test_our_passes_give_each_kernel_its_arrays(monkeypatch, problem, variant):
+    compiled = []
+
+    def compile_(spec, *_):
+        compiled.append(spec)
+        return OracleKernel(spec)
+
+    monkeypatch.setattr(ours.dw, "compile", compile_)
+    monkeypatch.setenv("DEPTHWISE_TUNED", "0")
+    spec = dw.parse(problem)
+    arrays = posed.arrays(spec)
+    engine = ours.Engine(3)
+    assert engine.rejects(spec, variant, "kernel") is None
+    prepared = engine.prepare(spec, variant, "kernel", arrays)
+    assert compiled == list(parts.in_order(spec, variant.upper()).kernels)
+    prepared.run()
+    expected = reference.forward(spec, *arrays[:-1])
+    assert compare(spec, prepared.output(), expected)[1]
+
+
+@pytest.mark.parametrize(
+    ("variant", "clock", "reason"),
+    [
+        ("packed", "kernel", "the cached block is a schedule of one convolution"),
+        ("prepacked", "call", "weights that change are not packed ahead"),
+        ("nhwc", "call", "the arrays are NCHW"),
+        ("nchw", "call", None),
+    ],
+)
+def test_our_passes_are_computed_in_two_layouts(monkeypatch, variant, clock, reason):
+    monkeypatch.setenv("DEPTHWISE_TUNED", "0")
+    spec = dw.parse("training depthwise c4 hw8 k3")
+    assert ours.Engine(1).rejects(spec, variant, clock) == reason
 
 
 def test_an_engine_names_itself_its_version_and_its_threads(engine):
@@ -214,6 +294,7 @@ def test_a_problem_in_another_order_of_axes_is_the_same_problem(problem, wanted)
         ("depthwise c4 hw8 k3 s2 d2", "no stride together with dilation"),
         ("separable c4 o4 hw8 k3 none/gelu", "no activation gelu"),
         ("inverted c4 o4 hw8 k3 se2", "the adapter has no squeeze-and-excite"),
+        ("training depthwise c4 hw8 k3", "it trains nothing here"),
     ],
 )
 def test_limits_name_the_first_thing_that_an_engine_does_not_do(problem, reason):

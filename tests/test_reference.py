@@ -129,8 +129,10 @@ def torch_pass(spec: PassSpec, first: Array, *operands: Array) -> Array:
     if spec.kind == "input_gradient":
         return from_planes(conv, dx)
     flat = [gradient.numpy().ravel() for gradient in gradients]
+    if spec.kind in ("backward", "training"):
+        flat = [from_planes(conv, dx).ravel(), *flat]
     if spec.kind == "training":
-        flat = [from_planes(conv, y).ravel(), from_planes(conv, dx).ravel(), *flat]
+        flat = [from_planes(conv, y).ravel(), *flat]
     return np.concatenate(flat)
 
 
@@ -407,7 +409,7 @@ def test_the_tolerance_counts_products_in_units_of_rounding() -> None:
     assert reference.tolerance(longer)[0] == (4 + 9 + 12 + 12 + 2 + 5 * 16) * 2.0**-52
     conv = "depthwise n4 c8 hw12 k3 m2"
     assert reference.tolerance(dw.parse(f"input_gradient {conv}"))[0] == (18 + 16) * 2.0**-23
-    for kind in ("weight_gradient", "training"):
+    for kind in ("weight_gradient", "backward", "training"):
         assert reference.tolerance(dw.parse(f"{kind} {conv}"))[0] == (2 * 20 + 16) * 2.0**-23
 
 

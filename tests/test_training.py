@@ -38,6 +38,16 @@ def test_the_gradient_of_the_weight_takes_that_of_the_output_and_the_input() -> 
     assert parse("weight_gradient depthwise c4 hw5 k3").output_shape == (4 * 9,)
 
 
+def test_backward_is_both_gradients() -> None:
+    spec = parse(f"backward {CONV} nhwc")
+    assert spec.input_shape == (2, 4, 7, 8)
+    assert list(spec.operands.items()) == [("weight", (8, 1, 3, 2)), ("x", (2, 9, 8, 4))]
+    assert spec.output_shape == (2 * 4 * 9 * 8 + 8 * 6 + 8,)
+    assert spec.kernels == tuple(
+        parse(f"{kind} {CONV} nhwc") for kind in ("input_gradient", "weight_gradient")
+    )
+
+
 def test_a_training_step_takes_everything_and_gives_everything_flat() -> None:
     spec = parse(f"training {CONV}")
     assert spec.input_shape == (2, 4, 9, 8)
@@ -102,7 +112,7 @@ def test_a_kernel_computes_one_pass() -> None:
     with pytest.raises(SpecError) as caught:
         dw.compile(f"training {CONV}")
     assert str(caught.value) == (
-        f'a kernel computes one pass; training is those of "{CONV}", "input_gradient {CONV}", '
+        f'a kernel computes one pass; this is those of "{CONV}", "input_gradient {CONV}", '
         f'"weight_gradient {CONV}": training {CONV}'
     )
 

@@ -12,6 +12,7 @@ import pytest
 from depthwise.bench.layers import Layer, Op, problems, read_layers, workload, workload_names
 from depthwise.errors import LayerFileError, SpecError
 from depthwise.parse import parse
+from depthwise.training import PassKind
 
 EVERYTHING = {"epilogue": "network", "layout": "NHWC", "batch": 2}
 SMALLEST = {"c": 4, "h": 5, "w": 6, "k": 3}
@@ -41,6 +42,7 @@ def test_the_networks_and_the_seeds_are_there() -> None:
         "seeds": 6,
         "shufflenet_v2": 19,
         "smoke": 3,
+        "training": 51,
         "xception": 34,
     }
 
@@ -164,6 +166,26 @@ def test_the_blocks_are_those_of_three_networks_and_the_seed_sizes() -> None:
     assert (len(separable), len(inverted)) == (39, 24)
     for spec in problems(workload("seeds"), "separable"):
         assert spec.project.out_channels == 2 * spec.depthwise.channels
+
+
+@pytest.mark.parametrize("op", get_args(PassKind))
+def test_every_layer_poses_each_pass_of_training(op: Op) -> None:
+    layer = Layer(**SMALLEST, pad=1, stride=2, multiplier=2, activation="relu")
+    assert str(layer.problem(op, batch=8, layout="NHWC")) == (
+        f"{op} depthwise n8 c4 h5 w6 k3 s2 p1 m2 nhwc"
+    )
+
+
+def test_a_pass_has_the_bias_of_the_layer_and_none_of_a_folded_normalisation() -> None:
+    folded, own = Layer(**SMALLEST, activation="relu"), Layer(**SMALLEST, bias=True)
+    texts = [str(layer.problem("training", epilogue="network")) for layer in (folded, own)]
+    assert texts == ["training depthwise c4 h5 w6 k3", "training depthwise c4 h5 w6 k3 bias"]
+
+
+def test_training_is_that_of_three_networks() -> None:
+    networks = ("mobilenet_v2", "efficientnet_b0", "convnext_tiny")
+    assert workload("training") == [layer for name in networks for layer in workload(name)]
+    assert len(problems(workload("training"), "training", batch=8)) == 23
 
 
 @pytest.mark.parametrize(

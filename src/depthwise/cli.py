@@ -16,6 +16,11 @@ import typer
 from depthwise import __version__
 from depthwise.errors import DepthwiseError, NotYetError
 
+Op = Literal[
+    "depthwise", "separable", "inverted", "input_gradient", "weight_gradient", "backward",
+    "training",
+]  # fmt: skip
+
 
 def examples(*lines: str) -> str:
     """Return the epilog of a help text: command lines to copy, one a line."""
@@ -60,6 +65,7 @@ def depthwise(
     epilog=examples(
         'depthwise cost "separable c144 o24 hw56 k3 p1" "conv c144 o24 hw56 k3 p1"',
         "depthwise cost --workload mobilenet_v2 --op separable --batch 8",
+        "depthwise cost --workload convnext_tiny --op training --batch 8",
         'depthwise cost "depthwise c256 hw64 k3 p1" --plot roofline.png',
     )
 )
@@ -69,9 +75,7 @@ def cost(
     ] = None,
     workload: Annotated[str | None, typer.Option(help="A named workload's layers.")] = None,
     layers: Annotated[Path | None, typer.Option(help="A layer file (JSON).")] = None,
-    op: Annotated[
-        Literal["depthwise", "separable", "inverted"], typer.Option(help="What the layers pose.")
-    ] = "depthwise",
+    op: Annotated[Op, typer.Option(help="What the layers pose.")] = "depthwise",
     batch: Annotated[int, typer.Option(help="The batch of the layers.")] = 1,
     roofline: Annotated[
         bool, typer.Option("--roofline", help="Measure this machine's limit of each problem.")
@@ -124,8 +128,8 @@ def compare(
 )
 def bench(
     op: Annotated[
-        Literal["depthwise", "separable", "inverted", "training", "network"],
-        typer.Option(help="What the layers pose (the last two do not exist yet)."),
+        Literal[Op, "network"],
+        typer.Option(help="What the layers pose (only the first three exist yet)."),
     ] = "depthwise",
     workload: Annotated[
         list[str] | None,

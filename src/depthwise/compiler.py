@@ -97,7 +97,7 @@ def _kernel_problem(spec: Spec) -> Forward:
     if isinstance(spec, PassSpec):
         if len(spec.kernels) > 1:
             kernels = ", ".join(f'"{kernel}"' for kernel in spec.kernels)
-            raise SpecError(f"a kernel computes one pass; training is those of {kernels}: {spec}")
+            raise SpecError(f"a kernel computes one pass; this is those of {kernels}: {spec}")
         raise NotYetError(f"kernels of gradients do not exist yet; got {spec}")
     return spec
 

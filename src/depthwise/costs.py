@@ -10,9 +10,9 @@ Conventions, the same for every kind of problem:
 - Only convolutions and the two dense layers of squeeze-and-excite have MACs.  Adding a bias or a
   residual, activations, and the gate's mean and scaling count as none.
 - `bytes` is the least that must move between memory and the processor: input, weights, biases and
-  residual read once, output written once; in training each of x, its gradient, y, its gradient, the
-  parameters and their gradients once.  What a block passes from part to part is not in it;
-  `unfused_bytes` has that too.
+  residual read once, output written once, and what is a result of several passes of training read
+  and written once.  What a block passes from part to part is not in it; `unfused_bytes` has that
+  too.
 """
 
 from __future__ import annotations
@@ -111,9 +111,11 @@ def _macs(spec: Spec, parts: Mapping[str, Cost]) -> int:
 def _part_costs(spec: Spec) -> dict[str, Cost]:
     if isinstance(spec, BlockSpec):
         return _block_costs(spec)
-    if isinstance(spec, PassSpec) and spec.kind == "training":
-        names = "forward", "input_gradient", "weight_gradient"
-        return dict(zip(names, map(cost, spec.kernels), strict=True))
+    if isinstance(spec, PassSpec) and len(spec.kernels) > 1:
+        return {
+            kernel.kind if isinstance(kernel, PassSpec) else "forward": cost(kernel)
+            for kernel in spec.kernels
+        }
     return {}
 
 

@@ -27,7 +27,7 @@ def parse(text: str) -> Spec:
     order, defaults left out: sizes `n c o e h w hw l`, window `k s p d m g` (`3` or `3x5`; p also
     `1,2` for height and width, `0,1,0,1` for top, bottom, left and right, or same, valid, causal),
     layout, dtype, padding mode, `bias`, activation, `residual`, `se6`.  Before a depthwise
-    convolution, one of input_gradient, weight_gradient, training makes it that pass of training.
+    convolution, one of input_gradient, weight_gradient, backward, training makes it that pass.
 
     >>> str(parse("depthwise hw56 c144 p1,1 k3x3"))
     'depthwise c144 hw56 k3 p1'

@@ -10,11 +10,8 @@ from depthwise.arrays import Array, aligned
 from depthwise.block import Spec
 from depthwise.errors import SpecError
 from depthwise.parse import specification
-from depthwise.training import PassSpec
+from depthwise.training import PassSpec, array_names
 from depthwise.values import whole
-
-_SUMMED = {"weight_gradient": "input", "training": "grad"}
-"""Which array of a pass is summed over all outputs."""
 
 
 def random_problem(problem: Spec | str, seed: int = 0) -> tuple[Array, ...]:
@@ -37,8 +34,12 @@ def random_problem(problem: Spec | str, seed: int = 0) -> tuple[Array, ...]:
     if whole("seed", seed) < 0:
         raise SpecError(f"seed is not negative; got {seed}: {spec}")
     rng = np.random.default_rng(seed)
-    shapes = {"input": spec.input_shape, **spec.operands}
-    arrays = [_scale(spec, name) * rng.standard_normal(shape) for name, shape in shapes.items()]
+    names = array_names(spec) if isinstance(spec, PassSpec) else ("input", *spec.operands)
+    shapes = spec.input_shape, *spec.operands.values()
+    arrays = [
+        _scale(spec, name) * rng.standard_normal(shape)
+        for name, shape in zip(names, shapes, strict=True)
+    ]
     arrays.append(np.full(spec.output_shape, np.nan))
     return tuple(_aligned_copy(array, spec.dtype) for array in arrays)
 
@@ -46,7 +47,7 @@ def random_problem(problem: Spec | str, seed: int = 0) -> tuple[Array, ...]:
 def _scale(spec: Spec, name: str) -> float:
     if name.endswith("weight"):
         return float(prod(spec.operands[name][1:]) ** -0.5)
-    if isinstance(spec, PassSpec) and name == _SUMMED.get(spec.kind):
+    if isinstance(spec, PassSpec) and name == "grad" and spec.kind != "input_gradient":
         return float(spec.summands**-0.5)
     return 1.0
 

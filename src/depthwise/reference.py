@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from depthwise.block import BlockSpec, Spec, SqueezeExcite
 from depthwise.errors import ArrayError, SpecError
 from depthwise.spec import ConvSpec
-from depthwise.training import PassSpec
+from depthwise.training import PassSpec, array_names
 from depthwise.vocabulary import ACTIVATIONS, LAYOUTS_1D, Pair
 
 Array = NDArray[np.float64]
@@ -46,7 +46,7 @@ def forward(spec: Spec, x: ArrayLike, *operands: ArrayLike) -> Array:
         names = ", ".join(spec.operands)
         raise ArrayError(f"the operands are {names}; got {len(operands)} arrays: {spec}")
     if isinstance(spec, PassSpec):
-        return _pass(spec, x, *operands)
+        return _pass(spec, dict(zip(array_names(spec), (x, *operands), strict=True)))
     given = {
         name: _checked(spec, name, operand, spec.operands[name])
         for name, operand in zip(spec.operands, operands, strict=True)
@@ -157,26 +157,17 @@ def _lengths(spec: Spec) -> list[float]:
     return lengths
 
 
-def _pass(spec: PassSpec, first: ArrayLike, *operands: ArrayLike) -> Array:
-    conv = spec.conv
+def _pass(spec: PassSpec, given: dict[str, ArrayLike]) -> Array:
     if spec.kind == "input_gradient":
-        return input_gradient(conv, first, *operands)
+        return input_gradient(spec.conv, **given)
     if spec.kind == "weight_gradient":
-        (x,) = operands
-        return _parameter_gradients(conv, x, first)
-    weight, *bias, grad = operands
-    results = (
-        forward(conv, first, weight, *bias),
-        input_gradient(conv, grad, weight),
-        _parameter_gradients(conv, first, grad),
-    )
+        results = [weight_gradient(spec.conv, **given)]
+        results += [bias_gradient(spec.conv, given["grad"])] if spec.conv.bias else []
+    else:
+        results = [
+            forward(part, *(given[name] for name in array_names(part))) for part in spec.kernels
+        ]
     return np.concatenate([result.ravel() for result in results])
-
-
-def _parameter_gradients(conv: ConvSpec, x: ArrayLike, grad: ArrayLike) -> Array:
-    """Return the gradients of the weight and, where there is one, of the bias, flat."""
-    gradients = [weight_gradient(conv, x, grad).ravel()]
-    return np.concatenate([*gradients, bias_gradient(conv, grad)] if conv.bias else gradients)
 
 
 def _conv(

@@ -13,7 +13,7 @@ from depthwise.text import pass_text
 from depthwise.values import shown, word
 from depthwise.vocabulary import DType, Layout
 
-PassKind = Literal["input_gradient", "weight_gradient", "training"]
+PassKind = Literal["input_gradient", "weight_gradient", "backward", "training"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,10 +26,11 @@ class PassSpec:
         weight_gradient   g, x                   that with respect to the weight, then, where the
                                                  convolution has a bias, that one's: flat, each
                                                  (C * multiplier, KH, KW) and (C * multiplier,)
-        training          x, weight(, bias), g   y, and all gradients, one behind another: flat
+        backward          g, weight, x           the results of both, one behind the other: flat
+        training          x, weight(, bias), g   y, then the results of both: flat
 
     Equivalent to `torch.autograd.grad(F.conv2d(x, weight, bias, ..., groups=C), inputs, g)`.
-    Only the first two are kernels; `training` is what the benchmark poses.
+    Only the first two are kernels; the others, several `kernels`, are what the benchmark poses.
 
     Raises:
         SpecError: the convolution is not depthwise, pads with something else than zeros (pad its
@@ -67,7 +68,7 @@ class PassSpec:
 
     @cached_property
     def input_shape(self) -> tuple[int, ...]:
-        """That of the gradient given, or of x where the pass is the whole training step."""
+        """That of x in training, otherwise of g."""
         return self.conv.input_shape if self.kind == "training" else self.conv.output_shape
 
     @cached_property
@@ -75,10 +76,9 @@ class PassSpec:
         """That of x; one axis for all weights and biases, or for everything."""
         if self.kind == "input_gradient":
             return self.conv.input_shape
-        parameters = prod(self.conv.weight_shape) + self.conv.bias * self.conv.out_channels
         if self.kind == "weight_gradient":
-            return (parameters,)
-        return (prod(self.conv.output_shape) + prod(self.conv.input_shape) + parameters,)
+            return (prod(self.conv.weight_shape) + self.conv.bias * self.conv.out_channels,)
+        return (sum(prod(kernel.output_shape) for kernel in self.kernels),)
 
     @cached_property
     def operands(self) -> dict[str, tuple[int, ...]]:
@@ -87,15 +87,17 @@ class PassSpec:
             return {"weight": self.conv.weight_shape}
         if self.kind == "weight_gradient":
             return {"x": self.conv.input_shape}
+        if self.kind == "backward":
+            return {"weight": self.conv.weight_shape, "x": self.conv.input_shape}
         return {**self.conv.operands, "grad": self.conv.output_shape}
 
     @cached_property
     def kernels(self) -> tuple[ConvSpec | PassSpec, ...]:
-        """The problems that compute it: the pass itself, or the three that are a training step."""
-        if self.kind != "training":
+        """The problems whose results it has one behind another; of a gradient, itself."""
+        if self.kind in ("input_gradient", "weight_gradient"):
             return (self,)
         gradients = (replace(self, kind="input_gradient"), replace(self, kind="weight_gradient"))
-        return self.conv, *gradients
+        return (self.conv, *gradients) if self.kind == "training" else gradients
 
     @property
     def summands(self) -> int:
@@ -104,3 +106,9 @@ class PassSpec:
 
     def __str__(self) -> str:
         return pass_text(self)
+
+
+def array_names(spec: ConvSpec | PassSpec) -> tuple[str, ...]:
+    """Return what the arrays of a call are, without its result: of x, weight, bias and grad."""
+    takes_x = isinstance(spec, ConvSpec) or spec.kind == "training"
+    return ("x" if takes_x else "grad", *spec.operands)

@@ -18,9 +18,11 @@ from depthwise.bench.process import Worker
 from depthwise.bench.results import Note, Result
 from depthwise.block import Spec
 from depthwise.errors import NotYetError, PeerError, SpecError, TargetError
+from depthwise.training import PassKind
 from depthwise.vocabulary import DType
 
-Op = Literal["depthwise", "separable", "inverted", "training", "network"]
+Op = Literal[layers.Op, "network"]
+_NOT_YET: tuple[Op, ...] = (*get_args(PassKind), "network")
 
 WORKLOADS = ("seeds", "mobilenet_v2")
 REPEATS = 20
@@ -109,11 +111,9 @@ def bench(options: Options) -> int:
 
 
 def _problems(options: Options) -> dict[Spec, str]:
-    if options.op not in get_args(layers.Op):
-        raise NotYetError(
-            f"depthwise bench --op {options.op} does not exist yet; "
-            f"{', '.join(get_args(layers.Op))} do"
-        )
+    if options.op in _NOT_YET:
+        there = ", ".join(op for op in get_args(Op) if op not in _NOT_YET)
+        raise NotYetError(f"depthwise bench --op {options.op} does not exist yet; {there} do")
     names = options.workloads or (() if options.layers else WORKLOADS)
     given = [layer for name in names for layer in layers.workload(name)]
     if options.layers:

@@ -14,11 +14,12 @@ A layer file is a JSON list of objects with
 - `model` and `name`, for people.
 
 `k`, `stride`, `pad` and `dilation` are one number or [h, w]; `pad` also [[top, bottom], [left,
-right]].  The named workloads are such files in this package, and `blocks` is several of them.
+right]].  The named workloads are such files in this package; `blocks` and `training` are several of
+them.
 
-A layer poses a depthwise convolution; with a `pointwise_out` also a separable block; with `block`
-"inverted" also an inverted residual, which adds its input to its output where the two are of one
-shape and the stride is 1.
+A layer poses a depthwise convolution, and each pass of training through it; with a `pointwise_out`
+also a separable block; with `block` "inverted" also an inverted residual, which adds its input to
+its output where the two are of one shape and the stride is 1.
 """
 
 from __future__ import annotations
@@ -34,14 +35,18 @@ from depthwise.block import BlockKind, BlockSpec, Spec
 from depthwise.errors import DepthwiseError, LayerFileError, SpecError
 from depthwise.parse import parse
 from depthwise.spec import ConvSpec
+from depthwise.training import PassKind, PassSpec
 from depthwise.values import whole, word
 from depthwise.vocabulary import Activation, Padding, Pair
 
-Op = Literal["depthwise", "separable", "inverted"]
+Op = Literal["depthwise", "separable", "inverted", PassKind]
 Epilogue = Literal["none", "network"]
 
 FOLDER = Path(__file__).parent / "workloads"
-COLLECTIONS = {"blocks": ("seeds", "mobilenet_v1", "mobilenet_v2", "efficientnet_b0")}
+COLLECTIONS = {
+    "blocks": ("seeds", "mobilenet_v1", "mobilenet_v2", "efficientnet_b0"),
+    "training": ("mobilenet_v2", "efficientnet_b0", "convnext_tiny"),
+}
 """Names for several workloads, one after the other."""
 
 
@@ -91,13 +96,12 @@ class Layer:
 
     def poses(self, op: Op) -> bool:
         """Whether this layer is part of a problem of this kind."""
-        if op == "depthwise":
-            return True
-        if op == "separable" or self.pointwise_out is None:
+        if op == "separable":
             return self.pointwise_out is not None
-        return self.block == "inverted" or (
-            self.block is None and self.prev_pointwise_in is not None
-        )
+        if op != "inverted":
+            return True
+        expands = self.block is None and self.prev_pointwise_in is not None
+        return self.pointwise_out is not None and (self.block == "inverted" or expands)
 
     def problem(
         self,
@@ -112,12 +116,13 @@ class Layer:
 
         Args:
             op: "depthwise" for the convolution alone, "separable" with the pointwise one after it,
-                "inverted" with those before and after it.
+                "inverted" with those before and after it, or a pass of training through it.
             batch: images at once.
             dtype: the element type.
             layout: "NCHW" or "NHWC".
             epilogue: "none", or "network": a bias after each convolution (its own or that of the
-                folded normalisation), and the network's activations.
+                folded normalisation), and the network's activations.  In training, where nothing
+                is folded, a bias where the convolution has its own.
 
         Raises:
             SpecError: the problem cannot exist, or the layer poses none of this kind.
@@ -127,14 +132,20 @@ class Layer:
             "stride": self.stride, "padding": self.pad, "dilation": self.dilation,
             "multiplier": self.multiplier, "batch": batch, "dtype": dtype, "layout": layout,
         }  # fmt: skip
-        if op == "depthwise":
-            return ConvSpec.depthwise(
-                self.c, (self.h, self.w), self.k, bias=network,
-                activation=self.activation if network else None, **window,
-            )  # fmt: skip
         if not self.poses(op):
             raise SpecError(f"a layer poses its own kind of block; got {op} of {self.title}")
-        return (self._separable if op == "separable" else self._inverted)(network, window)
+        if op == "separable":
+            return self._separable(network, window)
+        if op == "inverted":
+            return self._inverted(network, window)
+        if op == "depthwise":
+            activation = self.activation if network else None
+            return self._convolution(bias=network, activation=activation, **window)
+        conv = self._convolution(bias=network and self.bias, **window)
+        return PassSpec(kind=op, conv=conv)
+
+    def _convolution(self, **fields: Any) -> ConvSpec:
+        return ConvSpec.depthwise(self.c, (self.h, self.w), self.k, **fields)
 
     def _separable(self, network: bool, window: dict[str, Any]) -> BlockSpec:
         assert self.pointwise_out is not None

@@ -9,12 +9,14 @@ from typing import Any
 
 import depthwise as dw
 from depthwise import plan_database, schedule
+from depthwise.arrays import aligned
 from depthwise.bench.peers import parts
 from depthwise.bench.peers.base import TARGET_VARIABLE, Array, Clock, Prepared
 from depthwise.bench.peers.parts import Limits, Order
 from depthwise.block import BlockSpec, Forward, Spec, forward_only
 from depthwise.spec import ConvSpec
 from depthwise.target import named
+from depthwise.training import PassSpec, array_names
 from depthwise.vocabulary import PADDING_MODES
 
 _ORDERS: dict[str, Order] = {"nchw": "NCHW", "nhwc": "NHWC", "packed": "NCHW"}
@@ -26,6 +28,9 @@ class Engine:
 
     The call clock has two ways to call it in the layout of the arrays: the function, which is given
     the weights, and "prepacked", a kernel to which they were bound beforehand.
+
+    Passes of training run the kernels that they consist of; their call clock is that of the module
+    of `depthwise.torch` with autograd.
 
     Plans are the heuristic's, whatever was tuned on this machine, unless DEPTHWISE_TUNED is 1.
     """
@@ -51,13 +56,13 @@ class Engine:
         if variant == "prepacked":
             if clock == "kernel":
                 return "weights are packed ahead in the kernel clock of every variant"
-            return _LIMITS.reason(spec)
+            return _reason(spec, variant)
         order = _ORDERS[variant]
         if clock == "call" and order != parts.order(spec):
             return f"the arrays are {spec.layout}"
         problem = parts.in_order(spec, order)
         if variant != "packed":
-            return _LIMITS.reason(problem)
+            return _reason(problem, variant)
         if not isinstance(problem, ConvSpec):
             return "the cached block is a schedule of one convolution"
         return schedule.packed.rejects(problem, self._target)
@@ -70,6 +75,11 @@ class Engine:
         The call clock calls the function, or the bound kernel, that people call: either makes a new
         array.  The kernel clock runs a bound kernel without checks of its arguments.
         """
+        if isinstance(spec, PassSpec):
+            order = _ORDERS[variant]
+            if clock == "kernel":
+                return self._kernels(spec, arrays, order)
+            return self._module(spec, arrays, order)
         if clock == "call" and variant in ("nchw", "nhwc") and _has_function(spec):
             return self._function(spec, arrays)
         order = _ORDERS.get(variant, parts.order(spec))
@@ -91,11 +101,51 @@ class Engine:
         excluded = "compiling, weight packing, allocation, checks of the arguments"
         return Prepared(run, lambda: ordered(y), layout, excluded)
 
+    def _kernels(self, spec: PassSpec, arrays: tuple[Array, ...], order: Order) -> Prepared:
+        """Run the kernels of a pass one after another, each into an array of its own."""
+        problem = parts.in_order(spec, order)
+        assert isinstance(problem, PassSpec)
+        *given, _ = parts.arrays_in_order(spec, arrays, order)
+        named = dict(zip(array_names(problem), given, strict=True))
+        results: dict[str, Array] = {}
+        runs = []
+        for part in problem.kernels:
+            first, *operands = (named[name] for name in array_names(part))
+            result = aligned(part.output_shape, part.dtype)
+            kernel = dw.compile(part, None, self._target.cpu)
+            runs.append(partial(kernel.run, first, kernel.pack(operands), result, self._threads))
+            if part.kind == "weight_gradient":
+                results["weight"] = result
+            else:
+                name = "x" if part.kind == "input_gradient" else "y"
+                results[name] = parts.four_axes(result, part.layout)
+
+        def run() -> None:
+            for each in runs:
+                each()
+
+        excluded = "compiling, weight packing, allocation, checks of the arguments"
+        return Prepared(run, lambda: parts.pass_result(spec, results, order), order, excluded)
+
+    def _module(self, spec: PassSpec, arrays: tuple[Array, ...], order: Order) -> Prepared:
+        from depthwise.bench.peers import torch_training
+        from depthwise.torch import DepthwiseConv2d
+
+        return torch_training.modules(spec, arrays, order, DepthwiseConv2d)
+
     def _function(self, spec: Spec, arrays: tuple[Array, ...]) -> Prepared:
         x, *operands, _ = arrays
         arguments = _arguments(forward_only(spec, "a function"), operands)
         call = partial(_FUNCTIONS[spec.kind], x, **arguments, threads=self._threads)
         return _returning(call, lambda result: result, spec.layout, "compiling")
+
+
+def _reason(spec: Spec, variant: str) -> str | None:
+    if not isinstance(spec, PassSpec):
+        return _LIMITS.reason(spec)
+    if variant == "prepacked":
+        return "weights that change are not packed ahead"
+    return _LIMITS.reason(spec.conv)
 
 
 def _returning(

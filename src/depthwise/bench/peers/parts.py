@@ -5,6 +5,7 @@ A 1-D problem is one of height 1, so every engine sees four axes.  The oracle re
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -23,7 +24,7 @@ Order = Literal["NCHW", "NHWC"]
 _AXES = {("NCHW", "NHWC"): (0, 2, 3, 1), ("NHWC", "NCHW"): (0, 3, 1, 2)}
 
 _SWAPPED: dict[Layout, Layout] = {"NCHW": "NHWC", "NHWC": "NCHW", "NCL": "NLC", "NLC": "NCL"}
-_WITH_PIXELS = ("input", "residual", "output")
+_WITH_PIXELS = ("input", "x", "grad", "residual", "output")
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,23 @@ def result(spec: Spec, array: Array, given: Order) -> Array:
     return reordered(np.asarray(array), given, order(spec)).reshape(spec.output_shape)
 
 
+def pass_result(spec: PassSpec, results: Mapping[str, Array], given: Order) -> Array:
+    """Return the results of a pass of training as the problem's output.
+
+    Args:
+        spec: the pass.
+        results: as far as it has them, in the order of `PassSpec`: "y", and the gradients of "x",
+            "weight" and "bias"; the first two with four axes.
+        given: the order of these axes.
+    """
+    wanted = order(spec)
+    flat = [
+        (reordered(array, given, wanted) if name in ("y", "x") else array).ravel()
+        for name, array in results.items()
+    ]
+    return np.concatenate(flat).reshape(spec.output_shape)
+
+
 def in_order(spec: Spec, wanted: Order) -> Spec:
     """Return the same problem on arrays whose axes are in this order."""
     if order(spec) == wanted:
@@ -134,7 +152,8 @@ def arrays_in_order(spec: Spec, arrays: tuple[Array, ...], wanted: Order) -> lis
     What is one array stays one.
     """
     problem = in_order(spec, wanted)
-    names = ("input", *spec.operands, "output")
+    flat = isinstance(spec, PassSpec) and spec.kind != "input_gradient"
+    names = ("input", *spec.operands, "parameters" if flat else "output")
     shapes = (problem.input_shape, *problem.operands.values(), problem.output_shape)
     arranged = {
         id(array): data(spec, array, wanted).reshape(shape) if name in _WITH_PIXELS else array

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
+from torch import nn
 from torch.nn import functional
 
-from depthwise.bench.peers import parts
+from depthwise.bench.peers import parts, torch_training
 from depthwise.bench.peers.base import Array, Clock, Prepared
 from depthwise.bench.peers.parts import Layer, Limits, Order
+from depthwise.bench.peers.torch_tensors import converted, tensor
 from depthwise.block import Spec
+from depthwise.training import PassSpec
 
 Tensor: TypeAlias = torch.Tensor
 Step: TypeAlias = Callable[[Tensor], Tensor]
 
 _ORDERS: dict[str, Order] = {"nchw": "NCHW", "channels_last": "NHWC", "prepacked": "NHWC"}
-_FORMATS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 _PADDING_MODES = {"reflect": "reflect", "replicate": "replicate", "circular": "circular"}
 
 _ACTIVATIONS: dict[str, Step] = {
@@ -48,7 +51,7 @@ _EAGER = Limits(("float32", "float64"), ("zeros", *_PADDING_MODES))
 
 
 class Engine:
-    """PyTorch as people call it, its results fresh tensors, without gradients."""
+    """PyTorch as people call it, its results fresh tensors; gradients in training alone."""
 
     name = "torch"
     variants = tuple(_ORDERS)
@@ -69,6 +72,10 @@ class Engine:
         """Refuse what oneDNN does not take prepacked."""
         if variant == "prepacked" and not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
             return "this build of PyTorch has no oneDNN"
+        if isinstance(spec, PassSpec):
+            if variant == "prepacked":
+                return "prepacked weights are for inference"
+            return _EAGER.reason(spec.conv)
         return (_PREPACKED if variant == "prepacked" else _EAGER).reason(spec)
 
     def prepare(
@@ -76,11 +83,15 @@ class Engine:
     ) -> Prepared:
         """Make the problem ready; in the call clock the conversion between layouts is timed."""
         inside = _ORDERS[variant]
+        if isinstance(spec, PassSpec):
+            if clock == "kernel":
+                return torch_training.operators(spec, arrays, inside)
+            return torch_training.modules(spec, arrays, inside, nn.Conv2d)
         outside = parts.outside(spec, clock, inside)
-        x = _tensor(parts.data(spec, arrays[0], outside), outside)
+        x = tensor(parts.data(spec, arrays[0], outside), outside)
         steps = _steps(spec, arrays, variant, inside)
         if outside != inside:
-            steps = [_convert(inside), *steps, _convert(outside)]
+            steps = [partial(converted, order=inside), *steps, partial(converted, order=outside)]
         y = x
 
         def run() -> None:
@@ -95,16 +106,6 @@ class Engine:
             layout=inside,
             excluded="weight packing" if variant == "prepacked" else "nothing",
         )
-
-
-def _tensor(array: Array, order: Order) -> Tensor:
-    """View four axes in this order as (N, C, H, W)."""
-    tensor = torch.from_numpy(array)
-    return tensor.permute(0, 3, 1, 2) if order == "NHWC" else tensor
-
-
-def _convert(order: Order) -> Step:
-    return lambda x: x.contiguous(memory_format=_FORMATS[order])
 
 
 def _steps(spec: Spec, arrays: tuple[Array, ...], variant: str, order: Order) -> list[Step]:
@@ -125,7 +126,7 @@ def _steps(spec: Spec, arrays: tuple[Array, ...], variant: str, order: Order) ->
         if layer.adds_input:
             steps = [_adding_input(steps)]
         elif layer.residual is not None:
-            steps.append(_adding(_tensor(layer.residual, parts.order(spec)), order))
+            steps.append(_adding(tensor(layer.residual, parts.order(spec)), order))
         shape = (shape[0], layer.spec.out_channels, layer.spec.out_height, layer.spec.out_width)
     return steps
 
@@ -144,7 +145,7 @@ def _padded(layer: Layer, shape: tuple[int, ...], padding: list[int]) -> list[in
 
 
 def _eager(layer: Layer, padding: list[int], order: Order) -> Step:
-    weight = torch.from_numpy(layer.weight).contiguous(memory_format=_FORMATS[order])
+    weight = converted(torch.from_numpy(layer.weight), order)
     bias = None if layer.bias is None else torch.from_numpy(layer.bias)
     stride, dilation, groups = layer.spec.stride, layer.spec.dilation, layer.spec.groups
     return lambda x: functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
@@ -173,5 +174,5 @@ def _adding_input(steps: Sequence[Step]) -> Step:
 
 
 def _adding(residual: Tensor, order: Order) -> Step:
-    residual = _convert(order)(residual)
+    residual = converted(residual, order)
     return lambda y: y.add_(residual)
