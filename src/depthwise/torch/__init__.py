@@ -1,11 +1,19 @@
 """PyTorch modules that run on this package's kernels; importing this imports torch."""
 
+from depthwise.torch.blocks import SeparableConv2d
 from depthwise.torch.costs import cost
 from depthwise.torch.modules import (
+    DepthwiseConv1d,
     DepthwiseConv2d,
     PointwiseConv2d,
-    SeparableConv2d,
     count_parameters,
 )
 
-__all__ = ["DepthwiseConv2d", "PointwiseConv2d", "SeparableConv2d", "cost", "count_parameters"]
+__all__ = [
+    "DepthwiseConv1d",
+    "DepthwiseConv2d",
+    "PointwiseConv2d",
+    "SeparableConv2d",
+    "cost",
+    "count_parameters",
+]

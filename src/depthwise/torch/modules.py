@@ -1,15 +1,51 @@
-"""Modules with the arguments, parameters, initial values and state-dict names of `nn.Conv2d`."""
+"""Modules with the arguments, parameters, initial values and state-dict names of torch's."""
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, device, dtype, nn
+from torch.nn.modules.conv import _ConvNd
 
 from depthwise.errors import SpecError
 from depthwise.torch import ops
+from depthwise.torch.conversion import arguments_of, refuse, with_parameters
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-class DepthwiseConv2d(nn.Conv2d):
+class _Depthwise(_ConvNd):
+    """What the depthwise modules of one and two dimensions share."""
+
+    _conv: type[_ConvNd]
+    """The module of torch that computes the same."""
+
+    @classmethod
+    def from_conv(cls, conv: _ConvNd) -> Self:
+        """Return the module that computes what `conv` does, with the same parameters.
+
+        Raises:
+            SpecError: `conv` is not torch's convolution of this dimension, not depthwise, or
+                parametrized.
+        """
+        if not isinstance(conv, cls._conv) or conv.groups != conv.in_channels:
+            raise refuse(conv, cls, f"an nn.{cls._conv.__name__} with groups=in_channels")
+        return with_parameters(cls(**arguments_of(conv), device="meta"), conv)
+
+    def to_conv(self) -> Any:
+        """Return torch's convolution that computes the same, with the same parameters.
+
+        Raises:
+            SpecError: the padding is "causal", which torch's has not, or this is parametrized.
+        """
+        if self.padding == "causal":
+            raise SpecError(f"padding of torch's convolutions is not 'causal': {self}")
+        groups: Any = {"groups": self.groups, "device": "meta"}
+        return with_parameters(self._conv(**arguments_of(self), **groups), self)
+
+
+class DepthwiseConv2d(_Depthwise, nn.Conv2d):
     """One filter (or several) for each channel.
 
     Equivalent to `nn.Conv2d(in_channels, out_channels, kernel_size, ..., groups=in_channels)`:
@@ -25,8 +61,8 @@ class DepthwiseConv2d(nn.Conv2d):
         groups: C, or None for C.
         bias: whether an (out_channels,) bias is added.
         padding_mode: "zeros", "reflect", "replicate" or "circular".
-        device: where the parameters are made; the module computes on the CPU.
-        dtype: torch.float32 or torch.float64.
+        device: where the parameters are made; kernels compute on the CPU, torch elsewhere.
+        dtype: torch.float32 or torch.float64; torch computes bfloat16 and float16.
 
     Shape:
         input (N, C, H, W) or (C, H, W) -> output (N, out_channels, OH, OW) or
@@ -34,9 +70,11 @@ class DepthwiseConv2d(nn.Conv2d):
 
     Raises:
         SpecError: `groups` is not C, or the call's problem cannot exist.
-        ArrayError: the input is not on the CPU, or its shape does not fit.
-        DTypeError: the input is neither float32 nor float64, or not of the parameters' type.
+        ArrayError: the input's shape or device does not fit.
+        DTypeError: the input is not of floating point, or not of the parameters' type.
     """
+
+    _conv = nn.Conv2d
 
     def __init__(
         self,
@@ -49,14 +87,9 @@ class DepthwiseConv2d(nn.Conv2d):
         groups: int | None = None,
         bias: bool = True,
         padding_mode: str = "zeros",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        device: device | str | None = None,
+        dtype: dtype | None = None,
     ) -> None:
-        if groups not in (None, in_channels):
-            raise SpecError(
-                "groups of a depthwise convolution are its input channels (or None); "
-                f"got groups={groups}, in_channels={in_channels}"
-            )
         super().__init__(
             in_channels,
             out_channels,
@@ -64,7 +97,7 @@ class DepthwiseConv2d(nn.Conv2d):
             stride,
             padding,
             dilation,
-            in_channels,
+            _groups(groups, in_channels),
             bias,
             padding_mode,  # type: ignore[arg-type]
             device,
@@ -73,15 +106,73 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name that nn.Conv2d gives it)
         """Return the convolution of (N, C, H, W) or (C, H, W)."""
-        return ops.depthwise_conv2d(
-            input,
-            self.weight,
-            self.bias,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-            padding_mode=self.padding_mode,
+        window = self.stride, self.padding, self.dilation, self.padding_mode
+        return ops.depthwise_conv2d(input, self.weight, self.bias, *window)
+
+
+class DepthwiseConv1d(_Depthwise, nn.Conv1d):
+    """One filter (or several) for each channel of a sequence.
+
+    Equivalent to `nn.Conv1d(in_channels, out_channels, kernel_size, ..., groups=in_channels)`.
+
+    Args:
+        in_channels: C.
+        out_channels: a multiple of C; the multiple is the channel multiplier.
+        kernel_size: taps.
+        stride: distance between outputs.
+        padding: one number, "same" (stride 1 only), "valid" or "causal" (no output reads an input
+            behind it).
+        dilation: distance between taps.
+        groups: C, or None for C.
+        bias: whether an (out_channels,) bias is added.
+        padding_mode: "zeros", "reflect", "replicate" or "circular".
+        device: as of `DepthwiseConv2d`.
+        dtype: as of `DepthwiseConv2d`.
+
+    Shape:
+        input (N, C, L) or (C, L) -> output (N, out_channels, OL) or (out_channels, OL); weight
+        (out_channels, 1, K).  A transposed (N, L, C) is computed as it lies.
+
+    Raises:
+        SpecError, ArrayError, DTypeError: as `DepthwiseConv2d`.
+    """
+
+    _conv = nn.Conv1d
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int],
+        stride: int | tuple[int] = 1,
+        padding: int | tuple[int] | str = 0,
+        dilation: int | tuple[int] = 1,
+        groups: int | None = None,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: device | str | None = None,
+        dtype: dtype | None = None,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            "valid" if padding == "causal" else padding,
+            dilation,
+            _groups(groups, in_channels),
+            bias,
+            padding_mode,  # type: ignore[arg-type]
+            device,
+            dtype,
         )
+        if padding == "causal":
+            self.padding = "causal"
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name that nn.Conv1d gives it)
+        """Return the convolution of (N, C, L) or (C, L)."""
+        window = self.stride, self.padding, self.dilation, self.padding_mode
+        return ops.depthwise_conv1d(input, self.weight, self.bias, *window)
 
 
 class PointwiseConv2d(nn.Conv2d):
@@ -93,8 +184,8 @@ class PointwiseConv2d(nn.Conv2d):
         in_channels: C.
         out_channels: O.
         bias: whether an (O,) bias is added.
-        device: where the parameters are made; the module computes on the CPU.
-        dtype: torch.float32 or torch.float64.
+        device: as of `DepthwiseConv2d`.
+        dtype: as of `DepthwiseConv2d`.
 
     Shape:
         input (N, C, H, W) or (C, H, W) -> output (N, O, H, W) or (O, H, W), channels_last where the
@@ -109,70 +200,58 @@ class PointwiseConv2d(nn.Conv2d):
         in_channels: int,
         out_channels: int,
         bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        device: device | str | None = None,
+        dtype: dtype | None = None,
     ) -> None:
         super().__init__(in_channels, out_channels, 1, bias=bias, device=device, dtype=dtype)
+
+    @classmethod
+    def from_conv(cls, conv: nn.Conv2d) -> Self:
+        """Return the module that computes what `conv` does, with the same parameters.
+
+        Raises:
+            SpecError: `conv` is no 1x1 `nn.Conv2d` without stride, padding and groups, or it is
+                parametrized.
+        """
+        if not isinstance(conv, nn.Conv2d) or not _mixes(conv):
+            raise refuse(conv, cls, "a 1x1 nn.Conv2d with stride 1, no padding and one group")
+        made: Any = {"bias": conv.bias is not None, "dtype": conv.weight.dtype}
+        return with_parameters(
+            cls(conv.in_channels, conv.out_channels, **made, device="meta"), conv
+        )
+
+    def to_conv(self) -> nn.Conv2d:
+        """Return the `nn.Conv2d` that computes the same, with the same parameters.
+
+        Raises:
+            SpecError: this is parametrized.
+        """
+        return with_parameters(nn.Conv2d(**arguments_of(self), device="meta"), self)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name that nn.Conv2d gives it)
         """Return the convolution of (N, C, H, W) or (C, H, W)."""
         return ops.pointwise_conv2d(input, self.weight, self.bias)
 
-
-class SeparableConv2d(nn.Module):
-    """A depthwise convolution, then a pointwise one: the submodules `depthwise` and `pointwise`.
-
-    Takes (N, C, H, W) to the shape that `nn.Conv2d` with the same arguments gives, with about
-    KH * KW times fewer parameters (`depthwise.costs.parameter_ratio`).
-
-    Args:
-        in_channels: C, of the depthwise convolution's input and output.
-        out_channels: O, of the pointwise convolution's output.
-        kernel_size: as for `DepthwiseConv2d`, and so
-        stride, padding, dilation: too.
-        bias: whether each of the two adds a bias.
-        padding_mode: of the depthwise convolution.
-        device: where the parameters are made; the module computes on the CPU.
-        dtype: torch.float32 or torch.float64.
-
-    Raises:
-        SpecError, ArrayError, DTypeError: as `DepthwiseConv2d`.
-    """
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int, int],
-        stride: int | tuple[int, int] = 1,
-        padding: int | tuple[int, int] | str = 0,
-        dilation: int | tuple[int, int] = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        self.depthwise = DepthwiseConv2d(
-            in_channels,
-            in_channels,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            bias=bias,
-            padding_mode=padding_mode,
-            device=device,
-            dtype=dtype,
-        )
-        self.pointwise = PointwiseConv2d(in_channels, out_channels, bias, device, dtype)
-
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name that nn.Conv2d gives it)
-        """Return (N, O, OH, OW) for (N, C, H, W), or (O, OH, OW) for (C, H, W)."""
-        output: Tensor = self.pointwise(self.depthwise(input))
-        return output
+    def extra_repr(self) -> str:
+        """Return what is printed between the parentheses."""
+        bias = "" if self.bias is not None else ", bias=False"
+        return f"{self.in_channels}, {self.out_channels}{bias}"
 
 
 def count_parameters(module: nn.Module, trainable: bool = True) -> int:
     """Return the number of a module's parameters, or of its trainable ones alone."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad or not trainable)
+
+
+def _groups(groups: int | None, in_channels: int) -> int:
+    if groups not in (None, in_channels):
+        raise SpecError(
+            "groups of a depthwise convolution are its input channels (or None); "
+            f"got groups={groups}, in_channels={in_channels}"
+        )
+    return in_channels
+
+
+def _mixes(conv: nn.Conv2d) -> bool:
+    plain = conv.kernel_size == conv.stride == (1, 1) and conv.groups == 1
+    return plain and conv.padding in ((0, 0), "valid", "same")

@@ -1,32 +1,27 @@
-"""Convolutions that run on this package's kernels and that autograd differentiates.
+"""Convolutions of tensors with any of torch's paddings, made of the operators.
 
-The backward pass is torch's own `convolution_backward`, itself differentiable, so that second
-derivatives work too.
+Arguments are those of torch's modules: `stride` and `dilation` are tuples, `padding` is one, with a
+number for each axis, or a word; an input may lack its batch axis.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name that everyone gives it)
 
 from depthwise import functional
-from depthwise.spec import resolve_padding
+from depthwise.spec import causal_padding, resolve_padding
+from depthwise.torch.convolution import conv2d
+from depthwise.torch.fallback import left_to_torch
+from depthwise.torch.formats import attributes
+from depthwise.torch.pointwise import pointwise
+from depthwise.torch.registry import unwatched
 
 Ints: TypeAlias = "tuple[int, ...]"
-"""Height and width, as torch types the attributes of its convolutions."""
-
-
-@dataclass(frozen=True)
-class _Window:
-    stride: Ints = (1, 1)
-    padding: Ints | str = (0, 0)
-    dilation: Ints = (1, 1)
-    padding_mode: str = "zeros"
 
 
 def depthwise_conv2d(
@@ -36,78 +31,87 @@ def depthwise_conv2d(
     stride: Ints,
     padding: Ints | str,
     dilation: Ints,
-    padding_mode: str,
+    padding_mode: str = "zeros",
 ) -> Tensor:
     """Return the depthwise convolution of (N, C, H, W) or (C, H, W) with (C * m, 1, KH, KW)."""
-    window = _Window(stride, padding, dilation, padding_mode)
-    return _convolve(x, weight, bias, window, partial(functional.depthwise_conv2d, **vars(window)))
+    if x.dim() == 3:
+        window = stride, padding, dilation, padding_mode
+        return depthwise_conv2d(x.unsqueeze(0), weight, bias, *window).squeeze(0)
+    sides = around(padding, weight.shape[2:], dilation)
+    return _convolved(x, weight, bias, stride, sides, dilation, padding_mode)
+
+
+def depthwise_conv1d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Ints,
+    padding: Ints | str,
+    dilation: Ints,
+    padding_mode: str = "zeros",
+) -> Tensor:
+    """Return the depthwise convolution of (N, C, L) or (C, L) with (C * m, 1, K).
+
+    That is a 2-D one at height 1.  `padding` may be "causal".
+    """
+    if x.dim() == 2:
+        window = stride, padding, dilation, padding_mode
+        return depthwise_conv1d(x.unsqueeze(0), weight, bias, *window).squeeze(0)
+    if padding == "causal":
+        sides = 0, 0, *causal_padding(weight.shape[2], *dilation)
+    else:
+        flat = (0, *padding) if isinstance(padding, tuple) else padding
+        sides = around(flat, (1, weight.shape[2]), (1, *dilation))
+    image, filters = x.unsqueeze(2), weight.unsqueeze(2)
+    output = _convolved(image, filters, bias, (1, *stride), sides, (1, *dilation), padding_mode)
+    return output.squeeze(2)
 
 
 def pointwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return the pointwise convolution of (N, C, H, W) or (C, H, W) with (O, C, 1, 1)."""
-    return _convolve(x, weight, bias, _Window(), functional.pointwise_conv2d)
-
-
-def _convolve(
-    x: Tensor, weight: Tensor, bias: Tensor | None, window: _Window, forward: Any
-) -> Tensor:
     if x.dim() == 3:
-        return _convolve(x.unsqueeze(0), weight, bias, window, forward).squeeze(0)
-    output: Tensor = _Convolution.apply(x, weight, bias, window, forward)  # type: ignore[no-untyped-call]
-    return output
+        return pointwise_conv2d(x.unsqueeze(0), weight, bias).squeeze(0)
+    return pointwise(x, weight, bias)
 
 
-class _Convolution(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, window: _Window, forward: Any
-    ) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.window = window
-        ctx.bias_sizes = None if bias is None else list(bias.shape)
-        arrays = (None if array is None else array.detach() for array in (x, weight, bias))
-        output: Tensor = forward(*arrays)
-        return output
+def around(padding: Ints | str, kernel: Sequence[int], dilation: Ints) -> tuple[int, int, int, int]:
+    """Return (top, bottom, left, right) of a padding as torch's modules have it.
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        window = ctx.window
-        (top, bottom), (left, right) = resolve_padding(
-            window.padding, x.shape[2:], weight.shape[2:], window.stride, window.dilation
-        )
-        inside = window.padding_mode == "zeros" and (top, left) == (bottom, right)
-        pads = (0, 0, 0, 0) if inside else (left, right, top, bottom)
-        input_grad, weight_grad, bias_grad = torch.ops.aten.convolution_backward(
-            grad,
-            _pad(x, pads, window.padding_mode),
-            weight,
-            ctx.bias_sizes,
-            window.stride,
-            (top, left) if inside else (0, 0),
-            window.dilation,
-            False,
-            (0, 0),
-            x.shape[1] // weight.shape[1],
-            ctx.needs_input_grad[:3],
-        )
-        if input_grad is not None:
-            input_grad = _pad_backward(input_grad, x, pads, window.padding_mode)
-        return input_grad, weight_grad, bias_grad, None, None
+    ("same" goes with stride 1 there, so that it does not depend on the size.)
+    """
+    if isinstance(padding, str):
+        height, width = kernel
+        sides = resolve_padding(padding, (1, 1), (height, width), (1, 1), dilation)  # type: ignore[arg-type]
+        return *sides[0], *sides[1]
+    vertical, horizontal = padding
+    return vertical, vertical, horizontal, horizontal
 
 
-def _pad(x: Tensor, pads: tuple[int, int, int, int], padding_mode: str) -> Tensor:
-    if not any(pads):
-        return x
-    return F.pad(x, pads, "constant" if padding_mode == "zeros" else padding_mode)
-
-
-def _pad_backward(
-    grad: Tensor, x: Tensor, pads: tuple[int, int, int, int], padding_mode: str
+def _convolved(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Ints,
+    sides: tuple[int, int, int, int],
+    dilation: Ints,
+    padding_mode: str,
 ) -> Tensor:
-    if not any(pads):
-        return grad
-    with torch.enable_grad():
-        source = x.detach().requires_grad_()
-        padded = _pad(source, pads, padding_mode)
-    return torch.autograd.grad(padded, source, grad, create_graph=torch.is_grad_enabled())[0]
+    """Return the convolution of (N, C, H, W); `sides` is (top, bottom, left, right)."""
+    if padding_mode != "zeros" and any(sides):
+        if _in_place(x, weight, bias):
+            window = attributes(stride, sides, dilation)
+            output: Tensor = functional.depthwise_conv2d(
+                x, weight, bias, **window, padding_mode=padding_mode
+            )
+            return output
+        top, bottom, left, right = sides
+        x = F.pad(x, (left, right, top, bottom), padding_mode)
+        sides = 0, 0, 0, 0
+    return conv2d(x, weight, bias, stride, sides, dilation)
+
+
+def _in_place(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether the kernel may pad as it reads: nothing differentiates or watches the padding."""
+    if not unwatched(x, weight, bias) or left_to_torch(x, weight):
+        return False
+    return not (torch.is_grad_enabled() and torch._C._any_requires_grad(x, weight, bias))

@@ -1,0 +1,203 @@
+"""Depthwise convolution as three operators, each bilinear, that are one another's derivatives.
+
+    conv2d(x, weight, bias)               y
+    conv2d_input_gradient(grad, weight)   the gradient with respect to x, for that of y
+    conv2d_weight_gradient(grad, x)       those with respect to weight and bias
+
+Derivatives of any order consist of these three.  `padding` is (top, bottom, left, right), zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from torch import Tensor
+
+from depthwise import functional
+from depthwise.torch import fallback
+from depthwise.torch.batching import Dims, at_front, folded, unfolded
+from depthwise.torch.fallback import left_to_torch
+from depthwise.torch.formats import as_lies, attributes, empty_as, output_shape
+from depthwise.torch.registry import operator
+
+Ints: TypeAlias = Sequence[int]
+_WINDOW = "SymInt[2] stride, SymInt[4] padding, SymInt[2] dilation"
+
+
+def _conv2d(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints, dilation: Ints
+) -> Tensor:
+    if left_to_torch(x, weight):
+        return as_lies(fallback.conv2d(x, weight, bias, stride, padding, dilation), x)
+    output: Tensor = functional.depthwise_conv2d(
+        x, weight, bias, **attributes(stride, padding, dilation)
+    )
+    return output
+
+
+def _conv2d_fake(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints, dilation: Ints
+) -> Tensor:
+    del bias
+    return empty_as(x, output_shape(x, weight, stride, padding, dilation))
+
+
+def _conv2d_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    del output
+    x, weight, _, *ctx.window = inputs
+    ctx.save_for_backward(x, weight)
+
+
+def _conv2d_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight = ctx.saved_tensors
+    needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
+    grad = as_lies(grad, x)
+    of_x = of_weight = of_bias = None
+    if needs_x:
+        of_x = conv2d_input_gradient(grad, weight, tuple(x.shape), *ctx.window)
+    if needs_weight:
+        kernel = tuple(weight.shape[2:])
+        of_weight, sums = conv2d_weight_gradient(grad, x, kernel, *ctx.window, needs_bias)
+        of_bias = sums if needs_bias else None
+    elif needs_bias:
+        of_bias = grad.sum((0, 2, 3))
+    return of_x, of_weight, of_bias, None, None, None
+
+
+def _conv2d_vmap(
+    info: Any, dims: Dims, x: Tensor, weight: Tensor, bias: Tensor | None, *window: Ints
+) -> tuple[Tensor, int]:
+    size = info.batch_size
+    if dims[1] is dims[2] is None:
+        return unfolded(conv2d(folded(x, dims[0], size, 0), weight, bias, *window), size, 0)
+    bias = None if bias is None else at_front(bias, dims[2], size).flatten()
+    weight = at_front(weight, dims[1], size).flatten(0, 1)
+    return unfolded(conv2d(folded(x, dims[0], size, 1), weight, bias, *window), size, 1)
+
+
+def _input_gradient(
+    grad: Tensor,
+    weight: Tensor,
+    input_size: Ints,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+) -> Tensor:
+    given = fallback.input_gradient(grad, weight, input_size, stride, padding, dilation)
+    return as_lies(given, grad)
+
+
+def _input_gradient_fake(grad: Tensor, weight: Tensor, input_size: Ints, *window: Ints) -> Tensor:
+    del weight, window
+    return empty_as(grad, input_size)
+
+
+def _input_gradient_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    del output
+    grad, weight, _, *ctx.window = inputs
+    ctx.save_for_backward(grad, weight)
+
+
+def _input_gradient_backward(ctx: Any, upper: Tensor) -> tuple[Tensor | None, ...]:
+    grad, weight = ctx.saved_tensors
+    needs_grad, needs_weight, *_ = ctx.needs_input_grad
+    upper = as_lies(upper, grad)
+    of_grad = of_weight = None
+    if needs_grad:
+        of_grad = conv2d(upper, weight, None, *ctx.window)
+    if needs_weight:
+        kernel = tuple(weight.shape[2:])
+        of_weight, _ = conv2d_weight_gradient(grad, upper, kernel, *ctx.window, False)
+    return of_grad, of_weight, None, None, None, None
+
+
+def _input_gradient_vmap(
+    info: Any, dims: Dims, grad: Tensor, weight: Tensor, input_size: Ints, *window: Ints
+) -> tuple[Tensor, int]:
+    size, (batch, channels, *image) = info.batch_size, input_size
+    if dims[1] is None:
+        shape = (size * batch, channels, *image)
+        grad = folded(grad, dims[0], size, 0)
+        return unfolded(conv2d_input_gradient(grad, weight, shape, *window), size, 0)
+    shape = (batch, size * channels, *image)
+    grad, weight = folded(grad, dims[0], size, 1), at_front(weight, dims[1], size).flatten(0, 1)
+    return unfolded(conv2d_input_gradient(grad, weight, shape, *window), size, 1)
+
+
+def _weight_gradient(
+    grad: Tensor,
+    x: Tensor,
+    kernel: Ints,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    bias: bool,
+) -> tuple[Tensor, Tensor]:
+    return fallback.weight_gradient(grad, x, kernel, stride, padding, dilation, bias)
+
+
+def _weight_gradient_fake(
+    grad: Tensor, x: Tensor, kernel: Ints, stride: Ints, padding: Ints, dilation: Ints, bias: bool
+) -> tuple[Tensor, Tensor]:
+    del x, stride, padding, dilation
+    channels = grad.shape[1]
+    return grad.new_empty((channels, 1, *kernel)), grad.new_empty(channels if bias else 0)
+
+
+def _weight_gradient_setup(
+    ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]
+) -> None:
+    del output
+    grad, x, _, *ctx.window, ctx.bias = inputs
+    ctx.save_for_backward(grad, x)
+
+
+def _weight_gradient_backward(
+    ctx: Any, upper: Tensor, upper_bias: Tensor
+) -> tuple[Tensor | None, ...]:
+    grad, x = ctx.saved_tensors
+    needs_grad, needs_x, *_ = ctx.needs_input_grad
+    of_grad = of_x = None
+    if needs_grad:
+        of_grad = conv2d(x, upper, upper_bias if ctx.bias else None, *ctx.window)
+    if needs_x:
+        of_x = conv2d_input_gradient(grad, upper, tuple(x.shape), *ctx.window)
+    return of_grad, of_x, None, None, None, None, None
+
+
+def _weight_gradient_vmap(
+    info: Any, dims: Dims, grad: Tensor, x: Tensor, *others: Any
+) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+    size = info.batch_size
+    grad, x = folded(grad, dims[0], size, 1), folded(x, dims[1], size, 1)
+    given = conv2d_weight_gradient(grad, x, *others)
+    weight, bias = (array.unflatten(0, (size, array.shape[0] // size)) for array in given)
+    return (weight, bias), (0, 0)
+
+
+conv2d: Callable[..., Tensor] = operator(
+    f"conv2d(Tensor x, Tensor weight, Tensor? bias, {_WINDOW}) -> Tensor",
+    _conv2d,
+    fake=_conv2d_fake,
+    setup_context=_conv2d_setup,
+    backward=_conv2d_backward,
+    vmap=_conv2d_vmap,
+)
+conv2d_input_gradient: Callable[..., Tensor] = operator(
+    f"conv2d_input_gradient(Tensor grad, Tensor weight, SymInt[4] input_size, {_WINDOW}) -> Tensor",
+    _input_gradient,
+    fake=_input_gradient_fake,
+    setup_context=_input_gradient_setup,
+    backward=_input_gradient_backward,
+    vmap=_input_gradient_vmap,
+)
+conv2d_weight_gradient: Callable[..., tuple[Tensor, Tensor]] = operator(
+    f"conv2d_weight_gradient(Tensor grad, Tensor x, SymInt[2] kernel, {_WINDOW}, bool bias)"
+    " -> (Tensor, Tensor)",
+    _weight_gradient,
+    fake=_weight_gradient_fake,
+    setup_context=_weight_gradient_setup,
+    backward=_weight_gradient_backward,
+    vmap=_weight_gradient_vmap,
+)
