@@ -23,7 +23,7 @@ from depthwise.torch.mac_rules import (
 )
 
 
-class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Counter(TorchDispatchMode):
     """Counts while it is entered.
 
     In the forward pass an operator belongs to the innermost module that is running, in the

@@ -70,7 +70,7 @@ class Engine:
 
     def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
         """Refuse what oneDNN does not take prepacked."""
-        if variant == "prepacked" and not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        if variant == "prepacked" and not torch.backends.mkldnn.is_available():
             return "this build of PyTorch has no oneDNN"
         if isinstance(spec, PassSpec):
             if variant == "prepacked":
