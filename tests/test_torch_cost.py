@@ -440,6 +440,14 @@ def test_operators_without_a_rule_are_named() -> None:
     assert result.macs == 0
 
 
+def test_operators_that_call_python_are_named_and_not_entered() -> None:
+    def either(x):
+        return torch.cond(x.sum() > 0, lambda y: y @ y, lambda y: y + 1, (x,))
+
+    result = cost(Call(either), torch.randn(4, 4))
+    assert (result.macs, result.uncounted) == (0, {"cond": 1})
+
+
 @pytest.mark.parametrize("train", [False, True])
 def test_elementwise_operators_pooling_and_normalisation_have_no_macs(train: bool) -> None:
     layers = [
@@ -533,6 +541,12 @@ def test_a_model_without_memory_is_counted() -> None:
     assert cost(model, x) == cost(mobilenet(), torch.randn(2, 3, 32, 32))
 
 
+def test_inputs_made_in_inference_mode_have_a_backward_pass_too() -> None:
+    with torch.inference_mode():
+        x = torch.randn(3, 4)
+        assert passes(cost(nn.Linear(4, 5), x, backward=True)) == (60, 0, 60)
+
+
 def test_several_inputs_and_inputs_that_are_no_tensors() -> None:
     def function(x, others, scale, w):
         return sum(F.linear(y, w) for y in (x, *others["more"])) * scale
@@ -591,6 +605,11 @@ def test_models_that_cannot_be_counted_say_why() -> None:
         cost(Call(lambda x: torch.ops.depthwise_tests.faceless(x) + 1), x)
     with pytest.raises(ModelError, match="outputs that require a gradient"):
         cost(nn.Linear(3, 4).requires_grad_(False), x, backward=True)
+    wrapper = nn.parallel.DistributedDataParallel
+    wrapped = wrapper.__new__(wrapper)
+    nn.Module.__init__(wrapped)
+    with pytest.raises(ModelError, match=r"without wrappers.*got DistributedDataParallel \(0\)"):
+        cost(nn.Sequential(wrapped), x)
     model = nn.ReLU()
     model.lines = (line for line in "ab")
     with pytest.raises(ModelError, match="deep copy; ReLU has none: cannot pickle 'generator'"):

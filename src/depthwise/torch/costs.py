@@ -30,6 +30,7 @@ _NEEDS_VALUES = (
     fake_tensor.UnsupportedOperatorException,
     fake_tensor.UnsupportedFakeTensorException,
 )
+_OPAQUE = (torch.jit.ScriptModule, nn.parallel.DistributedDataParallel)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +144,8 @@ def cost(model: nn.Module, example: Any, *, backward: bool = False) -> ModelCost
 
     Raises:
         DTypeError: the model is not a module, or the example has no tensor.
-        ModelError: the model has lazy parameters, cannot be copied, needs the values of tensors, or
-            has nothing to differentiate.
+        ModelError: the model has lazy parameters, is TorchScript or wrapped for parallel processes,
+            cannot be copied, needs the values of tensors, or has nothing to differentiate.
     """
     inputs = example if isinstance(example, tuple) else (example,)
     _check(model, inputs)
@@ -176,6 +177,12 @@ def _check(model: nn.Module, inputs: tuple[Any, ...]) -> None:
         raise ModelError(
             f"parameters have shapes, which lazy ones get when the model is called; got {lazy}"
         )
+    for name, module in model.named_modules():
+        if isinstance(module, _OPAQUE):
+            raise ModelError(
+                "a model is counted as Python modules, not as TorchScript, and without wrappers of "
+                f"parallel processes; got {type(module).__name__} ({name or 'the model'})"
+            )
 
 
 @contextmanager
@@ -204,7 +211,8 @@ def _twin(model: nn.Module, fake: fake_tensor.FakeTensorMode) -> nn.Module:
 
 
 def _without_values(x: Tensor, fake: fake_tensor.FakeTensorMode) -> Tensor:
-    return fake.from_tensor(x.detach()).requires_grad_(x.requires_grad)
+    shaped = fake.from_tensor(x.detach()).clone()  # a copy is no inference tensor, whatever x is
+    return shaped.requires_grad_(x.requires_grad)
 
 
 def _backward(outputs: Any) -> None:

@@ -38,6 +38,8 @@ class Counter(TorchDispatchMode):
         inputs: what it will be called with.
     """
 
+    supports_higher_order_operators = True
+
     def __init__(self, model: nn.Module, inputs: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.macs: dict[str, Macs] = collections.defaultdict(Macs)
@@ -59,6 +61,9 @@ class Counter(TorchDispatchMode):
     ) -> Any:
         """Run an operator and count it."""
         output = func(*args, **(kwargs or {}))
+        if isinstance(func, torch._ops.HigherOrderOperator):
+            self.uncounted[func.name()] += 1  # type: ignore[no-untyped-call]
+            return output
         arguments = arguments_of(func, args, kwargs or {})
         if not all(map(self._is_weight, _tensors(arguments))):
             self._mark(output)
