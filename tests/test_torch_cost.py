@@ -348,6 +348,23 @@ def test_functions_with_a_backward_of_their_own() -> None:
     assert [passes(layer) for layer in result.layers] == [(64, 0, 64), (2 * 96, 96, 96)]
 
 
+@pytest.mark.parametrize("layer", [nn.Conv2d(4, 5, 1, bias=False), nn.Linear(1, 1)], ids=str)
+def test_gradients_that_a_model_computes_for_its_outputs_are_forward(layer: nn.Module) -> None:
+    class Force(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.energy = layer
+
+        def forward(self, x):
+            x = x.detach().requires_grad_()
+            return torch.autograd.grad(self.energy(x).square().sum(), x)[0]
+
+    x = torch.randn(2, 4, 3, 1)
+    once = cost(layer, x).macs
+    result = cost(Force(), x)
+    assert [passes(each) for each in result.layers] == [(once, 0, 0), (once, 0, 0)]
+
+
 def test_it_counts_what_torch_counts_when_it_really_runs() -> None:
     model, x = mobilenet(), torch.randn(2, 3, 32, 32)
     with FlopCounterMode(display=False) as torchs:

@@ -73,7 +73,7 @@ class Counter(TorchDispatchMode):
     def _count(self, func: torch._ops.OpOverload, arguments: Arguments, output: Any) -> None:
         name, layer = name_of(func), self._layer()
         if name in GRADIENTS:
-            self.macs[layer] += GRADIENTS[name](arguments)
+            self.macs[layer] += self._within(GRADIENTS[name](arguments))
         elif name in PRODUCTS:
             macs = product_macs(name, arguments, output)
             self.macs[layer] += self._attributed(name, arguments, macs)
@@ -99,6 +99,10 @@ class Counter(TorchDispatchMode):
         multiplied = self._operands.get(_node_running(), (False, True))
         of_weight = all(multiplied) or (any(multiplied) and not any(operands))
         return Macs(weight_gradient=macs) if of_weight else Macs(input_gradient=macs)
+
+    def _within(self, gradients: Macs) -> Macs:
+        """Return gradients' MACs as forward where a model computes them to get its outputs."""
+        return Macs(forward=gradients.total) if self._running else gradients
 
     def _mark(self, results: Any) -> None:
         for tensor in _tensors(results):

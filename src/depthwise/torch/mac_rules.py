@@ -66,6 +66,11 @@ class Macs:
     input_gradient: int = 0
     weight_gradient: int = 0
 
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.forward + self.input_gradient + self.weight_gradient
+
     def __add__(self, other: Macs) -> Macs:
         return Macs(
             self.forward + other.forward,
