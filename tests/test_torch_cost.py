@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 import depthwise as dw
-from depthwise.torch import cost
+from depthwise.torch import DepthwiseConv1d, DepthwiseConv2d, PointwiseConv2d, SeparableConv2d, cost
 from models import Call, mobilenet, passes
 
 CONVOLUTIONS = {
@@ -317,3 +317,51 @@ def test_it_counts_what_torch_counts_when_it_really_runs() -> None:
     assert result.weight_gradient_macs == result.macs
     assert result.input_gradient_macs == result.macs - result.layers[0].macs
     assert result.uncounted == {}
+
+
+def torch_depthwise(channels: int, multiplier: int = 1, **options) -> nn.Conv2d:
+    return nn.Conv2d(channels, channels * multiplier, 3, groups=channels, **options)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (DepthwiseConv2d(4, 4, 3, padding=1), torch_depthwise(4, padding=1)),
+        (
+            DepthwiseConv2d(4, 8, 3, stride=(2, 1), dilation=(1, 2)),
+            torch_depthwise(4, 2, stride=(2, 1), dilation=(1, 2)),
+        ),
+        (
+            DepthwiseConv2d(4, 4, 3, padding=1, padding_mode="reflect", bias=False),
+            torch_depthwise(4, padding=1, padding_mode="reflect", bias=False),
+        ),
+        (PointwiseConv2d(4, 6), nn.Conv2d(4, 6, 1)),
+        (
+            SeparableConv2d(4, 6, 3, padding="same"),
+            nn.Sequential(torch_depthwise(4, padding="same"), nn.Conv2d(4, 6, 1)),
+        ),
+    ],
+    ids=lambda module: type(module).__name__,
+)
+@pytest.mark.parametrize("frozen", [(), ("input",), ("weight",)])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_our_modules_cost_what_torchs_do(ours, theirs, frozen, memory_format) -> None:
+    x = torch.randn(2, 4, 9, 8).contiguous(memory_format=memory_format)
+    x.requires_grad_("input" not in frozen)
+    costs = []
+    for module in (ours, theirs):
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(name.rpartition(".")[-1] not in frozen)
+        costs.append(cost(module, x, backward=True))
+    mine, expected = costs
+    assert (mine.params, *passes(mine)) == (expected.params, *passes(expected))
+    assert mine.uncounted == {}
+    assert all(passes(expected)[1:]) or frozen
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_our_1d_module_costs_what_torchs_does(causal: bool) -> None:
+    x = torch.randn(2, 4, 9, requires_grad=True)
+    macs = 2 * 4 * (9 if causal else 6) * 4
+    layer = DepthwiseConv1d(4, 4, 4, padding="causal" if causal else 0)
+    assert passes(cost(layer, x, backward=True)) == (macs, macs, macs)
