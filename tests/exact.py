@@ -28,7 +28,7 @@ def is_exact(problem):
     """Whether the result consists of whole numbers."""
     parts = getattr(problem, "parts", (problem,))
     gated = getattr(problem, "squeeze_excite", None) is not None
-    return not gated and all(part.activation in EXACT for part in parts)
+    return not gated and all(getattr(part, "activation", None) in EXACT for part in parts)
 
 
 def differences(problem, got, expected):

@@ -218,3 +218,11 @@ def pass_specs(draw: st.DrawFn, kinds: tuple[str, ...] = get_args(PassKind)) -> 
 def specs() -> st.SearchStrategy[Spec]:
     """Draw any problem."""
     return conv_specs() | block_specs() | pass_specs()
+
+
+@st.composite
+def wide_pass_specs(draw: st.DrawFn, *, size: int = 24, kernel: int = 7) -> PassSpec:
+    """Draw a gradient, large enough to fill whole tiles, blocks of channels and several parts."""
+    conv = draw(depthwise_specs(size=size, kernel=kernel, activations=(None,)))
+    kind = draw(st.sampled_from(["input_gradient", "weight_gradient"]))
+    return PassSpec(kind=kind, conv=replace(conv, padding_mode="zeros"))

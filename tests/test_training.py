@@ -9,7 +9,7 @@ from hypothesis import given
 import depthwise as dw
 from depthwise import explanation, plan_space, reference, sweep
 from depthwise.bench.worker import compare
-from depthwise.errors import NotYetError, SpecError
+from depthwise.errors import SpecError
 from depthwise.problem import random_problem
 from depthwise.target import host
 from depthwise.training import PassSpec
@@ -115,12 +115,6 @@ def test_a_kernel_computes_one_pass() -> None:
         f'a kernel computes one pass; this is those of "{CONV}", "input_gradient {CONV}", '
         f'"weight_gradient {CONV}": training {CONV}'
     )
-
-
-@pytest.mark.parametrize("kind", ["input_gradient", "weight_gradient"])
-def test_gradients_have_no_kernels_yet(kind: str) -> None:
-    with pytest.raises(NotYetError, match=f"do not exist yet; got {kind} depthwise"):
-        dw.compile(f"{kind} {CONV}")
 
 
 def test_what_is_there_for_convolutions_and_blocks_alone_says_so() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from depthwise.block import Spec
 from depthwise.errors import ArrayError, DTypeError
+from depthwise.values import nbytes
 from depthwise.vocabulary import DTYPES
 
 Array = NDArray[Any]
@@ -43,6 +45,22 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
     raw = np.empty(math.prod(shape) * kind.itemsize + CACHE_LINE, np.uint8)
     array: Array = np.ndarray(shape, kind, raw, -raw.ctypes.data % CACHE_LINE)
     return array
+
+
+_kept = threading.local()
+
+
+def kept_arrays(shapes: Sequence[tuple[int, ...]], dtype: str) -> list[Array]:
+    """Return arrays of these shapes in memory that the calling thread keeps, one behind another."""
+    sizes = [nbytes(shape, dtype) for shape in shapes]
+    memory = getattr(_kept, "memory", None)
+    if memory is None or memory.nbytes < sum(sizes):
+        memory = _kept.memory = np.empty(sum(sizes), np.uint8)
+    arrays, start = [], 0
+    for shape, size in zip(shapes, sizes, strict=True):
+        arrays.append(memory[start : start + size].view(dtype).reshape(shape))
+        start += size
+    return arrays
 
 
 def as_numpy(array: Any, name: str) -> Array:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
 from depthwise import team
-from depthwise.arrays import Array, Memory
+from depthwise.arrays import Memory, kept_arrays
 from depthwise.block import BlockSpec
 from depthwise.code import Code
 from depthwise.kernel import ConvKernel, Kernel, threads_worth_waking
@@ -134,7 +131,7 @@ class BlockKernel(Kernel):
 
     def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
         """Compute stage by stage."""
-        outputs = [*_kept_arrays(self._between, self.spec.dtype), out] if self._between else [out]
+        outputs = [*kept_arrays(self._between, self.spec.dtype), out] if self._between else [out]
         for stage, weights, output in zip(self.stages, packed, outputs, strict=True):
             stage.run(x, weights, output, threads)
             x = output
@@ -186,7 +183,7 @@ class GatedKernel(BlockKernel):
 
     def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
         """Compute stage by stage."""
-        *outputs, sums, scales = _kept_arrays(self._between, self.spec.dtype)
+        *outputs, sums, scales = kept_arrays(self._between, self.spec.dtype)
         *before, summed, last = self.stages
         assert isinstance(summed, ChainKernel)
         for stage, weights, output in zip(before, packed, outputs):  # noqa: B905 (those before)
@@ -200,19 +197,3 @@ class GatedKernel(BlockKernel):
     def _kernels(self) -> list[Stage | GateKernel]:
         *before, last = self.stages
         return [*before, self.gate, last]
-
-
-_kept = threading.local()
-
-
-def _kept_arrays(shapes: Sequence[tuple[int, ...]], dtype: str) -> list[Array]:
-    """Return arrays of these shapes in memory that the calling thread keeps, one behind another."""
-    sizes = [prod(shape) * itemsize(dtype) for shape in shapes]
-    memory = getattr(_kept, "memory", None)
-    if memory is None or memory.nbytes < sum(sizes):
-        memory = _kept.memory = np.empty(sum(sizes), np.uint8)
-    arrays, start = [], 0
-    for shape, size in zip(shapes, sizes, strict=True):
-        arrays.append(memory[start : start + size].view(dtype).reshape(shape))
-        start += size
-    return arrays

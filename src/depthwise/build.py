@@ -200,6 +200,18 @@ def _any_alignment(func: tirx.PrimFunc) -> tirx.PrimFunc:
 
 
 @tirx.transform.prim_func_pass(opt_level=0)  # type: ignore[untyped-decorator]
+def _compact_buffers(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.PrimFunc:
+    """Make buffers as large as they are used.
+
+    Functions that take their run of tasks are written with theirs so; there it would take most of
+    the time of the build.
+    """
+    if TASKS in (func.attrs or {}):
+        return func
+    return s_tir.transform.CompactBufferAllocation()(tvm.IRModule({"main": func}))["main"]
+
+
+@tirx.transform.prim_func_pass(opt_level=0)  # type: ignore[untyped-decorator]
 def _iterations_to_tasks(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.PrimFunc:
     """Run a part of the iterations: those of the two parameters that are put behind the others."""
     if TASKS in (func.attrs or {}):
@@ -275,7 +287,7 @@ def _open_blocks() -> Sequence[Any]:
         s_tir.transform.LowerInitBlock(),
         s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
         s_tir.transform.ConvertBlocksToOpaque(),
-        s_tir.transform.CompactBufferAllocation(),
+        _compact_buffers,
         s_tir.transform.LowerOpaqueBlock(),
     )
 

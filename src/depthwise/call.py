@@ -139,7 +139,8 @@ class Prepared:
             fit(self._ordered(operand, name), name, spec.operands[name], spec)
         self._kernel = compile_kernel(spec)
         self._shape, self._dtype = spec.output_shape, np.dtype(spec.dtype)
-        self._reorders = image.transposed or not image.batched
+        images_out = len(spec.output_shape) == image.rank
+        self._reorders = images_out and (image.transposed or not image.batched)
         self._inputs = [
             self._memory_of(array, name)
             for array, name in zip((x, *given), ("x", *spec.operands), strict=True)

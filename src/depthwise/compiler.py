@@ -12,9 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from depthwise import cache, code, fusion, plan_database, schedule, team
-from depthwise.block import BlockSpec, Forward, Spec, forward_only
+from depthwise.block import BlockSpec, Spec, forward_only
 from depthwise.code import Code
-from depthwise.errors import NotYetError, PlanError, SpecError
+from depthwise.errors import PlanError, SpecError
 from depthwise.parse import specification
 from depthwise.plan import AnyPlan, BlockPlan, Plan, parse_plan
 from depthwise.schedule.chain import Chain
@@ -26,6 +26,7 @@ from depthwise.training import PassSpec
 if TYPE_CHECKING:
     from depthwise.block_kernel import BlockKernel
     from depthwise.build import Program
+    from depthwise.gradient_kernel import GradientKernel
     from depthwise.kernel import ConvKernel, Kernel
 
 _one_at_a_time = threading.RLock()
@@ -55,6 +56,8 @@ def compile(  # noqa: A001
     with _one_at_a_time:
         if isinstance(problem, ConvSpec):
             return _compile_conv(problem, choice, cpu)
+        if isinstance(problem, PassSpec):
+            return _compile_gradient(problem, choice, cpu)
         return _compile_block(problem, choice, cpu)
 
 
@@ -62,8 +65,10 @@ def _parsed(plan: str | None) -> AnyPlan | None:
     return None if plan is None else parse_plan(plan)
 
 
-def plan_of(spec: Forward, target: Target) -> AnyPlan:
+def plan_of(spec: Spec, target: Target) -> AnyPlan:
     """Return the plan that a search found fastest for a problem, or else the heuristic's."""
+    if isinstance(spec, PassSpec):
+        return schedule.default_gradient_plan(spec, target)
     return block_plan(spec, target) if isinstance(spec, BlockSpec) else conv_plan(spec, target)
 
 
@@ -93,12 +98,10 @@ def explain(spec: Spec | str, target: str | None = None) -> dict[str, str | None
     return {name: way if isinstance(way, str) else None for name, way in ways.items()}
 
 
-def _kernel_problem(spec: Spec) -> Forward:
-    if isinstance(spec, PassSpec):
-        if len(spec.kernels) > 1:
-            kernels = ", ".join(f'"{kernel}"' for kernel in spec.kernels)
-            raise SpecError(f"a kernel computes one pass; this is those of {kernels}: {spec}")
-        raise NotYetError(f"kernels of gradients do not exist yet; got {spec}")
+def _kernel_problem(spec: Spec) -> Spec:
+    if isinstance(spec, PassSpec) and len(spec.kernels) > 1:
+        kernels = ", ".join(f'"{kernel}"' for kernel in spec.kernels)
+        raise SpecError(f"a kernel computes one pass; this is those of {kernels}: {spec}")
     return spec
 
 
@@ -146,6 +149,24 @@ def _program(spec: ConvSpec, plan: Plan, target: Target) -> Program:
     transformed = rule.scheduled(definition, spec, plan, target)
     scheduled = define.join_segments(transformed, spec, form.segments)
     return build.Program({build.SYMBOL: definition}, {build.SYMBOL: scheduled}, target)
+
+
+@functools.cache
+def _compile_gradient(spec: PassSpec, plan: Plan, target: Target) -> GradientKernel:
+    from depthwise.gradient_kernel import GradientKernel, GradientStage
+
+    stages = []
+    for number in range(schedule.gradient_rule_of(plan, spec, target).stages):
+        program = functools.cache(partial(_gradient_program, spec, plan, target, number))
+        stages.append(GradientStage(_code(spec, plan, target, program, number), program))
+    return GradientKernel(spec, plan, target, tuple(stages))
+
+
+def _gradient_program(spec: PassSpec, plan: Plan, target: Target, stage: int) -> Program:
+    from depthwise import build, define_gradient
+
+    functions = schedule.gradient_rule_of(plan, spec, target).functions(spec, plan, target)[stage]
+    return build.Program({build.SYMBOL: define_gradient.define(spec)}, functions, target)
 
 
 @functools.cache

@@ -11,17 +11,22 @@ from depthwise.schedule import (
     channels_last,
     default,
     general,
+    input_gradient,
     multiples,
     packed,
     pointwise,
+    weight_gradient,
 )
-from depthwise.schedule.rule import Rule
+from depthwise.schedule.rule import GradientRule, Rule
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
+from depthwise.training import PassSpec
 
 RULES: tuple[Rule, ...] = (
     channels_last, multiples, channels_first, packed, pointwise, general, default,
 )  # fmt: skip
+
+GRADIENT_RULES: tuple[GradientRule, ...] = (input_gradient, weight_gradient)
 
 
 def rule_of(plan: Plan, spec: ConvSpec, target: Target) -> Rule:
@@ -57,3 +62,18 @@ def legal_plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
     for rule in RULES:
         if rule.rejects(spec, target) is None:
             yield from rule.plans(spec, target)
+
+
+def gradient_rule_of(plan: Plan, spec: PassSpec, target: Target) -> GradientRule:
+    """Return the rule that a plan of a gradient names; see `rule_of`."""
+    for rule in GRADIENT_RULES:
+        if rule.name == plan.schedule and rule.rejects(spec, target) is None:
+            return rule
+    names = ", ".join(r.name for r in GRADIENT_RULES if r.rejects(spec, target) is None)
+    raise PlanError(f"the schedule of this gradient is {names}; got {plan.schedule!r}: {spec}")
+
+
+def default_gradient_plan(spec: PassSpec, target: Target) -> Plan:
+    """Return the plan of the rule that takes a gradient."""
+    rule = next(rule for rule in GRADIENT_RULES if rule.rejects(spec, target) is None)
+    return rule.default_plan(spec, target)

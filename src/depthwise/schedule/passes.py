@@ -1,4 +1,4 @@
-"""Passes over a run of channels-last pixels: from planes, to planes, and their sum.
+"""Passes over a run of channels-last pixels: from planes, to planes, apart, and their sum.
 
 Planes are what channels-first data have: all pixels of a channel, then those of the next.
 """
@@ -13,51 +13,78 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.build import TASKS
-from depthwise.spec import ConvSpec
 
 Expr: TypeAlias = Any
 Run: TypeAlias = Callable[[Expr], Expr]
 """The index of a run of elements, or of a single one, from that of the first."""
 
 
-def gather(spec: ConvSpec, lanes: int) -> tirx.PrimFunc:
-    """Return the function `(X, Y, pixels)` from a convolution's input planes to pixels."""
-    channels, plane = spec.channels, spec.height * spec.width
+def gather(channels: int, plane: int, pitch: int, dtype: str, lanes: int) -> tirx.PrimFunc:
+    """Return the function `(X, Y, pixels)` from planes to pixels.
+
+    Args:
+        channels: how many planes.
+        plane: elements from plane to plane.
+        pitch: elements from pixel to pixel.
+        dtype: the element type.
+        lanes: elements of a vector.
+    """
 
     def write(x: Any, y: Any, pixels: Expr) -> None:
         _transpose(
             (pixels, channels), lanes,
             lambda channel, pixel, run: x[run(channel * plane + pixel)],
             lambda value, pixel, channel, run: T.buffer_store(
-                y, value, [run(pixel * channels + channel)]
+                y, value, [run(pixel * pitch + channel)]
             ),
             swap=True,
         )  # fmt: skip
 
-    return _pass(spec.dtype, {"X": channels * plane, "Y": channels * plane}, write)
+    return _pass(dtype, {"X": channels * plane, "Y": channels * pitch}, write)
 
 
-def scatter(spec: ConvSpec, lanes: int) -> tirx.PrimFunc:
-    """Return the function `(X, residual, Y, pixels)` from pixels to a convolution's output planes.
+def scatter(
+    channels: int, plane: int, pitch: int, dtype: str, lanes: int, residual: bool = False
+) -> tirx.PrimFunc:
+    """Return the function `(X, residual, Y, pixels)` from pixels to planes; see `gather`.
 
     The residual, where there is one, is added.
     """
-    channels, plane = spec.out_channels, spec.out_height * spec.out_width
 
     def write(x: Any, *others: Any) -> None:
-        *residual, y, pixels = others
+        *residuals, y, pixels = others
 
         def store(value: Expr, channel: Expr, pixel: Expr, run: Run) -> None:
             at = run(channel * plane + pixel)
-            T.buffer_store(y, value + residual[0][at] if residual else value, [at])
+            T.buffer_store(y, value + residuals[0][at] if residuals else value, [at])
 
         _transpose(
             (pixels, channels), lanes,
-            lambda pixel, channel, run: x[run(pixel * channels + channel)], store, swap=False,
+            lambda pixel, channel, run: x[run(pixel * pitch + channel)], store, swap=False,
         )  # fmt: skip
 
-    names = ["X", "residual", "Y"] if spec.residual else ["X", "Y"]
-    return _pass(spec.dtype, dict.fromkeys(names, channels * plane), write)
+    names = ["X", "residual", "Y"] if residual else ["X", "Y"]
+    return _pass(dtype, dict.fromkeys(names, channels * plane), write)
+
+
+def apart(channels: int, multiplier: int, pitch: int, size: int, dtype: str) -> tirx.PrimFunc:
+    """Return the function `(X, Y, pixels)` that lays out every so many-th channel apart.
+
+    Args:
+        channels: of each part.
+        multiplier: how many parts.
+        pitch: elements from pixel to pixel of what is given.
+        size: elements from part to part.
+        dtype: the element type.
+    """
+
+    def write(x: Any, y: Any, pixels: Expr) -> None:
+        with T.serial(0, pixels) as pixel, T.serial(0, channels) as channel:
+            for part in range(multiplier):
+                value = x[pixel * pitch + channel * multiplier + part]
+                T.buffer_store(y, value, [part * size + pixel * channels + channel])
+
+    return _pass(dtype, {"X": channels * pitch, "Y": multiplier * size}, write)
 
 
 def _transpose(
@@ -134,7 +161,7 @@ def total(channels: int, lanes: int, dtype: str) -> tirx.PrimFunc:
     """Return the function `(X, Y, pixels)` that writes the sum of a run of pixels."""
 
     def write(x: Any, y: Any, pixels: Expr) -> None:
-        for start, count in _vectors(channels, lanes):
+        for start, count in vectors(channels, lanes):
             with T.serial(0, count[0]) as vector:
                 first = vector * count[1] + start
                 sums = T.alloc_buffer((count[1],), dtype, scope="local")
@@ -148,7 +175,7 @@ def total(channels: int, lanes: int, dtype: str) -> tirx.PrimFunc:
     return _pass(dtype, {"X": channels, "Y": channels}, write)
 
 
-def _vectors(channels: int, lanes: int) -> list[tuple[int, tuple[int, int]]]:
+def vectors(channels: int, lanes: int) -> list[tuple[int, tuple[int, int]]]:
     """Return (first channel, (how many vectors, their width)) of the whole ones and the rest."""
     whole, rest = divmod(channels, lanes)
     return [run for run in ((0, (whole, lanes)), (whole * lanes, (1, rest))) if all(run[1])]

@@ -16,13 +16,11 @@ from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.activations import activate
 from depthwise.build import TASKS
+from depthwise.schedule.fetching import fetch
 from depthwise.schedule.tiling import Ahead, Panels, packed_columns
 from depthwise.spec import ConvSpec
 
 Expr: TypeAlias = Any
-
-_READ, _SECOND_CACHE, _DATA = (tirx.const(value, "int32") for value in (0, 2, 1))
-"""How memory is prefetched."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +94,7 @@ class _Share:
     def fetch(self, run: Expr, line: Expr) -> None:
         """Begin to fetch a line of one of the runs."""
         at = (self.begin + run) * self.ahead.stride + line * self.ahead.line
-        how = _READ, _SECOND_CACHE, _DATA
-        T.evaluate(T.call_llvm_intrin("void", "llvm.prefetch", T.address_of(self.array[at]), *how))
+        fetch(self.array, at)
 
 
 def product(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from depthwise.plan import Plan
 from depthwise.schedule.tiling import Panels
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
+from depthwise.training import PassSpec
 from depthwise.vocabulary import Pair
 
 UNROLLED_STEPS = 256
@@ -53,6 +54,26 @@ class Rule(Protocol):
 
     def scheduled(self, definition: Any, spec: ConvSpec, plan: Plan, target: Target) -> Any:
         """Return the program that computes what the definition does, fast."""
+
+
+class GradientRule(Protocol):
+    """One way of computing gradients fast; see `Rule`."""
+
+    name: str
+    stages: int
+    """How many kernels it takes, one after the other."""
+
+    def rejects(self, spec: PassSpec, target: Target) -> str | None:
+        """Say why the rule does not take a gradient, or None where it does."""
+
+    def default_plan(self, spec: PassSpec, target: Target) -> Plan:
+        """Return the plan that is expected to be fastest, without measuring."""
+
+    def plans(self, spec: PassSpec, target: Target) -> Iterator[Plan]:
+        """Yield every legal plan of this rule for the gradient."""
+
+    def functions(self, spec: PassSpec, plan: Plan, target: Target) -> Sequence[dict[str, Any]]:
+        """Return the functions of each kernel, as `build` takes them."""
 
 
 def by_transforming(

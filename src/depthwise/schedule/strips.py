@@ -47,13 +47,18 @@ def functions(chain: Chain, depthwise: tirx.PrimFunc) -> dict[str, tirx.PrimFunc
     if chain.expand:
         found["expand"] = products.function(chain.expand, panels["expand"], lanes, planes_in)
     elif planes_in:
-        found["gather"] = passes.gather(conv, lanes)
+        plane = conv.height * conv.width
+        found["gather"] = passes.gather(conv.channels, plane, conv.channels, conv.dtype, lanes)
     if chain.project:
         found["project"] = products.function(
             chain.project, panels["project"], lanes, ahead=chain.ahead
         )
     if planes_out:
-        found["scatter"] = passes.scatter(chain.parts[-1], lanes)
+        last = chain.parts[-1]
+        channels, plane = last.out_channels, last.out_height * last.out_width
+        found["scatter"] = passes.scatter(
+            channels, plane, channels, last.dtype, lanes, last.residual
+        )
     if chain.sums:
         found["total"] = passes.total(conv.out_channels, lanes, conv.dtype)
     found[SYMBOL] = _Driver(chain, task_count(depthwise)).function()

@@ -1,0 +1,81 @@
+"""The gradient of a depthwise convolution with respect to its input, any attributes, both layouts.
+
+Each input sums what the outputs that read it contribute: again a depthwise sum, backward.
+Channels-last it is computed in place; otherwise strips of a block of channels are brought near.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from depthwise.costs import cost
+from depthwise.plan import Plan
+from depthwise.target import Target
+from depthwise.training import PassSpec
+
+name = "input_gradient"
+stages = 1
+
+FAR_BYTES = 8 * 2**20
+"""About what a core's share of the last cache holds: beyond it, rows are fetched ahead."""
+SCRATCH_BYTES = 2**18
+"""About half of a core's second cache."""
+TILES = (2, 3, 4, 6, 7, 8, 10, 12)
+"""Targets of the tiles among which a search chooses."""
+_BLOCK_VECTORS = 4
+_TILE = 8
+_ENOUGH_TASKS, _SHORTEST_RUN = 8, 4
+
+
+def rejects(spec: PassSpec, target: Target) -> str | None:
+    """Take every gradient with respect to the input."""
+    if spec.kind != "input_gradient":
+        return "only the gradient with respect to the input sums what outputs contribute"
+    return None
+
+
+def default_plan(spec: PassSpec, target: Target) -> Plan:
+    """Return the widest tile whose sums, weights of a row of taps and source are in registers."""
+    conv = spec.conv
+    weights = min(conv.kernel[1], target.vector_registers // 2)
+    tile = max(1, min(_TILE, target.vector_registers - weights - 1, conv.width))
+    return Plan(name, tc=block_channels(spec, target), tw=tile)
+
+
+def plans(spec: PassSpec, target: Target) -> Iterator[Plan]:
+    """Yield tiles of two to twelve inputs."""
+    tc = block_channels(spec, target)
+    yield from (
+        Plan(name, tc=tc, tw=tw) for tw in (2, 3, 4, 6, 7, 8, 10, 12) if tw <= spec.conv.width
+    )
+
+
+def functions(spec: PassSpec, plan: Plan, target: Target) -> Sequence[dict[str, Any]]:
+    """Return the functions of the kernel."""
+    from depthwise.schedule import input_sums
+
+    conv = spec.conv
+    runs = _runs_of_channels(spec, conv.batch * conv.height, target)
+    return [
+        input_sums.functions(
+            conv, plan, target.lanes(spec.dtype), ahead=is_far(spec), runs=runs,
+            scratch_bytes=SCRATCH_BYTES,
+        )
+    ]  # fmt: skip
+
+
+def block_channels(spec: PassSpec, target: Target) -> int:
+    """Return the channels of a block that is brought near."""
+    return min(spec.conv.channels, _BLOCK_VECTORS * target.lanes(spec.dtype))
+
+
+def is_far(spec: PassSpec) -> bool:
+    """Whether its arrays do not fit into the caches."""
+    return cost(spec).bytes > FAR_BYTES
+
+
+def _runs_of_channels(spec: PassSpec, rows: int, target: Target) -> int:
+    """Return into how many runs the channels are cut so that there are enough tasks."""
+    vectors = spec.conv.channels // target.lanes(spec.dtype)
+    return max(1, min(-(-_ENOUGH_TASKS // rows), vectors // _SHORTEST_RUN))

@@ -1,0 +1,103 @@
+"""The gradient of a depthwise convolution with respect to its weight, and to its bias."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from depthwise.costs import cost
+from depthwise.plan import Plan
+from depthwise.schedule.input_gradient import SCRATCH_BYTES, TILES, block_channels, is_far
+from depthwise.spec import ConvSpec
+from depthwise.target import Target
+from depthwise.training import PassSpec
+from depthwise.values import itemsize
+
+name = "weight_gradient"
+stages = 2
+
+_TILE = 8
+_MOST_PARTS, _ENOUGH_TASKS, _SHORTEST_RUN = 16, 8, 4
+_SUMS_BYTES = 24 * 2**10
+"""The sums of a task, most of which stay in the first cache."""
+_SUMS_SHARE = 8
+"""How many times the data outweigh the sums of all parts."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """How a gradient with respect to the weight is computed."""
+
+    conv: ConvSpec
+    tile: int
+    """Outputs of a tile."""
+    taps: int
+    """Taps of a row whose sums are in registers together."""
+    parts: int
+    """Parts of the rows with sums of their own."""
+    runs: int
+    """Into how many runs the channels are cut where data stay in place."""
+    block: int
+    """Channels that are brought near together where they do not."""
+    lanes: int
+    ahead: bool
+    """Whether rows are fetched ahead where data stay."""
+    scratch_bytes: int
+    """About how much memory strips take."""
+
+    @property
+    def places(self) -> int:
+        """Sums of an output channel."""
+        return prod(self.conv.kernel) + self.conv.bias
+
+    @property
+    def size(self) -> int:
+        """Elements of the sums of all parts."""
+        return self.parts * self.places * self.conv.out_channels
+
+
+def rejects(spec: PassSpec, target: Target) -> str | None:
+    """Take every gradient with respect to the weight."""
+    if spec.kind != "weight_gradient":
+        return "only the gradient with respect to the weight sums over pixels"
+    return None
+
+
+def default_plan(spec: PassSpec, target: Target) -> Plan:
+    """Return the widest tile that leaves registers for the sums of a row of taps."""
+    taps = _taps(spec, target)
+    tile = max(1, min(_TILE, target.vector_registers - taps - 1, spec.conv.out_width))
+    return Plan(name, tc=block_channels(spec, target), tw=tile)
+
+
+def plans(spec: PassSpec, target: Target) -> Iterator[Plan]:
+    """Yield tiles of two to twelve outputs."""
+    tc, width = block_channels(spec, target), spec.conv.out_width
+    yield from (Plan(name, tc=tc, tw=tw) for tw in TILES if tw <= width)
+
+
+def functions(spec: PassSpec, plan: Plan, target: Target) -> Sequence[dict[str, Any]]:
+    """Return the functions of the kernel that sums parts, and of that which adds them up."""
+    from depthwise.schedule import weight_sums
+
+    return weight_sums.functions(sums(spec, plan, target))
+
+
+def sums(spec: PassSpec, plan: Plan, target: Target) -> Sums:
+    """Return how a plan computes it."""
+    conv, lanes = spec.conv, target.lanes(spec.dtype)
+    size = itemsize(spec.dtype) * spec.output_shape[0]
+    rows = conv.batch * conv.out_height
+    parts = max(1, min(cost(spec).bytes // (_SUMS_SHARE * size), _MOST_PARTS, rows))
+    runs = max(-(-size // _SUMS_BYTES), -(-_ENOUGH_TASKS // parts))
+    runs = max(1, min(runs, conv.channels // (lanes * _SHORTEST_RUN)))
+    return Sums(
+        conv, plan.tw, _taps(spec, target), parts, runs, plan.tc, lanes, is_far(spec), SCRATCH_BYTES
+    )
+
+
+def _taps(spec: PassSpec, target: Target) -> int:
+    """Return how many taps of a row are summed together."""
+    return min(spec.conv.kernel[1], target.vector_registers // 2)

@@ -1,0 +1,337 @@
+"""The kernels of a gradient with respect to the weight, written with their schedule.
+
+The first, `(grad, X, A)`, sums products of outputs' gradients and inputs, each task over its part
+of the rows of all images; the second, `(A, Y)`, adds the parts up, always in the same order, so
+that the result does not depend on the threads.  A is (parts, multiplier, KH * KW, C), with the sums
+of the gradient behind the taps where there is a bias.
+
+A tile is some neighbouring outputs of a row.  For one row of taps and one vector of channels after
+the other, the sums of the taps come to registers, and each input that is loaded serves all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from typing import Any, TypeAlias
+
+from tvm import tirx
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script import builder as T  # noqa: N812
+
+from depthwise.build import SCRATCH_BYTES, SYMBOL, TASKS
+from depthwise.schedule.direct import Pixels, Vectors, is_long, last_source, taps_of, zero
+from depthwise.schedule.fetching import fetch_pixels
+from depthwise.schedule.near import Images
+from depthwise.schedule.passes import vectors
+from depthwise.schedule.weight_gradient import Sums
+from depthwise.schedule.window import Cover, axes, cover
+from depthwise.values import itemsize
+
+Expr: TypeAlias = Any
+
+
+def functions(sums: Sums) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the functions of both kernels."""
+    work = _Work(sums)
+    stay = work.grads.stays and work.inputs.stays
+    return work.in_place() if stay else work.near(), {SYMBOL: _total(sums)}
+
+
+class _Work:
+    def __init__(self, sums: Sums) -> None:
+        self.sums, self.conv = sums, sums.conv
+        self.grads, self.inputs = Images.outputs(self.conv), Images.inputs(self.conv)
+        self.rows, self.columns = axes(self.conv)
+        self.ahead = sums.ahead and self.grads.stays and self.inputs.stays
+
+    def _declare(self) -> None:
+        conv = self.conv
+        sizes = {"G": prod(conv.output_shape), "X": prod(conv.input_shape), "A": self.sums.size}
+        self.g, self.x, self.a = (
+            T.arg(name, T.Buffer((size,), conv.dtype)) for name, size in sizes.items()
+        )
+
+    def in_place(self) -> dict[str, Any]:
+        """Return the kernel where data stay."""
+        conv, sums = self.conv, self.sums
+        rows = conv.batch * conv.out_height
+        with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
+            T.func_name("main")
+            T.func_attr({TASKS: sums.parts * sums.runs})
+            self._declare()
+            first, last = T.arg("first", T.int32()), T.arg("last", T.int32())
+            with T.serial(first, last) as task:
+                part, run = T.Bind(task // sums.runs), T.Bind(task % sums.runs)
+                for start, (count, lanes) in vectors(conv.channels, sums.lanes):
+                    begin = T.Bind(count * run // sums.runs)
+                    end = T.Bind(count * (run + 1) // sums.runs)
+                    channels = Vectors(end - begin, lanes)
+                    channel = T.Bind(begin * lanes + start)
+                    self._clear(part, channel, channels)
+                    low, high = self._share(rows, part)
+                    with T.serial(low, high) as place:
+                        image = T.Bind(place // conv.out_height)
+                        self._row(
+                            part, channel, channels, place % conv.out_height,
+                            [self.grads.pixels(self.g, image, channel)],
+                            self.inputs.pixels(self.x, image, channel),
+                        )  # fmt: skip
+        return {SYMBOL: builder.get()}
+
+    def near(self) -> dict[str, Any]:
+        """Return the kernel and its functions where strips are brought near."""
+        conv, width = self.conv, min(self.sums.block, self.conv.channels)
+        rows, strip_rows, most = self.rows, *self._strip(width)
+        strips = -(-conv.out_height // strip_rows)
+        whole, rest = divmod(conv.channels, width)
+        blocks = whole + (rest > 0)
+        grad_size = 0 if self.grads.stays else self.grads.size(width, strip_rows)
+        size = grad_size + (0 if self.inputs.stays else self.inputs.size(width, most))
+        found: dict[str, Any] = {}
+        for channels in filter(None, (width, rest)):
+            for images, count in ((self.grads, strip_rows), (self.inputs, most)):
+                if not images.stays:
+                    found |= images.functions(channels, count, self.sums.lanes, back=False)
+
+        with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
+            T.func_name("main")
+            scratch_bytes = size * itemsize(conv.dtype)
+            T.func_attr({TASKS: self.sums.parts * blocks, SCRATCH_BYTES: scratch_bytes})
+            self._declare()
+            scratch = T.arg("scratch", T.Buffer((size,), conv.dtype))
+            first, last = T.arg("first", T.int32()), T.arg("last", T.int32())
+
+            def strip(part: Expr, image: Expr, begin: Expr, channel: Expr, channels: int) -> None:
+                end = T.Bind(T.min(begin + strip_rows, conv.out_height))
+                grads = [self.grads.pixels(self.g, image, channel)]
+                if not self.grads.stays:
+                    self.grads.bring(
+                        self.g, image, channel, begin, end - begin, scratch, 0, channels, strip_rows
+                    )
+                    grads = self.grads.parts(scratch, 0, channels, strip_rows, begin)
+                inputs = self.inputs.pixels(self.x, image, channel)
+                if not self.inputs.stays:
+                    low = T.Bind(T.max(0, begin * rows.stride - rows.before))
+                    high = T.min(last_source(rows, end - 1) + 1, conv.height)
+                    self.inputs.bring(
+                        self.x, image, channel, low, T.max(0, high - low), scratch, grad_size,
+                        channels, most,
+                    )  # fmt: skip
+                    (inputs,) = self.inputs.parts(scratch, grad_size, channels, most, low)
+                with T.serial(begin, end) as row:
+                    for start, (number, lanes) in vectors(channels, self.sums.lanes):
+                        self._row(
+                            part, channel + start, Vectors(number, lanes), row,
+                            [g.after(start) for g in grads], inputs.after(start),
+                        )  # fmt: skip
+
+            with T.serial(first, last) as task:
+                part, block = T.Bind(task // blocks), T.Bind(task % blocks)
+                low, high = self._share(conv.batch * strips, part)
+                for channels, condition in ((width, block < whole), (rest, block == whole)):
+                    if channels:
+                        with T.If(condition), T.Then():
+                            channel = T.Bind(block * width)
+                            for start, (number, lanes) in vectors(channels, self.sums.lanes):
+                                self._clear(part, channel + start, Vectors(number, lanes))
+                            with T.serial(low, high) as place:
+                                begin = T.Bind(place % strips * strip_rows)
+                                strip(part, place // strips, begin, channel, channels)
+        return {**found, SYMBOL: builder.get()}
+
+    def _strip(self, width: int) -> tuple[int, int]:
+        """Return the rows of a strip, and the most rows of the input that they read."""
+        conv, rows = self.conv, self.rows
+        row_bytes = (
+            itemsize(conv.dtype)
+            * width
+            * (conv.multiplier * conv.out_width + rows.stride * conv.width)
+        )
+        strip_rows = max(1, min(conv.out_height, self.sums.scratch_bytes // row_bytes))
+        reach = (rows.taps - 1) * rows.dilation
+        return strip_rows, min(conv.height, (strip_rows - 1) * rows.stride + reach + 1)
+
+    def _share(self, rows: int, part: Expr) -> tuple[Expr, Expr]:
+        """Return the first row of a part, and the row to stop before."""
+        parts = self.sums.parts
+        return T.Bind(rows * part // parts), T.Bind(rows * (part + 1) // parts)
+
+    def _sums(self, part: Expr, source: Expr, place: Expr, channel: Expr) -> Expr:
+        """Return where a sum of a part lies."""
+        conv, places = self.conv, self.sums.places
+        return ((part * conv.multiplier + source) * places + place) * conv.channels + channel
+
+    def _clear(self, part: Expr, channel: Expr, channels: Vectors) -> None:
+        """Set the sums of a part to zero."""
+        places = self.conv.multiplier * self.sums.places
+        with T.serial(0, places) as place, channels.each() as number:
+            at = T.Bind(self._sums(part, 0, place, channel) + number * channels.lanes)
+            nothing = zero(self.conv.dtype, channels.lanes)
+            T.buffer_store(self.a, nothing, [channels.run(at)])
+
+    def _row(
+        self, part: Expr, channel: Expr, channels: Vectors, row: Expr,
+        grads: Sequence[Pixels], inputs: Pixels,
+    ) -> None:  # fmt: skip
+        """Write the loops that add what one row of outputs contributes."""
+        for source, grad in enumerate(grads):
+            tiles = _Tiles(self, part, source, channel, channels, row, grad, inputs)
+            if is_long(self.columns, self.sums.tile):
+                tiles.tested()
+                continue
+            covered = cover(self.columns, self.sums.tile)
+            if covered.count:
+                with T.serial(0, covered.count) as tile:
+                    loop = range(covered.first, covered.first + covered.width)
+                    tiles.add(loop, tile, covered)
+            for apart in covered.apart:
+                tiles.add(apart, 0)
+
+
+@dataclass(frozen=True)
+class _Tiles:
+    """One row of outputs."""
+
+    work: _Work
+    part: Expr
+    source: int
+    channel: Expr
+    channels: Vectors
+    row: Expr
+    grad: Pixels
+    inputs: Pixels
+
+    def add(self, outputs: range, tile: Expr, loop: Cover | None = None) -> None:
+        """Write one tile: these outputs, and with a loop the same so many tiles farther."""
+        columns, most = self.work.columns, self.work.sums.taps
+        chunks = -(-columns.taps // most)
+        edges = [columns.taps * chunk // chunks for chunk in range(chunks + 1)]
+        shift = tile * loop.width if loop else 0
+        moved = shift * columns.stride
+        first = T.Bind(self.grad.at(self.row, outputs.start + shift))
+        if self.work.conv.bias:
+            self._add_bias(first, len(outputs))
+        with taps_of(self.work.rows, self.row) as (tap, input_row):
+            begin = T.Bind(self.inputs.at(input_row, moved))
+            for start, end in pairwise(edges):
+                with self.channels.each() as number:
+                    offset = T.Bind(number * self.channels.lanes)
+                    if loop and self.work.ahead and not start:
+                        self._fetch(outputs.start + shift, moved, loop, tap, number)
+                    self._add_taps(outputs, range(start, end), tap, first, begin, offset)
+
+    def _add_taps(
+        self, outputs: range, taps: range, tap: Expr, first: Expr, begin: Expr, offset: Expr
+    ) -> None:
+        work, lanes, run = self.work, self.channels.lanes, self.channels.run
+        columns = work.columns
+        steps = {
+            column: pairs
+            for column, all_pairs in columns.steps(outputs).items()
+            if (pairs := [pair for pair in all_pairs if pair[1] in taps])
+        }
+        used = sorted({s for pairs in steps.values() for _, s in pairs})
+        sums = T.alloc_buffer((max(1, len(used)) * lanes,), work.conv.dtype, scope="local")
+        at = {s: run(number * lanes) for number, s in enumerate(used)}
+        place = tap * columns.taps
+        memory = {s: T.Bind(self._sum(place + s) + offset) for s in used}
+        for s in used:
+            T.buffer_store(sums, work.a[run(memory[s])], [at[s]])
+        needed = sorted({j for pairs in steps.values() for j, _ in pairs})
+        grads = {j: self._load(self.grad, first + j * self.grad.pixel + offset) for j in needed}
+        for column, pairs in steps.items():
+            x = self._load(self.inputs, begin + column * self.inputs.pixel + offset)
+            for j, s in pairs:
+                T.buffer_store(sums, sums[at[s]] + grads[j] * x, [at[s]])
+        for s in used:
+            T.buffer_store(work.a, sums[at[s]], [run(memory[s])])
+
+    def tested(self) -> None:
+        """Write a loop over single outputs whose taps are tested one by one."""
+        work, run = self.work, self.channels.run
+        columns = work.columns
+        with T.serial(0, columns.outputs) as output:
+            first = T.Bind(self.grad.at(self.row, output))
+            if work.conv.bias:
+                self._add_bias(first, 1)
+            with (
+                taps_of(work.rows, self.row) as (tap, row),
+                taps_of(columns, output) as (s, column),
+                self.channels.each() as number,
+            ):
+                offset = T.Bind(number * self.channels.lanes)
+                x = self._load(self.inputs, self.inputs.at(row, column) + offset)
+                at = T.Bind(self._sum(tap * columns.taps + s) + offset)
+                grad = self._load(self.grad, first + offset)
+                T.buffer_store(work.a, work.a[run(at)] + grad * x, [run(at)])
+
+    def _add_bias(self, first: Expr, outputs: int) -> None:
+        work, run = self.work, self.channels.run
+        with self.channels.each() as number:
+            offset = T.Bind(number * self.channels.lanes)
+            at = T.Bind(self._sum(prod(work.conv.kernel)) + offset)
+            total = work.a[run(at)]
+            for output in range(outputs):
+                total = total + self._load(self.grad, first + output * self.grad.pixel + offset)
+            T.buffer_store(work.a, total, [run(at)])
+
+    def _sum(self, place: Expr) -> Expr:
+        return self.work._sums(self.part, self.source, place, self.channel)
+
+    def _load(self, pixels: Pixels, at: Expr) -> Expr:
+        return T.Bind(pixels.buffer[self.channels.run(at)])
+
+    def _fetch(self, output: Expr, moved: Expr, loop: Cover, tap: Expr, turn: Expr) -> None:
+        rows, columns = self.work.rows, self.work.columns
+        lanes, dtype = self.channels.lanes, self.work.conv.dtype
+        last = last_source(rows, self.row + 1)
+        for row in range(rows.stride):
+            fetch_pixels(
+                self.inputs.buffer, self.inputs.at(last - row, moved), self.inputs.pixel,
+                loop.width * columns.stride, lanes, dtype, turn, rows.taps, tap,
+            )  # fmt: skip
+        fetch_pixels(
+            self.grad.buffer, self.grad.at(self.row + 1, output), self.grad.pixel, loop.width,
+            lanes, dtype, turn, rows.taps, tap,
+        )  # fmt: skip
+
+
+def _total(sums: Sums) -> Any:
+    """Return the kernel that adds up the parts; a task is a vector of channels."""
+    conv, places = sums.conv, sums.places
+    taps = prod(conv.kernel)
+    segments = vectors(conv.channels, sums.lanes)
+    with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
+        T.func_name("main")
+        T.func_attr({TASKS: sum(count for _, (count, _) in segments)})
+        a = T.arg("A", T.Buffer((sums.size,), conv.dtype))
+        y = T.arg("Y", T.Buffer((places * conv.out_channels,), conv.dtype))
+        first, last = T.arg("first", T.int32()), T.arg("last", T.int32())
+
+        def add_up(channel: Expr, lanes: int) -> None:
+            channels = Vectors(1, lanes)
+            with T.serial(0, conv.multiplier) as source, T.serial(0, places) as place:
+                total = T.alloc_buffer((lanes,), conv.dtype, scope="local")
+                T.buffer_store(total, zero(conv.dtype, lanes), [channels.run(0)])
+                with T.serial(0, sums.parts) as part:
+                    row = (part * conv.multiplier + source) * places + place
+                    more = a[channels.run(row * conv.channels + channel)]
+                    T.buffer_store(total, total[channels.run(0)] + more, [channels.run(0)])
+                with T.serial(0, lanes) as lane:
+                    output = T.Bind((channel + lane) * conv.multiplier + source)
+                    at = output * taps + place
+                    if conv.bias:
+                        behind = conv.out_channels * taps + output
+                        at = tirx.Select(place < taps, at, behind)
+                    T.buffer_store(y, total[lane], [at])
+
+        with T.serial(first, last) as task:
+            number = 0
+            for start, (count, lanes) in segments:
+                with T.If(tirx.all(task >= number, task < number + count)), T.Then():
+                    add_up(T.Bind((task - number) * lanes + start), lanes)
+                number += count
+    return builder.get()
