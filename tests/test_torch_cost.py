@@ -169,6 +169,12 @@ def test_a_product_of_two_inputs_has_input_gradients_alone() -> None:
     assert passes(result) == (2 * 36 * 4, 2 * 2 * 36 * 4, 0)
 
 
+def test_a_product_without_gradients_after_another_does_not_stand_in_for_it() -> None:
+    model = Call(lambda x: x @ x.t() + torch.ones(6, 2) @ torch.ones(2, 6))
+    result = cost(model, torch.randn(6, 4, requires_grad=True), backward=True)
+    assert passes(result) == (6 * 6 * 4 + 6 * 6 * 2, 2 * 6 * 6 * 4, 0)
+
+
 def test_a_product_of_two_weights_has_weight_gradients_alone() -> None:
     low_rank = Call(lambda x, a, b: x @ (a @ b), a=(4, 2), b=(2, 5))
     merge, apply = 4 * 2 * 5, 6 * 4 * 5
@@ -252,6 +258,14 @@ def test_what_a_module_computes_itself_is_its_own() -> None:
     result = cost(Outer(), torch.randn(3, 4), backward=True)
     layers = [(layer.name, layer.kind, layer.params, *passes(layer)) for layer in result.layers]
     assert layers == [("", "Outer", 0, 105, 105, 0), ("inner", "Linear", 25, 60, 0, 60)]
+
+
+def test_what_the_hooks_of_a_module_compute_is_the_modules() -> None:
+    model = nn.Sequential(nn.Linear(4, 5))
+    model[0].register_forward_pre_hook(lambda _, inputs: inputs[0] @ torch.ones(4, 4))
+    model[0].register_forward_hook(lambda _, __, output: output @ torch.ones(5, 2))
+    (layer,) = cost(model, torch.randn(3, 4)).layers
+    assert (layer.name, layer.macs) == ("0", 48 + 60 + 30)
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
