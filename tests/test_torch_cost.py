@@ -269,7 +269,7 @@ def test_what_the_hooks_of_a_module_compute_is_the_modules() -> None:
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
-def test_what_is_recomputed_counts_as_forward_again(reentrant: bool) -> None:
+def test_what_is_recomputed_is_counted_apart(reentrant: bool) -> None:
     inside = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh())
 
     class Checkpointed(nn.Module):
@@ -281,10 +281,13 @@ def test_what_is_recomputed_counts_as_forward_again(reentrant: bool) -> None:
             return checkpoint(self.inside, self.first(x), use_reentrant=reentrant)
 
     result = cost(Checkpointed(), torch.randn(3, 4), backward=True)
-    assert [passes(layer) for layer in result.layers] == [(48, 0, 48), (96, 48, 48), (96, 48, 48)]
+    assert [passes(layer) for layer in result.layers] == [(48, 0, 48), (48, 48, 48), (48, 48, 48)]
+    assert [layer.recomputed_macs for layer in result.layers] == [0, 48, 48]
+    assert result.recomputed_macs == 96
 
 
-def test_functions_with_a_backward_of_their_own() -> None:
+@pytest.mark.parametrize("recorded", [False, True])
+def test_functions_with_a_backward_of_their_own(recorded: bool) -> None:
     class Square(torch.autograd.Function):
         @staticmethod
         def forward(ctx, x, weight):
@@ -294,6 +297,10 @@ def test_functions_with_a_backward_of_their_own() -> None:
         @staticmethod
         def backward(ctx, grad):
             x, weight = ctx.saved_tensors
+            if not recorded:
+                grad = grad * 2 * F.conv2d(x, weight)
+                of_weight = (grad.flatten(2) @ x.flatten(2).mT).sum(0)
+                return F.conv2d(grad, weight.transpose(0, 1)), of_weight[..., None, None]
             with torch.enable_grad():
                 leaves = x.detach().requires_grad_(), weight.detach().requires_grad_()
                 again = F.conv2d(*leaves).square()
@@ -302,7 +309,8 @@ def test_functions_with_a_backward_of_their_own() -> None:
     square = Call(lambda x, w: Square.apply(x, w) * 2, w=(3, 2, 1, 1))
     model = nn.Sequential(nn.Conv2d(2, 2, 1), square)
     result = cost(model, torch.randn(1, 2, 4, 4), backward=True)
-    assert [passes(layer) for layer in result.layers] == [(64, 0, 64), (2 * 96, 96, 96)]
+    assert [passes(layer) for layer in result.layers] == [(64, 0, 64), (96, 96, 96)]
+    assert [layer.recomputed_macs for layer in result.layers] == [0, 96]
 
 
 @pytest.mark.parametrize("layer", [nn.Conv2d(4, 5, 1, bias=False), nn.Linear(1, 1)], ids=str)

@@ -45,6 +45,8 @@ class LayerCost:
     """Elements of its parameters; of those that layers share, with the first layer alone."""
     macs: int
     """Multiply-accumulates of the forward pass, each time that the layer runs."""
+    recomputed_macs: int = 0
+    """Those of the forward pass that the backward pass computes again."""
     input_gradient_macs: int = 0
     """Those of the gradients with respect to whatever was computed from the model's inputs."""
     weight_gradient_macs: int = 0
@@ -78,6 +80,11 @@ class ModelCost:
         return sum(layer.macs for layer in self.layers)
 
     @property
+    def recomputed_macs(self) -> int:
+        """Multiply-accumulates of the forward pass that the backward pass computes again."""
+        return sum(layer.recomputed_macs for layer in self.layers)
+
+    @property
     def input_gradient_macs(self) -> int:
         """Multiply-accumulates of all input gradients."""
         return sum(layer.input_gradient_macs for layer in self.layers)
@@ -95,15 +102,15 @@ class ModelCost:
     def as_dict(self) -> dict[str, Any]:
         """Return totals, layers and what was not counted as plain values, fit for JSON."""
         layers = [asdict(layer) | {"flops": layer.flops} for layer in self.layers]
-        totals = {name: getattr(self, name) for name in ("params", "macs", "flops", *_GRADIENTS)}
+        totals = {name: getattr(self, name) for name in ("params", "macs", "flops", *_BACKWARD)}
         if not self.backward:
             for values in (totals, *layers):
-                for name in _GRADIENTS:
+                for name in _BACKWARD:
                     del values[name]
         return {**totals, "layers": layers, "uncounted": dict(self.uncounted)}
 
     def __str__(self) -> str:
-        columns = _COLUMNS | (_GRADIENTS if self.backward else {})
+        columns = _COLUMNS | (_BACKWARD if self.backward else {})
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
         table.add_column("layer", "total")
         table.add_column("type")
@@ -121,7 +128,8 @@ class ModelCost:
 
 
 _COLUMNS = {"params": "params", "macs": "MACs", "flops": "FLOPs"}
-_GRADIENTS = {
+_BACKWARD = {
+    "recomputed_macs": "MACs recomputed",
     "input_gradient_macs": "MACs of input gradient",
     "weight_gradient_macs": "MACs of weight gradient",
 }
@@ -140,7 +148,7 @@ def cost(model: nn.Module, example: Any, *, backward: bool = False) -> ModelCost
         example: its input, or a tuple of its inputs.  An input's own gradient is counted where it
             requires one.
         backward: also count the backward pass, from all outputs.  Gradients that autograd does not
-            compute are not counted; what it recomputes (`torch.utils.checkpoint`) is, as forward.
+            compute are not counted; what it computes again (`torch.utils.checkpoint`) is.
 
     Raises:
         DTypeError: the model is not a module, or the example has no tensor.
@@ -156,7 +164,7 @@ def cost(model: nn.Module, example: Any, *, backward: bool = False) -> ModelCost
             try:
                 outputs = twin(*inputs)
                 if backward:
-                    _backward(outputs)
+                    _backward(outputs, counter)
             except _NEEDS_VALUES as error:
                 raise ModelError(
                     "a model is counted without the values of its tensors; "
@@ -215,13 +223,15 @@ def _without_values(x: Tensor, fake: fake_tensor.FakeTensorMode) -> Tensor:
     return shaped.requires_grad_(x.requires_grad)
 
 
-def _backward(outputs: Any) -> None:
+def _backward(outputs: Any, counter: Counter) -> None:
     roots = [y for y in tree_leaves(outputs) if isinstance(y, Tensor) and y.requires_grad]
     if not roots:
         raise ModelError(
             "a backward pass begins at outputs that require a gradient; none of the model's does"
         )
-    torch.autograd.backward(roots, [torch.ones_like(root) for root in roots])
+    gradients = [torch.ones_like(root) for root in roots]
+    counter.begin_backward(gradients)
+    torch.autograd.backward(roots, gradients)
 
 
 def _layers(model: nn.Module, counts: dict[str, Macs]) -> Iterator[LayerCost]:
@@ -236,6 +246,7 @@ def _layers(model: nn.Module, counts: dict[str, Macs]) -> Iterator[LayerCost]:
                 kind=type(module).__name__,
                 params=sum(parameter.numel() for parameter in own),
                 macs=macs.forward,
+                recomputed_macs=macs.recomputed,
                 input_gradient_macs=macs.input_gradient,
                 weight_gradient_macs=macs.weight_gradient,
             )

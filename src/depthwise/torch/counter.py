@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Iterable, Mapping
+from enum import IntEnum
 from typing import Any
 
 import torch
@@ -23,6 +24,14 @@ from depthwise.torch.mac_rules import (
 )
 
 
+class _Origin(IntEnum):
+    """What a tensor was computed from: the last of these that had a part in it."""
+
+    WEIGHTS = 0
+    INPUTS = 1
+    GRADIENTS = 2
+
+
 class Counter(TorchDispatchMode):
     """Counts while it is entered.
 
@@ -30,8 +39,9 @@ class Counter(TorchDispatchMode):
     backward pass to the layer whose operator is being differentiated: autograd numbers the nodes
     of its graph as operators make them.
 
-    The gradients of a product are products too.  One that reads a weight is the input gradient,
-    another the weight gradient; a weight is whatever was computed without the model's inputs.
+    A product that reads a gradient is one: the input gradient where the other operand is a weight,
+    otherwise the weight gradient.  A weight is whatever was computed without the model's inputs.
+    A product of the backward pass that reads no gradient is computed for the second time.
 
     Args:
         model: whose modules' names layers go by; hooks are added to it.
@@ -44,13 +54,19 @@ class Counter(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.macs: dict[str, Macs] = collections.defaultdict(Macs)
         self.uncounted: collections.Counter[str] = collections.Counter()
+        self._backward = False
         self._running: list[str] = []
         self._layers: dict[int | None, str] = {}  # of the nodes of autograd's graph
-        self._operands: dict[int | None, tuple[bool, ...]] = {}  # which of a product's are weights
-        self._from_inputs: dict[int, torch.UntypedStorage] = {}
-        self._mark(inputs)
+        self._operands: dict[int | None, list[_Origin]] = {}  # of the products that made them
+        self._origins: dict[int, tuple[_Origin, torch.UntypedStorage]] = {}
+        self._mark(inputs, _Origin.INPUTS)
         for name, module in model.named_modules():
             self._watch(name, module)
+
+    def begin_backward(self, gradients: Any) -> None:
+        """Count what follows as the backward pass, from these gradients of the outputs."""
+        self._backward = True
+        self._mark(gradients, _Origin.GRADIENTS)
 
     def __torch_dispatch__(
         self,
@@ -61,56 +77,58 @@ class Counter(TorchDispatchMode):
     ) -> Any:
         """Run an operator and count it."""
         output = func(*args, **(kwargs or {}))
+        origin = max(map(self._origin, _tensors((args, kwargs))), default=_Origin.WEIGHTS)
+        self._mark(output, origin)
         if isinstance(func, torch._ops.HigherOrderOperator):
             self.uncounted[func.name()] += 1  # type: ignore[no-untyped-call]
-            return output
-        arguments = arguments_of(func, args, kwargs or {})
-        if not all(map(self._is_weight, _tensors(arguments))):
-            self._mark(output)
-        self._count(func, arguments, output)
+        else:
+            self._count(func, arguments_of(func, args, kwargs or {}), output, origin)
         return output
 
-    def _count(self, func: torch._ops.OpOverload, arguments: Arguments, output: Any) -> None:
+    def _count(
+        self, func: torch._ops.OpOverload, arguments: Arguments, output: Any, origin: _Origin
+    ) -> None:
         name, layer = name_of(func), self._layer()
-        if name in GRADIENTS:
-            self.macs[layer] += self._within(GRADIENTS[name](arguments))
-        elif name in PRODUCTS:
+        if name in PRODUCTS:
             macs = product_macs(name, arguments, output)
-            self.macs[layer] += self._attributed(name, arguments, macs)
-        elif not has_no_macs(func, arguments):
-            self.uncounted[name] += 1
+            operands = [self._origin(arguments[operand]) for operand in PRODUCTS[name]]
+            counted = self._product(macs, operands)
+        elif name in GRADIENTS:
+            counted = GRADIENTS[name](arguments)
+            if origin < _Origin.GRADIENTS:
+                counted = self._recorded(counted.total)
+        else:
+            if not has_no_macs(func, arguments):
+                self.uncounted[name] += 1
+            return
+        self.macs[layer] += counted
 
     def _layer(self) -> str:
         layer = self._running[-1] if self._running else self._layers.get(_node_running(), "")
-        if self._forward():
-            self._layers.setdefault(_newest_node(), layer)
+        self._layers.setdefault(_newest_node(), layer)
         return layer
 
-    def _forward(self) -> bool:
-        """Whether a forward pass runs, were it one that the backward pass recomputes."""
-        return bool(self._running) or torch.is_grad_enabled()
-
-    def _attributed(self, name: str, arguments: Arguments, macs: int) -> Macs:
-        """Return a product's MACs as those of the forward pass or of one of the gradients."""
-        operands = tuple(self._is_weight(arguments[operand]) for operand in PRODUCTS[name])
-        if self._forward():
+    def _product(self, macs: int, operands: list[_Origin]) -> Macs:
+        if _Origin.GRADIENTS not in operands:
             self._operands.setdefault(_newest_node(), operands)
-            return Macs(forward=macs)
-        multiplied = self._operands.get(_node_running(), (False, True))
-        of_weight = all(multiplied) or (any(multiplied) and not any(operands))
-        return Macs(weight_gradient=macs) if of_weight else Macs(input_gradient=macs)
+            return self._recorded(macs)
+        multiplied = self._operands.get(_node_running(), [_Origin.INPUTS, _Origin.WEIGHTS])
+        of_weights = [origin == _Origin.WEIGHTS for origin in multiplied]
+        if all(of_weights) or (any(of_weights) and _Origin.WEIGHTS not in operands):
+            return Macs(weight_gradient=macs)
+        return Macs(input_gradient=macs)
 
-    def _within(self, gradients: Macs) -> Macs:
-        """Return gradients' MACs as forward where a model computes them to get its outputs."""
-        return Macs(forward=gradients.total) if self._running else gradients
+    def _recorded(self, macs: int) -> Macs:
+        return Macs(recomputed=macs) if self._backward else Macs(forward=macs)
 
-    def _mark(self, results: Any) -> None:
-        for tensor in _tensors(results):
+    def _mark(self, values: Any, origin: _Origin) -> None:
+        for tensor in _tensors(values):
             storage = tensor.untyped_storage()
-            self._from_inputs[storage._cdata] = storage
+            self._origins[storage._cdata] = origin, storage
 
-    def _is_weight(self, tensor: Tensor) -> bool:
-        return tensor.untyped_storage()._cdata not in self._from_inputs
+    def _origin(self, tensor: Tensor) -> _Origin:
+        origin, _ = self._origins.get(tensor.untyped_storage()._cdata, (_Origin.WEIGHTS, None))
+        return origin
 
     def _watch(self, name: str, module: nn.Module) -> None:
         def enter(*_: Any) -> None:

@@ -7,8 +7,9 @@ input, those that its padding crops included.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from math import prod
+from operator import add
 from typing import Any, TypeAlias
 
 import torch
@@ -60,23 +61,20 @@ _NO_PRODUCTS = ("pool", "norm", "pad", "nearest")
 
 @dataclass(frozen=True)
 class Macs:
-    """Multiply-accumulates of the forward pass and of the two gradients."""
+    """Multiply-accumulates of the forward pass, of that again, and of the two gradients."""
 
     forward: int = 0
+    recomputed: int = 0
     input_gradient: int = 0
     weight_gradient: int = 0
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.forward + self.input_gradient + self.weight_gradient
+        return sum(astuple(self))
 
     def __add__(self, other: Macs) -> Macs:
-        return Macs(
-            self.forward + other.forward,
-            self.input_gradient + other.input_gradient,
-            self.weight_gradient + other.weight_gradient,
-        )
+        return Macs(*map(add, astuple(self), astuple(other)))
 
 
 def name_of(func: torch._ops.OpOverload) -> str:
