@@ -224,7 +224,7 @@ def test_the_result_printed_and_as_json() -> None:
         ["not", "counted:", "aten::_log_softmax", "(1)"],
     ]
     header = " ".join(str(both).splitlines()[0].split())
-    assert header.endswith("FLOPs MACs recomputed MACs of input gradient MACs of weight gradient")
+    assert header.endswith("FLOPs MACs recomputed of input gradient of weight gradient")
     assert json.loads(json.dumps(forward.as_dict())) == {
         "params": 4672,
         "macs": 73156608,

@@ -130,8 +130,8 @@ class ModelCost:
 _COLUMNS = {"params": "params", "macs": "MACs", "flops": "FLOPs"}
 _BACKWARD = {
     "recomputed_macs": "MACs recomputed",
-    "input_gradient_macs": "MACs of input gradient",
-    "weight_gradient_macs": "MACs of weight gradient",
+    "input_gradient_macs": "of input gradient",
+    "weight_gradient_macs": "of weight gradient",
 }
 
 

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from depthwise.torch.mac_rules import (
+    BLOCKS,
     GRADIENTS,
     PRODUCTS,
     Arguments,
@@ -44,7 +45,7 @@ class Counter(TorchDispatchMode):
     A product of the backward pass that reads no gradient is computed for the second time.
 
     Args:
-        model: whose modules' names layers go by; hooks are added to it.
+        model: whose modules' names layers go by; calling them is replaced.
         inputs: what it will be called with.
     """
 
@@ -93,6 +94,8 @@ class Counter(TorchDispatchMode):
             macs = product_macs(name, arguments, output)
             operands = [self._origin(arguments[operand]) for operand in PRODUCTS[name]]
             counted = self._product(macs, operands)
+        elif name in BLOCKS:
+            counted = self._recorded(BLOCKS[name](arguments, output))
         elif name in GRADIENTS:
             counted = GRADIENTS[name](arguments)
             if origin < _Origin.GRADIENTS:
@@ -131,14 +134,15 @@ class Counter(TorchDispatchMode):
         return origin
 
     def _watch(self, name: str, module: nn.Module) -> None:
-        def enter(*_: Any) -> None:
+        def called(*args: Any, **kwargs: Any) -> Any:
             self._running.append(name)
+            try:
+                return module._call_impl(*args, **kwargs)
+            finally:
+                self._running.pop()
 
-        def leave(*_: Any) -> None:
-            self._running.pop()
-
-        module.register_forward_pre_hook(enter, prepend=True)
-        module.register_forward_hook(leave, always_call=True)
+        # Not a hook: blocks are computed in parts where a part has hooks.
+        module._compiled_call_impl = called
 
 
 def _tensors(values: Any) -> list[Tensor]:

@@ -127,6 +127,21 @@ GRADIENTS: dict[str, Callable[[Arguments], Macs]] = {
 """Operators that compute gradients of convolutions; bias gradients have no MACs."""
 
 
+def _block(a: Arguments, output: Tensor) -> int:
+    macs: int
+    before, after = _pixels(a["x"]), _pixels(output)
+    macs = after * (a["depthwise_weight"].numel() + a["project_weight"].numel())
+    return macs if a["expand_weight"] is None else macs + before * a["expand_weight"].numel()
+
+
+def _pixels(x: Tensor) -> int:
+    return x.numel() // x.shape[1]
+
+
+BLOCKS: dict[str, Callable[[Arguments, Tensor], int]] = {"depthwise::block": _block}
+"""Operators that compute several convolutions, forward; their gradients are those of the parts."""
+
+
 def has_no_macs(func: torch._ops.OpOverload, arguments: Arguments) -> bool:
     """Whether an operator is known to have no MACs by convention.
 
