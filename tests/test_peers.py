@@ -129,6 +129,21 @@ def test_torch_trains_in_both_orders_under_both_clocks(torch_worker, problem):
             assert outcome.layout == {"nchw": "NCHW", "channels_last": "NHWC"}[variant]
 
 
+@pytest.fixture(scope="module")
+def our_worker():
+    with Worker("depthwise", threads=2) as worker:
+        yield worker
+
+
+@pytest.mark.parametrize("problem", PASSES)
+def test_we_train_in_both_orders_under_both_clocks(our_worker, problem):
+    order = parts.order(dw.parse(problem))
+    found = outcomes(our_worker, problem)
+    verified = {how for how, outcome in found.items() if getattr(outcome, "verified", False)}
+    assert verified == {("nchw", "kernel"), ("nhwc", "kernel"), (order.lower(), "call")}
+    assert all(isinstance(found[how], Rejected) for how in found.keys() - verified)
+
+
 class OracleKernel:
     """What stands in for a kernel: takes arrays as `Kernel.run` does, and asks the oracle."""
 

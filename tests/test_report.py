@@ -205,6 +205,17 @@ def test_separable_blocks_of_one_shape_are_a_family() -> None:
     assert list(plots.channel_lines(found)[1]["torch nchw"]) == [8, 16, 32]
 
 
+def test_passes_of_one_shape_are_a_family_apart() -> None:
+    found = [
+        result("torch nchw", 10.0, f"{kind}depthwise c{c} hw8 k3 p1")
+        for kind, channels in (("training ", (8, 16, 32)), ("", (64,)), ("backward ", (128,)))
+        for c in channels
+    ]
+    words, drawn = plots.channel_lines(found)
+    assert words == "training depthwise hw8 k3 p1"
+    assert list(drawn["torch nchw"]) == [8, 16, 32]
+
+
 @pytest.mark.parametrize("found", [[], FOUND, [result("mxnet nchw", None)]])
 def test_too_few_channels_make_no_picture(found: list[Result], tmp_path: Path) -> None:
     assert not plots.channels_plot(found, tmp_path / "channels.png")
@@ -216,6 +227,16 @@ def test_points_are_our_fastest_and_the_fastest_peer() -> None:
     assert (ours.label, ours.gflops, ours.series) == ("c16 hw64 k3", 100.0, "depthwise")
     assert (peer.label, peer.gflops, peer.series) == ("", pytest.approx(1000 / 30), "fastest peer")
     assert ours.intensity == peer.intensity
+
+
+def test_a_pass_is_labelled_like_its_convolution() -> None:
+    (point,) = plots.points([result("depthwise nchw", 10.0, "training depthwise c16 hw64 k3 p1")])
+    assert (point.label, point.intensity) == ("c16 hw64 k3", 3 * 2 * 16 * 64**2 * 9 / point_bytes())
+
+
+def point_bytes() -> int:
+    """Return x, y, weight and their gradients."""
+    return 4 * 2 * (2 * 16 * 64**2 + 16 * 9)
 
 
 def drawn_texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:

@@ -122,6 +122,7 @@ def compare(
     epilog=examples(
         "depthwise bench",
         "depthwise bench --workload blocks --op inverted --epilogue network",
+        "depthwise bench --workload training --op training --batch 8 --peers torch",
         "depthwise bench --layers my_layers.json --clock call --layout nhwc --threads 2",
         "depthwise bench --workload seeds --peers torch,onnxruntime --json seeds.json",
     )
@@ -129,7 +130,7 @@ def compare(
 def bench(
     op: Annotated[
         Literal[Op, "network"],
-        typer.Option(help="What the layers pose (only the first three exist yet)."),
+        typer.Option(help="What the layers pose (networks do not exist yet)."),
     ] = "depthwise",
     workload: Annotated[
         list[str] | None,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 from depthwise import console, roofline, target
 from depthwise.bench import environments, layers, machine, plots, report, results, run
@@ -18,11 +18,9 @@ from depthwise.bench.process import Worker
 from depthwise.bench.results import Note, Result
 from depthwise.block import Spec
 from depthwise.errors import NotYetError, PeerError, SpecError, TargetError
-from depthwise.training import PassKind
 from depthwise.vocabulary import DType
 
 Op = Literal[layers.Op, "network"]
-_NOT_YET: tuple[Op, ...] = (*get_args(PassKind), "network")
 
 WORKLOADS = ("seeds", "mobilenet_v2")
 REPEATS = 20
@@ -111,15 +109,15 @@ def bench(options: Options) -> int:
 
 
 def _problems(options: Options) -> dict[Spec, str]:
-    if options.op in _NOT_YET:
-        there = ", ".join(op for op in get_args(Op) if op not in _NOT_YET)
-        raise NotYetError(f"depthwise bench --op {options.op} does not exist yet; {there} do")
+    if options.op == "network":
+        there = ", ".join(get_args(layers.Op))
+        raise NotYetError(f"depthwise bench --op network does not exist yet; {there} do")
     names = options.workloads or (() if options.layers else WORKLOADS)
     given = [layer for name in names for layer in layers.workload(name)]
     if options.layers:
         given += layers.read_layers(options.layers)
     return layers.problems(
-        given, cast(layers.Op, options.op), batch=options.batch, dtype=options.dtype,
+        given, options.op, batch=options.batch, dtype=options.dtype,
         layout=options.layout.upper(), epilogue=options.epilogue,
     )  # fmt: skip
 

@@ -20,6 +20,7 @@ from depthwise.block import BlockSpec, Spec
 from depthwise.costs import cost
 from depthwise.errors import DepthwiseError
 from depthwise.parse import parse
+from depthwise.training import PassSpec
 
 if TYPE_CHECKING:
     from depthwise.roofline import Roofline
@@ -253,7 +254,8 @@ def _family(spec: Spec) -> object:
 
 def _short(spec: Spec) -> str:
     """Return the tokens of a problem that tell it from others of its kind."""
-    return " ".join(token for token in str(spec).split()[1:] if token[0] != "p")
+    problem = spec.conv if isinstance(spec, PassSpec) else spec
+    return " ".join(token for token in str(problem).split()[1:] if token[0] != "p")
 
 
 def tiling_map(title: str, tilings: Sequence[tuple[int, int, int, float]], file: Path) -> None:

@@ -71,7 +71,8 @@ class Peer(Protocol):
         """Make the problem ready.
 
         Args:
-            spec: a `ConvSpec` or `BlockSpec` with its bias, activation and residual.
+            spec: a `ConvSpec` or `BlockSpec` with its bias, activation and residual, or a
+                `PassSpec`.
             variant: one of `variants`.
             clock: "kernel" (the engine's favourite layout, weights packed, no reorders, as little
                 call overhead as it allows) or "call" (what a person calls, arrays in

@@ -26,6 +26,7 @@ PROBLEMS = (
     "depthwise c8 hw14 k3 p1 m2 nhwc",
     "separable c16 o32 hw14 k3 p1 bias relu6/none",
     "inverted c8 e24 o8 hw14 k3 p1 bias relu6 residual",
+    "training depthwise n2 c16 hw14 k3 p1 bias",
 )
 """What an engine is held against the oracle on: small, and one of each kind of difficulty."""
 
