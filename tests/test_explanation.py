@@ -107,6 +107,19 @@ def test_every_way_of_fusing_has_its_cost_or_a_reason_and_the_block_computes(run
     np.testing.assert_allclose(got, wanted, *reference.tolerance(spec))
 
 
+def test_a_pass_of_training_is_explained_kernel_by_kernel(run):
+    problem = dw.parse("training depthwise c16 hw8 k3 p1 nhwc")
+    _, text, _ = run("explain", str(problem), "--json")
+    forward, *gradients = json.loads(text)
+    assert forward["spec"] == str(problem.conv)
+    for found, kernel in zip(gradients, problem.kernels[1:], strict=True):
+        assert (found["spec"], found["taken"]) == (str(kernel), kernel.kind)
+        plans = {rule["schedule"]: rule["plan"] for rule in found["schedules"] if rule["plan"]}
+        assert plans == {kernel.kind: str(dw.compile(kernel).plan)}
+        reasons = {rule["schedule"]: rule["rejects"] for rule in found["schedules"]}
+        assert reasons == dw.explain(kernel)
+
+
 def test_the_table_says_the_same(run):
     code, text, _ = run("explain", "depthwise c16 hw8 k3 p1 nhwc")
     assert code == 0

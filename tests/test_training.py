@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 import depthwise as dw
-from depthwise import explanation, plan_space, reference, sweep
+from depthwise import plan_space, reference, sweep
 from depthwise.bench.worker import compare
 from depthwise.errors import SpecError
 from depthwise.problem import random_problem
@@ -122,8 +122,6 @@ def test_what_is_there_for_convolutions_and_blocks_alone_says_so() -> None:
     refusals = {
         "a search": lambda: plan_space.space(dw.parse(text), host()),
         "a sweep": lambda: sweep.sweep(text, None, 1, 1, None, as_json=False),
-        "a choice of schedules": lambda: explanation.explain(text, None, as_json=False),
-        "a choice of ways": lambda: dw.explain(text),
     }
     for what, call in refusals.items():
         with pytest.raises(SpecError, match=f"{what} is one of a convolution or a block; got tra"):

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from depthwise import cache, code, fusion, plan_database, schedule, team
-from depthwise.block import BlockSpec, Spec, forward_only
+from depthwise.block import BlockSpec, Spec
 from depthwise.code import Code
 from depthwise.errors import PlanError, SpecError
 from depthwise.parse import specification
@@ -87,12 +87,13 @@ def block_plan(spec: BlockSpec, target: Target) -> BlockPlan:
 def explain(spec: Spec | str, target: str | None = None) -> dict[str, str | None]:
     """Return why each way of computing a problem is not possible; None stands where it is.
 
-    The ways are the schedules of a convolution in order of preference, or the ways of fusing a
-    block, the one that counts fewest cycles first.  The first without a reason is the default.
+    The ways are the schedules of a convolution or a gradient in order of preference, or the ways of
+    fusing a block, the one that counts fewest cycles first.  The first without a reason is the
+    default.
     """
-    problem = forward_only(specification(spec), "a choice of ways")
+    problem = _kernel_problem(specification(spec))
     cpu = named(target)
-    if isinstance(problem, ConvSpec):
+    if not isinstance(problem, BlockSpec):
         return schedule.explain(problem, cpu)
     ways = fusion.ways(problem, cpu, team.size())
     return {name: way if isinstance(way, str) else None for name, way in ways.items()}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
 from depthwise import fusion, plan_database, schedule, team
-from depthwise.block import BlockSpec, forward_only
+from depthwise.block import BlockSpec, Spec
 from depthwise.compiler import compile as compile_kernel
 from depthwise.compiler import conv_plan, plan_of
 from depthwise.console import out, print_json, print_table
 from depthwise.parse import parse
 from depthwise.spec import ConvSpec
 from depthwise.target import Target, named
+from depthwise.training import PassSpec
 
 _COSTS = {
     "flops": "FLOPs", "far_bytes": "far bytes", "scratch_bytes": "scratch bytes",
@@ -30,11 +31,10 @@ def explain(text: str, cpu: str | None, as_json: bool) -> None:
     """Print every way of computing a problem: the plan, or why it is none.
 
     For a block that is every way of fusing its parts with what it costs, then the schedules of each
-    part.
+    part; for a pass of training those of each of its kernels.
     """
-    spec, target = forward_only(parse(text), "a choice of schedules"), named(cpu)
-    convolutions = spec.parts if isinstance(spec, BlockSpec) else (spec,)
-    described = [_describe(convolution, target) for convolution in convolutions]
+    spec, target = parse(text), named(cpu)
+    described = [_describe(part, target) for part in _parts(spec)]
     fused = _describe_block(spec, target) if isinstance(spec, BlockSpec) else None
     if as_json:
         print_json([*([fused] if fused else []), *described])
@@ -54,6 +54,12 @@ def explain(text: str, cpu: str | None, as_json: bool) -> None:
         print_table(
             ("schedule", "", "plan, or the reason against it"), _rows(conv), title=title, left=3
         )
+
+
+def _parts(spec: Spec) -> Sequence[ConvSpec | PassSpec]:
+    if isinstance(spec, PassSpec):
+        return spec.kernels
+    return spec.parts if isinstance(spec, BlockSpec) else (spec,)
 
 
 def _describe_block(spec: BlockSpec, target: Target) -> dict[str, Any]:
@@ -90,7 +96,9 @@ def _fused_rows(block: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _describe(spec: ConvSpec, target: Target) -> dict[str, Any]:
+def _describe(spec: ConvSpec | PassSpec, target: Target) -> dict[str, Any]:
+    if isinstance(spec, PassSpec):
+        return _describe_gradient(spec, target)
     tuned = plan_database.tuned_plan(spec, target)
     taken = conv_plan(spec, target)
     rules = []
@@ -105,6 +113,23 @@ def _describe(spec: ConvSpec, target: Target) -> dict[str, Any]:
         "taken": taken.schedule,
         "tuned": tuned and str(tuned),
         "heuristic": str(schedule.default_plan(spec, target)),
+        "schedules": rules,
+    }
+
+
+def _describe_gradient(spec: PassSpec, target: Target) -> dict[str, Any]:
+    taken = schedule.default_gradient_plan(spec, target)
+    rules = []
+    for rule in schedule.GRADIENT_RULES:
+        reason = rule.rejects(spec, target)
+        plan = None if reason else str(rule.default_plan(spec, target))
+        rules.append({"schedule": rule.name, "rejects": reason, "plan": plan})
+    return {
+        "spec": str(spec),
+        "target": target.cpu,
+        "taken": taken.schedule,
+        "tuned": None,
+        "heuristic": str(taken),
         "schedules": rules,
     }
 

@@ -46,8 +46,10 @@ def rule_of(plan: Plan, spec: ConvSpec, target: Target) -> Rule:
     raise PlanError(f"a schedule is one of {names}; got {plan.schedule!r}: {spec}")
 
 
-def explain(spec: ConvSpec, target: Target) -> dict[str, str | None]:
+def explain(spec: ConvSpec | PassSpec, target: Target) -> dict[str, str | None]:
     """Return, for each rule in order, why it does not take the problem; None where it does."""
+    if isinstance(spec, PassSpec):
+        return {rule.name: rule.rejects(spec, target) for rule in GRADIENT_RULES}
     return {rule.name: rule.rejects(spec, target) for rule in RULES}
 
 
