@@ -81,8 +81,8 @@ class Direct:
     width: int
     """About how many targets a tile has."""
     dtype: str
-    ahead: bool
-    """Whether the next row is fetched ahead."""
+    ahead: int
+    """The lanes of the vectors during which the next row is fetched ahead; none where it is 0."""
 
     def row(
         self,
@@ -142,7 +142,7 @@ class _Job:
         first = T.Bind(self.target.at(self.row, targets.start + shift))
         with self.vectors.each() as number:
             offset = T.Bind(number * lanes)
-            if loop and self.direct.ahead:
+            if loop and lanes == self.direct.ahead:
                 self._fetch(first, loop, moved, number)
             sums = T.alloc_buffer((len(targets) * lanes,), dtype, scope="local")
             at = [self.vectors.run(place * lanes) for place in range(len(targets))]

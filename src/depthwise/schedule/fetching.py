@@ -25,13 +25,14 @@ def fetch_pixels(
     array: Any, first: Expr, pixel: int, pixels: int, lanes: int, dtype: str,
     turn: Expr, shares: int = 1, share: Expr = 0, *, write: bool = False,
 ) -> None:  # fmt: skip
-    """Fetch neighbouring pixels while a loop goes over their channels, a vector a turn.
+    """Fetch neighbouring pixels while a loop goes over the vectors of a pixel.
 
-    In each turn some lines are fetched, as many as it takes for all to be there after the last.
+    In each turn some lines are fetched, in the order in which they lie in memory, as many as it
+    takes for all to be there after the last.
 
     Args:
         array: channels-last memory.
-        first: the first channel of the loop, of the first pixel.
+        first: the first element.
         pixel: elements from pixel to pixel.
         pixels: how many.
         lanes: elements of a vector.
@@ -41,9 +42,8 @@ def fetch_pixels(
         share: which of them this is.
         write: whether the pixels will be written to.
     """
-    line = LINE_BYTES // itemsize(dtype)
-    turns = max(1, line // lanes)
-    each = -(-pixels // (turns * shares))
-    begin = T.Bind((share * turns + turn % turns) * (each * pixel) + turn // turns * line)
+    line, turns = LINE_BYTES // itemsize(dtype), -(-pixel // lanes)
+    each = -(-pixels * pixel // (line * turns * shares))
+    begin = T.Bind((share * turns + turn) * (each * line) + first)
     for number in range(each):
-        fetch(array, first + begin + number * pixel, write=write)
+        fetch(array, begin + number * line, write=write)

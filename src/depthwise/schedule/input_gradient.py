@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from depthwise.block import Spec
 from depthwise.costs import cost
 from depthwise.plan import Plan
 from depthwise.target import Target
@@ -46,23 +47,19 @@ def default_plan(spec: PassSpec, target: Target) -> Plan:
 def plans(spec: PassSpec, target: Target) -> Iterator[Plan]:
     """Yield tiles of two to twelve inputs."""
     tc = block_channels(spec, target)
-    yield from (
-        Plan(name, tc=tc, tw=tw) for tw in (2, 3, 4, 6, 7, 8, 10, 12) if tw <= spec.conv.width
-    )
+    yield from (Plan(name, tc=tc, tw=tw) for tw in TILES if tw <= spec.conv.width)
 
 
 def functions(spec: PassSpec, plan: Plan, target: Target) -> Sequence[dict[str, Any]]:
     """Return the functions of the kernel."""
     from depthwise.schedule import input_sums
 
-    conv = spec.conv
-    runs = _runs_of_channels(spec, conv.batch * conv.height, target)
+    conv, lanes = spec.conv, target.lanes(spec.dtype)
+    runs = runs_of_channels(conv.channels // lanes, conv.batch * conv.height)
+    ahead = runs == 1 and is_far(spec)
     return [
-        input_sums.functions(
-            conv, plan, target.lanes(spec.dtype), ahead=is_far(spec), runs=runs,
-            scratch_bytes=SCRATCH_BYTES,
-        )
-    ]  # fmt: skip
+        input_sums.functions(conv, plan, lanes, ahead=ahead, runs=runs, scratch_bytes=SCRATCH_BYTES)
+    ]
 
 
 def block_channels(spec: PassSpec, target: Target) -> int:
@@ -70,12 +67,11 @@ def block_channels(spec: PassSpec, target: Target) -> int:
     return min(spec.conv.channels, _BLOCK_VECTORS * target.lanes(spec.dtype))
 
 
-def is_far(spec: PassSpec) -> bool:
+def is_far(spec: Spec) -> bool:
     """Whether its arrays do not fit into the caches."""
     return cost(spec).bytes > FAR_BYTES
 
 
-def _runs_of_channels(spec: PassSpec, rows: int, target: Target) -> int:
-    """Return into how many runs the channels are cut so that there are enough tasks."""
-    vectors = spec.conv.channels // target.lanes(spec.dtype)
+def runs_of_channels(vectors: int, rows: int) -> int:
+    """Return into how many runs the vectors of channels are cut so that there are enough tasks."""
     return max(1, min(-(-_ENOUGH_TASKS // rows), vectors // _SHORTEST_RUN))

@@ -38,8 +38,9 @@ def functions(
         runs: into how many runs the channels are cut there.
         scratch_bytes: about how much memory strips take.
     """
-    work = _Work(conv, plan, lanes, ahead)
-    if work.grads.stays:
+    stays = Images.outputs(conv).stays
+    work = _Work(conv, plan, lanes, ahead and stays)
+    if stays:
         return {SYMBOL: work.in_place(runs)}
     return work.near(scratch_bytes)
 
@@ -49,7 +50,7 @@ class _Work:
         self.conv, self.plan, self.lanes = conv, plan, lanes
         self.grads, self.inputs = Images.outputs(conv), Images.inputs(conv)
         rows, columns = axes(conv, backward=True)
-        self.direct = Direct(rows, columns, plan.tw, conv.dtype, ahead and self.grads.stays)
+        self.direct = Direct(rows, columns, plan.tw, conv.dtype, lanes if ahead else 0)
 
     def _declare(self) -> None:
         conv = self.conv

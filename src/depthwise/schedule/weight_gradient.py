@@ -9,7 +9,13 @@ from typing import Any
 
 from depthwise.costs import cost
 from depthwise.plan import Plan
-from depthwise.schedule.input_gradient import SCRATCH_BYTES, TILES, block_channels, is_far
+from depthwise.schedule.input_gradient import (
+    SCRATCH_BYTES,
+    TILES,
+    block_channels,
+    is_far,
+    runs_of_channels,
+)
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
 from depthwise.training import PassSpec
@@ -19,9 +25,7 @@ name = "weight_gradient"
 stages = 2
 
 _TILE = 8
-_MOST_PARTS, _ENOUGH_TASKS, _SHORTEST_RUN = 16, 8, 4
-_SUMS_BYTES = 24 * 2**10
-"""The sums of a task, most of which stay in the first cache."""
+_MOST_PARTS = 16
 _SUMS_SHARE = 8
 """How many times the data outweigh the sums of all parts."""
 
@@ -91,10 +95,10 @@ def sums(spec: PassSpec, plan: Plan, target: Target) -> Sums:
     size = itemsize(spec.dtype) * spec.output_shape[0]
     rows = conv.batch * conv.out_height
     parts = max(1, min(cost(spec).bytes // (_SUMS_SHARE * size), _MOST_PARTS, rows))
-    runs = max(-(-size // _SUMS_BYTES), -(-_ENOUGH_TASKS // parts))
-    runs = max(1, min(runs, conv.channels // (lanes * _SHORTEST_RUN)))
+    runs = runs_of_channels(conv.channels // lanes, parts)
+    ahead = runs == 1 and is_far(spec)
     return Sums(
-        conv, plan.tw, _taps(spec, target), parts, runs, plan.tc, lanes, is_far(spec), SCRATCH_BYTES
+        conv, plan.tw, _taps(spec, target), parts, runs, plan.tc, lanes, ahead, SCRATCH_BYTES
     )
 
 

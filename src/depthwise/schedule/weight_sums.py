@@ -45,7 +45,8 @@ class _Work:
         self.sums, self.conv = sums, sums.conv
         self.grads, self.inputs = Images.outputs(self.conv), Images.inputs(self.conv)
         self.rows, self.columns = axes(self.conv)
-        self.ahead = sums.ahead and self.grads.stays and self.inputs.stays
+        stay = self.grads.stays and self.inputs.stays
+        self.ahead = sums.lanes if sums.ahead and stay else 0
 
     def _declare(self) -> None:
         conv = self.conv
@@ -219,7 +220,7 @@ class _Tiles:
             for start, end in pairwise(edges):
                 with self.channels.each() as number:
                     offset = T.Bind(number * self.channels.lanes)
-                    if loop and self.work.ahead and not start:
+                    if loop and self.work.ahead == self.channels.lanes and not start:
                         self._fetch(outputs.start + shift, moved, loop, tap, number)
                     self._add_taps(outputs, range(start, end), tap, first, begin, offset)
 
