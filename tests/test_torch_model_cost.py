@@ -97,6 +97,34 @@ def test_operators_without_a_rule_are_named() -> None:
     assert result.macs == 0
 
 
+@torch.library.custom_op("depthwise_tests::dense", mutates_args=())
+def dense(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    return x @ weight
+
+
+@dense.register_fake
+def _(x, weight):
+    return x.new_empty(len(x), weight.shape[1])
+
+
+def dense_backward(ctx, grad):
+    x, weight = ctx.saved_tensors
+    return grad @ weight.t(), x.t() @ grad
+
+
+def dense_setup(ctx, inputs, output):
+    ctx.save_for_backward(*inputs)
+
+
+dense.register_autograd(dense_backward, setup_context=dense_setup)
+
+
+def test_gradients_of_an_operator_without_a_rule_count_where_torch_computes_them() -> None:
+    model = Call(lambda x, w: dense(x, w).relu(), w=(4, 5))
+    result = cost(model, torch.randn(3, 4, requires_grad=True), backward=True)
+    assert (passes(result), result.uncounted) == ((0, 60, 60), {"depthwise_tests::dense": 1})
+
+
 def test_operators_that_call_python_are_named_and_not_entered() -> None:
     def either(x):
         return torch.cond(x.sum() > 0, lambda y: y @ y, lambda y: y + 1, (x,))
