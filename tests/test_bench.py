@@ -11,8 +11,8 @@ from typing import Any, get_args
 
 import pytest
 
-from depthwise import roofline
-from depthwise.bench import command, machine, posed, run
+from depthwise import cli, roofline
+from depthwise.bench import command, layers, machine, posed, run
 from depthwise.bench.command import Options
 from depthwise.bench.process import Hello, PreparedInfo, Rejected, Worker
 from depthwise.bench.results import Note, Result
@@ -322,6 +322,11 @@ def use_fakes(monkeypatch: pytest.MonkeyPatch, behaviours: dict[str, Behaviour])
 
     monkeypatch.setattr(command, "Worker", Started)
     return log
+
+
+def test_the_command_line_knows_everything_that_layers_pose() -> None:
+    assert get_args(cli.Op) == get_args(layers.Op)
+    assert get_args(command.Op) == (*get_args(layers.Op), "network")
 
 
 def test_what_does_not_exist_yet_says_so() -> None:
