@@ -1,6 +1,6 @@
 """PyTorch modules that run on this package's kernels; importing this imports torch."""
 
-from depthwise.torch.blocks import SeparableConv2d
+from depthwise.torch.blocks import InvertedResidual, SeparableConv2d
 from depthwise.torch.costs import cost
 from depthwise.torch.modules import (
     DepthwiseConv1d,
@@ -12,6 +12,7 @@ from depthwise.torch.modules import (
 __all__ = [
     "DepthwiseConv1d",
     "DepthwiseConv2d",
+    "InvertedResidual",
     "PointwiseConv2d",
     "SeparableConv2d",
     "cost",

@@ -18,7 +18,7 @@ from depthwise import functional
 from depthwise.torch import fallback
 from depthwise.torch.batching import Dims, at_front, folded, unfolded
 from depthwise.torch.fallback import left_to_torch
-from depthwise.torch.formats import as_lies, attributes, empty_as, output_shape
+from depthwise.torch.formats import as_lies, attributes, empty_as, output_shape, same_kind
 from depthwise.torch.registry import operator
 
 Ints: TypeAlias = Sequence[int]
@@ -40,7 +40,8 @@ def _conv2d_fake(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints, dilation: Ints
 ) -> Tensor:
     del bias
-    return empty_as(x, output_shape(x, weight, stride, padding, dilation))
+    same_kind(x, weight)
+    return empty_as(x, output_shape(x.shape, weight, stride, padding, dilation))
 
 
 def _conv2d_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -43,7 +43,7 @@ def attributes(stride: Sequence[int], padding: Sequence[int], dilation: Sequence
 
 
 def output_shape(
-    x: Tensor,
+    shape: Sequence[int],
     weight: Tensor,
     stride: Sequence[int],
     padding: Sequence[int],
@@ -52,33 +52,31 @@ def output_shape(
     """Return (N, C * multiplier, OH, OW) of a depthwise convolution.
 
     Args:
-        x: (N, C, H, W).
+        shape: (N, C, H, W), the input's.
         weight: (C * multiplier, 1, KH, KW).
         stride: along height and width.
         padding: (top, bottom, left, right).
         dilation: along height and width.
 
     Raises:
-        ArrayError: the tensors have other axes, or differ in device.
-        DTypeError: their element types differ.
+        ArrayError: the tensors have other axes.
         SpecError: the dilated kernel does not fit into the padded input.
     """
-    if x.dim() != 4 or weight.dim() != 4 or weight.shape[1] != 1 or weight.shape[0] % x.shape[1]:
+    if len(shape) != 4 or weight.dim() != 4 or weight.shape[1] != 1 or weight.shape[0] % shape[1]:
         raise ArrayError(
             "x is (N, C, H, W) and weight (C * multiplier, 1, KH, KW); "
-            f"got {tuple(x.shape)} and {tuple(weight.shape)}"
+            f"got {tuple(shape)} and {tuple(weight.shape)}"
         )
-    same_kind(x, weight)
     top, bottom, left, right = padding
     around = (top, bottom), (left, right)
-    sides = zip(x.shape[2:], weight.shape[2:], stride, around, dilation, strict=True)
+    sides = zip(shape[2:], weight.shape[2:], stride, around, dilation, strict=True)
     height, width = (output_size(*side) for side in sides)
     if height < 1 or width < 1:
         raise SpecError(
             "the dilated kernel fits into the padded input; "
-            f"got x {tuple(x.shape)}, weight {tuple(weight.shape)}, padding {tuple(padding)}"
+            f"got x {tuple(shape)}, weight {tuple(weight.shape)}, padding {tuple(padding)}"
         )
-    return x.shape[0], weight.shape[0], height, width
+    return shape[0], weight.shape[0], height, width
 
 
 def same_kind(x: Tensor, weight: Tensor) -> None:

@@ -6,20 +6,17 @@ number for each axis, or a word; an input may lack its batch axis.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TypeAlias
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 (the name that everyone gives it)
 
-from depthwise import functional
-from depthwise.spec import causal_padding, resolve_padding
+from depthwise import functional, functional_blocks
+from depthwise.spec import causal_padding
 from depthwise.torch.convolution import conv2d
-from depthwise.torch.fallback import left_to_torch
 from depthwise.torch.formats import attributes
+from depthwise.torch.fused import block
+from depthwise.torch.paddings import Sides, around, padded, pads_as_it_reads
 from depthwise.torch.pointwise import pointwise
-from depthwise.torch.registry import unwatched
 
 Ints: TypeAlias = "tuple[int, ...]"
 
@@ -74,17 +71,84 @@ def pointwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return pointwise(x, weight, bias)
 
 
-def around(padding: Ints | str, kernel: Sequence[int], dilation: Ints) -> tuple[int, int, int, int]:
-    """Return (top, bottom, left, right) of a padding as torch's modules have it.
+def separable_conv2d(
+    x: Tensor,
+    depthwise_weight: Tensor,
+    depthwise_bias: Tensor | None,
+    pointwise_weight: Tensor,
+    pointwise_bias: Tensor | None,
+    stride: Ints,
+    padding: Ints | str,
+    dilation: Ints,
+    padding_mode: str = "zeros",
+) -> Tensor:
+    """Return a depthwise convolution, then a pointwise one, computed as one.
 
-    ("same" goes with stride 1 there, so that it does not depend on the size.)
+    Args:
+        x: (N, C, H, W) or (C, H, W).
+        depthwise_weight: (C * m, 1, KH, KW).
+        depthwise_bias: (C * m,) or None.
+        pointwise_weight: (O, C * m, 1, 1).
+        pointwise_bias: (O,) or None.
+        stride: of the depthwise convolution.
+        padding: of the depthwise convolution.
+        dilation: of the depthwise convolution.
+        padding_mode: of the depthwise convolution.
     """
-    if isinstance(padding, str):
-        height, width = kernel
-        sides = resolve_padding(padding, (1, 1), (height, width), (1, 1), dilation)  # type: ignore[arg-type]
-        return *sides[0], *sides[1]
-    vertical, horizontal = padding
-    return vertical, vertical, horizontal, horizontal
+    weights = depthwise_weight, depthwise_bias, pointwise_weight, pointwise_bias
+    if x.dim() == 3:
+        window = stride, padding, dilation, padding_mode
+        return separable_conv2d(x.unsqueeze(0), *weights, *window).squeeze(0)
+    sides = around(padding, depthwise_weight.shape[2:], dilation)
+    if padding_mode != "zeros" and any(sides):
+        if pads_as_it_reads(x, *weights):
+            output: Tensor = functional_blocks.separable_conv2d(
+                x, depthwise_weight, pointwise_weight, depthwise_bias, pointwise_bias,
+                **attributes(stride, sides, dilation), padding_mode=padding_mode,
+            )  # fmt: skip
+            return output
+        x, sides = padded(x, sides, padding_mode), (0, 0, 0, 0)
+    return block(x, None, None, *weights, stride, sides, dilation, None, False)
+
+
+def inverted_residual(
+    x: Tensor,
+    expand_weight: Tensor | None,
+    expand_bias: Tensor | None,
+    depthwise_weight: Tensor,
+    depthwise_bias: Tensor | None,
+    project_weight: Tensor,
+    project_bias: Tensor | None,
+    stride: Ints,
+    padding: Ints | str,
+    dilation: Ints,
+    activation: str | None,
+    residual: bool,
+) -> Tensor:
+    """Return an inverted residual, computed as one; see `depthwise.inverted_residual`.
+
+    Args:
+        x: (N, C, H, W) or (C, H, W).
+        expand_weight: (E, C, 1, 1), or None where E is C.
+        expand_bias: (E,) or None.
+        depthwise_weight: (D, 1, KH, KW); D is a multiple of E.
+        depthwise_bias: (D,) or None.
+        project_weight: (O, D, 1, 1).
+        project_bias: (O,) or None.
+        stride: of the depthwise convolution.
+        padding: of the depthwise convolution.
+        dilation: of the depthwise convolution.
+        activation: after the first two; None or one of `depthwise.vocabulary.ACTIVATIONS`.
+        residual: whether `x` is added.
+    """
+    weights = (
+        expand_weight, expand_bias, depthwise_weight, depthwise_bias, project_weight, project_bias,
+    )  # fmt: skip
+    if x.dim() == 3:
+        others = stride, padding, dilation, activation, residual
+        return inverted_residual(x.unsqueeze(0), *weights, *others).squeeze(0)
+    sides = around(padding, depthwise_weight.shape[2:], dilation)
+    return block(x, *weights, stride, sides, dilation, activation, residual)
 
 
 def _convolved(
@@ -92,26 +156,16 @@ def _convolved(
     weight: Tensor,
     bias: Tensor | None,
     stride: Ints,
-    sides: tuple[int, int, int, int],
+    sides: Sides,
     dilation: Ints,
     padding_mode: str,
 ) -> Tensor:
     """Return the convolution of (N, C, H, W); `sides` is (top, bottom, left, right)."""
     if padding_mode != "zeros" and any(sides):
-        if _in_place(x, weight, bias):
-            window = attributes(stride, sides, dilation)
+        if pads_as_it_reads(x, weight, bias):
             output: Tensor = functional.depthwise_conv2d(
-                x, weight, bias, **window, padding_mode=padding_mode
+                x, weight, bias, **attributes(stride, sides, dilation), padding_mode=padding_mode
             )
             return output
-        top, bottom, left, right = sides
-        x = F.pad(x, (left, right, top, bottom), padding_mode)
-        sides = 0, 0, 0, 0
+        x, sides = padded(x, sides, padding_mode), (0, 0, 0, 0)
     return conv2d(x, weight, bias, stride, sides, dilation)
-
-
-def _in_place(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether the kernel may pad as it reads: nothing differentiates or watches the padding."""
-    if not unwatched(x, weight, bias) or left_to_torch(x, weight):
-        return False
-    return not (torch.is_grad_enabled() and torch._C._any_requires_grad(x, weight, bias))

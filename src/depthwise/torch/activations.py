@@ -1,0 +1,53 @@
+"""The activations as torch computes them, and their derivatives as torch's own operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 (the name that everyone gives it)
+
+_aten: Any = torch.ops.aten
+
+_FORWARD: dict[str | None, Callable[[Tensor], Tensor]] = {
+    None: lambda x: x,
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "hardswish": F.hardswish,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "leaky_relu": F.leaky_relu,
+    "sigmoid": torch.sigmoid,
+    "hardsigmoid": F.hardsigmoid,
+}
+
+
+def _silu(grad: Tensor, x: Tensor) -> Tensor:
+    """Return what aten::silu_backward does, with a derivative of its own."""
+    gate = torch.sigmoid(x)
+    return grad * gate * (1 + x * (1 - gate))
+
+
+_BACKWARD: dict[str | None, Callable[[Tensor, Tensor], Tensor]] = {
+    None: lambda grad, _: grad,
+    "relu": lambda grad, x: _aten.threshold_backward(grad, x, 0),
+    "relu6": lambda grad, x: _aten.hardtanh_backward(grad, x, 0, 6),
+    "hardswish": _aten.hardswish_backward,
+    "silu": lambda grad, x: (_silu if torch.is_grad_enabled() else _aten.silu_backward)(grad, x),
+    "gelu": _aten.gelu_backward,
+    "leaky_relu": lambda grad, x: _aten.leaky_relu_backward(grad, x, 0.01, False),
+    "sigmoid": lambda grad, x: _aten.sigmoid_backward(grad, torch.sigmoid(x)),
+    "hardsigmoid": lambda grad, x: grad * ((x > -3) & (x < 3)) / 6,
+}
+
+
+def activate(x: Tensor, name: str | None) -> Tensor:
+    """Return the activation of `x`; None is the identity."""
+    return _FORWARD[name](x)
+
+
+def activation_gradient(grad: Tensor, x: Tensor, name: str | None) -> Tensor:
+    """Return the gradient with respect to `x`, for that of its activation."""
+    return _BACKWARD[name](grad, x)
