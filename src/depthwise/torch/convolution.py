@@ -10,11 +10,16 @@ Derivatives of any order consist of these three.  `padding` is (top, bottom, lef
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any, TypeAlias
 
 from torch import Tensor
 
 from depthwise import functional
+from depthwise.functional_gradients import (
+    depthwise_conv2d_input_gradient,
+    depthwise_conv2d_weight_gradient,
+)
 from depthwise.torch import fallback
 from depthwise.torch.batching import Dims, at_front, folded, unfolded
 from depthwise.torch.fallback import left_to_torch
@@ -52,18 +57,25 @@ def _conv2d_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _conv2d_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, weight = ctx.saved_tensors
-    needs_x, needs_weight, needs_bias, *_ = ctx.needs_input_grad
-    grad = as_lies(grad, x)
+    given = conv2d_gradients(as_lies(grad, x), x, weight, ctx.window, ctx.needs_input_grad[:3])
+    return *given, None, None, None
+
+
+def conv2d_gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, window: Sequence[Ints], needs: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Return the gradients with respect to x, weight and bias, those that are needed."""
+    needs_x, needs_weight, needs_bias = needs
     of_x = of_weight = of_bias = None
     if needs_x:
-        of_x = conv2d_input_gradient(grad, weight, tuple(x.shape), *ctx.window)
+        of_x = conv2d_input_gradient(grad, weight, tuple(x.shape), *window)
     if needs_weight:
         kernel = tuple(weight.shape[2:])
-        of_weight, sums = conv2d_weight_gradient(grad, x, kernel, *ctx.window, needs_bias)
+        of_weight, sums = conv2d_weight_gradient(grad, x, kernel, *window, needs_bias)
         of_bias = sums if needs_bias else None
     elif needs_bias:
         of_bias = grad.sum((0, 2, 3))
-    return of_x, of_weight, of_bias, None, None, None
+    return of_x, of_weight, of_bias
 
 
 def _conv2d_vmap(
@@ -85,8 +97,18 @@ def _input_gradient(
     padding: Ints,
     dilation: Ints,
 ) -> Tensor:
-    given = fallback.input_gradient(grad, weight, input_size, stride, padding, dilation)
-    return as_lies(given, grad)
+    if left_to_torch(grad, weight):
+        given = fallback.input_gradient(grad, weight, input_size, stride, padding, dilation)
+        return as_lies(given, grad)
+    _, channels, height, width = input_size
+    output: Tensor = depthwise_conv2d_input_gradient(
+        grad,
+        weight,
+        (height, width),
+        multiplier=weight.shape[0] // channels,
+        **attributes(stride, padding, dilation),
+    )
+    return output
 
 
 def _input_gradient_fake(grad: Tensor, weight: Tensor, input_size: Ints, *window: Ints) -> Tensor:
@@ -135,7 +157,14 @@ def _weight_gradient(
     dilation: Ints,
     bias: bool,
 ) -> tuple[Tensor, Tensor]:
-    return fallback.weight_gradient(grad, x, kernel, stride, padding, dilation, bias)
+    if left_to_torch(grad, x):
+        return fallback.weight_gradient(grad, x, kernel, stride, padding, dilation, bias)
+    window = attributes(stride, padding, dilation)
+    rows, columns = kernel
+    flat = depthwise_conv2d_weight_gradient(grad, x, (rows, columns), **window, bias=bias)
+    shape = grad.shape[1], 1, rows, columns
+    weights = prod(shape)
+    return flat[:weights].view(shape), flat[weights:].clone()
 
 
 def _weight_gradient_fake(

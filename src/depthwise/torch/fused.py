@@ -9,19 +9,19 @@ import torch
 from torch import Tensor
 
 from depthwise import functional_blocks
-from depthwise.torch.activations import activate, activation_gradient
+from depthwise.torch.activations import activate_, activation_gradient
 from depthwise.torch.batching import Dims, folded, unfolded
-from depthwise.torch.convolution import conv2d, conv2d_input_gradient, conv2d_weight_gradient
+from depthwise.torch.convolution import conv2d, conv2d_gradients
 from depthwise.torch.fallback import left_to_torch
 from depthwise.torch.formats import as_lies, attributes, empty_as, output_shape, same_kind
-from depthwise.torch.pointwise import pointwise, weight_gradient
+from depthwise.torch.pointwise import pointwise, pointwise_gradients
 from depthwise.torch.registry import operator
 
 Ints: TypeAlias = Sequence[int]
 _SCHEMA = (
     "block(Tensor x, Tensor? expand_weight, Tensor? expand_bias, Tensor depthwise_weight, "
-    "Tensor? depthwise_bias, Tensor project_weight, Tensor? project_bias, SymInt[2] stride, "
-    "SymInt[4] padding, SymInt[2] dilation, str? activation, bool residual) -> Tensor"
+    "Tensor? depthwise_bias, Tensor project_weight, Tensor? project_bias, Tensor? residual, "
+    "SymInt[2] stride, SymInt[4] padding, SymInt[2] dilation, str? activation) -> Tensor"
 )
 
 
@@ -33,19 +33,19 @@ def composed(
     depthwise_bias: Tensor | None,
     project_weight: Tensor,
     project_bias: Tensor | None,
+    residual: Tensor | None,
     stride: Ints,
     padding: Ints,
     dilation: Ints,
     activation: str | None,
-    residual: bool,
 ) -> Tensor:
     """Return what `block` does, part by part; autograd keeps what is between the parts."""
     wide = x
     if expand_weight is not None:
-        wide = activate(pointwise(x, expand_weight, expand_bias), activation)
+        wide = activate_(pointwise(x, expand_weight, expand_bias), activation)
     filtered = conv2d(wide, depthwise_weight, depthwise_bias, stride, padding, dilation)
-    output = pointwise(activate(filtered, activation), project_weight, project_bias)
-    return output + x if residual else output
+    output = pointwise(activate_(filtered, activation), project_weight, project_bias)
+    return output if residual is None else output + residual
 
 
 def _compute(
@@ -56,16 +56,16 @@ def _compute(
     depthwise_bias: Tensor | None,
     project_weight: Tensor,
     project_bias: Tensor | None,
+    residual: Tensor | None,
     stride: Ints,
     padding: Ints,
     dilation: Ints,
     activation: Any,
-    residual: bool,
 ) -> Tensor:
     if left_to_torch(x, depthwise_weight):
         return composed(
             x, expand_weight, expand_bias, depthwise_weight, depthwise_bias, project_weight,
-            project_bias, stride, padding, dilation, activation, residual,
+            project_bias, residual, stride, padding, dilation, activation,
         )  # fmt: skip
     window = attributes(stride, padding, dilation)
     output: Tensor
@@ -83,7 +83,7 @@ def _compute(
 
 
 def _fake(x: Tensor, *arguments: Any) -> Tensor:
-    expand_weight, _, weight, _, project_weight, _, *window, _, _ = arguments
+    expand_weight, _, weight, _, project_weight, _, _, *window, _ = arguments
     same_kind(x, weight)
     channels = x.shape[1] if expand_weight is None else expand_weight.shape[0]
     wide = x.shape[0], channels, *x.shape[2:]
@@ -93,47 +93,79 @@ def _fake(x: Tensor, *arguments: Any) -> Tensor:
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     del output
-    *tensors, _, stride, padding, dilation, ctx.activation, ctx.residual = inputs
+    *tensors, _, _, stride, padding, dilation, ctx.activation = inputs
     ctx.window = stride, padding, dilation
     ctx.save_for_backward(*tensors)
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, expand_weight, expand_bias, weight, bias, project_weight = ctx.saved_tensors
-    needs_x, *needs = ctx.needs_input_grad[:7]
+    needs_x, needs_expand, needs_expand_bias, *needs = ctx.needs_input_grad[:8]
     name, window = ctx.activation, ctx.window
     grad = as_lies(grad, x)
-    expanded = x if expand_weight is None else pointwise(x, expand_weight, expand_bias)
-    wide = x if expand_weight is None else activate(expanded, name)
-    filtered = conv2d(wide, weight, bias, *window)
-    of_project = weight_gradient(grad, activate(filtered, name)) if needs[4] else None
-    of_project_bias = grad.sum((0, 2, 3)) if needs[5] else None
-    upper = activation_gradient(
-        pointwise(grad, project_weight.transpose(0, 1), None), filtered, name
+    wide = x
+    if expand_weight is not None:
+        expanded = pointwise(x, expand_weight, expand_bias)
+        wide = activate_(expanded, name)
+    needs_wide = needs_x or needs_expand or needs_expand_bias
+    of_wide, *of_others = _narrow_backward(
+        grad, wide, weight, bias, project_weight, window, name, (needs_wide, *needs)
     )
-    of_weight = of_bias = of_expand = of_expand_bias = of_x = None
-    if needs[2]:
-        of_weight, of_bias = conv2d_weight_gradient(
-            upper, wide, tuple(weight.shape[2:]), *window, needs[3]
-        )
-    of_bias = of_bias if needs[3] else None
-    if needs_x or needs[0] or needs[1]:
-        of_x = conv2d_input_gradient(upper, weight, tuple(wide.shape), *window)
-        if expand_weight is not None:
-            upper = activation_gradient(of_x, expanded, name)
-            of_expand = weight_gradient(upper, x) if needs[0] else None
-            of_expand_bias = upper.sum((0, 2, 3)) if needs[1] else None
-            of_x = pointwise(upper, expand_weight.transpose(0, 1), None) if needs_x else None
-        if ctx.residual and of_x is not None:
-            of_x = of_x + grad
-    gradients = of_x, of_expand, of_expand_bias, of_weight, of_bias, of_project, of_project_bias
-    return *gradients, None, None, None, None, None
+    if expand_weight is None or of_wide is None:
+        return of_wide, None, None, *of_others, *(None,) * 4
+    upper = activation_gradient(of_wide, expanded, name)
+    of_expansion = pointwise_gradients(
+        upper, x, expand_weight, (needs_x, needs_expand, needs_expand_bias)
+    )
+    return *of_expansion, *of_others, *(None,) * 4
+
+
+def _narrow_backward(
+    grad: Tensor,
+    wide: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    project_weight: Tensor,
+    window: tuple[Ints, ...],
+    name: str | None,
+    needs: Sequence[bool],
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of what follows the expansion, the depthwise part recomputed.
+
+    Args:
+        grad: with respect to the output.
+        wide: what the depthwise convolution took.
+        weight: the depthwise convolution's.
+        bias: the depthwise convolution's.
+        window: the depthwise convolution's.
+        project_weight: (O, D, 1, 1).
+        name: of the activation.
+        needs: which gradients of those returned.
+
+    Returns:
+        Those with respect to `wide`, the depthwise weight and bias, the projection's, and the
+        residual; None where it is not needed.
+    """
+    needs_wide, needs_weight, needs_bias, *needs_projection, needs_residual = needs
+    filtered = conv2d(wide, weight, bias, *window)
+    upper, *of_projection = pointwise_gradients(
+        grad, activate_(filtered, name), project_weight, (True, *needs_projection)
+    )
+    assert upper is not None
+    upper = activation_gradient(upper, filtered, name)
+    of_depthwise = conv2d_gradients(
+        upper, wide, weight, window, (needs_wide, needs_weight, needs_bias)
+    )
+    return *of_depthwise, *of_projection, grad if needs_residual else None
 
 
 def _vmap(info: Any, dims: Dims, x: Tensor, *arguments: Any) -> tuple[Tensor, int]:
     size = info.batch_size
-    if all(dim is None for dim in dims[1:]):
-        return unfolded(block(folded(x, dims[0], size, 0), *arguments), size, 0)
+    *weights, residual, stride, padding, dilation, activation = arguments
+    if all(dim is None for dim in dims[1:7]):
+        residual = None if residual is None else folded(residual, dims[7], size, 0)
+        others = residual, stride, padding, dilation, activation
+        return unfolded(block(folded(x, dims[0], size, 0), *weights, *others), size, 0)
     mapped = torch.vmap(composed, in_dims=dims, randomness=info.randomness)
     return mapped(x, *arguments), 0
 

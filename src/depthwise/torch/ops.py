@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 
 from depthwise import functional, functional_blocks
 from depthwise.spec import causal_padding
+from depthwise.torch.activations import activate_
 from depthwise.torch.convolution import conv2d
 from depthwise.torch.formats import attributes
 from depthwise.torch.fused import block
@@ -108,7 +110,7 @@ def separable_conv2d(
             )  # fmt: skip
             return output
         x, sides = padded(x, sides, padding_mode), (0, 0, 0, 0)
-    return block(x, None, None, *weights, stride, sides, dilation, None, False)
+    return block(x, None, None, *weights, None, stride, sides, dilation, None)
 
 
 def inverted_residual(
@@ -126,6 +128,9 @@ def inverted_residual(
     residual: bool,
 ) -> Tensor:
     """Return an inverted residual, computed as one; see `depthwise.inverted_residual`.
+
+    Where autograd records, the expansion is computed first and kept for the backward pass, which
+    recomputes the depthwise part alone.
 
     Args:
         x: (N, C, H, W) or (C, H, W).
@@ -148,7 +153,10 @@ def inverted_residual(
         others = stride, padding, dilation, activation, residual
         return inverted_residual(x.unsqueeze(0), *weights, *others).squeeze(0)
     sides = around(padding, depthwise_weight.shape[2:], dilation)
-    return block(x, *weights, stride, sides, dilation, activation, residual)
+    added = x if residual else None
+    if expand_weight is not None and _recorded(x, *weights):
+        x, weights = activate_(pointwise(x, *weights[:2]), activation), (None, None, *weights[2:])
+    return block(x, *weights, added, stride, sides, dilation, activation)
 
 
 def _convolved(
@@ -169,3 +177,8 @@ def _convolved(
             return output
         x, sides = padded(x, sides, padding_mode), (0, 0, 0, 0)
     return conv2d(x, weight, bias, stride, sides, dilation)
+
+
+def _recorded(*tensors: Tensor | None) -> bool:
+    """Whether autograd records what is computed from these."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)

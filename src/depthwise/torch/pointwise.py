@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -43,16 +43,25 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     x, weight = ctx.saved_tensors
-    needs_x, needs_weight, needs_bias = ctx.needs_input_grad
-    grad = as_lies(grad, x)
+    return pointwise_gradients(as_lies(grad, x), x, weight, ctx.needs_input_grad)
+
+
+def pointwise_gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, needs: Sequence[bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Return the gradients with respect to x, weight and bias, those that are needed.
+
+    `grad` and `x` are of one memory format.
+    """
+    needs_x, needs_weight, needs_bias = needs
     return (
         pointwise(grad, weight.transpose(0, 1), None) if needs_x else None,
-        weight_gradient(grad, x) if needs_weight else None,
+        _weight_gradient(grad, x) if needs_weight else None,
         grad.sum((0, 2, 3)) if needs_bias else None,
     )
 
 
-def weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
+def _weight_gradient(grad: Tensor, x: Tensor) -> Tensor:
     """Return the (O, C, 1, 1) gradient for (N, O, H, W) and (N, C, H, W) of one memory format."""
     if memory_format(x) is torch.channels_last:
         product = _pixels(grad).t() @ _pixels(x)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 LIBRARY = torch.library.Library("depthwise", "DEF")
 _TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
@@ -56,7 +57,7 @@ def operator(
         if unwatched(*arguments):
             record = torch.is_grad_enabled() and torch._C._any_requires_grad(*arguments)
             return recorded.apply(*arguments) if record else compute(*arguments)
-        if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+        if not torch.compiler.is_compiling() and _transforms_active():
             return transformed.apply(*arguments)
         return dispatched(*arguments)
 
@@ -72,9 +73,15 @@ def unwatched(*arguments: Any) -> bool:
         and arguments[0].is_cpu
         and not torch._C._len_torch_dispatch_stack()
         and not torch._C._len_torch_function_stack()
-        and not torch._C._are_functorch_transforms_active()
+        and not torch.is_autocast_enabled("cpu")
+        and not _transforms_active()
         and torch._C._get_tracing_state() is None
     )
+
+
+def _transforms_active() -> bool:
+    """Whether a transform of `torch.func` is running, or forward-mode differentiation."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def _recorded(
