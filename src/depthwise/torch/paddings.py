@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name that everyone gives it)
 
 from depthwise.spec import resolve_padding
 from depthwise.torch.fallback import left_to_torch
-from depthwise.torch.registry import unwatched
+from depthwise.torch.registry import differentiated, unwatched
 
 Sides: TypeAlias = "tuple[int, int, int, int]"
 """(top, bottom, left, right)"""
@@ -38,6 +37,7 @@ def padded(x: Tensor, sides: Sides, padding_mode: str) -> Tensor:
 
 def pads_as_it_reads(x: Tensor, weight: Tensor, *others: Tensor | None) -> bool:
     """Whether a kernel pads as it reads: nothing differentiates or watches the padding."""
-    if not unwatched(x, weight, *others) or left_to_torch(x, weight):
+    tensors = x, weight, *others
+    if not unwatched(*tensors) or differentiated(*tensors):
         return False
-    return not (torch.is_grad_enabled() and torch._C._any_requires_grad(x, weight, *others))
+    return not left_to_torch(x, weight)

@@ -55,9 +55,9 @@ def operator(
 
     def call(*arguments: Any) -> Any:
         if unwatched(*arguments):
-            record = torch.is_grad_enabled() and torch._C._any_requires_grad(*arguments)
-            return recorded.apply(*arguments) if record else compute(*arguments)
-        if not torch.compiler.is_compiling() and _transforms_active():
+            function = recorded.apply if differentiated(*arguments) else compute
+            return function(*arguments)
+        if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
             return transformed.apply(*arguments)
         return dispatched(*arguments)
 
@@ -74,14 +74,16 @@ def unwatched(*arguments: Any) -> bool:
         and not torch._C._len_torch_dispatch_stack()
         and not torch._C._len_torch_function_stack()
         and not torch.is_autocast_enabled("cpu")
-        and not _transforms_active()
+        and not torch._C._are_functorch_transforms_active()
         and torch._C._get_tracing_state() is None
     )
 
 
-def _transforms_active() -> bool:
-    """Whether a transform of `torch.func` is running, or forward-mode differentiation."""
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+def differentiated(*arguments: Any) -> bool:
+    """Whether autograd records a call with these arguments, or refuses it: in forward mode."""
+    if forward_ad._current_level >= 0:
+        return True
+    return torch.is_grad_enabled() and torch._C._any_requires_grad(*arguments)
 
 
 def _recorded(
