@@ -13,7 +13,14 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 import depthwise as dw
-from depthwise.torch import DepthwiseConv1d, DepthwiseConv2d, PointwiseConv2d, SeparableConv2d, cost
+from depthwise.torch import (
+    DepthwiseConv1d,
+    DepthwiseConv2d,
+    InvertedResidual,
+    PointwiseConv2d,
+    SeparableConv2d,
+    cost,
+)
 from models import Call, mobilenet, passes
 
 CONVOLUTIONS = {
@@ -387,3 +394,27 @@ def test_our_1d_module_costs_what_torchs_does(causal: bool) -> None:
     macs = 2 * 4 * (9 if causal else 6) * 4
     layer = DepthwiseConv1d(4, 4, 4, padding="causal" if causal else 0)
     assert passes(cost(layer, x, backward=True)) == (macs, macs, macs)
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "again"),
+    [
+        (SeparableConv2d(4, 6, 3, 2, 1), "separable n2 c4 o6 hw8 k3 s2 p1", 1152),
+        (InvertedResidual(4, 4, expansion=2), "inverted n2 c4 e8 o4 hw8 k3 p1", 9216),
+        (InvertedResidual(4, 6, 5, 2, expansion=1), "inverted n2 c4 o6 hw8 k5 s2 p2", 3200),
+    ],
+    ids=str,
+)
+def test_a_block_computed_as_one_costs_its_problem_and_what_backward_computes_again(
+    module: nn.Module, text: str, again: int
+) -> None:
+    problem = dw.cost(text)
+    x = torch.randn(2, 4, 8, 8, requires_grad=True)
+    result = cost(module, x, backward=True)
+    assert (result.params, *passes(result)) == (
+        sum(parameter.numel() for parameter in module.parameters()),
+        *[problem.macs] * 3,
+    )
+    assert (result.layers[0].name, result.layers[0].macs) == ("", problem.macs)
+    assert (result.recomputed_macs, result.uncounted) == (again, {})
+    assert cost(module, x).macs == problem.macs

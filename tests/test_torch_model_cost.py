@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from depthwise.errors import DTypeError, ModelError
-from depthwise.torch import cost
+from depthwise.torch import SeparableConv2d, cost
 from models import Call, mobilenet, passes
 
 
@@ -64,6 +64,14 @@ def test_ptflops_counts_one_more_an_output_for_each_bias(model, shape, backend: 
     x = torch.randn(1, *shape)
     given = cost(model, x)
     assert ptflops(model, x, backend) == (given.macs + bias_additions(model, x), given.params)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_ptflops_counts_the_same_in_our_modules_made_torchs(bias: bool) -> None:
+    module, x = SeparableConv2d(4, 6, 3, 2, 1, bias=bias), torch.randn(1, 4, 9, 8)
+    given, twin = cost(module, x), module.to_conv()
+    assert ptflops(twin, x, "aten") == (given.macs + bias_additions(twin, x), given.params)
+    assert ptflops(twin, x, "pytorch") == (given.macs + bias_additions(twin, x), given.params)
 
 
 def test_ptflops_counts_the_same_in_a_network_but_for_biases_and_what_has_no_macs() -> None:
