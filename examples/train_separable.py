@@ -5,8 +5,9 @@ pixels and a classifier; it learns to tell shapes apart (`shapes.py`).  Both cop
 same parameters and see the same batches in the same order, channels_last, a step of one and a step
 of the other in turns, so that whatever the machine does meets both alike.
 
-Their losses agree, but not to the last bit: sums are taken in another order, which rounds them
-differently, and training amplifies every difference there is.
+Their losses agree closely in the first steps, but not to the last bit: sums are taken in another
+order, which rounds them differently, and training amplifies every difference there is.  Kernels are
+7x7, as in ConvNeXt: on these images they learn better than 3x3 and 5x5.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ app = typer.Typer(
 @app.command(
     epilog=examples(
         "python examples/train_separable.py",
-        "python examples/train_separable.py --kernel-size 7 --threads 1 --batch 8",
+        "python examples/train_separable.py --kernel-size 3 --threads 1 --batch 8",
         "python examples/train_separable.py --epochs 10 --out ten.png --json ten.json",
     )
 )
@@ -164,7 +165,7 @@ def main(
     batch: Annotated[int, typer.Option(help="Images in a step.", min=2)] = 32,
     images: Annotated[int, typer.Option(help="Images to learn from.", min=2)] = 2048,
     size: Annotated[int, typer.Option(help="Their height and width.", min=8)] = 64,
-    kernel_size: Annotated[int, typer.Option(help="Of the separable blocks.", min=1)] = 3,
+    kernel_size: Annotated[int, typer.Option(help="Of the separable blocks.", min=1)] = 7,
     threads: Annotated[
         int | None, typer.Option(help="Of both networks.  [default: PyTorch's]", min=1)
     ] = None,
