@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from depthwise import team
 from depthwise.arrays import Memory, kept_arrays
 from depthwise.code import Code
 from depthwise.kernel import Kernel, threads_worth_waking
-from depthwise.packing import Packer
+from depthwise.packing import Packer, reversed_taps
 from depthwise.plan import Plan
-from depthwise.schedule import weight_gradient
+from depthwise.schedule import adjoint, weight_gradient
 from depthwise.schedule.rule import Form
 from depthwise.target import Target
 from depthwise.training import PassSpec
@@ -66,9 +66,11 @@ class GradientKernel(Kernel):
         return threads_worth_waking(self.spec)
 
     @cached_property
-    def _packer(self) -> Packer:
-        """What packs the weight: as for channels-last data, whatever the layout."""
+    def _packer(self) -> Callable[[Memory], Memory]:
+        """What packs the weight: as for channels-last data, or reversed for the adjoint."""
         conv = self.spec.conv
+        if self.plan.schedule == adjoint.name:
+            return partial(reversed_taps, conv)
         layout: Layout = "NLC" if conv.kind == "depthwise1d" else "NHWC"
         return Packer(replace(conv, layout=layout), Form(multiples=conv.multiplier > 1))
 

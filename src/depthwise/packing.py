@@ -76,6 +76,11 @@ class Packer:
         return packed
 
 
+def reversed_taps(spec: ConvSpec, weight: Memory) -> Array:
+    """Return the weights of a convolution with their taps in reverse order."""
+    return np.ascontiguousarray(_array(weight, spec)[..., ::-1, ::-1])
+
+
 def packer(spec: ConvSpec, form: Form) -> Callable[[Memory], Memory]:
     """Return the function that lays out weights as the program takes them.
 

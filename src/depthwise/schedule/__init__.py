@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from depthwise.errors import PlanError
 from depthwise.plan import Plan
 from depthwise.schedule import (
+    adjoint,
     channels_first,
     channels_last,
     default,
@@ -26,7 +27,7 @@ RULES: tuple[Rule, ...] = (
     channels_last, multiples, channels_first, packed, pointwise, general, default,
 )  # fmt: skip
 
-GRADIENT_RULES: tuple[GradientRule, ...] = (input_gradient, weight_gradient)
+GRADIENT_RULES: tuple[GradientRule, ...] = (adjoint, input_gradient, weight_gradient)
 
 
 def rule_of(plan: Plan, spec: ConvSpec, target: Target) -> Rule:

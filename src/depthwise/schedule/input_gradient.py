@@ -24,7 +24,6 @@ SCRATCH_BYTES = 2**18
 """About half of a core's second cache."""
 TILES = (2, 3, 4, 6, 7, 8, 10, 12)
 """Targets of the tiles among which a search chooses."""
-_BLOCK_VECTORS = 4
 _TILE = 8
 _ENOUGH_TASKS, _SHORTEST_RUN = 8, 4
 
@@ -63,8 +62,8 @@ def functions(spec: PassSpec, plan: Plan, target: Target) -> Sequence[dict[str, 
 
 
 def block_channels(spec: PassSpec, target: Target) -> int:
-    """Return the channels of a block that is brought near."""
-    return min(spec.conv.channels, _BLOCK_VECTORS * target.lanes(spec.dtype))
+    """Return the channels of a block that is brought near: a vector, so that strips are long."""
+    return min(spec.conv.channels, target.lanes(spec.dtype))
 
 
 def is_far(spec: Spec) -> bool:
