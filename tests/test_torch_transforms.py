@@ -200,6 +200,7 @@ def test_tensors_that_do_not_go_together_are_refused(operator, nothing_said) -> 
         operator(x, weight.double(), None, *window)
     with pytest.raises(DTypeError, match="dtype"):
         operator(x.long(), weight.long(), None, *window)
+    operator(x, weight, None, *window)  # which prepares a call for tensors of these shapes
     with pytest.raises(ArrayError):
         operator(x, weight.to("meta"), None, *window)
     with pytest.raises(ArrayError, match="multiplier"):

@@ -31,7 +31,7 @@ from depthwise.kernel import thread_count
 from depthwise.values import word
 
 _MOST_REMEMBERED = 4096
-_prepared: dict[Hashable, Prepared] = {}
+_prepared: dict[Hashable, Any] = {}
 
 
 def call(
@@ -67,11 +67,19 @@ def call(
         )
     if prepared is None:
         word("layout", layout, layouts)
-        prepared = Prepared(spec_of, layout, attributes, x, operands)
+        prepared = remembered(key, lambda: Prepared(spec_of, layout, attributes, x, operands))
+    return prepared(x, operands, out, threads)
+
+
+def remembered(key: Hashable, prepare: Callable[[], Any]) -> Any:
+    """Return what was prepared for this key, or prepare it now."""
+    prepared = _prepared.get(key)
+    if prepared is None:
+        prepared = prepare()
         if len(_prepared) >= _MOST_REMEMBERED:
             _prepared.clear()
         _prepared[key] = prepared
-    return prepared(x, operands, out, threads)
+    return prepared
 
 
 def forget() -> None:

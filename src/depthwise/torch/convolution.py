@@ -20,7 +20,7 @@ from depthwise.functional_gradients import (
     depthwise_conv2d_input_gradient,
     depthwise_conv2d_weight_gradient,
 )
-from depthwise.torch import fallback
+from depthwise.torch import eager, fallback
 from depthwise.torch.batching import Dims, at_front, folded, unfolded
 from depthwise.torch.fallback import left_to_torch
 from depthwise.torch.formats import as_lies, attributes, empty_as, output_shape, same_kind
@@ -35,9 +35,10 @@ def _conv2d(
 ) -> Tensor:
     if left_to_torch(x, weight):
         return as_lies(fallback.conv2d(x, weight, bias, stride, padding, dilation), x)
-    output: Tensor = functional.depthwise_conv2d(
-        x, weight, bias, **attributes(stride, padding, dilation)
-    )
+    window = tuple(stride), tuple(padding), tuple(dilation)
+    output = eager.conv2d(x, weight, bias, *window)
+    if output is None:
+        output = functional.depthwise_conv2d(x, weight, bias, **attributes(*window))
     return output
 
 
@@ -100,14 +101,14 @@ def _input_gradient(
     if left_to_torch(grad, weight):
         given = fallback.input_gradient(grad, weight, input_size, stride, padding, dilation)
         return as_lies(given, grad)
-    _, channels, height, width = input_size
-    output: Tensor = depthwise_conv2d_input_gradient(
-        grad,
-        weight,
-        (height, width),
-        multiplier=weight.shape[0] // channels,
-        **attributes(stride, padding, dilation),
-    )
+    window = tuple(stride), tuple(padding), tuple(dilation)
+    output = eager.input_gradient(grad, weight, tuple(input_size), *window)
+    if output is None:
+        _, channels, height, width = input_size
+        multiplier = weight.shape[0] // channels
+        output = depthwise_conv2d_input_gradient(
+            grad, weight, (height, width), multiplier=multiplier, **attributes(*window)
+        )
     return output
 
 
@@ -159,9 +160,13 @@ def _weight_gradient(
 ) -> tuple[Tensor, Tensor]:
     if left_to_torch(grad, x):
         return fallback.weight_gradient(grad, x, kernel, stride, padding, dilation, bias)
-    window = attributes(stride, padding, dilation)
+    window = tuple(stride), tuple(padding), tuple(dilation)
     rows, columns = kernel
-    flat = depthwise_conv2d_weight_gradient(grad, x, (rows, columns), **window, bias=bias)
+    flat = eager.weight_gradient(grad, x, (rows, columns), *window, bias)
+    if flat is None:
+        flat = depthwise_conv2d_weight_gradient(
+            grad, x, (rows, columns), **attributes(*window), bias=bias
+        )
     shape = grad.shape[1], 1, rows, columns
     weights = prod(shape)
     return flat[:weights].view(shape), flat[weights:].clone()
