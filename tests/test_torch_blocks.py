@@ -107,7 +107,7 @@ INVERTED = {
     "strided": {"in_channels": 4, "out_channels": 4, "stride": 2, "kernel_size": 5},
     "not expanded": {"in_channels": 4, "out_channels": 4, "expansion": 1, "activation": None},
     "smaller": {"in_channels": 4, "out_channels": 4, "padding": (0, 1), "bias": False},
-    "same": {"in_channels": 4, "out_channels": 4, "padding": "same", "kernel_size": (2, 3)},
+    "same": {"in_channels": 4, "out_channels": 4, "padding": "same", "kernel_size": (2, 5)},
 }
 
 
@@ -196,8 +196,9 @@ def test_separable_convolutions_are_converted_and_back() -> None:
         SeparableConv2d.from_conv(depthwise, nn.Conv2d(4, 5, 1))
 
 
-def test_what_is_between_the_parts_is_not_kept_for_the_backward_pass() -> None:
-    module = InvertedResidual(8, 8, activation="relu")
+@pytest.mark.parametrize(("kernel", "times"), [(3, 1), (5, 2)])
+def test_small_depthwise_parts_are_computed_again_in_the_backward_pass(kernel, times) -> None:
+    module = InvertedResidual(8, 8, kernel, activation="relu")
     x = torch.randn(2, 8, 6, 6)
     kept: dict[int, int] = {}
 
@@ -208,4 +209,4 @@ def test_what_is_between_the_parts_is_not_kept_for_the_backward_pass() -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         module(x)
     expanded = 2 * 48 * 36
-    assert sorted(kept.values())[-2:] == [x.numel(), expanded]  # the expansion alone, once
+    assert [size for size in kept.values() if size >= expanded] == [expanded] * times

@@ -6,7 +6,8 @@ number for each axis, or a word; an input may lack its batch axis.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from math import prod
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,11 +17,13 @@ from depthwise.spec import causal_padding
 from depthwise.torch.activations import activate_
 from depthwise.torch.convolution import conv2d
 from depthwise.torch.formats import attributes
-from depthwise.torch.fused import block
+from depthwise.torch.fused import block, composed
 from depthwise.torch.paddings import Sides, around, padded, pads_as_it_reads
 from depthwise.torch.pointwise import pointwise
 
 Ints: TypeAlias = "tuple[int, ...]"
+_MOST_TAPS_RECOMPUTED = 9
+"""Computing a 3x3 part again costs what keeping its result does; larger ones cost more."""
 
 
 def depthwise_conv2d(
@@ -110,7 +113,7 @@ def separable_conv2d(
             )  # fmt: skip
             return output
         x, sides = padded(x, sides, padding_mode), (0, 0, 0, 0)
-    return block(x, None, None, *weights, None, stride, sides, dilation, None)
+    return _chained(x, None, None, *weights, None, stride, sides, dilation, None)
 
 
 def inverted_residual(
@@ -129,8 +132,7 @@ def inverted_residual(
 ) -> Tensor:
     """Return an inverted residual, computed as one; see `depthwise.inverted_residual`.
 
-    Where autograd records, the expansion is computed first and kept for the backward pass, which
-    recomputes the depthwise part alone.
+    Where autograd records, the expansion is computed first and kept for the backward pass.
 
     Args:
         x: (N, C, H, W) or (C, H, W).
@@ -154,9 +156,7 @@ def inverted_residual(
         return inverted_residual(x.unsqueeze(0), *weights, *others).squeeze(0)
     sides = around(padding, depthwise_weight.shape[2:], dilation)
     added = x if residual else None
-    if expand_weight is not None and _recorded(x, *weights):
-        x, weights = activate_(pointwise(x, *weights[:2]), activation), (None, None, *weights[2:])
-    return block(x, *weights, added, stride, sides, dilation, activation)
+    return _chained(x, *weights, added, stride, sides, dilation, activation)
 
 
 def _convolved(
@@ -177,6 +177,21 @@ def _convolved(
             return output
         x, sides = padded(x, sides, padding_mode), (0, 0, 0, 0)
     return conv2d(x, weight, bias, stride, sides, dilation)
+
+
+def _chained(x: Tensor, *arguments: Any) -> Tensor:
+    """Return what `block` does; where autograd records, keep what is dear to compute again.
+
+    That is the expansion, and all that lies between the parts where the kernel is a large one.
+    """
+    weights, others = arguments[:6], arguments[6:]
+    if not _recorded(x, *weights):
+        return block(x, *arguments)
+    if prod(weights[2].shape[2:]) > _MOST_TAPS_RECOMPUTED:
+        return composed(x, *arguments)
+    if weights[0] is not None:
+        x = activate_(pointwise(x, *weights[:2]), others[-1])
+    return block(x, None, None, *weights[2:], *others)
 
 
 def _recorded(*tensors: Tensor | None) -> bool:
