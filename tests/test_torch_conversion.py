@@ -6,11 +6,14 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
-from torch.testing._internal.common_methods_invocations import op_db
-from torch.testing._internal.common_nn import get_new_module_tests
 
 from depthwise.errors import SpecError
 from depthwise.torch import DepthwiseConv1d, DepthwiseConv2d, PointwiseConv2d
+
+with pytest.MonkeyPatch.context() as patch:  # what freezes torch's flags for the whole process
+    patch.setattr(torch.backends, "disable_global_flags", lambda: None)
+    from torch.testing._internal.common_methods_invocations import op_db
+    from torch.testing._internal.common_nn import get_new_module_tests
 
 CONVS = {
     "2-D": (DepthwiseConv2d, nn.Conv2d(4, 8, (3, 2), (2, 1), (1, 0), (1, 2), 4)),

@@ -401,7 +401,7 @@ def test_our_1d_module_costs_what_torchs_does(causal: bool) -> None:
     [
         (SeparableConv2d(4, 6, 3, 2, 1), "separable n2 c4 o6 hw8 k3 s2 p1", 1152),
         (InvertedResidual(4, 4, expansion=2), "inverted n2 c4 e8 o4 hw8 k3 p1", 9216),
-        (InvertedResidual(4, 6, 5, 2, expansion=1), "inverted n2 c4 o6 hw8 k5 s2 p2", 3200),
+        (InvertedResidual(4, 6, 5, 2, expansion=1), "inverted n2 c4 o6 hw8 k5 s2 p2", 0),
     ],
     ids=str,
 )
