@@ -7,17 +7,18 @@ out=${1:-results/training}
 
 mkdir -p "$out"
 for threads in 1 2; do
-  same=(--threads "$threads" --peers torch)
+  same=(--threads "$threads" --peers torch --repeats 7)
   if [ "$threads" = 1 ]; then same+=(--pin 0); fi
-  for op in training input_gradient weight_gradient backward; do
-    bench "$op-kernel-$threads" --op "$op" --workload training --batch 8 "${same[@]}"
+  bench "training-kernel-$threads" --op training --workload training --batch 8 "${same[@]}"
+  for op in weight_gradient backward; do
     bench "$op-special-$threads" --op "$op" --layers benchmarks/gradients.json --batch 8 \
       "${same[@]}"
-    bench "$op-causal-$threads" --op "$op" --layers benchmarks/causal.json --batch 4 "${same[@]}"
   done
+  bench "backward-causal-$threads" --op backward --layers benchmarks/causal.json --batch 4 \
+    "${same[@]}"
   for layout in nchw nhwc; do
     bench "training-call-$layout-$threads" --op training --workload training --batch 8 \
-      --clock call --epilogue network --layout "$layout" "${same[@]}"
+      --clock call --layout "$layout" "${same[@]}"
   done
 done
 "$bin/python" benchmarks/tables.py "$out"/*.json | tee "$out/tables.md"

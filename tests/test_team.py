@@ -170,12 +170,11 @@ def test_a_launch_of_what_is_no_kernel_is_refused(arguments, kind):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (16, 9), (17, 25), (40, 1), (33, 49)])
 def test_the_transpose(dtype, shape):
     matrix = np.random.default_rng(0).random(shape).astype(dtype)
-    transposed = np.full(shape[::-1], np.nan, dtype)
-    team.native().transpose(matrix, transposed, *shape)
-    np.testing.assert_array_equal(transposed, matrix.T)
-    transposed[...] = np.nan
-    team.native().transpose(matrix.ctypes.data, transposed, *shape)
-    np.testing.assert_array_equal(transposed, matrix.T)
+    for transpose in (team.native().transpose, team._transpose):
+        for source in (matrix, matrix.ctypes.data):
+            transposed = np.full(shape[::-1], np.nan, dtype)
+            transpose(source, transposed, *shape)
+            np.testing.assert_array_equal(transposed, matrix.T)
 
 
 def test_a_transpose_of_other_sizes_is_refused():

@@ -64,6 +64,9 @@ def _run_serially(code: int, tasks: int, threads: int, scratch_bytes: int, *arra
 
 
 def _transpose(source: Any, destination: Any, rows: int, columns: int) -> None:
+    if isinstance(source, int):
+        memory = (ctypes.c_char * destination.nbytes).from_address(source)
+        source = np.frombuffer(memory, destination.dtype)
     np.copyto(destination.reshape(columns, rows), source.reshape(rows, columns).T)
 
 
