@@ -5,6 +5,7 @@
 
 import numpy as np
 
+import depthwise as dw
 from depthwise import reference
 
 EXACT = (None, "relu", "relu6")
@@ -17,6 +18,14 @@ def exact_problem(problem):
     shapes = [problem.input_shape, *problem.operands.values()]
     x, *operands = (rng.integers(-3, 4, shape).astype(problem.dtype) for shape in shapes)
     return x, operands, reference.forward(problem, x, *operands).astype(problem.dtype)
+
+
+def check_exact(problem, plan=None, cpu=None):
+    """Fail where a kernel's result is not exact."""
+    x, operands, expected = exact_problem(problem)
+    kernel = dw.compile(problem, plan, cpu)
+    got = kernel(x, *operands, out=poisoned(problem))
+    np.testing.assert_array_equal(got, expected, f"{problem} by {kernel.plan}")
 
 
 def poisoned(problem):

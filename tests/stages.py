@@ -7,6 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
+import depthwise as dw
+from exact import poisoned
+
 
 def pack(kernel, operands):
     """Return the packed operands of each stage."""
@@ -46,6 +49,21 @@ def run_by_hand(kernel, x, packed, out, *, runs=1, backwards=False, place=np.arr
             _function(code, len(arrays) + len(scratch))(
                 *[array.ctypes.data for array in (*arrays, *scratch)], first, last
             )
+
+
+def check_order(spec):
+    """Fail where the number of threads, or the order of the tasks, changes a bit of a result."""
+    x, *operands, out = dw.random_problem(spec)
+    kernel = dw.compile(spec)
+    packed = pack(kernel, operands)
+    run_on_team(kernel, 1, x, packed, out)
+    for threads in (2, 3):
+        again = poisoned(spec)
+        run_on_team(kernel, threads, x, packed, again)
+        np.testing.assert_array_equal(again, out)
+    backwards = poisoned(spec)
+    run_by_hand(kernel, x, packed, backwards, runs=most_tasks(kernel), backwards=True)
+    np.testing.assert_array_equal(backwards, out)
 
 
 def _calls(kernel, x, packed, out, place):

@@ -13,15 +13,8 @@ import depthwise as dw
 import stages
 from cpus import RUNNABLE
 from depthwise import compiler, fusion, reference, target
-from exact import EXACT, exact_problem, poisoned
+from exact import EXACT, check_exact, exact_problem, poisoned
 from strategies import pointwise_specs, wide_block_specs
-
-
-def check_exact(spec, plan=None, cpu=None):
-    x, operands, expected = exact_problem(spec)
-    kernel = dw.compile(spec, plan, cpu)
-    got = kernel(x, *operands, out=poisoned(spec))
-    np.testing.assert_array_equal(got, expected, f"{spec} by {kernel.plan}")
 
 
 @settings(max_examples=18)
@@ -72,18 +65,7 @@ def test_results_are_the_oracles_to_the_last_roundings(spec):
 @settings(max_examples=10)
 @given(wide_block_specs(size=14, kernel=5, gates=True) | pointwise_specs())
 def test_neither_threads_nor_the_order_of_tasks_change_a_bit(spec):
-    x, *operands, out = dw.random_problem(spec)
-    kernel = dw.compile(spec)
-    packed = stages.pack(kernel, operands)
-    stages.run_on_team(kernel, 1, x, packed, out)
-    for threads in (2, 3):
-        again = poisoned(spec)
-        stages.run_on_team(kernel, threads, x, packed, again)
-        np.testing.assert_array_equal(again, out)
-    backwards = poisoned(spec)
-    runs = stages.most_tasks(kernel)
-    stages.run_by_hand(kernel, x, packed, backwards, runs=runs, backwards=True)
-    np.testing.assert_array_equal(backwards, out)
+    stages.check_order(spec)
 
 
 @settings(max_examples=10)

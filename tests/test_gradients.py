@@ -18,7 +18,7 @@ from depthwise.functional_gradients import (
     depthwise_conv2d_input_gradient,
     depthwise_conv2d_weight_gradient,
 )
-from exact import exact_problem, poisoned
+from exact import check_exact, exact_problem
 from strategies import wide_pass_specs
 
 TEXTS = [
@@ -39,13 +39,6 @@ LONG = [
     "weight_gradient depthwise c17 hw40 k31 p15 nhwc",
 ]
 """So many taps that they are not unrolled."""
-
-
-def check_exact(spec, plan=None, cpu=None):
-    x, operands, expected = exact_problem(spec)
-    kernel = dw.compile(spec, plan, cpu)
-    got = kernel(x, *operands, out=poisoned(spec))
-    np.testing.assert_array_equal(got, expected, f"{spec} by {kernel.plan}")
 
 
 @settings(max_examples=20)
@@ -89,18 +82,7 @@ def test_results_are_the_oracles_to_the_last_roundings(spec):
 @settings(max_examples=10)
 @given(wide_pass_specs())
 def test_neither_threads_nor_the_order_of_tasks_change_a_bit(spec):
-    x, *operands, out = dw.random_problem(spec)
-    kernel = dw.compile(spec)
-    packed = stages.pack(kernel, operands)
-    stages.run_on_team(kernel, 1, x, packed, out)
-    for threads in (2, 3):
-        again = poisoned(spec)
-        stages.run_on_team(kernel, threads, x, packed, again)
-        np.testing.assert_array_equal(again, out)
-    backwards = poisoned(spec)
-    runs = stages.most_tasks(kernel)
-    stages.run_by_hand(kernel, x, packed, backwards, runs=runs, backwards=True)
-    np.testing.assert_array_equal(backwards, out)
+    stages.check_order(spec)
 
 
 @settings(max_examples=10)

@@ -54,17 +54,7 @@ def test_what_is_not_finite_reaches_exactly_the_outputs_whose_window_has_it(
 @settings(max_examples=12)
 @given(depthwise_specs())
 def test_neither_threads_nor_the_order_of_tasks_change_a_bit(spec):
-    x, *operands, out = dw.random_problem(spec)
-    kernel = dw.compile(spec)
-    packed = stages.pack(kernel, operands)
-    stages.run_on_team(kernel, 1, x, packed, out)
-    for threads in (2, 3):
-        again = poisoned(spec)
-        stages.run_on_team(kernel, threads, x, packed, again)
-        np.testing.assert_array_equal(again, out)
-    backwards = poisoned(spec)
-    stages.run_by_hand(kernel, x, packed, backwards, runs=kernel.code.tasks, backwards=True)
-    np.testing.assert_array_equal(backwards, out)
+    stages.check_order(spec)
 
 
 @settings(max_examples=12)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import depthwise as dw
 from cpus import CPUS, RUNNABLE, vectors_of_others
 from depthwise import compiler, schedule, target
-from exact import EXACT, exact_problem, poisoned
+from exact import EXACT, check_exact, exact_problem, poisoned
 from strategies import depthwise_specs
 
 # What each instruction set does at tails, borders, strides and wide kernels.
@@ -28,18 +28,12 @@ TEXTS = [
 ]
 
 
-def check(spec, plan=None, cpu=None):
-    x, operands, expected = exact_problem(spec)
-    got = dw.compile(spec, plan, cpu)(x, *operands, out=poisoned(spec))
-    np.testing.assert_array_equal(got, expected)
-
-
 @settings(max_examples=20)
 @given(
     depthwise_specs(size=24, kernel=7, channels=40, activations=EXACT), st.sampled_from(RUNNABLE)
 )
 def test_default_plans_of_every_cpu_that_runs_here_are_exact(spec, cpu):
-    check(spec, cpu=cpu)
+    check_exact(spec, cpu=cpu)
 
 
 @pytest.mark.parametrize("cpu", RUNNABLE[::2])
@@ -48,7 +42,7 @@ def test_legal_plans_of_every_cpu_that_runs_here_are_exact(text, cpu):
     spec = dw.parse(text)
     plans = list(schedule.legal_plans(spec, target.named(cpu)))
     for plan in plans[:: max(1, len(plans) // 3)]:
-        check(spec, plan, cpu)
+        check_exact(spec, plan, cpu)
 
 
 @pytest.mark.parametrize("cpu", CPUS, ids=[cpu.cpu for cpu in CPUS])

@@ -4,16 +4,11 @@ The first, `(grad, X, A)`, sums products of outputs' gradients and inputs, each 
 of the rows of all images; the second, `(A, Y)`, adds the parts up, always in the same order, so
 that the result does not depend on the threads.  A is (parts, multiplier, KH * KW, C), with the sums
 of the gradient behind the taps where there is a bias.
-
-A tile is some neighbouring outputs of a row.  For one row of taps and one vector of channels after
-the other, the sums of the taps come to registers, and each input that is loaded serves all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from math import prod
 from typing import Any, TypeAlias
 
@@ -22,12 +17,12 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.build import SCRATCH_BYTES, SYMBOL, TASKS
-from depthwise.schedule.direct import Pixels, Vectors, is_long, last_source, taps_of, zero
-from depthwise.schedule.fetching import fetch_pixels
+from depthwise.schedule.direct import Pixels, Vectors, last_source, zero
 from depthwise.schedule.near import Images
 from depthwise.schedule.passes import vectors
 from depthwise.schedule.weight_gradient import Sums
-from depthwise.schedule.window import Cover, axes, cover
+from depthwise.schedule.weight_tiles import Row
+from depthwise.schedule.window import axes
 from depthwise.values import itemsize
 
 Expr: TypeAlias = Any
@@ -44,7 +39,7 @@ class _Work:
     def __init__(self, sums: Sums) -> None:
         self.sums, self.conv = sums, sums.conv
         self.grads, self.inputs = Images.outputs(self.conv), Images.inputs(self.conv)
-        self.rows, self.columns = axes(self.conv)
+        self.rows, _ = axes(self.conv)
         stay = self.grads.stays and self.inputs.stays
         self.ahead = sums.lanes if sums.ahead and stay else 0
 
@@ -160,7 +155,7 @@ class _Work:
         parts = self.sums.parts
         return T.Bind(rows * part // parts), T.Bind(rows * (part + 1) // parts)
 
-    def _sums(self, part: Expr, source: Expr, place: Expr, channel: Expr) -> Expr:
+    def _place(self, part: Expr, source: Expr, place: Expr, channel: Expr) -> Expr:
         """Return where a sum of a part lies."""
         conv, places = self.conv, self.sums.places
         return ((part * conv.multiplier + source) * places + place) * conv.channels + channel
@@ -169,7 +164,7 @@ class _Work:
         """Set the sums of a part to zero."""
         places = self.conv.multiplier * self.sums.places
         with T.serial(0, places) as place, channels.each() as number:
-            at = T.Bind(self._sums(part, 0, place, channel) + number * channels.lanes)
+            at = T.Bind(self._place(part, 0, place, channel) + number * channels.lanes)
             nothing = zero(self.conv.dtype, channels.lanes)
             T.buffer_store(self.a, nothing, [channels.run(at)])
 
@@ -179,125 +174,8 @@ class _Work:
     ) -> None:  # fmt: skip
         """Write the loops that add what one row of outputs contributes."""
         for source, grad in enumerate(grads):
-            tiles = _Tiles(self, part, source, channel, channels, row, grad, inputs)
-            if is_long(self.columns, self.sums.tile):
-                tiles.tested()
-                continue
-            covered = cover(self.columns, self.sums.tile)
-            if covered.count:
-                with T.serial(0, covered.count) as tile:
-                    loop = range(covered.first, covered.first + covered.width)
-                    tiles.add(loop, tile, covered)
-            for apart in covered.apart:
-                tiles.add(apart, 0)
-
-
-@dataclass(frozen=True)
-class _Tiles:
-    """One row of outputs."""
-
-    work: _Work
-    part: Expr
-    source: int
-    channel: Expr
-    channels: Vectors
-    row: Expr
-    grad: Pixels
-    inputs: Pixels
-
-    def add(self, outputs: range, tile: Expr, loop: Cover | None = None) -> None:
-        """Write one tile: these outputs, and with a loop the same so many tiles farther."""
-        columns, most = self.work.columns, self.work.sums.taps
-        chunks = -(-columns.taps // most)
-        edges = [columns.taps * chunk // chunks for chunk in range(chunks + 1)]
-        shift = tile * loop.width if loop else 0
-        moved = shift * columns.stride
-        first = T.Bind(self.grad.at(self.row, outputs.start + shift))
-        if self.work.conv.bias:
-            self._add_bias(first, len(outputs))
-        with taps_of(self.work.rows, self.row) as (tap, input_row):
-            begin = T.Bind(self.inputs.at(input_row, moved))
-            for start, end in pairwise(edges):
-                with self.channels.each() as number:
-                    offset = T.Bind(number * self.channels.lanes)
-                    if loop and self.work.ahead == self.channels.lanes and not start:
-                        self._fetch(outputs.start + shift, moved, loop, tap, number)
-                    self._add_taps(outputs, range(start, end), tap, first, begin, offset)
-
-    def _add_taps(
-        self, outputs: range, taps: range, tap: Expr, first: Expr, begin: Expr, offset: Expr
-    ) -> None:
-        work, lanes, run = self.work, self.channels.lanes, self.channels.run
-        columns = work.columns
-        steps = {
-            column: pairs
-            for column, all_pairs in columns.steps(outputs).items()
-            if (pairs := [pair for pair in all_pairs if pair[1] in taps])
-        }
-        used = sorted({s for pairs in steps.values() for _, s in pairs})
-        sums = T.alloc_buffer((max(1, len(used)) * lanes,), work.conv.dtype, scope="local")
-        at = {s: run(number * lanes) for number, s in enumerate(used)}
-        place = tap * columns.taps
-        memory = {s: T.Bind(self._sum(place + s) + offset) for s in used}
-        for s in used:
-            T.buffer_store(sums, work.a[run(memory[s])], [at[s]])
-        needed = sorted({j for pairs in steps.values() for j, _ in pairs})
-        grads = {j: self._load(self.grad, first + j * self.grad.pixel + offset) for j in needed}
-        for column, pairs in steps.items():
-            x = self._load(self.inputs, begin + column * self.inputs.pixel + offset)
-            for j, s in pairs:
-                T.buffer_store(sums, sums[at[s]] + grads[j] * x, [at[s]])
-        for s in used:
-            T.buffer_store(work.a, sums[at[s]], [run(memory[s])])
-
-    def tested(self) -> None:
-        """Write a loop over single outputs whose taps are tested one by one."""
-        work, run = self.work, self.channels.run
-        columns = work.columns
-        with T.serial(0, columns.outputs) as output:
-            first = T.Bind(self.grad.at(self.row, output))
-            if work.conv.bias:
-                self._add_bias(first, 1)
-            with (
-                taps_of(work.rows, self.row) as (tap, row),
-                taps_of(columns, output) as (s, column),
-                self.channels.each() as number,
-            ):
-                offset = T.Bind(number * self.channels.lanes)
-                x = self._load(self.inputs, self.inputs.at(row, column) + offset)
-                at = T.Bind(self._sum(tap * columns.taps + s) + offset)
-                grad = self._load(self.grad, first + offset)
-                T.buffer_store(work.a, work.a[run(at)] + grad * x, [run(at)])
-
-    def _add_bias(self, first: Expr, outputs: int) -> None:
-        work, run = self.work, self.channels.run
-        with self.channels.each() as number:
-            offset = T.Bind(number * self.channels.lanes)
-            at = T.Bind(self._sum(prod(work.conv.kernel)) + offset)
-            total = work.a[run(at)]
-            for output in range(outputs):
-                total = total + self._load(self.grad, first + output * self.grad.pixel + offset)
-            T.buffer_store(work.a, total, [run(at)])
-
-    def _sum(self, place: Expr) -> Expr:
-        return self.work._sums(self.part, self.source, place, self.channel)
-
-    def _load(self, pixels: Pixels, at: Expr) -> Expr:
-        return T.Bind(pixels.buffer[self.channels.run(at)])
-
-    def _fetch(self, output: Expr, moved: Expr, loop: Cover, tap: Expr, turn: Expr) -> None:
-        rows, columns = self.work.rows, self.work.columns
-        lanes, dtype = self.channels.lanes, self.work.conv.dtype
-        last = last_source(rows, self.row + 1)
-        for row in range(rows.stride):
-            fetch_pixels(
-                self.inputs.buffer, self.inputs.at(last - row, moved), self.inputs.pixel,
-                loop.width * columns.stride, lanes, dtype, turn, rows.taps, tap,
-            )  # fmt: skip
-        fetch_pixels(
-            self.grad.buffer, self.grad.at(self.row + 1, output), self.grad.pixel, loop.width,
-            lanes, dtype, turn, rows.taps, tap,
-        )  # fmt: skip
+            places = Pixels(self.a, self._place(part, source, 0, channel), 0, self.conv.channels)
+            Row(self.sums, self.ahead, row, channels, grad, inputs, places).add()
 
 
 def _total(sums: Sums) -> Any:
