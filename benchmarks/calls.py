@@ -13,6 +13,7 @@ import torch
 from torch.nn import functional as F  # noqa: N812 (the name that everyone gives it)
 
 import depthwise as dw
+import depthwise.torch as dwt
 from depthwise.bench.timing import interleave
 from depthwise.console import print_table
 
@@ -27,6 +28,7 @@ SPECS = (
 
 def main() -> None:
     """Print the table."""
+    torch.set_grad_enabled(False)
     rows = []
     for text in SPECS:
         spec = dw.parse(text)
@@ -35,6 +37,8 @@ def main() -> None:
         bound = kernel.bind(weight)
         tensor, filters = torch.from_numpy(x), torch.from_numpy(weight)
         planes = tensor if spec.layout == "NCHW" else tensor.permute(0, 3, 1, 2)
+        channels = spec.channels
+        module = dwt.DepthwiseConv2d(channels, channels, 3, padding=1, bias=False)
         calls = {
             "kernel": lambda b=bound, x=x, y=out: b.run(x, y),
             "packing": lambda k=kernel, w=weight: k.pack([w]),
@@ -43,15 +47,24 @@ def main() -> None:
                 x, w, padding=1, layout=s.layout
             ),
             "torch tensor": lambda x=planes, w=filters: dw.depthwise_conv2d(x, w, padding=1),
+            "module": lambda x=planes, m=module: m(x),
             "torch's own": lambda x=planes, w=filters: F.conv2d(x, w, padding=1, groups=x.shape[1]),
         }
         us = {
             name: float(np.median(samples)) for name, samples in interleave(calls, REPEATS).items()
         }
         own = us["kernel"] + us["packing"]
-        beyond = [us["bound"] - us["kernel"], us["NumPy"] - own, us["torch tensor"] - own]
+        beyond = [us["bound"] - us["kernel"]]
+        beyond += [us[name] - own for name in ("NumPy", "torch tensor", "module")]
         rows.append([text, *(f"{time:.2f}" for time in (*us.values(), *beyond))])
-    headers = ("problem", *calls, "bound, beyond", "NumPy, beyond", "torch, beyond")
+    headers = (
+        "problem",
+        *calls,
+        "bound, beyond",
+        "NumPy, beyond",
+        "torch, beyond",
+        "module, beyond",
+    )
     print_table(headers, rows, title="Microseconds a call")
 
 
