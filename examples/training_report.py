@@ -16,7 +16,7 @@ from depthwise.bench.machine import describe
 from depthwise.bench.timing import Summary
 from depthwise.console import out, print_table
 
-EARLY_STEPS, EARLY_TOLERANCE = 5, 1e-4
+EARLY_STEPS, EARLY_TOLERANCE = 5, 2e-3
 """Most that losses may differ in the first steps, where rounding is all that can differ."""
 TOLERANCE = 0.2
 """Most that the mean losses of an epoch may differ, which training has driven apart since: a tenth
