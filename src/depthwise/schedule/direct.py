@@ -1,4 +1,4 @@
-"""Depthwise sums over channels-last pixels, forward or backward, written with their schedule.
+"""Depthwise sums over channels-last pixels, written with their schedule.
 
 A tile is some neighbouring targets of a row; its sums stay in registers while all taps are added,
 for one vector of channels after the other.  Tiles at the border leave out the taps that read
@@ -91,7 +91,6 @@ class Direct:
         sources: Sequence[Pixels],
         weights: Callable[[Expr, Any, int], tuple[Any, Expr]],
         vectors: Vectors,
-        finish: Callable[[Expr, Expr], Expr],
     ) -> None:
         """Write the loops that compute one row.
 
@@ -102,9 +101,8 @@ class Direct:
             weights: `weights(row of taps, tap, source)` is the array, and where in it, of the first
                 channel's weight.
             vectors: the channels.
-            finish: `finish(sum, offset of the channels)` is what is stored of a vector.
         """
-        job = _Job(self, target, row, sources, weights, vectors, finish)
+        job = _Job(self, target, row, sources, weights, vectors)
         if is_long(self.columns, self.width):
             job.tested()
             return
@@ -131,7 +129,6 @@ class _Job:
     sources: Sequence[Pixels]
     weights: Callable[[Expr, Any, int], tuple[Any, Expr]]
     vectors: Vectors
-    finish: Callable[[Expr, Expr], Expr]
 
     def tile(self, targets: range, tile: Expr, loop: Cover | None = None) -> None:
         """Write one tile: these targets, and with a loop the same so many tiles farther."""
@@ -184,19 +181,17 @@ class _Job:
 
     def _store(self, value: Expr, at: Expr, offset: Expr) -> None:
         place = self.vectors.run(at + offset)
-        T.buffer_store(self.target.buffer, self.finish(value, offset), [place])
+        T.buffer_store(self.target.buffer, value, [place])
 
     def _fetch(self, first: Expr, loop: Cover, moved: Expr, turn: Expr) -> None:
         rows, columns, dtype = self.direct.rows, self.direct.columns, self.direct.dtype
-        new = max(1, rows.advance // rows.period)
         pixels = loop.width // columns.period * columns.advance
-        last = last_source(rows, self.row + rows.period)
+        next_row = last_source(rows, self.row + rows.period)
         for source in self.sources:
-            for row in range(new):
-                begin = T.Bind(source.at(last - row, moved))
-                fetch_pixels(
-                    source.buffer, begin, source.pixel, pixels, self.vectors.lanes, dtype, turn
-                )
+            begin = T.Bind(source.at(next_row, moved))
+            fetch_pixels(
+                source.buffer, begin, source.pixel, pixels, self.vectors.lanes, dtype, turn
+            )
         fetch_pixels(
             self.target.buffer, first + self.target.row, self.target.pixel, loop.width,
             self.vectors.lanes, dtype, turn, write=True,

@@ -73,7 +73,7 @@ class _Work:
             place = (tap * conv.kernel[1] + s) * conv.multiplier + source
             return self.k, place * conv.channels + channel
 
-        self.direct.row(target, row, sources, weights, channels, lambda total, _: total)
+        self.direct.row(target, row, sources, weights, channels)
 
     def in_place(self, runs: int) -> Any:
         """Return the kernel where data stay."""

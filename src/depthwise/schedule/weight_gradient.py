@@ -19,7 +19,7 @@ from depthwise.schedule.input_gradient import (
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
 from depthwise.training import PassSpec
-from depthwise.values import itemsize
+from depthwise.values import MAX_ELEMENTS, itemsize
 
 name = "weight_gradient"
 stages = 2
@@ -94,7 +94,8 @@ def sums(spec: PassSpec, plan: Plan, target: Target) -> Sums:
     conv, lanes = spec.conv, target.lanes(spec.dtype)
     size = itemsize(spec.dtype) * spec.output_shape[0]
     rows = conv.batch * conv.out_height
-    parts = max(1, min(cost(spec).bytes // (_SUMS_SHARE * size), _MOST_PARTS, rows))
+    worth = cost(spec).bytes // (_SUMS_SHARE * size)
+    parts = max(1, min(worth, _MOST_PARTS, rows, MAX_ELEMENTS // rows))
     runs = runs_of_channels(conv.channels // lanes, parts)
     ahead = runs == 1 and is_far(spec)
     return Sums(
