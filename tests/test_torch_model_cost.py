@@ -4,6 +4,8 @@ import contextlib
 import copy
 import io
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -309,3 +311,14 @@ def test_models_that_cannot_be_counted_say_why() -> None:
         cost(model, x)
     with pytest.raises(RuntimeError, match="must have same reduction dim"):
         cost(nn.Linear(4, 5), x)
+
+
+def test_frozen_flags_of_torch_do_not_matter() -> None:
+    code = """
+import torch
+from depthwise.torch import cost
+torch.backends.disable_global_flags()
+print(cost(torch.nn.Conv2d(2, 3, 1), torch.ones(1, 2, 4, 4)).macs)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(2 * 3 * 16)]
