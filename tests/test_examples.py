@@ -71,7 +71,7 @@ def test_too_few_steps_are_refused(example, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("changed_step", "change", "status"), [(0, 0.0, 0), (2, 1e-3, 1), (9, 1e-3, 0), (9, 1.0, 1)]
+    ("changed_step", "change", "status"), [(0, 0.0, 0), (2, 1e-2, 1), (9, 1e-2, 0), (9, 1.0, 1)]
 )
 def test_losses_that_disagree_are_reported(example, capsys, changed_step, change, status):
     report = example("training_report")
