@@ -7,7 +7,7 @@ outside.  The next row is fetched ahead, what will be written to included, where
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -16,12 +16,13 @@ from tvm import tirx
 from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.schedule.fetching import fetch_pixels
+from depthwise.schedule.passes import vectors
 from depthwise.schedule.window import Axis, Cover, cover
 
 Expr: TypeAlias = Any
 
-MOST_TAPS = 64
-"""Taps of a row, or steps of the tiles at its border in thousands, that are unrolled."""
+_MOST_TAPS, _MOST_BORDER_STEPS = 64, 4000
+"""Taps of a row, and multiply-adds of the tiles at its border, that are unrolled."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,13 @@ class Vectors:
     def run(self, at: Expr) -> Expr:
         """Return the index of a vector."""
         return vector(at, self.lanes)
+
+
+def share(channels: int, lanes: int, run: Expr, runs: int) -> Iterator[tuple[Expr, Vectors]]:
+    """Yield the first channel, and the vectors, of one of so many runs of all channels."""
+    for start, (count, width) in vectors(channels, lanes):
+        begin, end = T.Bind(count * run // runs), T.Bind(count * (run + 1) // runs)
+        yield T.Bind(begin * width + start), Vectors(end - begin, width)
 
 
 def vector(at: Expr, lanes: int) -> Expr:
@@ -118,7 +126,7 @@ def is_long(columns: Axis, width: int) -> bool:
     """Whether a row has so many taps, or so much of a border, that unrolling takes too long."""
     tiles = cover(columns, width)
     border = sum(map(len, tiles.apart)) * columns.taps
-    return columns.taps > MOST_TAPS or border > MOST_TAPS * 1000 // 16
+    return columns.taps > _MOST_TAPS or border > _MOST_BORDER_STEPS
 
 
 @dataclass(frozen=True)
@@ -135,7 +143,7 @@ class _Job:
         columns, lanes, dtype = self.direct.columns, self.vectors.lanes, self.direct.dtype
         steps = columns.steps(targets)
         shift = tile * loop.width if loop else 0
-        moved = tile * (loop.width // columns.period * columns.advance) if loop else 0
+        moved = tile * loop.sources if loop else 0
         first = T.Bind(self.target.at(self.row, targets.start + shift))
         with self.vectors.each() as number:
             offset = T.Bind(number * lanes)
@@ -184,13 +192,12 @@ class _Job:
         T.buffer_store(self.target.buffer, value, [place])
 
     def _fetch(self, first: Expr, loop: Cover, moved: Expr, turn: Expr) -> None:
-        rows, columns, dtype = self.direct.rows, self.direct.columns, self.direct.dtype
-        pixels = loop.width // columns.period * columns.advance
+        rows, dtype = self.direct.rows, self.direct.dtype
         next_row = last_source(rows, self.row + rows.period)
         for source in self.sources:
             begin = T.Bind(source.at(next_row, moved))
             fetch_pixels(
-                source.buffer, begin, source.pixel, pixels, self.vectors.lanes, dtype, turn
+                source.buffer, begin, source.pixel, loop.sources, self.vectors.lanes, dtype, turn
             )
         fetch_pixels(
             self.target.buffer, first + self.target.row, self.target.pixel, loop.width,

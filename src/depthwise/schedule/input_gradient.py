@@ -20,8 +20,6 @@ stages = 1
 
 FAR_BYTES = 8 * 2**20
 """About what a core's share of the last cache holds: beyond it, rows are fetched ahead."""
-SCRATCH_BYTES = 2**18
-"""About half of a core's second cache."""
 TILES = (2, 3, 4, 6, 7, 8, 10, 12)
 """Targets of the tiles among which a search chooses."""
 _TILE = 8
@@ -56,9 +54,7 @@ def functions(spec: PassSpec, plan: Plan, target: Target) -> Sequence[dict[str, 
     conv, lanes = spec.conv, target.lanes(spec.dtype)
     runs = runs_of_channels(conv.channels // lanes, conv.batch * conv.height)
     ahead = runs == 1 and is_far(spec)
-    return [
-        input_sums.functions(conv, plan, lanes, ahead=ahead, runs=runs, scratch_bytes=SCRATCH_BYTES)
-    ]
+    return [input_sums.functions(conv, plan, lanes, ahead=ahead, runs=runs)]
 
 
 def block_channels(spec: PassSpec, target: Target) -> int:

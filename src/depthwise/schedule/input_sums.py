@@ -15,7 +15,8 @@ from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.build import SCRATCH_BYTES, SYMBOL, TASKS
 from depthwise.plan import Plan
-from depthwise.schedule.direct import Direct, Pixels, Vectors, last_source
+from depthwise.schedule import near
+from depthwise.schedule.direct import Direct, Pixels, Vectors, last_source, share
 from depthwise.schedule.near import Images
 from depthwise.schedule.passes import vectors
 from depthwise.schedule.window import axes
@@ -25,9 +26,7 @@ from depthwise.values import itemsize
 Expr: TypeAlias = Any
 
 
-def functions(
-    conv: ConvSpec, plan: Plan, lanes: int, *, ahead: bool, runs: int, scratch_bytes: int
-) -> dict[str, Any]:
+def functions(conv: ConvSpec, plan: Plan, lanes: int, *, ahead: bool, runs: int) -> dict[str, Any]:
     """Return the functions of the kernel.
 
     Args:
@@ -36,13 +35,12 @@ def functions(
         lanes: elements of a vector.
         ahead: whether rows are fetched ahead where data are computed in place.
         runs: into how many runs the channels are cut there.
-        scratch_bytes: about how much memory strips take.
     """
     stays = Images.outputs(conv).stays
     work = _Work(conv, plan, lanes, ahead and stays)
     if stays:
         return {SYMBOL: work.in_place(runs)}
-    return work.near(scratch_bytes)
+    return work.near()
 
 
 class _Work:
@@ -87,38 +85,27 @@ class _Work:
                 run = T.Bind(task % runs)
                 row = T.Bind(task // runs % conv.height)
                 image = T.Bind(task // (runs * conv.height))
-                for start, (count, width) in vectors(conv.channels, lanes):
-                    begin, end = T.Bind(count * run // runs), T.Bind(count * (run + 1) // runs)
-                    channel = T.Bind(begin * width + start)
+                for channel, channels in share(conv.channels, lanes, run, runs):
                     self._row(
                         row, self.inputs.pixels(self.y, image, channel),
-                        [self.grads.pixels(self.g, image, channel)], channel,
-                        Vectors(end - begin, width),
+                        [self.grads.pixels(self.g, image, channel)], channel, channels,
                     )  # fmt: skip
         return builder.get()
 
-    def near(self, scratch_bytes: int) -> dict[str, Any]:
+    def near(self) -> dict[str, Any]:
         """Return the kernel and its functions where strips are brought near."""
         conv, width = self.conv, min(self.plan.tc, self.conv.channels)
-        row_bytes = (
-            itemsize(conv.dtype)
-            * width
-            * (
-                conv.out_channels // conv.channels * conv.out_width
-                + self.inputs.planes * conv.width
-            )
-        )
-        rows = self.direct.rows
-        strip_rows = max(1, min(conv.height, scratch_bytes // row_bytes))
+        pixels = conv.multiplier * conv.out_width + self.inputs.planes * conv.width
+        rows, strip_rows = self.direct.rows, near.strip_rows(pixels, width, conv.dtype, conv.height)
         reach = (rows.taps - 1) * rows.dilation
         most = min(conv.out_height, (strip_rows - 1 + reach) // rows.stride + 2)
         strips = -(-conv.height // strip_rows)
-        whole, rest = divmod(conv.channels, width)
-        blocks = whole + (rest > 0)
+        runs = vectors(conv.channels, width)
+        blocks = sum(count for _, (count, _) in runs)
         grad_size = self.grads.size(width, most)
         size = grad_size + self.inputs.planes * self.inputs.size(width, strip_rows)
         found: dict[str, Any] = {}
-        for channels in filter(None, (width, rest)):
+        for _, (_, channels) in runs:
             found |= self.grads.functions(channels, most, self.lanes, back=False)
             if self.inputs.planes:
                 found |= self.inputs.functions(channels, strip_rows, self.lanes, back=True)
@@ -161,8 +148,6 @@ class _Work:
                 end = T.Bind(T.min(begin + strip_rows, conv.height))
                 block = T.Bind(task // strips % blocks)
                 image = T.Bind(task // (strips * blocks))
-                for channels, condition in ((width, block < whole), (rest, block == whole)):
-                    if channels:
-                        with T.If(condition), T.Then():
-                            strip(image, block * width, begin, end, channels)
+                for channel, channels in near.among(runs, block):
+                    strip(image, channel, begin, end, channels)
         return {**found, SYMBOL: builder.get()}

@@ -6,6 +6,7 @@ outputs of a channel, where there are several, come to lie apart.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,9 +16,13 @@ from tvm.tirx.script import builder as T  # noqa: N812
 from depthwise.schedule import passes
 from depthwise.schedule.direct import Pixels
 from depthwise.spec import ConvSpec
+from depthwise.values import itemsize
 from depthwise.vocabulary import Pair
 
 Expr: TypeAlias = Any
+
+_STRIP_BYTES = 2**18
+"""About how much memory strips take: half of a core's second cache."""
 
 
 @dataclass(frozen=True)
@@ -125,3 +130,28 @@ class Images:
 
     def _function(self, width: int, *, back: bool) -> str:
         return f"{self.name}_{'from' if back else 'to'}_{width}_channels"
+
+
+def strip_rows(pixels: int, width: int, dtype: str, most: int) -> int:
+    """Return the rows of a strip, at most so many.
+
+    Args:
+        pixels: those that a row of the strip brings near.
+        width: channels of each.
+        dtype: the element type.
+        most: the rows that there are.
+    """
+    return max(1, min(most, _STRIP_BYTES // (pixels * width * itemsize(dtype))))
+
+
+def among(runs: Sequence[tuple[int, Pair]], number: Expr) -> Iterator[tuple[Expr, int]]:
+    """Write a branch for each width of the runs of `passes.vectors`, in which number n is computed.
+
+    Yields:
+        Its first channel and its channels.
+    """
+    before = 0
+    for start, (count, width) in runs:
+        with T.If(tirx.all(number >= before, number < before + count)), T.Then():
+            yield T.Bind((number - before) * width + start), width
+        before += count

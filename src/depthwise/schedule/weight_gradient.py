@@ -10,7 +10,6 @@ from typing import Any
 from depthwise.costs import cost
 from depthwise.plan import Plan
 from depthwise.schedule.input_gradient import (
-    SCRATCH_BYTES,
     TILES,
     block_channels,
     is_far,
@@ -48,8 +47,6 @@ class Sums:
     lanes: int
     ahead: bool
     """Whether rows are fetched ahead where data stay."""
-    scratch_bytes: int
-    """About how much memory strips take."""
 
     @property
     def places(self) -> int:
@@ -98,9 +95,7 @@ def sums(spec: PassSpec, plan: Plan, target: Target) -> Sums:
     parts = max(1, min(worth, _MOST_PARTS, rows, MAX_ELEMENTS // rows))
     runs = runs_of_channels(conv.channels // lanes, parts)
     ahead = runs == 1 and is_far(spec)
-    return Sums(
-        conv, plan.tw, _taps(spec, target), parts, runs, plan.tc, lanes, ahead, SCRATCH_BYTES
-    )
+    return Sums(conv, plan.tw, _taps(spec, target), parts, runs, plan.tc, lanes, ahead)
 
 
 def _taps(spec: PassSpec, target: Target) -> int:

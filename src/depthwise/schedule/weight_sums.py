@@ -17,7 +17,8 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.build import SCRATCH_BYTES, SYMBOL, TASKS
-from depthwise.schedule.direct import Pixels, Vectors, last_source, zero
+from depthwise.schedule import near
+from depthwise.schedule.direct import Pixels, Vectors, last_source, share, zero
 from depthwise.schedule.near import Images
 from depthwise.schedule.passes import vectors
 from depthwise.schedule.weight_gradient import Sums
@@ -61,11 +62,7 @@ class _Work:
             first, last = T.arg("first", T.int32()), T.arg("last", T.int32())
             with T.serial(first, last) as task:
                 part, run = T.Bind(task // sums.runs), T.Bind(task % sums.runs)
-                for start, (count, lanes) in vectors(conv.channels, sums.lanes):
-                    begin = T.Bind(count * run // sums.runs)
-                    end = T.Bind(count * (run + 1) // sums.runs)
-                    channels = Vectors(end - begin, lanes)
-                    channel = T.Bind(begin * lanes + start)
+                for channel, channels in share(conv.channels, sums.lanes, run, sums.runs):
                     self._clear(part, channel, channels)
                     low, high = self._share(rows, part)
                     with T.serial(low, high) as place:
@@ -82,12 +79,12 @@ class _Work:
         conv, width = self.conv, min(self.sums.block, self.conv.channels)
         rows, strip_rows, most = self.rows, *self._strip(width)
         strips = -(-conv.out_height // strip_rows)
-        whole, rest = divmod(conv.channels, width)
-        blocks = whole + (rest > 0)
+        runs = vectors(conv.channels, width)
+        blocks = sum(count for _, (count, _) in runs)
         grad_size = 0 if self.grads.stays else self.grads.size(width, strip_rows)
         size = grad_size + (0 if self.inputs.stays else self.inputs.size(width, most))
         found: dict[str, Any] = {}
-        for channels in filter(None, (width, rest)):
+        for _, (_, channels) in runs:
             for images, count in ((self.grads, strip_rows), (self.inputs, most)):
                 if not images.stays:
                     found |= images.functions(channels, count, self.sums.lanes, back=False)
@@ -127,26 +124,19 @@ class _Work:
             with T.serial(first, last) as task:
                 part, block = T.Bind(task // blocks), T.Bind(task % blocks)
                 low, high = self._share(conv.batch * strips, part)
-                for channels, condition in ((width, block < whole), (rest, block == whole)):
-                    if channels:
-                        with T.If(condition), T.Then():
-                            channel = T.Bind(block * width)
-                            for start, (number, lanes) in vectors(channels, self.sums.lanes):
-                                self._clear(part, channel + start, Vectors(number, lanes))
-                            with T.serial(low, high) as place:
-                                begin = T.Bind(place % strips * strip_rows)
-                                strip(part, place // strips, begin, channel, channels)
+                for channel, channels in near.among(runs, block):
+                    for start, (number, lanes) in vectors(channels, self.sums.lanes):
+                        self._clear(part, channel + start, Vectors(number, lanes))
+                    with T.serial(low, high) as place:
+                        begin = T.Bind(place % strips * strip_rows)
+                        strip(part, place // strips, begin, channel, channels)
         return {**found, SYMBOL: builder.get()}
 
     def _strip(self, width: int) -> tuple[int, int]:
         """Return the rows of a strip, and the most rows of the input that they read."""
         conv, rows = self.conv, self.rows
-        row_bytes = (
-            itemsize(conv.dtype)
-            * width
-            * (conv.multiplier * conv.out_width + rows.stride * conv.width)
-        )
-        strip_rows = max(1, min(conv.out_height, self.sums.scratch_bytes // row_bytes))
+        pixels = conv.multiplier * conv.out_width + rows.stride * conv.width
+        strip_rows = near.strip_rows(pixels, width, conv.dtype, conv.out_height)
         reach = (rows.taps - 1) * rows.dilation
         return strip_rows, min(conv.height, (strip_rows - 1) * rows.stride + reach + 1)
 
@@ -208,9 +198,6 @@ def _total(sums: Sums) -> Any:
                     T.buffer_store(y, total[lane], [at])
 
         with T.serial(first, last) as task:
-            number = 0
-            for start, (count, lanes) in segments:
-                with T.If(tirx.all(task >= number, task < number + count)), T.Then():
-                    add_up(T.Bind((task - number) * lanes + start), lanes)
-                number += count
+            for channel, lanes in near.among(segments, task):
+                add_up(channel, lanes)
     return builder.get()

@@ -67,7 +67,7 @@ class Row:
         chunks = -(-columns.taps // most)
         edges = [columns.taps * chunk // chunks for chunk in range(chunks + 1)]
         shift = tile * loop.width if loop else 0
-        moved = shift * columns.stride
+        moved = tile * loop.sources if loop else 0
         first = T.Bind(self.grad.at(self.row, outputs.start + shift))
         if self.sums.conv.bias:
             self._add_bias(first, len(outputs))
@@ -139,13 +139,13 @@ class Row:
         return T.Bind(pixels.buffer[self.channels.run(at)])
 
     def _fetch(self, output: Expr, moved: Expr, loop: Cover, tap: Expr, turn: Expr) -> None:
-        rows, columns = self._rows, self._columns
+        rows = self._rows
         lanes, dtype = self.channels.lanes, self.sums.conv.dtype
         last = last_source(rows, self.row + 1)
         for row in range(rows.stride):
             fetch_pixels(
                 self.inputs.buffer, self.inputs.at(last - row, moved), self.inputs.pixel,
-                loop.width * columns.stride, lanes, dtype, turn, rows.taps, tap,
+                loop.sources, lanes, dtype, turn, rows.taps, tap,
             )  # fmt: skip
         fetch_pixels(
             self.grad.buffer, self.grad.at(self.row + 1, output), self.grad.pixel, loop.width,

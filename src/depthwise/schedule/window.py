@@ -100,6 +100,8 @@ class Cover:
     """Tiles of the loop."""
     width: int
     """Targets of such a tile, a multiple of the period."""
+    sources: int
+    """Sources by which a tile of the loop reads on from the one before."""
     apart: tuple[range, ...]
     """The other tiles, no wider."""
 
@@ -116,4 +118,4 @@ def cover(axis: Axis, width: int) -> Cover:
         for gap in gaps
         for start in range(gap.start, gap.stop, wide)
     )
-    return Cover(first, count, wide, apart)
+    return Cover(first, count, wide, wide // axis.period * axis.advance, apart)
