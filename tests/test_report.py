@@ -247,7 +247,7 @@ def drawn_texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (axes,) = figure.axes
         texts.extend(text.get_text() for text in [*axes.texts, axes.title])
 
-    monkeypatch.setattr(plots, "_save", save)
+    monkeypatch.setattr(plots, "save", save)
     return texts
 
 
@@ -271,7 +271,7 @@ def test_no_peer_looks_like_ours_or_like_another(
         lines = figure.axes[0].lines
         looks.extend((line.get_color(), line.get_linestyle(), line.get_marker()) for line in lines)
 
-    monkeypatch.setattr(plots, "_save", save)
+    monkeypatch.setattr(plots, "save", save)
     names = ["depthwise a", "depthwise b", *(f"peer{k} {v}" for k in range(9) for v in "ab")]
     found = [
         result(name, 10.0, f"depthwise c{channels} hw8 k3 p1")

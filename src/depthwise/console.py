@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import StringIO
 
 from rich import box
 from rich.console import Console
@@ -38,14 +39,32 @@ def print_table(
         title: a line above the table.
         left: how many leading columns hold words and are aligned left; the others hold numbers.
     """
-    table = Table(box=box.SIMPLE_HEAD if out.is_terminal else None, pad_edge=False)
+    if title is not None:
+        out.print(title, markup=False, soft_wrap=True)
+    out.print(_table(headers, rows, left, ruled=out.is_terminal), markup=False)
+
+
+def table_text(headers: Sequence[str], rows: Iterable[Sequence[object]], *, left: int = 1) -> str:
+    """Return a ruled table as lines that are never folded; arguments as in `print_table`."""
+    return as_text(_table(headers, rows, left, ruled=True))
+
+
+def as_text(table: Table) -> str:
+    """Return a table as lines that are never folded, without blanks at their ends."""
+    text = StringIO()
+    Console(file=text, width=PIPE_WIDTH).print(table, markup=False)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip("\n")
+
+
+def _table(
+    headers: Sequence[str], rows: Iterable[Sequence[object]], left: int, *, ruled: bool
+) -> Table:
+    table = Table(box=box.SIMPLE_HEAD if ruled else None, pad_edge=False)
     for position, header in enumerate(headers):
         table.add_column(header, justify="left" if position < left else "right")
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
-    if title is not None:
-        out.print(title, markup=False, soft_wrap=True)
-    out.print(table, markup=False)
+    return table
 
 
 def print_json(value: object) -> None:

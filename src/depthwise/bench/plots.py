@@ -1,6 +1,6 @@
 """Pictures of the results: GFLOP/s over channels, and problems under the roofline.
 
-Lines and points carry their names beside them.  The only module that draws with matplotlib.
+Lines and points carry their names beside them.  The only module that meets matplotlib.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ COLOURS = (
 """Okabe and Ito's palette and three of Tol's, which colour-blind readers tell apart, for peers."""
 DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D")
+DPI = 150
 LABEL_GAP = 0.034
 """Least distance between labels, as a part of the picture's height."""
 COLUMN_WIDTH = 0.12
@@ -94,7 +95,7 @@ def channels_plot(results: Sequence[Result], file: Path) -> bool:
     if not lines:
         return False
     first = results[0]
-    figure, axes = _canvas()
+    figure, axes = canvas()
     styles = _styles(lines)
     for name, line in lines.items():
         axes.plot(list(line), list(line.values()), **styles[name])
@@ -113,7 +114,7 @@ def channels_plot(results: Sequence[Result], file: Path) -> bool:
         for name, line in lines.items()
     ]
     _label(axes, ends)
-    _save(figure, file)
+    save(figure, file)
     return True
 
 
@@ -137,7 +138,7 @@ def roofline_plot(points: Sequence[Point], roofline: Roofline, file: Path) -> No
     Raises:
         DepthwiseError: matplotlib is missing, or the file cannot be written.
     """
-    figure, axes = _canvas()
+    figure, axes = canvas()
     ridges = [roofline.peak_gflops / bandwidth for bandwidth in roofline.levels().values()]
     known = [*ridges, *(point.intensity for point in points)]
     low, high = min(known) / 2, max(known) * 2
@@ -160,7 +161,7 @@ def roofline_plot(points: Sequence[Point], roofline: Roofline, file: Path) -> No
     _label(axes, [label for label in named if label[0]])
     if any(styles):
         axes.legend(loc="lower right", frameon=False)
-    _save(figure, file)
+    save(figure, file)
 
 
 def _draw_roofs(axes: Any, roofline: Roofline, low: float, high: float) -> None:
@@ -263,7 +264,7 @@ def tiling_map(title: str, tilings: Sequence[tuple[int, int, int, float]], file:
 
     Rows of the tile stand in place of channels where the channels do not vary.
     """
-    figure, axes = _canvas()
+    figure, axes = canvas()
     axes.grid(visible=False)
     by_rows = len({tc for tc, *_ in tilings}) == 1
     cells = {(th if by_rows else tc, tw): rate for tc, tw, th, rate in tilings}
@@ -283,30 +284,40 @@ def tiling_map(title: str, tilings: Sequence[tuple[int, int, int, float]], file:
     axes.set_ylabel("th, rows in a tile" if by_rows else "tc, channels in a vector or block")
     axes.set_title(title)
     figure.colorbar(image, label="GFLOP/s")
-    _save(figure, file)
+    save(figure, file)
 
 
 def _threads(count: int) -> str:
     return "1 thread" if count == 1 else f"{count} threads"
 
 
-def _canvas() -> tuple[Any, Any]:
+def canvas(width: float = 9, height: float = 5.5) -> tuple[Any, Any]:
+    """Return an empty figure of this size in inches, and its axes.
+
+    Raises:
+        DepthwiseError: matplotlib is missing.
+    """
     try:
         from matplotlib.figure import Figure  # optional, and slow to import
     except ImportError:
         raise DepthwiseError(
             "a plot needs matplotlib; this installs it: pip install 'depthwise[bench]'"
         ) from None
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     axes.grid(visible=True, linewidth=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
-def _save(figure: Any, file: Path) -> None:
+def save(figure: Any, file: Path) -> None:
+    """Write a figure to a file, whose folder is made.
+
+    Raises:
+        DepthwiseError: the file cannot be written.
+    """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file, dpi=150)
+        figure.savefig(file, dpi=DPI)
     except (OSError, ValueError) as error:
         raise DepthwiseError(f"a plot goes to a file that can be written; got {error}") from error

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from io import StringIO
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
-from depthwise.console import PIPE_WIDTH
+from depthwise import console
 
 _COLUMNS = {"params": "params", "macs": "MACs", "flops": "FLOPs"}
 _BACKWARD = {
@@ -106,9 +104,8 @@ class ModelCost:
         for layer in self.layers:
             counts = (f"{getattr(layer, name):,}" for name in columns)
             table.add_row(layer.name or "(model)", layer.kind, *counts)
-        text = StringIO()
-        Console(file=text, width=PIPE_WIDTH).print(table, markup=False)
+        lines = [console.as_text(table)]
         if self.uncounted:
             names = ", ".join(f"{name} ({times})" for name, times in self.uncounted.items())
-            text.write(f"not counted: {names}\n")
-        return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip("\n")
+            lines.append(f"not counted: {names}")
+        return "\n".join(lines)
