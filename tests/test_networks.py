@@ -12,10 +12,20 @@ from torch import nn
 
 from depthwise.bench.layers import workload
 from depthwise.bench.networks.weights import randomized
+from transformer_models import MODELS, transformer_model
 
-SIZES = {"mobilenet_v1": 224, "mobilenet_v2": 224}
-PARAMETERS = {"mobilenet_v1": 4_231_976, "mobilenet_v2": 3_504_872}
-"""As the papers' implementations have them."""
+SIZES = dict.fromkeys(
+    ("mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny"), 224
+) | {"xception": 299}
+PARAMETERS = {
+    "mobilenet_v1": 4_231_976,
+    "mobilenet_v2": 3_504_872,
+    "mobilenet_v3_large": 5_483_032,
+    "efficientnet_b0": 5_288_548,
+    "convnext_tiny": 28_589_128,
+    "xception": 22_855_952,
+}
+"""As in the implementations that people use, torchvision's and timm's."""
 ACTIVATIONS = {nn.ReLU: "relu", nn.ReLU6: "relu6", nn.Hardswish: "hardswish", nn.SiLU: "silu"}
 
 
@@ -108,3 +118,14 @@ def test_weights_are_of_the_seed_alone() -> None:
         assert torch.equal(tensor, same.state_dict()[name])
         if tensor.is_floating_point():
             assert not torch.equal(tensor, other.state_dict()[name])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_models_of_another_package_compute_something(name: str) -> None:
+    model = transformer_model(name)
+    assert not model.training
+    with torch.inference_mode():
+        logits = model(torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))).logits
+    assert logits.shape == (2, 1000)
+    assert 0.01 < logits.std() < 10
+    assert (logits[0] - logits[1]).std() > 0.01 * logits.std()

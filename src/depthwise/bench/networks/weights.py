@@ -10,19 +10,21 @@ from torch import nn
 
 Network = TypeVar("Network", bound=nn.Module)
 
+IMAGES = 4
+"""Whose statistics batch norms have."""
+
 
 def randomized(network: Network, input_shape: Sequence[int], seed: int = 0) -> Network:
     """Give a network random weights and batch norms random statistics, and put it in eval mode.
 
-    Convolutions and linear layers are drawn for signals of constant variance.  Every other
-    parameter is drawn about 1 if it is the weight of a normalization, about 0 if it is a bias, and
-    below 1 if it is a scale of its own.  The statistics of a batch norm are those of a random
-    input, moved at random, so that signals neither vanish nor grow with depth and no batch norm is
-    the identity.
+    The statistics of a batch norm are those of random images, moved at random, so that signals
+    neither vanish nor grow with depth and no batch norm is the identity.  Convolutions and linear
+    layers halve the deviation of what they read, which keeps the gates of squeeze-and-excite where
+    they are steep.  Weights of normalizations are about 1, biases about 0, other scales below 1.
 
     Args:
         network: changed in place; its batch norms keep running statistics.
-        input_shape: of the inputs it will be called with; only one image is taken of a batch.
+        input_shape: of the inputs it will be called with; their batch makes no difference.
         seed: of everything that is drawn; torch's own generator is left as it was.
 
     Returns:
@@ -36,7 +38,7 @@ def randomized(network: Network, input_shape: Sequence[int], seed: int = 0) -> N
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.momentum = 1.0  # the statistics become those of the next input
-        network.train()(torch.randn(2, *input_shape[1:]))
+        network.train()(torch.randn(IMAGES, *input_shape[1:]))
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
             _move(norm)
@@ -47,7 +49,7 @@ def _draw(module: nn.Module) -> None:
     """Draw the parameters of one module, not those of the modules inside it."""
     for name, parameter in module.named_parameters(recurse=False):
         if isinstance(module, nn.Conv2d | nn.Linear) and name == "weight":
-            nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+            nn.init.kaiming_normal_(parameter, nonlinearity="linear").mul_(0.5)
         elif name == "bias":
             parameter.normal_(0, 0.2)
         elif name == "weight":
