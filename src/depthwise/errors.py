@@ -43,7 +43,7 @@ class LayerFileError(DepthwiseError, ValueError):
 
 
 class ModelError(DepthwiseError, ValueError):
-    """A torch model whose cost cannot be counted."""
+    """A torch model that cannot be loaded, counted or optimized."""
 
 
 class NotYetError(DepthwiseError, NotImplementedError):
