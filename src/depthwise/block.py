@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 from depthwise.errors import SpecError
@@ -224,6 +224,28 @@ def _broken_block_rules(b: BlockSpec) -> Iterator[tuple[str, object]]:
 
 Forward: TypeAlias = "ConvSpec | BlockSpec"
 Spec: TypeAlias = "Forward | PassSpec"
+
+
+def parts_of(spec: Forward) -> tuple[ConvSpec, ...]:
+    """Return the convolutions of a problem in the order in which they run."""
+    return spec.parts if isinstance(spec, BlockSpec) else (spec,)
+
+
+def resized(spec: Forward, batch: int, height: int, width: int) -> Forward:
+    """Return the same problem for images of another number and size.
+
+    Raises:
+        SpecError: it cannot exist at this size.
+    """
+    if isinstance(spec, ConvSpec):
+        return replace(spec, batch=batch, height=height, width=width)
+    parts: dict[str, ConvSpec] = {}
+    for name in ("expand", "depthwise", "project"):
+        part: ConvSpec | None = getattr(spec, name)
+        if part is not None:
+            parts[name] = now = replace(part, batch=batch, height=height, width=width)
+            height, width = now.out_height, now.out_width
+    return replace(spec, **parts)
 
 
 def forward_only(spec: Spec, what: str) -> Forward:

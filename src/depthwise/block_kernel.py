@@ -129,6 +129,11 @@ class BlockKernel(Kernel):
             for stage, own in zip(self.stages, self._own, strict=True)
         ]
 
+    def with_residual(self, packed: Sequence[Any], residual: Memory) -> Sequence[Any]:
+        """Return what `pack` made, with another residual, which is the last stage's last operand."""
+        last = len(self.stages) - 1
+        return [*packed[:last], (*packed[last][:-1], residual), *packed[last + 1 :]]
+
     def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
         """Compute stage by stage."""
         outputs = [*kept_arrays(self._between, self.spec.dtype), out] if self._between else [out]

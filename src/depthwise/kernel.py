@@ -82,6 +82,10 @@ class Kernel(ABC):
     def pack(self, operands: Sequence[Memory]) -> Sequence[Any]:
         """Return the arrays of `spec.operands` as `run` takes them; unchecked."""
 
+    def with_residual(self, packed: Sequence[Any], residual: Memory) -> Sequence[Any]:
+        """Return what `pack` made, with another residual, which is the last operand."""
+        return *packed[:-1], residual
+
     @abstractmethod
     def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
         """Compute, unchecked.

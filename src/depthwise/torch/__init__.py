@@ -8,6 +8,7 @@ from depthwise.torch.modules import (
     PointwiseConv2d,
     count_parameters,
 )
+from depthwise.torch.optimize import optimize
 
 __all__ = [
     "DepthwiseConv1d",
@@ -17,4 +18,5 @@ __all__ = [
     "SeparableConv2d",
     "cost",
     "count_parameters",
+    "optimize",
 ]

@@ -1,0 +1,97 @@
+"""Stages that follow one another joined into blocks, which one kernel computes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import fx
+
+from depthwise.errors import DepthwiseError
+from depthwise.torch.network.absorb import draft_of, place, sole
+from depthwise.torch.network.draft import Draft, inverted, separable
+from depthwise.torch.network.operators import is_mean_of_pixels, is_stage, name_of, shape_of
+from depthwise.torch.network.simplify import covers, replace
+from depthwise.torch.network.tracing import Trace
+
+
+def join(trace: Trace) -> None:
+    """Join depthwise convolutions with the pointwise ones round them."""
+    for node in list(trace.graph.nodes):
+        if _kind(node) == "pointwise":
+            _gated(node) or _ungated(node)
+    trace.graph.eliminate_dead_code()
+
+
+def _kind(node: Any) -> str | None:
+    conv = draft_of(node).conv if is_stage(node) else None
+    return conv.kind if conv is not None else None
+
+
+def _ungated(project: fx.Node) -> bool:
+    depthwise = project.args[0]
+    if _kind(depthwise) != "depthwise" or not _only_for(depthwise, project):
+        return False
+    assert isinstance(depthwise, fx.Node)
+    expand = depthwise.args[0]
+    if _kind(expand) == "pointwise" and sole(expand) and len(expand.args) == 1:  # type: ignore[union-attr]
+        if _joined(project, [expand, depthwise], None):
+            return True
+    draft = separable(draft_of(depthwise), draft_of(project))
+    return _replaced(project, draft, depthwise.args[0], [depthwise])
+
+
+def _gated(project: fx.Node) -> bool:
+    """Join a projection with the squeeze-and-excite and the depthwise convolution before it."""
+    product = project.args[0]
+    if name_of(product) != "mul" or len(product.users) > 1:  # type: ignore[union-attr]
+        return False
+    for depthwise, restore in (product.args[:2], product.args[1::-1]):  # type: ignore[union-attr]
+        found = _gate(depthwise, restore, product)
+        if found is None:
+            continue
+        gate = [*found, restore, product]
+        expand = depthwise.args[0]
+        if _kind(expand) == "pointwise" and sole(expand) and len(expand.args) == 1:
+            if _joined(project, [expand, depthwise], gate):
+                return True
+        return _joined(project, [depthwise], gate)
+    return False
+
+
+def _gate(depthwise: Any, restore: Any, product: Any) -> list[fx.Node] | None:
+    """Return the mean and the first convolution of a gate of a depthwise convolution's result."""
+    if _kind(depthwise) != "depthwise" or _kind(restore) != "pointwise" or not sole(restore):
+        return None
+    reduce = restore.args[0]
+    if _kind(reduce) != "pointwise" or not sole(reduce):
+        return None
+    mean = reduce.args[0]
+    if not is_mean_of_pixels(mean) or mean.args[0] is not depthwise or len(mean.users) > 1:
+        return None
+    return [mean, reduce] if set(depthwise.users) == {mean, product} else None
+
+
+def _only_for(node: Any, user: fx.Node) -> bool:
+    return sole(node) and user.args[0] is node and node not in user.args[1:]
+
+
+def _joined(project: fx.Node, before: list[Any], gate: list[Any] | None) -> bool:
+    *expand, depthwise = before
+    drafts = None if gate is None else (draft_of(gate[1]), draft_of(gate[2]))
+    try:
+        draft = inverted(
+            draft_of(expand[0]) if expand else None,
+            draft_of(depthwise), draft_of(project), drafts,
+        )  # fmt: skip
+    except DepthwiseError:
+        return False
+    return _replaced(project, draft, before[0].args[0], [*before, *(gate or [])])
+
+
+def _replaced(project: fx.Node, draft: Draft, x: Any, taken: list[fx.Node]) -> bool:
+    made = place(project, draft, x, *project.args[1:])  # type: ignore[arg-type]
+    assert shape_of(made) == shape_of(project)
+    for node in taken:
+        covers(made).extend(covers(node))
+    replace(project, made)
+    return True

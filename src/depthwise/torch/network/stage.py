@@ -1,0 +1,108 @@
+"""One problem with its weights: what our kernels compute of a network."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from depthwise.block import Forward, parts_of, resized
+from depthwise.compiler import compile as compile_kernel
+from depthwise.kernel import Kernel
+from depthwise.parse import parse
+from depthwise.spec import output_size
+from depthwise.torch.registry import LIBRARY
+
+_SCHEMA = "compute(Tensor x, Tensor[] weights, Tensor? residual, str problem) -> Tensor"
+
+
+class Stage(nn.Module):
+    """A convolution or a block with its weights, for channels-last images of any size.
+
+    Attributes:
+        spec: the problem at the size of the example.
+    """
+
+    def __init__(self, spec: Forward, operands: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.spec = spec
+        for name in self.weights:
+            array = operands[name].detach().reshape(spec.operands[name])
+            self.register_buffer(name, array.contiguous().clone())
+
+    @property
+    def weights(self) -> list[str]:
+        """The names of the operands that are the same in each call."""
+        return [name for name in self.spec.operands if name != "residual"]
+
+    @property
+    def takes_residual(self) -> bool:
+        """Whether there is a second input, which is added to the result."""
+        return "residual" in self.spec.operands
+
+    def kernel(self, batch: int, height: int, width: int) -> Kernel:
+        """Return the kernel for images of this size."""
+        return compile_kernel(resized(self.spec, batch, height, width))
+
+    def operands(self) -> list[Tensor]:
+        """Return the weights in the order of a call."""
+        return [self.get_buffer(name) for name in self.weights]
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Return (N, O, OH, OW) for (N, C, H, W), channels_last."""
+        problem = str(self.spec)
+        result: Tensor = torch.ops.depthwise.compute(x, self.operands(), residual, problem)
+        return result
+
+    def extra_repr(self) -> str:
+        """Return the problem."""
+        return str(self.spec)
+
+
+def _compute(x: Tensor, weights: Sequence[Tensor], residual: Tensor | None, problem: str) -> Tensor:
+    batch, _, height, width = x.shape
+    spec = resized(_parsed(problem), batch, height, width)
+    kernel = compile_kernel(spec)
+    output = _empty(x, spec.output_shape)
+    images = [
+        image.contiguous(memory_format=torch.channels_last)
+        for image in (x, residual)
+        if image is not None
+    ]
+    arrays = [*(weight.contiguous() for weight in weights), *images[1:]]
+    packed = kernel.pack([array.data_ptr() for array in arrays])
+    kernel.run(images[0].data_ptr(), packed, output.data_ptr(), 0)
+    return output
+
+
+def _fake(x: Tensor, weights: Sequence[Tensor], residual: Tensor | None, problem: str) -> Tensor:
+    del weights, residual
+    spec = _parsed(problem)
+    height, width = x.shape[2:]
+    for part in parts_of(spec):
+        sides = zip(part.kernel, part.stride, part.padding, part.dilation, strict=True)
+        height, width = (
+            output_size(size, *side) for size, side in zip((height, width), sides, strict=True)
+        )
+    return _empty(x, (x.shape[0], height, width, spec.output_shape[-1]))
+
+
+def _empty(x: Tensor, shape: Sequence[int]) -> Tensor:
+    batch, height, width, channels = shape
+    return torch.empty(
+        (batch, channels, height, width), dtype=x.dtype, device=x.device,
+        memory_format=torch.channels_last,
+    )  # fmt: skip
+
+
+@functools.cache
+def _parsed(problem: str) -> Any:
+    return parse(problem)
+
+
+LIBRARY.define(_SCHEMA, tags=(torch.Tag.pt2_compliant_tag,))
+LIBRARY.impl("compute", _compute, "CompositeExplicitAutograd")
+torch.library.register_fake(f"{LIBRARY.ns}::compute", _fake, lib=LIBRARY)

@@ -1,0 +1,168 @@
+"""From a model to a graph of torch's operators, its weights beside it."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch._C import DispatchKey
+from torch._ops import OpOverload
+from torch.export import Dim, ExportedProgram
+from torch.export.graph_signature import InputKind
+
+from depthwise.errors import ModelError
+
+
+@dataclass
+class Trace:
+    """What a model computes, as a graph.
+
+    Attributes:
+        graph: calls of `torch.ops` on user inputs and constants.
+        inputs: the placeholders of the user's tensors, in the order of the flattened arguments.
+        constants: the tensor of each placeholder that is a parameter or buffer.
+        program: what torch exported.
+        how: "torch.export" or "torch.fx".
+    """
+
+    graph: fx.Graph
+    inputs: list[fx.Node]
+    constants: dict[fx.Node, Tensor]
+    program: ExportedProgram
+    how: str
+
+
+def trace(model: nn.Module, args: tuple[Any, ...]) -> Trace:
+    """Return the graph of a model, for any batch, height and width that it takes.
+
+    `torch.export` reads the model; where that fails, what `torch.fx` makes of it.
+
+    Raises:
+        ModelError: neither can.
+    """
+    failures = []
+    for how, prepare in _WAYS.items():
+        try:
+            with _quiet():
+                return _read(_exported(prepare(model), args), how)
+        except Exception as error:  # whatever the model's own code raises when it is traced
+            failures.append(f"{how}: {type(error).__name__}: {_first_line(error)}")
+    raise ModelError(f"a model is traced by torch.export or torch.fx; got {'; '.join(failures)}")
+
+
+_WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "torch.export": lambda model: model,
+    "torch.fx": fx.symbolic_trace,
+}
+
+
+def _exported(model: nn.Module, args: tuple[Any, ...]) -> ExportedProgram:
+    """Export with sizes left open, else with those of the example."""
+    doubled = tuple(map(_doubled, args))
+    shapes = tuple(_open_sizes(arg) for arg in args)
+    try:
+        return torch.export.export(model, doubled, dynamic_shapes=(shapes,), strict=False)
+    except Exception:  # a model may ask for one batch, or for one size
+        return torch.export.export(model, args, strict=False)
+
+
+def _doubled(arg: Any) -> Any:
+    """Return a batch of two: torch takes a size of one for a constant."""
+    one = isinstance(arg, Tensor) and arg.dim() == 4 and arg.shape[0] == 1
+    return arg.expand(2, -1, -1, -1).contiguous() if one else arg
+
+
+def _open_sizes(arg: Any) -> Any:
+    if not isinstance(arg, Tensor) or arg.dim() != 4:
+        return None
+    return dict.fromkeys((0, 2, 3), Dim.AUTO)
+
+
+def _read(program: ExportedProgram, how: str) -> Trace:
+    if any(_changes_what_others_see(node) for node in program.graph.nodes):
+        program = program.run_decompositions({})  # without in-place operators
+    signature = program.graph_signature
+    if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
+        changed = [*signature.buffers_to_mutate.values(), *signature.user_inputs_to_mutate.values()]
+        raise ModelError(f"a model changes neither its buffers nor its inputs; got {changed}")
+    inputs, constants = [], {}
+    placeholders = program.graph.find_nodes(op="placeholder")
+    for node, spec in zip(placeholders, signature.input_specs, strict=True):
+        if spec.kind is InputKind.USER_INPUT:
+            inputs.append(node)
+        else:
+            constants[node] = _constant(program, spec.target)
+    return Trace(program.graph, inputs, constants, program, how)
+
+
+def _constant(program: ExportedProgram, name: str | None) -> Tensor:
+    tensors = {**program.state_dict, **program.constants}
+    tensor = tensors.get(name)
+    if not isinstance(tensor, Tensor):
+        raise ModelError(f"a model's constants are tensors; got {name}: {type(tensor).__name__}")
+    return tensor.detach()
+
+
+def _changes_what_others_see(node: fx.Node) -> bool:
+    """Whether an in-place operator is more than another way to write the one that is not.
+
+    (It is not where its operand is the new result of an operator, and is used nowhere else.)
+    """
+    if not isinstance(node.target, OpOverload) or not node.target._schema.is_mutable:
+        return False
+    changed = node.args[0]
+    assert isinstance(changed, fx.Node)
+    return len(changed.users) > 1 or changed.op != "call_function" or may_view(changed.target)
+
+
+def may_view(target: Any) -> bool:
+    """Whether what an operator returns may share memory with what it takes."""
+    if not isinstance(target, OpOverload):
+        return True
+    if any(result.alias_info is not None for result in target._schema.returns):
+        return True
+    composed = target.has_kernel_for_dispatch_key(DispatchKey.CompositeImplicitAutograd)
+    return composed and target._schema.name not in _COMPOSED_ANEW
+
+
+_COMPOSED_ANEW = {
+    f"aten::{name}"
+    for name in ("conv2d", "batch_norm", "linear", "layer_norm", "adaptive_avg_pool2d")
+}
+"""Operators made of others whose result has memory of its own, whatever it is made of."""
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to ourselves what torch says about sizes that it fixes, and about its own future."""
+    logger = logging.getLogger("torch._export.non_strict_utils")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), "")
+
+
+def names_of(nodes: Sequence[fx.Node]) -> str:
+    """Return the modules that nodes come from, as the user calls them."""
+    found = dict.fromkeys(filter(None, map(module_path, nodes)))
+    return ", ".join(found)
+
+
+def module_path(node: fx.Node) -> str:
+    """Return the path of the module whose `forward` called an operator, "" for the model itself."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    return str(stack[-1][0]) if stack else ""
