@@ -143,6 +143,28 @@ def pointwise_specs(
 
 
 @st.composite
+def dense_specs(
+    draw: st.DrawFn, *, activations: tuple[str | None, ...] = (None, *ACTIVATIONS)
+) -> ConvSpec:
+    """Draw a channels-last convolution in one group with several runs of pixels, or few."""
+    modes = (*["zeros"] * 5, *PADDING_MODES)
+    window = draw(_windows(modes, flat=False, size=24, kernel=5))
+    if draw(st.booleans()):
+        window |= {"padding": 0, "kernel": tuple(map(min, window["kernel"], window["size"]))}
+        window["dilation"] = 1
+    return ConvSpec.conv(
+        draw(st.integers(1, 20)),
+        draw(_CHANNELS),
+        **window,
+        batch=draw(st.integers(1, 3)),
+        layout="NHWC",
+        dtype=draw(_DTYPES),
+        bias=draw(st.booleans()),
+        activation=draw(st.sampled_from(activations)),
+    )
+
+
+@st.composite
 def wide_block_specs(
     draw: st.DrawFn,
     *,

@@ -29,6 +29,7 @@ KINDS = [
     "pointwise c9 o5 h5 w7 bias residual",
     "pointwise c9 o5 h5 w7 bias residual nhwc",
     "conv c4 o6 hw5 k3 g2",
+    "conv c4 o6 hw5 k3 p1 nhwc bias relu",
     "separable c9 o5 h5 w7 k3 p1 bias relu/none residual",
     "inverted c4 e9 o5 hw5 k3 s2 p1 bias relu6 nhwc",
 ]

@@ -44,6 +44,10 @@ PROBLEMS = [
     "pointwise c3 o7 h2 w3",
     "conv c4 o6 hw4 k3 g2 s2 p1 relu",
     "conv c3 o5 hw4 k3 p1 nhwc",
+    "conv c1 o1 hw1 k1 nhwc",
+    "conv c2 o9 h9 w14 k2x3 s1x2 d2x1 p0,1,2,0 n3 nhwc bias relu",
+    "conv c3 o17 h8 w12 k4 s4 n2 nhwc float64",
+    "conv c3 o5 hw4 k3 p2 circular nhwc",
 ]
 
 
@@ -129,6 +133,9 @@ def test_the_first_rule_that_takes_a_problem_is_its_default_on_every_machine(spe
         ("depthwise c32 hw9 k3 p1 m2 nhwc", "multiples"),
         ("depthwise1d c32 l9 k3", "channels_first"),
         ("pointwise c8 o8 hw4", "pointwise"),
+        ("conv c8 o8 hw4 k3 nhwc", "dense"),
+        ("conv c8 o8 hw4 k3 g2 nhwc", "general"),
+        ("conv c8 o8 hw4 k3", "general"),
     ],
 )
 def test_the_choice(text, taken):

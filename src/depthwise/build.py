@@ -212,6 +212,14 @@ def _compact_buffers(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.PrimFunc
 
 
 @tirx.transform.prim_func_pass(opt_level=0)  # type: ignore[untyped-decorator]
+def _narrow_indices(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.PrimFunc:
+    """Compute indices in 32 bits, where a function is not written with the types that it means."""
+    if TASKS in (func.attrs or {}):
+        return func
+    return tirx.transform.NarrowDataType(32)(tvm.IRModule({"main": func}))["main"]
+
+
+@tirx.transform.prim_func_pass(opt_level=0)  # type: ignore[untyped-decorator]
 def _iterations_to_tasks(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.PrimFunc:
     """Run a part of the iterations: those of the two parameters that are put behind the others."""
     if TASKS in (func.attrs or {}):
@@ -298,7 +306,7 @@ def _pipeline() -> tuple[Any, Any, Any]:
         s_tir.transform.CanonicalizeLoop(),
         *_open_blocks(),
         tirx.transform.FlattenBuffer(),
-        tirx.transform.NarrowDataType(32),
+        _narrow_indices,
         s_tir.transform.LoopPartition(),
         tirx.transform.VectorizeLoop(True),
         tirx.transform.StorageRewrite(),

@@ -250,7 +250,7 @@ def _padded(spec: ConvSpec, X: Any) -> Callable[..., Expr]:
 
     def value(n: Expr, c: Expr, h: Expr, w: Expr) -> Expr:
         (ih, inside_h), (iw, inside_w) = (
-            _source(spec.padding_mode, p, size, pads)
+            source(spec.padding_mode, p, size, pads)
             for p, (size, pads) in zip((h, w), sides, strict=True)
         )
         x = X(*_arrange(spec, n, c, ih, iw))
@@ -265,7 +265,7 @@ def _padded(spec: ConvSpec, X: Any) -> Callable[..., Expr]:
     return lambda n, c, h, w: stage(*_arrange(spec, n, c, h, w))
 
 
-def _source(mode: str, at: Expr, size: int, pads: Pair) -> tuple[Expr, list[Expr]]:
+def source(mode: str, at: Expr, size: int, pads: Pair) -> tuple[Expr, list[Expr]]:
     """Return the input's index behind a padded one, and the conditions under which there is one."""
     before, after = pads
     index = at - before

@@ -27,11 +27,11 @@ def packed_shape(spec: ConvSpec, form: Form) -> tuple[int, ...]:
     """Return the shape of the weights that a program takes.
 
     (blocks, KH, KW, block) in NCHW[x]c, (KH, KW, multiplier, C) where multiples are summed apart,
-    a (C, width) matrix for each panel behind another, (KH, KW, C / groups, O) channels-last,
-    otherwise (O, C / groups, KH, KW).
+    a (KH * KW * C, width) matrix for each panel behind another, (KH, KW, C / groups, O)
+    channels-last, otherwise (O, C / groups, KH, KW).
     """
     if form.panels:
-        return (spec.channels * packed_columns(form.panels),)
+        return (spec.depth * packed_columns(form.panels),)
     if form.multiples:
         return (*spec.kernel, spec.multiplier, spec.channels)
     if form.block is not None:
@@ -127,17 +127,19 @@ def _panels(spec: ConvSpec, form: Form, weight: Memory) -> Array:
     No vector lies across two cache lines, which costs up to a tenth of a kernel's speed.
     """
     packed = aligned(packed_shape(spec, form), spec.dtype)
-    matrix = _array(weight, spec).reshape(spec.out_channels, spec.channels)
+    depth = spec.depth
+    windows = np.ascontiguousarray(_array(weight, spec).transpose(0, 2, 3, 1))
+    matrix = windows.reshape(spec.out_channels, depth)
     transpose = team.native().transpose
     for panel in form.panels:
         for column in range(panel.start, panel.start + panel.count * panel.width, panel.width):
-            first = column * spec.channels
-            target = packed[first : first + spec.channels * panel.width]
+            first = column * depth
+            target = packed[first : first + depth * panel.width]
             rows = matrix[column : column + panel.used]
             if panel.used == panel.width:
-                transpose(rows, target, panel.width, spec.channels)
+                transpose(rows, target, panel.width, depth)
             else:
-                columns = target.reshape(spec.channels, panel.width)
+                columns = target.reshape(depth, panel.width)
                 columns[:, : panel.used], columns[:, panel.used :] = rows.T, 0
     return packed
 

@@ -245,6 +245,11 @@ class ConvSpec:
         return self.out_channels // self.channels
 
     @property
+    def depth(self) -> int:
+        """Products in the sum of an output: the taps times the channels of a group."""
+        return self.kernel[0] * self.kernel[1] * (self.channels // self.groups)
+
+    @property
     def channels_last(self) -> bool:
         """Whether neighbouring elements in memory are neighbouring channels."""
         return self.layout in ("NHWC", "NLC")

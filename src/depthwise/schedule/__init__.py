@@ -11,6 +11,7 @@ from depthwise.schedule import (
     channels_first,
     channels_last,
     default,
+    dense,
     general,
     input_gradient,
     multiples,
@@ -24,7 +25,7 @@ from depthwise.target import Target
 from depthwise.training import PassSpec
 
 RULES: tuple[Rule, ...] = (
-    channels_last, multiples, channels_first, packed, pointwise, general, default,
+    channels_last, multiples, channels_first, packed, pointwise, dense, general, default,
 )  # fmt: skip
 
 GRADIENT_RULES: tuple[GradientRule, ...] = (adjoint, input_gradient, weight_gradient)

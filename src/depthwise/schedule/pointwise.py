@@ -8,9 +8,7 @@ before it is used, because its rows lie a plane apart.  Tasks are runs of rows, 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
 from math import ceil
 from typing import Any
 
@@ -63,13 +61,10 @@ def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
     """Yield one to four vectors of columns with as many rows as registers hold, and fewer."""
     rows, columns = _extents(spec)
     lanes, registers = target.lanes(spec.dtype), target.vector_registers
-    found = {default_plan(spec, target): None}
-    for vectors in range(1, min(ceil(columns / lanes), tiling.MOST_VECTORS) + 1):
-        most = max(1, (registers - vectors - 1) // vectors)
-        for tile in (most, most - 1, most // 2):
-            if 1 <= tile <= rows:
-                found[_plan(Tiling(tile, vectors), lanes)] = None
-    yield from found
+    tilings = tiling.tilings(columns, rows, lanes, registers)
+    yield from dict.fromkeys(
+        [default_plan(spec, target), *(_plan(tile, lanes) for tile in tilings)]
+    )
 
 
 def form(spec: ConvSpec, plan: Plan, target: Target) -> Form:
@@ -120,9 +115,7 @@ def _row_runs(spec: ConvSpec, plan: Plan) -> int:
 def _runs(spec: ConvSpec, plan: Plan) -> Runs:
     """Return the rows of each run, in which all but the last are whole tiles."""
     rows, _ = _extents(spec)
-    count, tiles = _row_runs(spec, plan), ceil(rows / plan.tw)
-    ends = [min(tiles * run // count * plan.tw, rows) for run in range(count + 1)]
-    return tuple(Counter(end - start for start, end in pairwise(ends)).items())
+    return tiling.runs_between(tiling.ends(rows, plan.tw, _row_runs(spec, plan)))
 
 
 def _wanted_shares(spec: ConvSpec, plan: Plan) -> float:

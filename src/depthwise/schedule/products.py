@@ -6,8 +6,10 @@ it computes some rows twice, and there is one code for all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from math import prod
 from typing import Any, TypeAlias
 
 from tvm import tirx
@@ -21,11 +23,14 @@ from depthwise.schedule.tiling import Ahead, Panels, packed_columns
 from depthwise.spec import ConvSpec
 
 Expr: TypeAlias = Any
+Terms: TypeAlias = tuple[tuple[int, int], ...]
+"""The loops over the terms of a sum from the outside in: how many turns, and by how many elements
+of A each turn is farther than the one before."""
 
 
 @dataclass(frozen=True)
 class Operands:
-    """The arrays of a pointwise convolution, all flat, and what becomes of a sum."""
+    """The arrays of a convolution, all flat, and what becomes of a sum."""
 
     spec: ConvSpec
     x: Any
@@ -41,11 +46,11 @@ class Operands:
         def array(name: str, size: int) -> Any:
             return T.arg(name, T.Buffer((size,), spec.dtype))
 
-        pixels = spec.batch * spec.height * spec.width
-        x, weight = array("X", pixels * spec.channels), array("K", spec.channels * columns)
+        outputs = prod(spec.output_shape)
+        x, weight = array("X", prod(spec.input_shape)), array("K", spec.depth * columns)
         bias = array("bias", spec.out_channels) if spec.bias else None
-        residual = array("residual", pixels * spec.out_channels) if spec.residual else None
-        return cls(spec, x, weight, bias, residual, array("Y", pixels * spec.out_channels))
+        residual = array("residual", outputs) if spec.residual else None
+        return cls(spec, x, weight, bias, residual, array("Y", outputs))
 
     def store(self, total: Expr, channel: Expr, at: Expr) -> None:
         """Finish the sum of an output channel and write it."""
@@ -101,11 +106,11 @@ def product(
     panels: tuple[Panels, ...],
     first: Expr,
     last: Expr,
-    depth: int,
+    terms: Terms,
     lanes: int,
     dtype: str,
     *,
-    a: Callable[[Expr, Expr], Expr],
+    a: Callable[[Expr], Callable[[Expr], Expr]],
     b: Callable[[Panels, Expr], Callable[[Expr, Expr], Expr]],
     store: Callable[[Expr, Expr, Expr], None],
     share: tuple[Expr, int] = (0, 1),
@@ -117,10 +122,11 @@ def product(
         panels: the columns, and the tiles of their rows.
         first: the first row to compute.
         last: the row to stop before; there are at least as many as in a tile.
-        depth: the number of products in a sum.
+        terms: the products of a sum.
         lanes: elements of a vector.
         dtype: the element type.
-        a: `a(m, k)` is an element of A.
+        a: `a(m)` makes row m ready and returns the function from the distance to its first element
+            to an element.
         b: `b(panel, column)` makes the panel at this column ready and returns the function from k
             and the column in the panel to an element.
         store: `store(sum, m, n)` writes an element of Y.
@@ -140,44 +146,59 @@ def product(
                 top = T.Bind(T.min(first + tile * panel.rows, last - panel.rows))
                 place = before + index * count + tile
                 fetch = fetching.share(place, total) if fetching else None
-                _tile(panel, top, column, depth, lanes, dtype, a, element, store, fetch)
+                _tile(panel, top, column, terms, lanes, dtype, a, element, store, fetch)
         before = before + panel.count * count
 
 
 def _tile(
-    panel: Panels, top: Expr, column: Expr, depth: int, lanes: int, dtype: str,
-    a: Callable[[Expr, Expr], Expr], b: Callable[[Expr, Expr], Expr],
+    panel: Panels, top: Expr, column: Expr, terms: Terms, lanes: int, dtype: str,
+    a: Callable[[Expr], Callable[[Expr], Expr]], b: Callable[[Expr, Expr], Expr],
     store: Callable[[Expr, Expr, Expr], None], fetch: _Share | None,
 ) -> None:  # fmt: skip
     sums = T.alloc_buffer((panel.rows * panel.width,), dtype, scope="local")
     for at in range(0, panel.rows * panel.width, lanes):
         with T.vectorized(0, lanes) as lane:
             T.buffer_store(sums, tirx.const(0, dtype), [at + lane])
+    rows = [a(top + row) for row in range(panel.rows)]
 
-    def add(k: Expr) -> None:
-        for row in range(panel.rows):
+    def add(k: Expr, distance: Expr) -> None:
+        for row, element in enumerate(rows):
             for start in range(0, panel.width, lanes):
                 with T.vectorized(0, lanes) as lane:
                     at = row * panel.width + start + lane
-                    total = sums[at] + a(top + row, k) * b(k, start + lane)
+                    total = sums[at] + element(distance) * b(k, start + lane)
                     T.buffer_store(sums, total, [at])
 
-    done: Expr = 0
-    if fetch:
-        lines, steps = fetch.ahead.lines, fetch.steps(depth)
-        with T.serial(0, fetch.count) as run, T.serial(0, lines) as line:
-            fetch.fetch(run, line)
-            start = T.Bind((run * lines + line) * steps)
-            with T.serial(0, steps) as step:
-                add(start + step)
-        done = T.Bind(fetch.count * (lines * steps))
-    with T.serial(done, depth) as k:
-        add(k)
+    *outer, (depth, stride) = terms
+    with _nested(outer) as (before, distance):
+        done: Expr = 0
+        if fetch:
+            lines, steps = fetch.ahead.lines, fetch.steps(depth)
+            with T.serial(0, fetch.count) as run, T.serial(0, lines) as line:
+                fetch.fetch(run, line)
+                start = T.Bind((run * lines + line) * steps)
+                with T.serial(0, steps) as step:
+                    add(start + step, (start + step) * stride)
+            done = T.Bind(fetch.count * (lines * steps))
+        with T.serial(done, depth) as k:
+            add(before * depth + k, distance + k * stride)
     for row in range(panel.rows):
         for start in range(0, panel.used, lanes):
             with T.vectorized(0, min(lanes, panel.used - start)) as lane:
                 total = sums[row * panel.width + start + lane]
                 store(total, top + row, column + (start + lane))
+
+
+@contextmanager
+def _nested(loops: Iterable[tuple[int, int]]) -> Iterator[tuple[Expr, Expr]]:
+    """Write loops in each other; yield the number of the turn and its distance in A."""
+    number: Expr = 0
+    distance: Expr = 0
+    with ExitStack() as stack:
+        for count, stride in loops:
+            turn = stack.enter_context(T.serial(0, count))
+            number, distance = number * count + turn, distance + turn * stride
+        yield number, distance
 
 
 def pixel_rows(
@@ -188,16 +209,31 @@ def pixel_rows(
 
     The output is channels-last, the input too unless it is said to lie in planes.
     """
-    spec, x, weight = operands.spec, operands.x, operands.weight
-    depth, outputs, plane = spec.channels, spec.out_channels, spec.height * spec.width
+    spec, x = operands.spec, operands.x
+    depth, plane = spec.channels, spec.height * spec.width
+
+    def row(m: Expr) -> Callable[[Expr], Expr]:
+        first = m if planes else m * depth
+        return lambda distance: x[first + distance]
+
+    terms = ((depth, plane if planes else 1),)
+    windows(operands, panels, first, last, terms, lanes, row, share, fetching)
+
+
+def windows(
+    operands: Operands, panels: tuple[Panels, ...], first: Expr, last: Expr, terms: Terms,
+    lanes: int, a: Callable[[Expr], Callable[[Expr], Expr]], share: tuple[Expr, int],
+    fetching: Fetching | None = None,
+) -> None:  # fmt: skip
+    """Write the product whose rows are what output pixels read; weights are packed in panels."""
+    spec, weight = operands.spec, operands.weight
+    depth, outputs = spec.depth, spec.out_channels
 
     def packed(panel: Panels, column: Expr) -> Callable[[Expr, Expr], Expr]:
         return lambda k, n: weight[column * depth + k * panel.width + n]
 
     product(
-        panels, first, last, depth, lanes, spec.dtype,
-        a=lambda m, k: x[k * plane + m if planes else m * depth + k],
-        b=packed,
+        panels, first, last, terms, lanes, spec.dtype, a=a, b=packed,
         store=lambda total, m, n: operands.store(total, n, m * outputs + n),
         share=share, fetching=fetching,
     )  # fmt: skip
@@ -230,8 +266,9 @@ def channel_rows(
         operands.store(total, m, (image * spec.out_channels + m) * pixels + n)
 
     product(
-        panels, first, last, depth, lanes, spec.dtype,
-        a=lambda m, k: weight[m * depth + k], b=side_by_side, store=store, share=share,
+        panels, first, last, ((depth, 1),), lanes, spec.dtype,
+        a=lambda m: lambda distance: weight[m * depth + distance], b=side_by_side, store=store,
+        share=share,
     )  # fmt: skip
 
 
@@ -256,6 +293,13 @@ def function(
     return builder.get()
 
 
+def run_of_rows(run: Expr, runs: int, rows: int, tile: int) -> tuple[Expr, Expr]:
+    """Return where one of so many runs of rows begins and ends, as `tiling.ends` has it."""
+    tiles = -(-rows // tile)
+    first = T.Bind(run * tiles // runs * tile)
+    return first, T.Bind(T.min((run + 1) * tiles // runs * tile, rows))
+
+
 def pointwise(
     spec: ConvSpec, panels: tuple[Panels, ...], tile: int, tasks: tuple[int, int], lanes: int
 ) -> tirx.PrimFunc:
@@ -272,15 +316,13 @@ def pointwise(
     last_channels = spec.channels_last
     rows = spec.batch * spec.height * spec.width if last_channels else spec.out_channels
     images = 1 if last_channels else spec.batch
-    tiles = -(-rows // tile)
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
         columns = packed_columns(panels) if last_channels else spec.out_channels
         operands = Operands.declare(spec, columns)
         with T.parallel(0, images * row_tasks * column_tasks) as task:
             run = T.Bind(task // column_tasks % row_tasks)
-            first = T.Bind(run * tiles // row_tasks * tile)
-            last = T.Bind(T.min((run + 1) * tiles // row_tasks * tile, rows))
+            first, last = run_of_rows(run, row_tasks, rows, tile)
             share = task % column_tasks, column_tasks
             if last_channels:
                 pixel_rows(operands, panels, first, last, lanes, share)

@@ -8,7 +8,9 @@ element of every row of the tile.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import ceil
 from typing import TypeAlias
 
@@ -85,6 +87,26 @@ def fastest(columns: int, runs: Runs, lanes: int, registers: int) -> Tiling:
         return _cycles_of_panels(widths, runs, tiling, registers)
 
     return min(tilings, key=cost)
+
+
+def tilings(columns: int, rows: int, lanes: int, registers: int) -> Iterator[Tiling]:
+    """Yield one to four vectors of columns with as many rows as registers hold, and fewer."""
+    for vectors in range(1, min(ceil(columns / lanes), MOST_VECTORS) + 1):
+        most = max(1, (registers - vectors - 1) // vectors)
+        for tile in (most, most - 1, most // 2):
+            if 1 <= tile <= rows:
+                yield Tiling(tile, vectors)
+
+
+def ends(rows: int, tile: int, count: int) -> list[int]:
+    """Return where so many runs of rows begin and end; all but the last are whole tiles."""
+    tiles = ceil(rows / tile)
+    return [min(tiles * run // count * tile, rows) for run in range(count + 1)]
+
+
+def runs_between(ends: list[int]) -> Runs:
+    """Return the rows of each run."""
+    return tuple(Counter(end - start for start, end in pairwise(ends)).items())
 
 
 def cycles(panels: tuple[Panels, ...], runs: Runs, lanes: int) -> float:

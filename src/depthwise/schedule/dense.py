@@ -1,0 +1,96 @@
+"""Ordinary convolution of channels-last data: a matrix product whose rows are windows of the input.
+
+A row holds what an output pixel reads, tap by tap, where it lies: no window is copied.  The columns
+are the output channels, as in `pointwise`.  Where the input is padded, a task copies the rows that
+its pixels read into scratch memory, with their border.  Tasks are runs of pixels, of panels, or
+both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import ceil
+from typing import Any
+
+from depthwise.plan import Plan
+from depthwise.schedule import tiling
+from depthwise.schedule.rule import Form
+from depthwise.schedule.stack import Stack
+from depthwise.schedule.tiling import Panels, Tiling
+from depthwise.spec import ConvSpec
+from depthwise.target import Target
+from depthwise.values import itemsize
+
+name = "dense"
+
+_ENOUGH_TASKS = 16
+_RUN_PIXELS = 128
+"""Pixels of a task, fewer than which would not repay the reading of all panels."""
+_RUN_BYTES = 2**17
+"""About what the pixels of a task read, so that it stays in the second cache."""
+_FEWEST_TILES = 2
+"""Tiles of a task, so that the last one can overlap the one before."""
+
+
+def rejects(spec: ConvSpec, target: Target) -> str | None:
+    """Take convolutions of channels-last data in one group."""
+    if spec.kind != "conv":
+        return f"a {spec.kind} convolution has schedules of its own"
+    if spec.groups != 1:
+        return f"{spec.groups} groups: the channels of each would be a product of their own"
+    if not spec.channels_last:
+        return "the data are channels-first; what a tap reads lies a plane apart"
+    return None
+
+
+def default_plan(spec: ConvSpec, target: Target) -> Plan:
+    """Return the tile that takes the fewest cycles."""
+    lanes, runs = target.lanes(spec.dtype), ((Stack.of(spec).pixels, 1),)
+    return _plan(tiling.fastest(spec.out_channels, runs, lanes, target.vector_registers), lanes)
+
+
+def _plan(tile: Tiling, lanes: int) -> Plan:
+    """Return `tc` columns and `tw` rows of the product."""
+    return Plan(name, tc=tile.vectors * lanes, tw=tile.rows)
+
+
+def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
+    """Yield one to four vectors of columns with as many rows as registers hold, and fewer."""
+    lanes, pixels = target.lanes(spec.dtype), Stack.of(spec).pixels
+    tilings = tiling.tilings(spec.out_channels, pixels, lanes, target.vector_registers)
+    yield from dict.fromkeys(
+        [default_plan(spec, target), *(_plan(tile, lanes) for tile in tilings)]
+    )
+
+
+def form(spec: ConvSpec, plan: Plan, target: Target) -> Form:
+    """Take the weights in panels."""
+    return Form(panels=_panels(spec, plan, target))
+
+
+def scheduled(definition: Any, spec: ConvSpec, plan: Plan, target: Target) -> Any:
+    """Write the product anew."""
+    from depthwise.schedule import dense_sums
+
+    del definition
+    panels, runs = _panels(spec, plan, target), _runs(spec, plan)
+    shares = min(panels[0].count, ceil(_ENOUGH_TASKS / runs))
+    return dense_sums.function(spec, panels, plan.tw, (runs, shares), target.lanes(spec.dtype))
+
+
+def _panels(spec: ConvSpec, plan: Plan, target: Target) -> tuple[Panels, ...]:
+    lanes = target.lanes(spec.dtype)
+    ends = tiling.ends(Stack.of(spec).pixels, plan.tw, _runs(spec, plan))
+    return tiling.cut(
+        spec.out_channels, tiling.runs_between(ends), Tiling(plan.tw, max(1, plan.tc // lanes)),
+        lanes, target.vector_registers,
+    )  # fmt: skip
+
+
+def _runs(spec: ConvSpec, plan: Plan) -> int:
+    """Return into how many runs the pixels are cut."""
+    stack = Stack.of(spec)
+    most = max(1, ceil(stack.pixels / plan.tw) // _FEWEST_TILES)
+    far = stack.images * stack.height * stack.row * itemsize(spec.dtype)
+    wanted = max(_ENOUGH_TASKS, ceil(far / _RUN_BYTES))
+    return max(1, min(most, stack.pixels // _RUN_PIXELS, wanted))
