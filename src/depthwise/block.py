@@ -239,7 +239,7 @@ def resized(spec: Forward, batch: int, height: int, width: int) -> Forward:
     """
     if isinstance(spec, ConvSpec):
         return replace(spec, batch=batch, height=height, width=width)
-    parts: dict[str, ConvSpec] = {}
+    parts: dict[str, Any] = {}
     for name in ("expand", "depthwise", "project"):
         part: ConvSpec | None = getattr(spec, name)
         if part is not None:

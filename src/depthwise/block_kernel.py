@@ -130,7 +130,7 @@ class BlockKernel(Kernel):
         ]
 
     def with_residual(self, packed: Sequence[Any], residual: Memory) -> Sequence[Any]:
-        """Return what `pack` made, with another residual, which is the last stage's last operand."""
+        """Return what `pack` made, with another residual: the last stage's last operand."""
         last = len(self.stages) - 1
         return [*packed[:last], (*packed[last][:-1], residual), *packed[last + 1 :]]
 

@@ -17,7 +17,7 @@ from depthwise.code import Code
 from depthwise.costs import cost
 from depthwise.errors import ArrayError, SpecError, TargetError
 from depthwise.packing import Packer
-from depthwise.plan import Plan
+from depthwise.plan import AnyPlan, Plan
 from depthwise.schedule.rule import Form
 from depthwise.spec import ConvSpec
 from depthwise.target import Target
@@ -35,10 +35,12 @@ class Kernel(ABC):
 
     Attributes:
         spec: the problem.
+        plan: how it is computed.
         target: the CPU that the code is for.
     """
 
     spec: Spec
+    plan: AnyPlan
     target: Target
 
     def __call__(self, x: Any, *operands: Any, out: Any = None, threads: int | None = None) -> Any:

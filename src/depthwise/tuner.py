@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 from depthwise import call, plan_database, team
 from depthwise.block import Spec
 from depthwise.kernel import thread_count
@@ -34,6 +37,26 @@ def tune(spec: Spec | str, *, threads: int | None = None, seconds: float | None 
 
     with trials.Laboratory(count) as laboratory:
         return watched_search(problem, laboratory, count, seconds).plan
+
+
+def tune_all(specs: Sequence[Spec], step: Callable[[str], None]) -> None:
+    """Search for the fastest plan of each problem in turn; see `tune`.
+
+    Args:
+        specs: the problems.
+        step: called before each plan is tried with words that name both.
+    """
+    from depthwise import trials
+
+    target, threads = host(), team.size()
+    with trials.Laboratory(threads) as laboratory:
+        for spec in specs:
+            search(spec, target, threads, laboratory, None, partial(_told, step, spec))
+    call.forget()
+
+
+def _told(step: Callable[[str], None], spec: Spec, plan: AnyPlan) -> None:
+    step(f"{spec}: {plan}")
 
 
 def watched_search(

@@ -1,53 +1,148 @@
 """From a trained network to one that runs on our kernels: the page to read first.
 
-model -> trace -> simplify -> absorb -> join -> steps
+model -> trace -> simplify -> absorb -> join -> network -> verified, timed
 """
 
 from __future__ import annotations
 
-import inspect
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace as changed
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from torch.utils import _pytree as pytree
 
+from depthwise.compiler import compile as compile_kernel
+from depthwise.errors import DepthwiseError, ModelError
+from depthwise.torch.network import parts, timing
 from depthwise.torch.network.absorb import absorb
-from depthwise.torch.network.blocks import join
+from depthwise.torch.network.agreement import Agreement
+from depthwise.torch.network.blocks import join, left_apart
+from depthwise.torch.network.checks import check
 from depthwise.torch.network.network import lowered
-from depthwise.torch.network.optimized import Optimized, Signature
+from depthwise.torch.network.optimized import ByParts, Optimized, Signature
 from depthwise.torch.network.profile import measure
 from depthwise.torch.network.simplify import simplify
 from depthwise.torch.network.tracing import Trace, trace
+from depthwise.torch.optimize_report import Report
+from depthwise.tuner import tune_all
+
+Step = Callable[[str], None]
+"""Told what is about to be done."""
 
 
-def optimize(model: nn.Module, example_input: Any, *, tune: bool = False) -> Optimized:
+def optimize(
+    model: nn.Module,
+    example_input: Any,
+    *,
+    tune: bool = False,
+    step: Step = lambda _: None,
+) -> Optimized | ByParts:
+    """Return a network that computes what a trained model does, sooner.
+
+    Batch norms are folded into the convolutions before them; convolutions with what surrounds them
+    become one kernel where one computes them; images are channels-last from one end to the other.
+    What no kernel computes is left to torch, and `report` says why.  The model given is untouched.
+
+    Args:
+        model: in evaluation mode, on the CPU, float32 or float64.
+        example_input: what `model` is called with: a tensor, or a tuple of arguments.  Another
+            batch, height or width works afterwards where the model takes it; kernels are compiled
+            at first use.
+        tune: search for the fastest plan of each kernel (`depthwise.tune`), which is remembered.
+        step: called before each piece of work with words that name it.
+
+    Returns:
+        A module in evaluation mode that is called as the model, with a `report`.
+
+    Raises:
+        ModelError: the model is in training mode, has hooks, is elsewhere or of another type; no
+            part of it can be traced; or the results differ by more than rounding explains.
+    """
+    started = time.perf_counter()
     args = example_input if isinstance(example_input, tuple) else (example_input,)
-    traced = trace(model, args)
-    flat = pytree.tree_leaves(args)
-    measure(traced, flat)
+    check(model, args)
+    agreement = Agreement(model, args)
+    failures = []
+    for open_sizes in (True, False):
+        try:
+            step("trace")
+            traced = trace(model, args, open_sizes=open_sizes)
+            fast, apart = _network(model, traced, args)
+            _prepare(fast, tune, step)
+            step("verify")
+            differences = agreement.differences(fast)
+        except DepthwiseError as error:
+            failures.append(error)
+        else:
+            break
+    else:
+        return _by_parts(model, args, failures, agreement, tune=tune, step=step, started=started)
+    step("time")
+    rows, after = timing.rows(fast, pytree.tree_leaves(args))
+    fast.report = Report(
+        rows=rows,
+        total_before_us=timing.call(model, args),
+        total_after_us=after,
+        **differences,
+        traced=traced.how,
+        untouched=apart,
+        prepare_seconds=time.perf_counter() - started,
+    )
+    return fast
+
+
+def _network(
+    model: nn.Module, traced: Trace, args: tuple[Any, ...]
+) -> tuple[Optimized, tuple[tuple[str, str], ...]]:
+    """Return the network, not yet compiled, and what in it stands apart, with the reason."""
+    measure(traced, pytree.tree_leaves(args))
     simplify(traced)
     absorb(traced)
     join(traced)
-    return Optimized(lowered(traced), _signature(model, traced, args))
+    network = lowered(traced)
+    return Optimized(network, Signature.of(model, traced, args)), tuple(left_apart(traced))
 
 
-def _signature(model: nn.Module, traced: Trace, args: tuple[Any, ...]) -> Signature:
-    flat, structure = pytree.tree_flatten((args, {}))
-    tensors = {number: value for number, value in enumerate(flat) if isinstance(value, Tensor)}
-    names = tuple(inspect.signature(model.forward).parameters)
-    return Signature(
-        names=names,
-        inputs=structure,
-        outputs=traced.program.call_spec.out_spec,
-        sizes=tuple(
-            _sizes(node.meta["val"], flat[number]) for number, node in enumerate(traced.inputs)
-        ),
-        given={number: value for number, value in enumerate(flat) if number not in tensors},
-        dtypes=tuple(value.dtype if isinstance(value, Tensor) else None for value in flat),
+def _prepare(fast: Optimized, tune: bool, step: Step) -> None:
+    """Compile every kernel, with the fastest plan where that is to be searched for."""
+    specs = list(dict.fromkeys(stage.spec for stage in fast.network.kernels()))
+    if tune:
+        tune_all(specs, lambda words: step(f"tune {words}"))
+    for spec in specs:
+        step(f"compile {spec}")
+        compile_kernel(spec)
+
+
+def _by_parts(
+    model: nn.Module,
+    args: tuple[Any, ...],
+    failures: Sequence[DepthwiseError],
+    agreement: Agreement,
+    **how: Any,
+) -> ByParts:
+    """Return a copy of the model with those of its modules optimized that can be.
+
+    Raises:
+        ModelError: none can.
+    """
+    started = how.pop("started")
+    copy, reports, untouched = parts.replaced(model, args, lambda *given: optimize(*given, **how))
+    if not reports:
+        raise ModelError(f"a model, or a module in it, is optimized; got {failures[0]}")
+    rows = tuple(
+        changed(row, name=".".join(filter(None, (name, row.name))))
+        for name, report in reports.items()
+        for row in report.rows
     )
-
-
-def _sizes(traced: Any, given: Any) -> tuple[int | str, ...] | None:
-    if not isinstance(given, Tensor):
-        return None
-    return tuple(size if isinstance(size, int) else str(size) for size in traced.shape)
+    report = Report(
+        rows=rows,
+        total_before_us=timing.call(model, args),
+        total_after_us=timing.call(copy, args),
+        **agreement.differences(copy),
+        traced="module by module",
+        untouched=(("the model as a whole", str(failures[0])), *untouched),
+        prepare_seconds=time.perf_counter() - started,
+    )
+    return ByParts(copy, report)

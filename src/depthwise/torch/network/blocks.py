@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from torch import fx
@@ -11,7 +12,7 @@ from depthwise.torch.network.absorb import draft_of, place, sole
 from depthwise.torch.network.draft import Draft, inverted, separable
 from depthwise.torch.network.operators import is_mean_of_pixels, is_stage, name_of, shape_of
 from depthwise.torch.network.simplify import covers, replace
-from depthwise.torch.network.tracing import Trace
+from depthwise.torch.network.tracing import Trace, names_of
 
 
 def join(trace: Trace) -> None:
@@ -22,39 +23,51 @@ def join(trace: Trace) -> None:
     trace.graph.eliminate_dead_code()
 
 
+def left_apart(trace: Trace) -> Iterator[tuple[str, str]]:
+    """Yield the depthwise convolutions that are kernels of their own, each with the reason."""
+    for node in trace.graph.nodes:
+        if _kind(node) == "depthwise":
+            users = list(node.users)
+            reason = f"its result is used {len(users)} times"
+            if len(users) == 1:
+                behind = draft_of(users[0]).spec.kind if is_stage(users[0]) else name_of(users[0])
+                reason = f"what follows it is no pointwise convolution but {behind or 'a function'}"
+            yield names_of(covers(node)), f"computed alone: {reason}"
+
+
 def _kind(node: Any) -> str | None:
     conv = draft_of(node).conv if is_stage(node) else None
     return conv.kind if conv is not None else None
 
 
 def _ungated(project: fx.Node) -> bool:
-    depthwise = project.args[0]
+    depthwise: Any = project.args[0]
     if _kind(depthwise) != "depthwise" or not _only_for(depthwise, project):
         return False
-    assert isinstance(depthwise, fx.Node)
-    expand = depthwise.args[0]
-    if _kind(expand) == "pointwise" and sole(expand) and len(expand.args) == 1:  # type: ignore[union-attr]
-        if _joined(project, [expand, depthwise], None):
-            return True
+    expand = _expansion(depthwise)
+    if expand and _joined(project, [*expand, depthwise], None):
+        return True
     draft = separable(draft_of(depthwise), draft_of(project))
     return _replaced(project, draft, depthwise.args[0], [depthwise])
 
 
+def _expansion(depthwise: fx.Node) -> list[fx.Node]:
+    """Return the pointwise convolution whose result only a depthwise one takes, if there is one."""
+    expand = depthwise.args[0]
+    plain = _kind(expand) == "pointwise" and sole(expand) and len(expand.args) == 1  # type: ignore[union-attr]
+    return [expand] if plain else []  # type: ignore[list-item]
+
+
 def _gated(project: fx.Node) -> bool:
     """Join a projection with the squeeze-and-excite and the depthwise convolution before it."""
-    product = project.args[0]
-    if name_of(product) != "mul" or len(product.users) > 1:  # type: ignore[union-attr]
+    product: Any = project.args[0]
+    if name_of(product) != "mul" or len(product.users) > 1:
         return False
-    for depthwise, restore in (product.args[:2], product.args[1::-1]):  # type: ignore[union-attr]
-        found = _gate(depthwise, restore, product)
-        if found is None:
-            continue
-        gate = [*found, restore, product]
-        expand = depthwise.args[0]
-        if _kind(expand) == "pointwise" and sole(expand) and len(expand.args) == 1:
-            if _joined(project, [expand, depthwise], gate):
-                return True
-        return _joined(project, [depthwise], gate)
+    for depthwise, restore in (product.args[:2], product.args[1::-1]):
+        if found := _gate(depthwise, restore, product):
+            gate = [*found, restore, product]
+            expand = _expansion(depthwise)
+            return any(_joined(project, [*first, depthwise], gate) for first in (expand, []))
     return False
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from depthwise.block import BlockSpec, Forward, SqueezeExcite
 from depthwise.spec import ConvSpec
-from depthwise.vocabulary import Activation
+from depthwise.vocabulary import Activation, Kind
 
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 """The element types that kernels compute."""
@@ -70,12 +70,14 @@ def convolution(
     """
     batch, channels, height, width = shape
     out_channels, _, *kernel = weight.shape
-    window = {"kernel": tuple(kernel), "stride": stride, "padding": padding, "dilation": dilation}
-    rest = {"batch": batch, "layout": "NHWC", "dtype": DTYPES[weight.dtype]}
+    window: dict[str, Any] = {
+        "kernel": tuple(kernel), "stride": stride, "padding": padding, "dilation": dilation,
+    }  # fmt: skip
+    rest: dict[str, Any] = {"batch": batch, "layout": "NHWC", "dtype": DTYPES[weight.dtype]}
     plain = (window["kernel"], stride, padding, dilation) == (
         (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1)
     )  # fmt: skip
-    kind = "depthwise" if groups == channels else "conv"
+    kind: Kind = "depthwise" if groups == channels else "conv"
     if plain and groups == 1:
         kind, weight = "pointwise", weight.flatten(1)
     spec = ConvSpec(

@@ -7,7 +7,10 @@ copied there where a kernel reads it.
 
 from __future__ import annotations
 
+import math
 import threading
+import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -36,8 +39,9 @@ class Memory(threading.local):
         """Grow, and forget what was bound to the memory before."""
         if self.bytes.numel() < nbytes:
             self.bound.clear()
-            raw = torch.empty(nbytes + CACHE_LINE, dtype=torch.uint8)
-            self.bytes = raw[-raw.data_ptr() % CACHE_LINE :]
+            with torch.inference_mode(False):  # memory of a call in this mode serves no other
+                raw = torch.empty(nbytes + CACHE_LINE, dtype=torch.uint8)
+                self.bytes = raw[-raw.data_ptr() % CACHE_LINE :]
 
 
 class Execution:
@@ -56,16 +60,37 @@ class Execution:
 
     def __call__(self, inputs: Sequence[Any]) -> Any:
         """Compute; see `Network.forward`."""
-        memory = self._memory
-        bound = memory.bound.get(self)
-        if bound is None:
-            memory.reserve(self._nbytes)
-            bound = memory.bound[self] = self._bind(memory.bytes)
+        bound = self._bound()
         values = [*inputs, *bound.views]
         for run in bound.runs:
             run(values)
         results = self._network.results
         return filled(results, lambda number: self._lives.owned(values, number))
+
+    def times(self, inputs: Sequence[Any], repeats: int) -> dict[int, float]:
+        """Return the microseconds of what makes each value: the shortest of some runs."""
+        bound = self._bound()
+        shortest = [math.inf] * len(bound.runs)
+        for _ in range(repeats):
+            values = [*inputs, *bound.views]
+            for number, run in enumerate(bound.runs):
+                start = time.perf_counter()
+                run(values)
+                shortest[number] = min(shortest[number], time.perf_counter() - start)
+        found: dict[int, float] = defaultdict(float)
+        for number, seconds in zip(bound.makes, shortest, strict=True):
+            found[number] += seconds * 1e6
+        return found
+
+    def _bound(self) -> Bound:
+        """Return what runs in the calling thread's memory."""
+        memory = self._memory
+        bound = memory.bound.get(self)
+        if bound is None:
+            memory.reserve(self._nbytes)
+            with torch.inference_mode(False):
+                bound = memory.bound[self] = self._bind(memory.bytes)
+        return bound
 
     def kernels(self) -> dict[int, Kernel]:
         """Return the kernel of each value that one computes."""
@@ -80,15 +105,18 @@ class Execution:
         for step in network.steps:
             if _is_stage(step):
                 views[step.output - count] = tensors[step.output]
-        runs = [_copy(number, tensors[number]) for number in range(count) if number in tensors]
+        runs = [
+            (number, _copy(number, tensors[number])) for number in range(count) if number in tensors
+        ]
         for step in network.steps:
+            made = step.output
             if _is_stage(step):
-                runs.append(self._kernel_run(step, tensors))
+                runs.append((made, self._kernel_run(step, tensors)))
                 continue
-            runs.append(_torch_run(step))
-            if step.output in tensors:
-                runs.append(_copy(step.output, tensors[step.output]))
-        return Bound(views, runs)
+            runs.append((made, _torch_run(step)))
+            if made in tensors:
+                runs.append((made, _copy(made, tensors[made])))
+        return Bound(views, [run for _, run in runs], [number for number, _ in runs])
 
     def _kernel_run(self, step: Step, tensors: dict[int, Tensor]) -> Run:
         kernel, packed = self._ready[step.output]
@@ -107,6 +135,8 @@ class Bound:
     """The values after the inputs, as far as they are known before a call."""
     runs: list[Run]
     """What a call runs, one after the other."""
+    makes: list[int]
+    """The number of the value that each makes or moves."""
 
 
 def _is_stage(step: Step) -> bool:

@@ -33,6 +33,7 @@ class Step:
         args: its arguments, with a `Ref` for each value.
         kwargs: the same by name.
         output: the number of its result.
+        before_us: the microseconds that its part took in the model.
         reason: why it is left to torch; None where it is not, or there is nothing to say.
     """
 
@@ -41,13 +42,14 @@ class Step:
     args: tuple[Any, ...]
     kwargs: dict[str, Any] = field(default_factory=dict)
     output: int = 0
+    before_us: float = 0.0
     reason: str | None = None
 
     @property
     def inputs(self) -> list[int]:
         """The numbers of the values that it takes."""
         found: list[int] = []
-        filled((self.args, self.kwargs), lambda number: found.append(number))
+        filled((self.args, self.kwargs), found.append)
         return found
 
 
@@ -102,6 +104,10 @@ class Network(nn.Module):
         assert isinstance(found, Stage)
         return found
 
+    def kernels(self) -> list[Stage]:
+        """Return the stages."""
+        return [stage for stage in self.stages if isinstance(stage, Stage)]
+
     def forward(self, *inputs: Any) -> Any:
         """Compute step by step, as anyone may watch: torch's tracers, fake tensors, other modes."""
         return filled(self.results, self.run(inputs).__getitem__)
@@ -146,16 +152,19 @@ def is_constant(node: fx.Node, trace: Trace) -> bool:
 
 def _step(node: fx.Node, numbers: dict[fx.Node, int], stages: list[Stage]) -> Step:
     args, kwargs = (_referring(each, numbers) for each in (node.args, node.kwargs))
-    name = names_of([*covers(node)] or [node])
+    name = names_of(covers(node))
+    before = sum(each.meta.get("us", 0.0) for each in dict.fromkeys(covers(node)))
     if is_stage(node):
         draft = draft_of(node)
         stages.append(Stage(draft.spec, draft.operands))
-        return Step(name, len(stages) - 1, tuple(args), {}, numbers[node])
+        return Step(name, len(stages) - 1, tuple(args), {}, numbers[node], before)
     called = target_name(node.target)
     if called is None:
         raise ModelError(f"a model calls torch's operators; got {node.format_node()}")
-    return Step(name, called, tuple(args), dict(kwargs), numbers[node], node.meta.get("reason"))
+    reason = node.meta.get("reason")
+    return Step(name, called, tuple(args), dict(kwargs), numbers[node], before, reason)
 
 
 def _referring(arguments: Any, numbers: dict[fx.Node, int]) -> Any:
-    return fx.node.map_arg(arguments, lambda node: Ref(numbers[node]))
+    refer: Any = lambda node: Ref(numbers[node])  # noqa: E731 (fx knows of no references)
+    return fx.node.map_arg(arguments, refer)

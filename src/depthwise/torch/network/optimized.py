@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from depthwise.errors import ArrayError, ModelError
 from depthwise.torch.network.execution import Execution, Memory
 from depthwise.torch.network.network import Network
+from depthwise.torch.network.tracing import Trace
+from depthwise.torch.optimize_report import Report
 from depthwise.torch.registry import differentiated, unwatched
 
 _MOST_EXECUTIONS = 16
@@ -38,6 +41,22 @@ class Signature:
     sizes: tuple[tuple[int | str, ...] | None, ...]
     given: dict[int, Any]
     dtypes: tuple[torch.dtype | None, ...]
+
+    @classmethod
+    def of(cls, model: nn.Module, traced: Trace, args: tuple[Any, ...]) -> Signature:
+        """Return how a traced model is called."""
+        flat, structure = pytree.tree_flatten((args, {}))
+        tensors = [value if isinstance(value, Tensor) else None for value in flat]
+        outputs = traced.program.call_spec.out_spec
+        assert outputs is not None
+        return cls(
+            names=tuple(inspect.signature(model.forward).parameters),
+            inputs=structure,
+            outputs=outputs,
+            sizes=tuple(map(_sizes, traced.inputs, tensors)),
+            given={number: flat[number] for number, value in enumerate(tensors) if value is None},
+            dtypes=tuple(None if value is None else value.dtype for value in tensors),
+        )
 
     def flattened(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
         """Return the tensors and numbers of a call.
@@ -84,12 +103,20 @@ class Signature:
             )
 
 
+def _sizes(node: fx.Node, given: Tensor | None) -> tuple[int | str, ...] | None:
+    if given is None:
+        return None
+    return tuple(size if isinstance(size, int) else str(size) for size in node.meta["val"].shape)
+
+
 class Optimized(nn.Module):
     """A network in evaluation mode on this package's kernels; call it as the model it was made of.
 
     It computes no gradients.  It can be saved, copied and exported; kernels are compiled anew where
     they are needed, for each batch and size once.
     """
+
+    report: Report
 
     def __init__(self, network: Network, signature: Signature) -> None:
         super().__init__()
@@ -124,6 +151,9 @@ class Optimized(nn.Module):
             results = self.execution(inputs)(inputs)
         return pytree.tree_unflatten(results, self.signature.outputs)
 
+    def __str__(self) -> str:
+        return str(self.report)
+
     def execution(self, inputs: Sequence[Any]) -> Execution:
         """Return what runs for inputs of these shapes, made at first use."""
         key = (*(tuple(value.shape) for value in inputs if isinstance(value, Tensor)),)
@@ -141,10 +171,11 @@ class Optimized(nn.Module):
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._start()
 
     def _apply(self, fn: Any, recurse: bool = True) -> Optimized:
+        del recurse
         for buffer in self.buffers():
             moved = cast(Tensor, fn(buffer[:0]))
             if (moved.dtype, moved.device) != (buffer.dtype, buffer.device):
@@ -154,8 +185,34 @@ class Optimized(nn.Module):
                 )
         return self
 
-    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """Refuse: weights are folded and packed; load them into the model, then optimize it."""
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        """Refuse: weights are folded and packed.
+
+        Raises:
+            ModelError: always.
+        """
+        del state_dict, strict, assign
         raise ModelError(
-            "an optimized network keeps its weights (load them into the model, then optimize it)"
+            "an optimized network keeps its weights (load others into the model, then optimize it)"
         )
+
+
+class ByParts(nn.Module):
+    """A model of which only modules could be optimized; they are in their places in a copy of it.
+
+    Attributes:
+        model: the copy.
+        report: see `Optimized`.
+    """
+
+    def __init__(self, model: nn.Module, report: Report) -> None:
+        super().__init__()
+        self.model, self.report = model, report
+        self.eval()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the model returns."""
+        return self.model(*args, **kwargs)
+
+    def __str__(self) -> str:
+        return str(self.report)

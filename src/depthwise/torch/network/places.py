@@ -51,7 +51,7 @@ class Lives:
         self._born: dict[int, int] = {}
         self._dies: dict[int, int] = {}
         self._within: dict[int, frozenset[int]] = {}
-        for time, step in enumerate(network.steps):
+        for step in network.steps:
             if network.stage(step) is not None:
                 self.images |= {*step.inputs, step.output}
         for number in range(network.inputs):

@@ -179,7 +179,7 @@ class _Images:
     def _on_nchw(self, node: fx.Node) -> fx.Node | None:
         """Insert the same on (N, C, H, W); None where a node stays as it is."""
         name = name_of(node)
-        x = node.args[0] if node.args else None
+        x: Any = node.args[0] if node.args else None
         if name == "linear":
             return self._linear(node)
         if name == "layer_norm" and x in self._nchw:

@@ -39,6 +39,11 @@ class Stage(nn.Module):
         return [name for name in self.spec.operands if name != "residual"]
 
     @property
+    def kind(self) -> str:
+        """What it computes in a word."""
+        return self.spec.kind
+
+    @property
     def takes_residual(self) -> bool:
         """Whether there is a second input, which is added to the result."""
         return "residual" in self.spec.operands

@@ -38,10 +38,16 @@ class Trace:
     how: str
 
 
-def trace(model: nn.Module, args: tuple[Any, ...]) -> Trace:
-    """Return the graph of a model, for any batch, height and width that it takes.
+def trace(model: nn.Module, args: tuple[Any, ...], *, open_sizes: bool) -> Trace:
+    """Return the graph of a model.
 
     `torch.export` reads the model; where that fails, what `torch.fx` makes of it.
+
+    Args:
+        model: in evaluation mode.
+        args: what it is called with.
+        open_sizes: whether batch, height and width are to be any that the model takes, or the
+            example's.
 
     Raises:
         ModelError: neither can.
@@ -50,7 +56,7 @@ def trace(model: nn.Module, args: tuple[Any, ...]) -> Trace:
     for how, prepare in _WAYS.items():
         try:
             with _quiet():
-                return _read(_exported(prepare(model), args), how)
+                return _read(_exported(prepare(model), args, open_sizes), how)
         except Exception as error:  # whatever the model's own code raises when it is traced
             failures.append(f"{how}: {type(error).__name__}: {_first_line(error)}")
     raise ModelError(f"a model is traced by torch.export or torch.fx; got {'; '.join(failures)}")
@@ -62,14 +68,13 @@ _WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 
 
-def _exported(model: nn.Module, args: tuple[Any, ...]) -> ExportedProgram:
-    """Export with sizes left open, else with those of the example."""
-    doubled = tuple(map(_doubled, args))
-    shapes = tuple(_open_sizes(arg) for arg in args)
-    try:
-        return torch.export.export(model, doubled, dynamic_shapes=(shapes,), strict=False)
-    except Exception:  # a model may ask for one batch, or for one size
+def _exported(model: nn.Module, args: tuple[Any, ...], open_sizes: bool) -> ExportedProgram:
+    if not open_sizes:
         return torch.export.export(model, args, strict=False)
+    shapes = tuple(map(_open_sizes, args))
+    return torch.export.export(
+        model, tuple(map(_doubled, args)), dynamic_shapes=(shapes,), strict=False
+    )
 
 
 def _doubled(arg: Any) -> Any:

@@ -1,0 +1,70 @@
+"""How long a model, a network and its steps take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from depthwise.torch.network.network import Step
+from depthwise.torch.network.optimized import Optimized
+from depthwise.torch.optimize_report import Row
+
+_REPEATS, _SECONDS = 5, 0.3
+
+
+def call(model: Callable[..., Any], args: Sequence[Any]) -> float:
+    """Return the microseconds of a call: the median of some, fewer where one takes long."""
+    with torch.no_grad():
+        model(*args)
+        return repeated(lambda: model(*args))
+
+
+def repeated(run: Callable[[], object]) -> float:
+    """Return the microseconds of a run: the median of some."""
+    found: list[float] = []
+    begun = time.perf_counter()
+    while len(found) < _REPEATS and (not found or time.perf_counter() - begun < _SECONDS):
+        start = time.perf_counter()
+        run()
+        found.append(time.perf_counter() - start)
+    return sorted(found)[len(found) // 2] * 1e6
+
+
+def rows(fast: Optimized, inputs: Sequence[Any]) -> tuple[tuple[Row, ...], float]:
+    """Return the parts of a network with their times, and the time of a whole call."""
+    execution = fast.execution(inputs)
+    with torch.no_grad():
+        execution(inputs)
+        total = repeated(lambda: execution(inputs))
+        times = execution.times(inputs, _REPEATS)
+    kernels = execution.kernels()
+    found = [
+        Row(
+            name="(input)", kind="torch", problem="to channels-last", plan=None, before_us=0.0,
+            after_us=times[number], reason="kernels take channels-last images",
+        )
+        for number in range(fast.network.inputs)
+        if number in times
+    ]  # fmt: skip
+    for step in fast.network.steps:
+        stage = fast.network.stage(step)
+        kernel = kernels.get(step.output)
+        found.append(
+            Row(
+                name=step.name,
+                kind="torch" if stage is None else stage.kind,
+                problem=_torch_name(step) if stage is None else str(stage.spec),
+                plan=None if kernel is None else str(kernel.plan),
+                before_us=step.before_us,
+                after_us=times[step.output],
+                reason=step.reason or (None if stage else "no kernel computes it"),
+            )
+        )
+    return tuple(found), total
+
+
+def _torch_name(step: Step) -> str:
+    return str(step.function).removeprefix("torch.ops.")
