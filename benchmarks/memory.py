@@ -9,15 +9,14 @@ thread.
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import depthwise as dw
 from depthwise import team
+from depthwise.bench.memory import resident
 from depthwise.console import print_table
 from depthwise.kernel import Kernel
 
@@ -50,11 +49,8 @@ def growth(text: str) -> tuple[int, int, int]:
     """Return the growth of a call's peak, its output and its scratch memory, in bytes."""
     bound(WARM_UP)[1]()  # starts the team, loads what is loaded late
     kernel, call = bound(text)
-    ctypes.CDLL(None).malloc_trim(0)  # so that the call finds no memory that was freed before
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before = resident("VmRSS")
-    result = call()
-    return resident("VmHWM") - before, result.nbytes, kernel.scratch_bytes * team.size()
+    before, peak = resident(call)
+    return peak - before, call().nbytes, kernel.scratch_bytes * team.size()
 
 
 def bound(text: str) -> tuple[Kernel, Callable[[], Any]]:
@@ -62,12 +58,6 @@ def bound(text: str) -> tuple[Kernel, Callable[[], Any]]:
     x, *operands, _ = dw.random_problem(dw.parse(text))
     kernel = dw.compile(text)
     return kernel, partial(kernel.bind(*operands), x)
-
-
-def resident(field: str) -> int:
-    """Return a size from the kernel's account of this process, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 if __name__ == "__main__":

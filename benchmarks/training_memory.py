@@ -12,18 +12,16 @@ everything back at once, and "resident" where it is left as it is and keeps what
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 
 import torch
-from memory import resident
 from torch import Tensor, nn
 
+from depthwise.bench.memory import resident
 from depthwise.console import print_table
 from depthwise.torch import InvertedResidual, SeparableConv2d
 
@@ -109,11 +107,9 @@ def measure(name: str, depth: int) -> tuple[int, int, int]:
     for _ in range(2):  # compiles, starts the team, makes what is made once
         step(module, x, upper)
     saved = saved_bytes(module, x)
-    ctypes.CDLL(None).malloc_trim(0)  # so that the step finds no memory that was freed before
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-    before = resident("VmRSS")
-    results = step(module, x, upper)
-    return saved, resident("VmHWM") - before, sum(result.nbytes for result in results)
+    before, peak = resident(lambda: step(module, x, upper))
+    results = sum(result.nbytes for result in step(module, x, upper))
+    return saved, peak - before, results
 
 
 def step(module: nn.Module, x: Tensor, upper: Tensor) -> list[Tensor]:

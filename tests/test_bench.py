@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, get_args
@@ -18,7 +16,7 @@ from depthwise.bench.process import Hello, PreparedInfo, Rejected, Worker
 from depthwise.bench.results import Note, Result
 from depthwise.block import Spec
 from depthwise.costs import cost
-from depthwise.errors import DepthwiseError, NotYetError, PeerError, SpecError, TargetError
+from depthwise.errors import DepthwiseError, PeerError, SpecError, TargetError
 from depthwise.parse import parse
 from depthwise.roofline import Copy, Roofline
 from depthwise.training import PassKind
@@ -329,11 +327,6 @@ def test_the_command_line_knows_everything_that_layers_pose() -> None:
     assert get_args(command.Op) == (*get_args(layers.Op), "network")
 
 
-def test_what_does_not_exist_yet_says_so() -> None:
-    with pytest.raises(NotYetError, match="--op network does not exist yet; depthwise, separable"):
-        command.bench(Options(op="network"))
-
-
 @pytest.mark.parametrize(
     ("options", "error", "rule"),
     [
@@ -405,15 +398,3 @@ def test_a_worker_knows_whether_its_process_lives() -> None:
     with Worker("depthwise", 1) as worker:
         assert worker.alive
     assert not worker.alive
-
-
-def test_the_command_line_answers_not_yet_with_exit_code_two() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "depthwise", "bench", "--op", "network"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        "depthwise: depthwise bench --op network does not exist yet; "
-        "depthwise, separable, inverted, input_gradient, weight_gradient, backward, training do\n"
-    )

@@ -238,7 +238,8 @@ def test_onnxruntime_runs_every_copy_beside_the_reorders_of_one(problem, tmp_pat
     nodes = []
     for count in (1, copies.COPIES):
         x, y = arrays[0], np.full(copies.pooled_shape(spec), np.nan, np.float32)
-        onnxruntime._session(options, onnxruntime._copies(spec, arrays, count), x, y)()
+        graph = onnxruntime._copies(spec, arrays, count)
+        onnxruntime._session(options, graph.model(x.shape, y.shape), x, y)()
         assert np.all(np.isfinite(y))
         model = onnx.load(tmp_path / "optimised.onnx")
         nodes.append(Counter(node.op_type for node in model.graph.node))

@@ -130,7 +130,7 @@ def compare(
 def bench(
     op: Annotated[
         Literal[Op, "network"],
-        typer.Option(help="What the layers pose (networks do not exist yet)."),
+        typer.Option(help="What the layers pose; network: the workload itself, as a whole."),
     ] = "depthwise",
     workload: Annotated[
         list[str] | None,

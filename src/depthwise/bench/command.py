@@ -7,17 +7,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from depthwise import console, roofline, target
 from depthwise.bench import environments, layers, machine, plots, report, results, run
+from depthwise.bench.inference import command as inference
 from depthwise.bench.layers import Epilogue
 from depthwise.bench.peers.base import Clock
 from depthwise.bench.peers.catalogue import SOURCES
 from depthwise.bench.process import Worker
 from depthwise.bench.results import Note, Result
 from depthwise.block import Spec
-from depthwise.errors import NotYetError, PeerError, SpecError, TargetError
+from depthwise.errors import PeerError, SpecError, TargetError
 from depthwise.vocabulary import DType
 
 Op = Literal[layers.Op, "network"]
@@ -79,13 +80,14 @@ def bench(options: Options) -> int:
         0, or 1 where our own engine gave a wrong result or failed.
 
     Raises:
-        NotYetError: no kernels exist yet for this kind of problem.
         DepthwiseError: an option asks for what is not there.
     """
-    problems = _problems(options)
     _check(options)
     if options.pin:
         os.sched_setaffinity(0, options.pin)
+    if options.op == "network":
+        return inference.bench(options)
+    problems = _problems(options, options.op)
     about = machine.describe()
     for warning in machine.warnings(about):
         report.tell(f"warning: {warning}", "yellow")
@@ -108,16 +110,13 @@ def bench(options: Options) -> int:
     return int(any(note.grave and report.is_ours(note) for note in notes))
 
 
-def _problems(options: Options) -> dict[Spec, str]:
-    if options.op == "network":
-        there = ", ".join(get_args(layers.Op))
-        raise NotYetError(f"depthwise bench --op network does not exist yet; {there} do")
+def _problems(options: Options, op: layers.Op) -> dict[Spec, str]:
     names = options.workloads or (() if options.layers else WORKLOADS)
     given = [layer for name in names for layer in layers.workload(name)]
     if options.layers:
         given += layers.read_layers(options.layers)
     return layers.problems(
-        given, options.op, batch=options.batch, dtype=options.dtype,
+        given, op, batch=options.batch, dtype=options.dtype,
         layout=options.layout.upper(), epilogue=options.epilogue,
     )  # fmt: skip
 

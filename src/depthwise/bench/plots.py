@@ -107,7 +107,7 @@ def channels_plot(results: Sequence[Result], file: Path) -> bool:
         xlabel="channels",
         ylabel="GFLOP/s (more is better)",
         title=f"{words}, {first.dtype}, batch {first.batch}, {first.clock} clock, "
-        f"{_threads(first.threads)}",
+        f"{threads(first.threads)}",
     )
     ends = [
         (name, list(line)[-1], list(line.values())[-1], str(styles[name]["color"]))
@@ -144,7 +144,7 @@ def roofline_plot(points: Sequence[Point], roofline: Roofline, file: Path) -> No
     low, high = min(known) / 2, max(known) * 2
     axes.set(
         xscale="log", yscale="log", xlim=(low, high), xlabel="arithmetic intensity (FLOP/byte)",
-        ylabel="GFLOP/s", title=f"Roofline measured with {_threads(roofline.threads)}, "
+        ylabel="GFLOP/s", title=f"Roofline measured with {threads(roofline.threads)}, "
         f"{roofline.dtype}, target {roofline.cpu}",
     )  # fmt: skip
     for axis in (axes.xaxis, axes.yaxis):
@@ -287,12 +287,15 @@ def tiling_map(title: str, tilings: Sequence[tuple[int, int, int, float]], file:
     save(figure, file)
 
 
-def _threads(count: int) -> str:
+def threads(count: int) -> str:
+    """Return a count of threads in words."""
     return "1 thread" if count == 1 else f"{count} threads"
 
 
-def canvas(width: float = 9, height: float = 5.5) -> tuple[Any, Any]:
+def canvas(width: float = 9, height: float = 5.5, panels: int = 1) -> tuple[Any, Any]:
     """Return an empty figure of this size in inches, and its axes.
+
+    Several panels stand beside one another over one vertical axis; their axes are an array.
 
     Raises:
         DepthwiseError: matplotlib is missing.
@@ -304,9 +307,10 @@ def canvas(width: float = 9, height: float = 5.5) -> tuple[Any, Any]:
             "a plot needs matplotlib; this installs it: pip install 'depthwise[bench]'"
         ) from None
     figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots()
-    axes.grid(visible=True, linewidth=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+    axes = figure.subplots(1, panels, sharey=True)
+    for panel in figure.axes:
+        panel.grid(visible=True, linewidth=0.3)
+        panel.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 

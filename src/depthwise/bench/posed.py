@@ -46,7 +46,7 @@ def read(folder: Path, spec: Spec) -> tuple[tuple[Array, ...], Array]:
     """Return what `arrays` does, and the expected result, which stays in its file."""
     y = aligned(spec.output_shape, spec.dtype)
     y.fill(np.nan)
-    given = [_aligned_copy(folder / f"{number}.npy") for number in range(1 + len(spec.operands))]
+    given = [aligned_copy(folder / f"{number}.npy") for number in range(1 + len(spec.operands))]
     return _sharing(spec, (*given, y)), np.load(folder / _EXPECTED, mmap_mode="r")
 
 
@@ -64,7 +64,8 @@ def _sharing(spec: Spec, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
     return (x, *operands, y)
 
 
-def _aligned_copy(file: Path) -> Array:
+def aligned_copy(file: Path) -> Array:
+    """Return the array of a file in memory that begins with a cache line."""
     stored = np.load(file, mmap_mode="r")
     copy = aligned(stored.shape, stored.dtype)
     copy[...] = stored

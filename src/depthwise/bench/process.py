@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 
 import depthwise
 from depthwise.bench import environments
+from depthwise.bench.memory import Memory
 from depthwise.bench.peers.base import TARGET_VARIABLE, Clock
 from depthwise.bench.timing import MIN_SECONDS
 from depthwise.block import Spec
@@ -94,6 +95,7 @@ class Worker:
         pin: the cores the process stays on; None leaves that to the system.
         cpu: the CPU that engines which generate code do so for; None is this machine.
         timeout: seconds after which an answer counts as never.
+        variables: of the process's environment, beside those that every worker has.
 
     Raises:
         PeerError: from every method, where the engine is not installed, does not start, raises,
@@ -110,13 +112,17 @@ class Worker:
         *,
         cpu: str | None = None,
         timeout: float = TIMEOUT_SECONDS,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.engine = engine
         self.timeout = timeout
         python = environments.interpreter(engine)
-        variables = {**_thread_counts(threads), **KEEP_MEMORY, **environments.variables(engine)}
+        given = {
+            **_thread_counts(threads), **KEEP_MEMORY, **environments.variables(engine),
+            **(variables or {}),
+        }  # fmt: skip
         if cpu is not None:
-            variables[TARGET_VARIABLE] = cpu
+            given[TARGET_VARIABLE] = cpu
         with ExitStack() as stack:
             self._stderr = stack.enter_context(tempfile.TemporaryFile("w+", errors="replace"))
             package = stack.enter_context(_importable_package(python))
@@ -126,7 +132,7 @@ class Worker:
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
                 text=True,
-                env={**os.environ, **variables, **package},
+                env={**os.environ, **given, **package},
                 start_new_session=True,  # Ctrl-C reaches the parent alone, which ends the worker
             )
             stack.callback(self._end)
@@ -172,6 +178,22 @@ class Worker:
         if "rejected" in answer:
             return Rejected(answer["rejected"])
         return PreparedInfo(**answer)
+
+    def network(self, folder: Path, variant: str) -> PreparedInfo:
+        """Make a network ready and hold its logits against those expected.
+
+        Args:
+            folder: with the files of the network (`inference.files`).
+            variant: one of those of the engine's `catalogue.Source`.
+        """
+        answer = self._ask(
+            f"preparing a network {variant}", do="network", folder=str(folder), variant=variant
+        )
+        return PreparedInfo(**answer)
+
+    def memory(self, key: int) -> Memory:
+        """Return what memory one call of a prepared problem takes."""
+        return Memory(**self._ask("measuring memory", do="memory", key=key))
 
     def sample(self, key: int, repeats: int = 1, min_seconds: float = MIN_SECONDS) -> list[float]:
         """Return `repeats` samples of the time of one call of a prepared problem, in microseconds.

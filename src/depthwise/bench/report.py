@@ -49,7 +49,12 @@ def print_overview(results: Sequence[Result]) -> None:
     rows = [_overview_row(spec, group) for spec, group in by_problem(results).items()]
     headers = ("problem", "ours", "fastest peer", "our us", "its us", "x", "of limit")
     console.print_table(headers, rows, title="Our fastest beside the fastest peer", left=3)
-    means = sorted(mean_ratios(results).items(), key=lambda item: geometric_mean(item[1]))
+    print_ratios(mean_ratios(results))
+
+
+def print_ratios(ratios: Mapping[str, list[float]]) -> None:
+    """Print what `ratios` returns, a line for each peer."""
+    means = sorted(ratios.items(), key=lambda item: geometric_mean(item[1]))
     _print_means("peer", means, "Its time over that of our fastest", "{:.2f}")
 
 
@@ -102,26 +107,32 @@ def is_peer(result: Result) -> bool:
 
 
 def mean_ratios(results: Iterable[Result]) -> Mapping[str, list[float]]:
-    """Return, by peer and for the fastest one, its time over our fastest one for each problem.
+    """Return what `ratios` does.
 
     Where some blocks narrow and others do not, the fastest peer's ratios for the former stand
     apart as well.
     """
-    ratios: dict[str, list[float]] = {}
-    for text, group in by_problem(results).items():
+    results = list(results)
+    found = ratios(results)
+    narrowing = ratios(result for result in results if _narrows(parse(result.spec)))
+    if 0 < len(narrowing.get(FASTEST, ())) < len(found.get(FASTEST, ())):
+        found[NARROWING] = narrowing[FASTEST]
+    return found
+
+
+def ratios(results: Iterable[Result]) -> dict[str, list[float]]:
+    """Return, by peer and for the fastest one, its time over our fastest one for each problem."""
+    found: dict[str, list[float]] = {}
+    for group in by_problem(results).values():
         ours = fastest(group, is_ours)
         peer = fastest(group, is_peer)
         if ours is None or peer is None:
             continue
-        ratios.setdefault(FASTEST, []).append(peer.time / ours.time)
-        if _narrows(parse(text)):
-            ratios.setdefault(NARROWING, []).append(peer.time / ours.time)
+        found.setdefault(FASTEST, []).append(peer.time / ours.time)
         for other in group:
             if is_peer(other) and other.median_us is not None:
-                ratios.setdefault(other.contestant, []).append(other.time / ours.time)
-    if len(ratios.get(NARROWING, ())) == len(ratios.get(FASTEST, ())):
-        ratios.pop(NARROWING, None)
-    return ratios
+                found.setdefault(other.contestant, []).append(other.time / ours.time)
+    return found
 
 
 def _narrows(spec: Spec) -> bool:

@@ -99,7 +99,7 @@ def measure(
                     ready[entry] = info
         right = {entry: info for entry, info in ready.items() if info.verified}
         step(f"time {len(right)} contestants: {spec}")
-        summaries = _time(right, spec, conditions.repeats, outcome.notes)
+        summaries = in_turns(right, spec, conditions.repeats, outcome.notes)
         outcome.results.extend(
             _result(entry, info, summaries.get(entry), spec, layer, conditions)
             for entry, info in ready.items()
@@ -116,28 +116,32 @@ def _prepare(
     try:
         answer = entry.worker.prepare(spec, entry.variant, clock, folder=folder)
     except PeerError as error:
-        notes.append(_note("failed", entry, spec, str(error)))
+        notes.append(note("failed", entry, spec, str(error)))
         return None
     if isinstance(answer, Rejected):
-        notes.append(_note("rejected", entry, spec, answer.reason))
+        notes.append(note("rejected", entry, spec, answer.reason))
         return None
     if not answer.verified:
         text = f"largest error {answer.max_abs_err:g} against the oracle; not timed"
-        notes.append(_note("wrong", entry, spec, text))
+        notes.append(note("wrong", entry, spec, text))
     return answer
 
 
-def _time(
-    ready: Mapping[Contestant, PreparedInfo], spec: Spec, repeats: int, notes: list[Note]
+def in_turns(
+    ready: Mapping[Contestant, PreparedInfo], problem: object, repeats: int, notes: list[Note]
 ) -> dict[Contestant, Summary]:
-    """Return the samples of each contestant in brief; nothing of one that failed on the way."""
+    """Time contestants in rounds, one sample each a round, and note what is unstable.
+
+    Returns:
+        the samples of each in brief; nothing of one that failed on the way.
+    """
     samples: dict[Contestant, list[float]] = {entry: [] for entry in ready}
     for _ in range(repeats):
         for entry in list(samples):
             try:
                 samples[entry] += entry.worker.sample(ready[entry].key)
             except PeerError as error:
-                notes.append(_note("failed", entry, spec, str(error)))
+                notes.append(note("failed", entry, problem, str(error)))
                 del samples[entry]
     summaries = {entry: Summary.of(times) for entry, times in samples.items()}
     for entry, summary in summaries.items():
@@ -145,7 +149,7 @@ def _time(
             text = f"median {summary.median:.1f} us, deviation {summary.mad:.1f} us"
             if summary.drowned:
                 text += "; not taken"
-            notes.append(_note("unstable", entry, spec, text))
+            notes.append(note("unstable", entry, problem, text))
     return {entry: summary for entry, summary in summaries.items() if not summary.drowned}
 
 
@@ -184,8 +188,9 @@ def _result(
     )
 
 
-def _note(kind: Kind, entry: Contestant, spec: Spec, text: str) -> Note:
-    return Note(kind, entry.worker.hello.name, entry.variant, str(spec), text)
+def note(kind: Kind, entry: Contestant, problem: object, text: str) -> Note:
+    """Return a note about one contestant's way with one problem."""
+    return Note(kind, entry.worker.hello.name, entry.variant, str(problem), text)
 
 
 def _release(ready: Mapping[Contestant, PreparedInfo]) -> None:

@@ -10,7 +10,9 @@ hello                                name, version, variants, threads
 pose    spec, seed                   posed; what is prepared of this problem shares its arrays
 prepare spec, variant, clock, seed,  key, layout, excluded, max_abs_err, verified, prepare_seconds;
         folder (see `posed.read`)    or rejected
+network folder, variant              what prepare answers; the error is over the largest logit
 sample  key, repeats, min_seconds     microseconds (of one call, one per sample)
+memory  key                          what `memory.measure` finds of one call, in bytes
 release key                          released
 quit                                 none; the process ends
 ======= ============================ ===========================================================
@@ -31,19 +33,23 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import numpy as np
 
 from depthwise import reference
-from depthwise.bench import posed, timing
-from depthwise.bench.peers.base import Array, Peer, Prepared
+from depthwise.bench import memory, posed, timing
+from depthwise.bench.inference import files
+from depthwise.bench.peers.base import Array, NetworkPeer, Peer, Prepared
 from depthwise.block import Spec
 from depthwise.parse import parse
 
 _COMPARED_AT_ONCE = 2**20
 """Elements, for a comparison of any size in little memory."""
+NETWORK_TOLERANCE = 1e-4
+"""The largest difference of logits over the largest logit, float32 against float64."""
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 MODULES = {"depthwise": "ours"}
@@ -71,7 +77,9 @@ class Host:
             "hello": self.hello,
             "pose": self.pose,
             "prepare": self.prepare,
+            "network": self.network,
             "sample": self.sample,
+            "memory": self.memory,
             "release": self.release,
         }
         return requests[do](**given)
@@ -115,16 +123,25 @@ class Host:
         prepared.run()
         (prepared.baseline or prepared.run)()
         error, verified = compare(problem, prepared.output(), expected)
-        key = max(self.ready, default=0) + 1
-        self.ready[key] = prepared
-        return {
-            "key": key,
-            "layout": prepared.layout,
-            "excluded": prepared.excluded,
-            "max_abs_err": error,
-            "verified": verified,
-            "prepare_seconds": seconds,
-        }
+        return self._keep(prepared, error, verified, seconds)
+
+    def network(self, folder: str, variant: str) -> dict[str, Any]:
+        """Make a network ready, run it twice, and hold its logits against those expected.
+
+        What is done at the first call is part of the preparation.
+        """
+        start = time.perf_counter()
+        prepared = cast(NetworkPeer, self.engine).network(Path(folder), variant)
+        prepared.run()
+        seconds = time.perf_counter() - start
+        prepared.run()
+        expected = files.expected(Path(folder))
+        error = relative_error(prepared.output(), expected)
+        return self._keep(prepared, error, error <= NETWORK_TOLERANCE, seconds)
+
+    def memory(self, key: int) -> dict[str, Any]:
+        """Measure the memory of one call."""
+        return asdict(memory.measure(self.ready[key].run))
 
     def sample(
         self, key: int, repeats: int = 1, min_seconds: float = timing.MIN_SECONDS
@@ -141,6 +158,21 @@ class Host:
         """Let go of a problem and its arrays."""
         del self.ready[key]
         return {"released": key}
+
+    def _keep(
+        self, prepared: Prepared, error: float, verified: bool, seconds: float
+    ) -> dict[str, Any]:
+        """Have it at hand under a new key, and say how it did."""
+        key = max(self.ready, default=0) + 1
+        self.ready[key] = prepared
+        return {
+            "key": key,
+            "layout": prepared.layout,
+            "excluded": prepared.excluded,
+            "max_abs_err": error,
+            "verified": verified,
+            "prepare_seconds": seconds,
+        }
 
     def _arrays(self, problem: Spec, seed: int) -> tuple[tuple[Array, ...], Array]:
         """Return the arrays of a problem, nothing in the output, and what the oracle expects."""
@@ -171,6 +203,16 @@ def compare(spec: Spec, got: Array, expected: Array) -> tuple[float, bool]:
         worst = max(worst, float(error.max()) if np.all(np.isfinite(error)) else float("inf"))
         something = something or bool(np.any(wanted != 0))
     return worst, right and something
+
+
+def relative_error(got: Array, expected: Array) -> float:
+    """Return the largest difference of logits over the largest logit.
+
+    It is infinite where a shape or a number is not what it should be, or all logits are alike.
+    """
+    if got.shape != expected.shape or not np.all(np.isfinite(got)) or np.ptp(expected) == 0:
+        return float("inf")
+    return float(np.abs(got - expected).max() / np.abs(expected).max())
 
 
 def serve(host: Host, requests: Iterator[str], answers: TextIO) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 from numpy.typing import NDArray
@@ -79,4 +80,16 @@ class Peer(Protocol):
                 `spec.layout`).
             arrays: what `posed.arrays` gives: input, then `spec.operands` in order, then the empty
                 output.
+        """
+
+
+class NetworkPeer(Peer, Protocol):
+    """An engine that also runs whole networks."""
+
+    def network(self, folder: Path, variant: str) -> Prepared:
+        """Make a network ready.
+
+        Args:
+            folder: with the files of the network (`inference.files`); the result is the logits.
+            variant: one of those of its `catalogue.Source`.
         """

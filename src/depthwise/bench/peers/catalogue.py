@@ -36,6 +36,10 @@ class Source:
     """None: the environment of this package."""
     system_library: str | None = None
     """A library that does instead of the environment, where the system has it (e.g. "dnnl")."""
+    networks: tuple[str, ...] = ()
+    """Its ways of running whole networks."""
+    reads_onnx: bool = False
+    """Whether these are given it as ONNX."""
 
 
 MXNET = Environment(
@@ -66,14 +70,14 @@ JAX = Environment(
 SOURCES = {
     source.name: source
     for source in (
-        Source("depthwise", "depthwise"),
+        Source("depthwise", "depthwise", networks=("optimized",)),
         Source("tvm", "apache-tvm"),
-        Source("torch", "torch"),
-        Source("onnxruntime", "onnxruntime"),
+        Source("torch", "torch", networks=("nchw", "channels_last", "compiled")),
+        Source("onnxruntime", "onnxruntime", networks=("nchwc",), reads_onnx=True),
         Source("mxnet", "mxnet", MXNET),
         Source("tensorflow", "tensorflow-cpu", TENSORFLOW),
         Source("onednn", "onednn-cpu-gomp", ONEDNN, system_library="dnnl"),
-        Source("openvino", "openvino", OPENVINO),
+        Source("openvino", "openvino", OPENVINO, networks=("nchw",), reads_onnx=True),
         Source("litert", "ai-edge-litert", TENSORFLOW),
         Source("jax", "jax", JAX),
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from depthwise.bench.inference import files
 from depthwise.bench.peers import copies, parts
 from depthwise.bench.peers.base import Array, Clock, Prepared
 from depthwise.bench.peers.parts import Layer, Limits, Order
@@ -53,6 +55,12 @@ class Engine:
         """Refuse what has no CPU kernel."""
         return _LIMITS.reason(spec)
 
+    def network(self, folder: Path, variant: str) -> Prepared:  # noqa: ARG002
+        """Make a session of a network."""
+        x, y = files.arrays(folder)
+        run = _session(_options(self._threads, "call"), str(folder / files.ONNX), x, y)
+        return Prepared(run, lambda: y, "NCHWc", "nothing")
+
     def prepare(
         self,
         spec: Spec,
@@ -65,7 +73,7 @@ class Engine:
         x = parts.data(spec, arrays[0], outside)
         y = parts.data(spec, arrays[-1], outside)
         options = _options(self._threads, clock)
-        once = _session(options, _problem(spec, arrays, outside), x, y)
+        once = _session(options, _problem(spec, arrays, outside).model(x.shape, y.shape), x, y)
 
         def output() -> Array:
             once()
@@ -74,7 +82,7 @@ class Engine:
         if clock == "call":
             return Prepared(once, output, "NCHWc", "weight packing")
         one, many = (
-            _session(options, _copies(spec, arrays, count), x, pooled)
+            _session(options, _copies(spec, arrays, count).model(x.shape, pooled.shape), x, pooled)
             for count in (1, copies.COPIES)
             for pooled in [np.empty(copies.pooled_shape(spec), np.float32)]
         )
@@ -91,12 +99,9 @@ def _options(threads: int, clock: Clock) -> Any:
     return options
 
 
-def _session(options: Any, graph: _Graph, x: Array, y: Array) -> Callable[[], object]:
-    session = onnxruntime.InferenceSession(
-        graph.model(x.shape, y.shape).SerializeToString(),
-        options,
-        providers=["CPUExecutionProvider"],
-    )
+def _session(options: Any, model: bytes | str, x: Array, y: Array) -> Callable[[], object]:
+    """Return the call of a model, serialized or in a file, from "x" to "y"."""
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()
     for bind, name, array in (
         (binding.bind_input, "x", x),
@@ -151,15 +156,16 @@ class _Graph:
         self.constants: dict[int, tuple[Any, Array]] = {}
         """By the identity of the array, which is kept."""
 
-    def model(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> Any:
-        """Return the graph as a model."""
+    def model(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> bytes:
+        """Return the graph as a serialized model."""
         self.nodes[-1].output[0] = "y"
         x = helper.make_tensor_value_info("x", TensorProto.FLOAT, input_shape)
         y = helper.make_tensor_value_info("y", TensorProto.FLOAT, output_shape)
         constants = [tensor for tensor, _ in self.constants.values()]
         graph = helper.make_graph(self.nodes, "problem", [x], [y], constants)
         opset = [helper.make_opsetid("", _OPSET)]
-        return helper.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION)
+        model = helper.make_model(graph, opset_imports=opset, ir_version=_IR_VERSION)
+        return bytes(model.SerializeToString())
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Add a node and return the name of its output."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import openvino
 from openvino import opset13 as ops
 
+from depthwise.bench.inference import files
 from depthwise.bench.peers import copies, parts
 from depthwise.bench.peers.base import Array, Clock, Prepared
 from depthwise.bench.peers.parts import Layer, Limits, Order
@@ -50,6 +52,12 @@ class Engine:
     def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
         """Refuse circular padding."""
         return _LIMITS.reason(spec)
+
+    def network(self, folder: Path, variant: str) -> Prepared:  # noqa: ARG002
+        """Compile a network."""
+        x, y = files.arrays(folder)
+        run = self._request(self._core.read_model(folder / files.ONNX), x, y)
+        return Prepared(run, lambda: y, "blocked", "nothing")
 
     def prepare(
         self,

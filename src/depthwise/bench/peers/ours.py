@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import depthwise as dw
@@ -66,6 +67,12 @@ class Engine:
         if not isinstance(problem, ConvSpec):
             return "the cached block is a schedule of one convolution"
         return schedule.packed.rejects(problem, self._target)
+
+    def network(self, folder: Path, variant: str) -> Prepared:
+        """Make a network ready."""
+        from depthwise.bench.peers import torch_networks
+
+        return torch_networks.prepare(folder, variant)
 
     def prepare(
         self, spec: Spec, variant: str, clock: Clock, arrays: tuple[Array, ...]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from depthwise.bench.peers import parts, torch_training
+from depthwise.bench.peers import parts, torch_networks, torch_training
 from depthwise.bench.peers.base import Array, Clock, Prepared
 from depthwise.bench.peers.parts import Layer, Limits, Order
 from depthwise.bench.peers.torch_tensors import converted, tensor
@@ -77,6 +78,10 @@ class Engine:
                 return "prepacked weights are for inference"
             return _EAGER.reason(spec.conv)
         return (_PREPACKED if variant == "prepacked" else _EAGER).reason(spec)
+
+    def network(self, folder: Path, variant: str) -> Prepared:
+        """Make a network ready."""
+        return torch_networks.prepare(folder, variant)
 
     def prepare(
         self, spec: Spec, variant: str, clock: Clock, arrays: tuple[Array, ...]

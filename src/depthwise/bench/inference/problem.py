@@ -1,0 +1,51 @@
+"""Which networks there are, and what is asked of one: a batch of images of its own size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from depthwise.errors import SpecError
+from depthwise.values import whole
+
+SIZES = {
+    "mobilenet_v1": 224,
+    "mobilenet_v2": 224,
+    "mobilenet_v3_large": 224,
+    "efficientnet_b0": 224,
+    "convnext_tiny": 224,
+    "xception": 299,
+}
+"""Height and width of the images of each network."""
+
+
+@dataclass(frozen=True)
+class NetworkProblem:
+    """A batch of images through a network.
+
+    Args:
+        network: one of `SIZES`.
+        batch: images at once.
+        seed: of the weights and the images.
+
+    Raises:
+        SpecError: there is no such network, or no image.
+    """
+
+    network: str
+    batch: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.network not in SIZES:
+            raise SpecError(f"a network is one of {', '.join(SIZES)}; got {self.network!r}")
+        if whole("batch", self.batch) < 1:
+            raise SpecError(f"batch is at least 1; got {self.batch}")
+
+    def __str__(self) -> str:
+        return f"network {self.network} n{self.batch}"
+
+    @property
+    def input_shape(self) -> tuple[int, int, int, int]:
+        """(N, 3, H, W)."""
+        size = SIZES[self.network]
+        return (self.batch, 3, size, size)

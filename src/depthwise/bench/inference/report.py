@@ -1,0 +1,66 @@
+"""Networks in tables: each with all engines, then all networks together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from depthwise import console
+from depthwise.bench import report
+from depthwise.bench.inference.run import NetworkResult
+from depthwise.bench.timing import UNSTABLE
+
+COLUMNS = (
+    "engine", "ms", "+- ms", "images/s", "x fastest peer", "GFLOP/s", "prepare s", "peak MiB",
+    "grown MiB", "touched MiB", "error",
+)  # fmt: skip
+LEGEND = f"""\
++-: median absolute deviation, ! where above {UNSTABLE:.0%} of the median.  FLOPs: 2 per MAC of
+convolutions and linear layers.  x fastest peer: its time over this one, more is faster.
+prepare: from the network's file to the end of the first call, nothing compiled before; the export
+to ONNX stands after the +.  peak: what the whole process has resident during a call; grown: beyond
+what it had before that call; touched: what the call reads or writes of it, weights included,
+whether the engine keeps it between calls or not.
+error: the largest difference to the logits computed in float64, over the largest logit."""
+MIB = 2**20
+
+
+def print_results(results: Sequence[NetworkResult], conditions: str) -> None:
+    """Print a table for each network, the fastest engine first, and what they come to together.
+
+    Args:
+        results: of all networks.
+        conditions: under which they were found, in words.
+    """
+    console.out.print(conditions + "\n", markup=False, soft_wrap=True)
+    for spec in {result.spec: None for result in results}:
+        group = sorted((r for r in results if r.spec == spec), key=lambda r: r.time)
+        peer = report.fastest(group, report.is_peer)
+        rows = [_row(result, peer.time if peer else None) for result in group]
+        console.print_table(COLUMNS, rows, title=spec)
+        console.out.print()
+    console.out.print(LEGEND + "\n", markup=False, soft_wrap=True)
+    report.print_ratios(report.ratios(results))
+
+
+def _row(result: NetworkResult, fastest_peer: float | None) -> tuple[object, ...]:
+    exported = f" + {result.export_seconds:.1f}" if result.export_seconds else ""
+    prepared = f"{result.prepare_seconds:.1f}{exported}"
+    error = None if result.max_abs_err is None else f"{result.max_abs_err:.1e}"
+    if (times := result.summary) is None:
+        verdict = "not timed" if result.verified else "WRONG"
+        return (result.contestant, verdict, *[None] * 4, prepared, *[None] * 3, error)
+    return (
+        result.contestant,
+        f"{times.median / 1e3:.2f}",
+        f"{times.mad / 1e3:.2f}" + (" !" if times.unstable else ""),
+        f"{result.images_per_s:.1f}",
+        f"{fastest_peer / times.median:.2f}" if fastest_peer else None,
+        f"{result.gflops:.1f}",
+        prepared,
+        *map(_mebibytes, (result.peak_bytes, result.grown_bytes, result.touched_bytes)),
+        error,
+    )
+
+
+def _mebibytes(count: int | None) -> str | None:
+    return None if count is None else f"{count / MIB:.0f}"

@@ -1,0 +1,155 @@
+"""Every way of running a network: held against the expected logits, then timed, in turns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from depthwise.bench.inference import files
+from depthwise.bench.inference.problem import NetworkProblem
+from depthwise.bench.memory import Memory
+from depthwise.bench.peers.catalogue import SOURCES
+from depthwise.bench.process import PreparedInfo, Worker
+from depthwise.bench.results import Note, Result
+from depthwise.bench.run import Contestant, Step, in_turns, note
+from depthwise.bench.timing import Summary
+from depthwise.errors import PeerError
+
+Start = Callable[[str, Path], Worker]
+"""Starts a worker of an engine that keeps what it compiles in a folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkResult(Result):
+    """One engine's way of running one network; rates of bytes and of the limit are None."""
+
+    images_per_s: float | None
+    prepare_seconds: float
+    """From the network's file to the end of the first call, nothing compiled before."""
+    export_seconds: float
+    """To ONNX, for the engines that read it; 0 for others.  Not part of `prepare_seconds`."""
+    peak_bytes: int | None
+    """The three of `memory.Memory`."""
+    grown_bytes: int | None
+    touched_bytes: int | None
+
+
+def ways(engines: Sequence[str]) -> list[tuple[str, str]]:
+    """Return every engine that runs networks with each of its variants."""
+    return [(name, variant) for name in engines for variant in SOURCES[name].networks]
+
+
+def steps(entries: Sequence[tuple[str, str]]) -> int:
+    """Return how often `measure` calls `step` for one problem."""
+    return len(entries) + 2
+
+
+def measure(
+    problem: NetworkProblem,
+    entries: Sequence[tuple[str, str]],
+    start: Start,
+    repeats: int,
+    step: Step,
+) -> tuple[list[NetworkResult], list[Note]]:
+    """Return what is found for one network, and what the numbers do not show.
+
+    Each way of running it has a process of its own, which starts with nothing compiled, makes the
+    network ready, and is held against the logits computed in float64.  Those that are right are
+    timed in rounds; then one call of each has its memory measured.
+
+    Args:
+        problem: the network and the batch.
+        entries: some of `ways`.
+        start: starts their processes.
+        repeats: rounds, each with one sample of each.
+        step: called before each piece of work with words that name it.
+    """
+    from depthwise.bench.peers import torch_networks
+
+    results: list[NetworkResult] = []
+    notes: list[Note] = []
+    with TemporaryDirectory(prefix="depthwise-") as name, ExitStack() as stack:
+        folder = Path(name)
+        step(f"pose {problem}")
+        posed = torch_networks.write(folder, problem)
+        ready: dict[Contestant, PreparedInfo] = {}
+        for engine, variant in entries:
+            step(f"prepare {engine} {variant}: {problem}")
+            with _noting(notes, engine, variant, problem):
+                worker = stack.enter_context(start(engine, folder / f"{engine}-{variant}"))
+                entry = Contestant(worker, variant)
+                ready[entry] = worker.network(folder, variant)
+        right = _right(ready, problem, notes)
+        step(f"time {len(right)} contestants: {problem}")
+        summaries = in_turns(right, problem, repeats, notes)
+        for entry, info in ready.items():
+            memory = None
+            if entry in summaries:
+                with _noting(notes, entry.worker.hello.name, entry.variant, problem):
+                    memory = entry.worker.memory(info.key)
+            results.append(_result(entry, info, summaries.get(entry), memory, problem, posed))
+    return results, notes
+
+
+@contextmanager
+def _noting(
+    notes: list[Note], engine: str, variant: str, problem: NetworkProblem
+) -> Iterator[None]:
+    """Have an engine's failure be a note."""
+    try:
+        yield
+    except PeerError as error:
+        notes.append(Note("failed", engine, variant, str(problem), str(error)))
+
+
+def _right(
+    ready: dict[Contestant, PreparedInfo], problem: NetworkProblem, notes: list[Note]
+) -> dict[Contestant, PreparedInfo]:
+    for entry, info in ready.items():
+        if not info.verified:
+            text = f"largest error {info.max_abs_err:g} of the largest logit; not timed"
+            notes.append(note("wrong", entry, problem, text))
+    return {entry: info for entry, info in ready.items() if info.verified}
+
+
+def _result(
+    entry: Contestant,
+    info: PreparedInfo,
+    summary: Summary | None,
+    memory: Memory | None,
+    problem: NetworkProblem,
+    posed: files.Posed,
+) -> NetworkResult:
+    hello = entry.worker.hello
+    median = summary.median if summary else None
+    return NetworkResult(
+        engine=hello.name,
+        variant=entry.variant,
+        op="network",
+        layer=problem.network,
+        spec=str(problem),
+        layout=info.layout,
+        dtype="float32",
+        threads=hello.threads,
+        batch=problem.batch,
+        clock="call",
+        median_us=median,
+        min_us=summary.min if summary else None,
+        mad_us=summary.mad if summary else None,
+        gflops=2 * posed.macs / median / 1e3 if median else None,
+        gbytes_per_s=None,
+        of_limit=None,
+        verified=info.verified,
+        max_abs_err=info.max_abs_err if math.isfinite(info.max_abs_err) else None,
+        version=hello.version,
+        images_per_s=problem.batch * 1e6 / median if median else None,
+        prepare_seconds=info.prepare_seconds,
+        export_seconds=posed.export_seconds if SOURCES[hello.name].reads_onnx else 0.0,
+        peak_bytes=memory.peak if memory else None,
+        grown_bytes=memory.grown if memory else None,
+        touched_bytes=memory.touched if memory else None,
+    )

@@ -1,0 +1,283 @@
+"""`depthwise bench --op network`: engines whose times and mistakes are given, then real ones."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from depthwise.bench import command, environments
+from depthwise.bench.command import Options
+from depthwise.bench.inference import command as inference
+from depthwise.bench.inference import files, plot, report, run
+from depthwise.bench.inference.problem import SIZES, NetworkProblem
+from depthwise.bench.inference.run import NetworkResult
+from depthwise.bench.memory import Memory
+from depthwise.bench.networks.layers import Classifier, ConvNorm, InvertedResidual
+from depthwise.bench.peers import torch_networks
+from depthwise.bench.process import Hello, PreparedInfo, Worker
+from depthwise.bench.worker import NETWORK_TOLERANCE, relative_error
+from depthwise.errors import PeerError, SpecError
+from test_report import lines
+
+MEMORY = Memory(peak=300 * 2**20, grown=20 * 2**20, touched=40 * 2**20)
+
+
+def tiny() -> nn.Sequential:
+    return nn.Sequential(
+        ConvNorm(3, 8, 3, 2, activation=nn.ReLU6),
+        InvertedResidual(8, 24, 8, 3, 1, nn.ReLU6),
+        Classifier(8, classes=5),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _tiny_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a network of one block among the networks."""
+    module = ModuleType("depthwise.bench.networks.tiny")
+    module.tiny = tiny  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(SIZES, "tiny", 16)
+
+
+class FakeWorker:
+    """A worker of a network without a process."""
+
+    def __init__(self, engine: str, time: float, error: float, fails_at: str = "") -> None:
+        self.hello = Hello(engine, "1.2", ("other",), 2)
+        self.time, self.error, self.fails_at = time, error, fails_at
+        self.log: list[str] = []
+
+    def __enter__(self) -> FakeWorker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.log.append("closed")
+
+    def act(self, what: str) -> None:
+        self.log.append(what)
+        if what == self.fails_at:
+            raise PeerError(f"failed while {what}")
+
+    def network(self, folder: Path, variant: str) -> PreparedInfo:
+        self.act("network")
+        assert files.expected(folder).shape == (2, 5)
+        assert variant == "way"
+        right = self.error <= NETWORK_TOLERANCE
+        return PreparedInfo(3, "NHWC", "nothing", self.error, right, 1.5)
+
+    def sample(self, key: int) -> list[float]:
+        self.act("sample")
+        return [self.time * key]
+
+    def memory(self, key: int) -> Memory:
+        self.act("memory")
+        assert key == 3
+        return MEMORY
+
+
+def race(*workers: FakeWorker) -> tuple[list[NetworkResult], list[str]]:
+    named = {worker.hello.name: worker for worker in workers}
+    steps: list[str] = []
+    started: list[Path] = []
+
+    def start(engine: str, cache: Path) -> Any:
+        started.append(cache)
+        return named[engine]
+
+    entries = [(name, "way") for name in named]
+    found, notes = run.measure(NetworkProblem("tiny", 2), entries, start, 3, steps.append)
+    assert len(steps) == run.steps(entries)
+    assert len(set(started)) == len(workers)
+    assert all(worker.log[-1] == "closed" for worker in workers)
+    return found, [f"{note.kind} {note.engine}: {note.text}" for note in notes]
+
+
+def test_a_result_is_a_time_rates_memory_and_what_preparing_took() -> None:
+    (ours, peer), notes = race(
+        FakeWorker("depthwise", 100.0, 1e-6), FakeWorker("onnxruntime", 200.0, 2e-6)
+    )
+    assert notes == []
+    macs = 2 * (8 * 27 * 64 + 64 * (8 * 24 + 24 * 9 + 24 * 8) + 8 * 5)
+    assert ours == NetworkResult(
+        engine="depthwise", variant="way", op="network", layer="tiny", spec="network tiny n2",
+        layout="NHWC", dtype="float32", threads=2, batch=2, clock="call", median_us=300.0,
+        min_us=300.0, mad_us=0.0, gflops=2 * macs / 300e3, gbytes_per_s=None, of_limit=None,
+        verified=True, max_abs_err=1e-6, version="1.2", images_per_s=2e6 / 300,
+        prepare_seconds=1.5, export_seconds=0.0, peak_bytes=MEMORY.peak,
+        grown_bytes=MEMORY.grown, touched_bytes=MEMORY.touched,
+    )  # fmt: skip
+    assert peer.median_us == 600.0
+    assert peer.export_seconds > 0
+
+
+def test_what_is_wrong_or_fails_is_not_timed_and_the_others_are() -> None:
+    wrong = FakeWorker("torch", 1.0, 2e-4)
+    unprepared = FakeWorker("onnxruntime", 1.0, 0.0, fails_at="network")
+    untimed = FakeWorker("openvino", 1.0, 0.0, fails_at="sample")
+    found, notes = race(wrong, unprepared, untimed, FakeWorker("depthwise", 1.0, 0.0))
+    assert [(result.engine, result.median_us) for result in found] == [
+        ("torch", None), ("openvino", None), ("depthwise", 3.0),
+    ]  # fmt: skip
+    assert [result.verified for result in found] == [False, True, True]
+    assert "sample" not in wrong.log
+    assert "memory" not in untimed.log
+    assert notes == [
+        "failed onnxruntime: failed while network",
+        "wrong torch: largest error 0.0002 of the largest logit; not timed",
+        "failed openvino: failed while sample",
+    ]
+
+
+def result(name: str, median: float | None, **changes: Any) -> NetworkResult:
+    engine, variant = name.split()
+    given = {
+        "engine": engine, "variant": variant, "op": "network", "layer": "tiny",
+        "spec": "network tiny n2", "layout": "NCHW", "dtype": "float32", "threads": 1, "batch": 2,
+        "clock": "call", "median_us": median, "min_us": median, "mad_us": median and median / 50,
+        "gflops": 12.34, "gbytes_per_s": None, "of_limit": None, "verified": median is not None,
+        "max_abs_err": 1e-6, "version": "1", "images_per_s": median and 2e6 / median,
+        "prepare_seconds": 1.0, "export_seconds": 0.0, "peak_bytes": MEMORY.peak,
+        "grown_bytes": MEMORY.grown, "touched_bytes": MEMORY.touched,
+    }  # fmt: skip
+    return NetworkResult(**{**given, **changes})
+
+
+FOUND = [
+    result("torch nchw", 4000.0),
+    result("depthwise optimized", 1000.0),
+    result("onnxruntime nchwc", 2000.0, export_seconds=0.5),
+    result("openvino nchw", None, peak_bytes=None, grown_bytes=None, touched_bytes=None),
+]
+
+
+def test_a_table_has_the_fastest_first_and_what_is_wrong_last(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = result("depthwise optimized", 500.0, spec="network other n1")
+    report.print_results([*FOUND, other], "the conditions")
+    out = lines(capsys.readouterr().out)
+    assert out[:7] == [
+        "the conditions",
+        "",
+        "network tiny n2",
+        "engine ms +- ms images/s x fastest peer GFLOP/s prepare s peak MiB grown MiB touched MiB "
+        "error",
+        "depthwise optimized 1.00 0.02 2000.0 2.00 12.3 1.0 300 20 40 1.0e-06",
+        "onnxruntime nchwc 2.00 0.04 1000.0 1.00 12.3 1.0 + 0.5 300 20 40 1.0e-06",
+        "torch nchw 4.00 0.08 500.0 0.50 12.3 1.0 300 20 40 1.0e-06",
+    ]
+    assert out[7] == "openvino nchw WRONG 1.0 1.0e-06"
+    assert "depthwise optimized 0.50 0.01 4000.0 12.3 1.0 300 20 40 1.0e-06" in out
+    assert out[-3:] == [
+        "the fastest peer 2.00 2.00 2.00 1",
+        "onnxruntime nchwc 2.00 2.00 2.00 1",
+        "torch nchw 4.00 4.00 4.00 1",
+    ]
+
+
+def test_bars_are_drawn_of_what_has_a_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr(plot.plots, "save", lambda figure, _: drawn.append(figure))
+    assert not plot.draw([FOUND[-1]], tmp_path / "none.png")
+    assert plot.draw(FOUND, tmp_path / "bars.png")
+    (figure,) = drawn
+    widths = [[bar.get_width() for bar in axes.patches] for axes in figure.axes]
+    assert widths == [[4.0, 2.0, 1.0], [40.0] * 3, [1.0, 1.5, 1.0]]
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert names == ["torch nchw", "onnxruntime nchwc", "depthwise optimized"]
+
+
+@pytest.mark.parametrize(
+    ("got", "error"),
+    [
+        ([[1.0, -4.0]], 0.0),
+        ([[1.0, -4.5]], 0.125),
+        ([[1.0, np.nan]], np.inf),
+        ([1.0, -4.0], np.inf),
+    ],
+)
+def test_errors_are_relative_to_the_largest_logit(got: Any, error: float) -> None:
+    assert relative_error(np.array(got, np.float32), np.array([[1.0, -4.0]])) == error
+
+
+def test_equal_logits_show_nothing() -> None:
+    assert relative_error(np.ones((1, 3), np.float32), np.ones((1, 3))) == np.inf
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "rule"),
+    [
+        ({"workloads": ["resnet"]}, SpecError, "a network is one of .*got 'resnet'"),
+        ({"batch": 0}, SpecError, "batch is at least 1; got 0"),
+        ({"dtype": "float64"}, SpecError, "measured in float32; got float64"),
+        ({"layers": Path("x.json")}, SpecError, "takes no layers; got x.json"),
+        ({"cpu": "x86-64-v3"}, SpecError, "takes no target; got x86-64-v3"),
+        ({"peers": ["tvm"]}, PeerError, "run by depthwise, torch, onnxruntime, .*got 'tvm'"),
+    ],
+)
+def test_what_is_no_network_is_refused(
+    tmp_path: Path, options: dict[str, Any], error: type[Exception], rule: str
+) -> None:
+    with pytest.raises(error, match=rule):
+        inference.bench(Options(op="network", json=tmp_path / "out.json", **options))
+
+
+def test_every_engine_is_given_the_same_network(tmp_path: Path) -> None:
+    posed = torch_networks.write(tmp_path, NetworkProblem("tiny", 2, seed=4))
+    assert posed.macs > 0
+    images, logits = files.arrays(tmp_path)
+    assert images.shape == (2, 3, 16, 16)
+    assert np.all(np.isnan(logits))
+    graph = onnx.load(tmp_path / files.ONNX).graph
+    assert [len(ends) for ends in (graph.input, graph.output)] == [1, 1]
+    assert "BatchNormalization" not in {node.op_type for node in graph.node}
+    network = torch.load(tmp_path / files.MODULE, weights_only=False)
+    assert not network.training
+    with torch.inference_mode():
+        got = network(torch.from_numpy(images)).numpy()
+    assert relative_error(got, files.expected(tmp_path)) < 1e-6
+
+
+def test_networks_are_measured_beside_engines_that_are_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "out.json"
+    monkeypatch.setattr(command.environments, "installed_version", {"depthwise": "1"}.get)
+    options = {"op": "network", "workloads": ["tiny"], "repeats": 2, "batch": 2, "threads": 2}
+    assert command.bench(Options(**options, json=file, plot=tmp_path)) == 0
+    (ours,) = json.loads(file.read_text())["results"]
+    assert (ours["engine"], ours["variant"], ours["threads"]) == ("depthwise", "optimized", 2)
+    assert ours["verified"]
+    assert ours["max_abs_err"] < NETWORK_TOLERANCE
+    assert ours["prepare_seconds"] > 0
+    assert ours["touched_bytes"] > 0
+    captured = capsys.readouterr()
+    assert "network tiny n2" in captured.out
+    assert "onnxruntime is not installed" in captured.err
+    assert (tmp_path / "network-tiny-n2.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "way",
+    [pytest.param(way, id=" ".join(way)) for way in run.ways(["torch", "onnxruntime"])]
+    + [pytest.param(("openvino", "nchw"), marks=pytest.mark.peers)],
+)
+def test_a_peer_runs_a_network_rightly(tmp_path: Path, way: tuple[str, str]) -> None:
+    engine, variant = way
+    if environments.installed_version(engine) is None:
+        pytest.skip(f"{engine} is not installed")
+    torch_networks.write(tmp_path, NetworkProblem("tiny", 2))
+    with Worker(engine, 1, variables={"TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}) as worker:
+        prepared = worker.network(tmp_path, variant)
+        assert prepared.verified
+        assert min(worker.sample(prepared.key)) > 0
+        assert worker.memory(prepared.key).touched > 0
