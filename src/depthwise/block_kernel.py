@@ -8,11 +8,10 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from depthwise import team
 from depthwise.arrays import Memory, kept_arrays
 from depthwise.block import BlockSpec
 from depthwise.code import Code
-from depthwise.kernel import ConvKernel, Kernel, threads_worth_waking
+from depthwise.kernel import ConvKernel, Kernel, Launch, threads_worth_waking
 from depthwise.packing import Packer
 from depthwise.plan import PARTS, BlockPlan
 from depthwise.schedule.chain import Chain
@@ -59,12 +58,11 @@ class ChainKernel:
         weights = [pack(weight) for pack, weight in zip(packers, operands)]  # noqa: B905 (those first)
         return *weights, *operands[len(packers) :]
 
-    def run(
-        self, x: Memory, packed: Sequence[Any], out: Memory, threads: int, *more: Memory
-    ) -> None:
-        """Run the strips on the team; `more` is where the sums of rows go."""
-        count = min(threads or team.size(), self._most_threads)
-        self.code.run(count, x, *packed, out, *more)
+    def launches(
+        self, x: Memory, packed: Sequence[Any], between: Sequence[Memory], out: Memory
+    ) -> list[Launch]:
+        """Return the one launch; `between` is where the sums of rows go, if they are wanted."""
+        return [Launch(self.code, self._most_threads, (x, *packed, out, *between))]
 
 
 @dataclass(frozen=True)
@@ -91,9 +89,9 @@ class GateKernel:
         reduce, expand = self._packers
         return reduce(reduce_weight), expand(expand_weight), reduce_bias, expand_bias
 
-    def run(self, sums: Memory, packed: Sequence[Any], scales: Memory, threads: int) -> None:
-        """Run the images on the team."""
-        self.code.run(threads or team.size(), sums, *packed, scales)
+    def launch(self, sums: Memory, packed: Sequence[Any], scales: Memory) -> Launch:
+        """Return what computes the images' scales."""
+        return Launch(self.code, self.code.tasks, (sums, *packed, scales))
 
 
 Stage: TypeAlias = "ConvKernel | ChainKernel"
@@ -109,7 +107,7 @@ class BlockKernel(Kernel):
     stages: tuple[Stage, ...]
 
     @cached_property
-    def _between(self) -> list[tuple[int, ...]]:
+    def between(self) -> list[tuple[int, ...]]:
         """The shapes of what lies between the stages."""
         return [stage.output_shape for stage in self.stages[:-1]]
 
@@ -120,7 +118,7 @@ class BlockKernel(Kernel):
         What lies between the stages is in this; the thread that calls keeps it.
         """
         stages = max(stage.code.scratch_bytes for stage in self.stages)
-        return stages + itemsize(self.spec.dtype) * sum(map(prod, self._between))
+        return stages + itemsize(self.spec.dtype) * sum(map(prod, self.between))
 
     def pack(self, operands: Sequence[Memory]) -> Sequence[Any]:
         """Pack for each stage what is its own."""
@@ -136,10 +134,19 @@ class BlockKernel(Kernel):
 
     def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
         """Compute stage by stage."""
-        outputs = [*kept_arrays(self._between, self.spec.dtype), out] if self._between else [out]
-        for stage, weights, output in zip(self.stages, packed, outputs, strict=True):
-            stage.run(x, weights, output, threads)
+        between = kept_arrays(self.between, self.spec.dtype) if self.between else []
+        for launch in self.launches(x, packed, between, out):
+            launch.run(threads)
+
+    def launches(
+        self, x: Memory, packed: Sequence[Any], between: Sequence[Memory], out: Memory
+    ) -> list[Launch]:
+        """Return that of each stage."""
+        found = []
+        for stage, weights, output in zip(self.stages, packed, [*between, out], strict=True):
+            found += stage.launches(x, weights, [], output)
             x = output
+        return found
 
     @cached_property
     def _own(self) -> list[list[int]]:
@@ -170,7 +177,7 @@ class GatedKernel(BlockKernel):
     gate: GateKernel
 
     @cached_property
-    def _between(self) -> list[tuple[int, ...]]:
+    def between(self) -> list[tuple[int, ...]]:
         """The shapes of what lies between the stages, of the sums of rows and of the scales."""
         gate = self.gate.gate
         channels = gate.reduce.channels
@@ -186,18 +193,23 @@ class GatedKernel(BlockKernel):
     def _first_of_gate(self) -> int:
         return [*self.spec.operands].index("se_reduce_weight")
 
-    def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
-        """Compute stage by stage."""
-        *outputs, sums, scales = kept_arrays(self._between, self.spec.dtype)
+    def launches(
+        self, x: Memory, packed: Sequence[Any], between: Sequence[Memory], out: Memory
+    ) -> list[Launch]:
+        """Return those of the stages, that of the gate before the last."""
+        *outputs, sums, scales = between
         *before, summed, last = self.stages
-        assert isinstance(summed, ChainKernel)
+        found = []
         for stage, weights, output in zip(before, packed, outputs):  # noqa: B905 (those before)
-            stage.run(x, weights, output, threads)
+            found += stage.launches(x, weights, [], output)
             x = output
         *_, weights, last_weights, gate_weights = packed
-        summed.run(x, weights, outputs[-1], threads, sums)
-        self.gate.run(sums, gate_weights, scales, threads)
-        last.run(outputs[-1], (scales, *last_weights), out, threads)
+        return [
+            *found,
+            *summed.launches(x, weights, [sums], outputs[-1]),
+            self.gate.launch(sums, gate_weights, scales),
+            *last.launches(outputs[-1], (scales, *last_weights), [], out),
+        ]
 
     def _kernels(self) -> list[Stage | GateKernel]:
         *before, last = self.stages

@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from depthwise import team
 from depthwise.arrays import Memory, kept_arrays
 from depthwise.code import Code
-from depthwise.kernel import Kernel, threads_worth_waking
+from depthwise.kernel import Kernel, Launch, threads_worth_waking
 from depthwise.packing import Packer, reversed_taps
 from depthwise.plan import Plan
 from depthwise.schedule import adjoint, weight_gradient
@@ -46,7 +45,7 @@ class GradientKernel(Kernel):
     stages: tuple[GradientStage, ...]
 
     @cached_property
-    def _between(self) -> list[tuple[int, ...]]:
+    def between(self) -> list[tuple[int, ...]]:
         """The shapes of what lies between the stages."""
         if self.spec.kind == "input_gradient":
             return []
@@ -59,7 +58,7 @@ class GradientKernel(Kernel):
         What lies between the stages is in this; the thread that calls keeps it.
         """
         stages = max(stage.code.scratch_bytes for stage in self.stages)
-        return stages + sum(nbytes(shape, self.spec.dtype) for shape in self._between)
+        return stages + sum(nbytes(shape, self.spec.dtype) for shape in self.between)
 
     @cached_property
     def _most_threads(self) -> int:
@@ -83,12 +82,19 @@ class GradientKernel(Kernel):
 
     def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
         """Compute stage by stage."""
-        most = self._most_threads
-        count = 1 if most == 1 else min(threads or team.size(), most)
-        between = kept_arrays(self._between, self.spec.dtype) if self._between else []
+        between = kept_arrays(self.between, self.spec.dtype) if self.between else []
+        for launch in self.launches(x, packed, between, out):
+            launch.run(threads)
+
+    def launches(
+        self, x: Memory, packed: Sequence[Any], between: Sequence[Memory], out: Memory
+    ) -> list[Launch]:
+        """Return that of each stage."""
+        found = []
         for stage, own, output in zip(self.stages, packed, [*between, out], strict=True):
-            stage.code.run(count, x, *own, output)
+            found.append(Launch(stage.code, self._most_threads, (x, *own, output)))
             x = output
+        return found
 
     def _show(self, stage: str) -> str:
         if stage == "definition":

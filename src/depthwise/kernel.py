@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -88,6 +88,17 @@ class Kernel(ABC):
         """Return what `pack` made, with another residual, which is the last operand."""
         return *packed[:-1], residual
 
+    @property
+    def between(self) -> list[tuple[int, ...]]:
+        """The shapes of the arrays that lie between the launches of a call."""
+        return []
+
+    @abstractmethod
+    def launches(
+        self, x: Memory, packed: Sequence[Any], between: Sequence[Memory], out: Memory
+    ) -> list[Launch]:
+        """Return what a call runs, one after the other; `between` are arrays of those shapes."""
+
     @abstractmethod
     def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
         """Compute, unchecked.
@@ -168,6 +179,18 @@ def thread_count(threads: int | None, spec: Spec) -> int:
     return count
 
 
+class Launch(NamedTuple):
+    """Machine code with its arrays, on as many threads as are worth waking."""
+
+    code: Code
+    most_threads: int
+    arrays: tuple[Memory, ...]
+
+    def run(self, threads: int) -> None:
+        """Run every task, on no more than so many threads; 0 is `team.size()`."""
+        self.code.run(min(threads or team.size(), self.most_threads), *self.arrays)
+
+
 @dataclass(frozen=True)
 class ConvKernel(Kernel):
     """One convolution with its epilogue."""
@@ -206,6 +229,13 @@ class ConvKernel(Kernel):
         """Pack the weight, which comes first; the others are taken as they are."""
         weight, *others = operands
         return self._pack(weight), *others
+
+    def launches(
+        self, x: Memory, packed: Sequence[Any], between: Sequence[Memory], out: Memory
+    ) -> list[Launch]:
+        """Return the one launch."""
+        del between
+        return [Launch(self.code, self._most_threads, (x, *packed, out))]
 
     def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
         """Run the tasks of the kernel on the team."""

@@ -19,13 +19,18 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from depthwise import team
 from depthwise.arrays import CACHE_LINE
-from depthwise.kernel import Kernel
+from depthwise.kernel import Kernel, Launch
 from depthwise.torch.network.network import Network, Step, Values, filled
 from depthwise.torch.network.operators import function
-from depthwise.torch.network.places import Lives, planned
+from depthwise.torch.network.places import Life, Lives, planned
+from depthwise.values import nbytes
 
 Run: TypeAlias = Callable[[Values], None]
+Key: TypeAlias = "tuple[int, int]"
+"""A value's number, and which of the arrays between its launches, or itself."""
+_ITSELF = -1
 
 
 class Memory(threading.local):
@@ -33,15 +38,14 @@ class Memory(threading.local):
 
     def __init__(self) -> None:
         self.bytes = torch.empty(0, dtype=torch.uint8)
-        self.bound: dict[Execution, Bound] = {}
+        self.bound: dict[tuple[Execution, int], Bound] = {}
 
     def reserve(self, nbytes: int) -> None:
         """Grow, and forget what was bound to the memory before."""
         if self.bytes.numel() < nbytes:
             self.bound.clear()
-            with torch.inference_mode(False):  # memory of a call in this mode serves no other
-                raw = torch.empty(nbytes + CACHE_LINE, dtype=torch.uint8)
-                self.bytes = raw[-raw.data_ptr() % CACHE_LINE :]
+            raw = torch.empty(nbytes + CACHE_LINE, dtype=torch.uint8)
+            self.bytes = raw[-raw.data_ptr() % CACHE_LINE :]
 
 
 class Execution:
@@ -54,8 +58,12 @@ class Execution:
         self._ready = {
             step.output: _ready(network, step, values) for step in network.steps if _is_stage(step)
         }
-        self._lives = Lives(network)
-        self._places = planned(self._lives, values)
+        self._lives = lives = Lives(network)
+        self._images = {number: values[number].to("meta") for number in lives.images}
+        needs = self._between()
+        for number, image in self._images.items():
+            needs[number, _ITSELF] = lives.of(number, image.nbytes)
+        self._places = planned(needs)
         self._nbytes = max((place.end for place in self._places.values()), default=0)
 
     def __call__(self, inputs: Sequence[Any]) -> Any:
@@ -83,48 +91,65 @@ class Execution:
         return found
 
     def _bound(self) -> Bound:
-        """Return what runs in the calling thread's memory."""
-        memory = self._memory
-        bound = memory.bound.get(self)
+        """Return what runs in the calling thread's memory, on the team as large as it is."""
+        memory, threads = self._memory, team.size()
+        bound = memory.bound.get((self, threads))
         if bound is None:
-            memory.reserve(self._nbytes)
-            with torch.inference_mode(False):
-                bound = memory.bound[self] = self._bind(memory.bytes)
+            with torch.inference_mode(False):  # what is made in this mode serves no other
+                memory.reserve(self._nbytes)
+                bound = memory.bound[self, threads] = self._bind(memory.bytes, threads)
         return bound
 
     def kernels(self) -> dict[int, Kernel]:
         """Return the kernel of each value that one computes."""
         return {number: kernel for number, (kernel, _) in self._ready.items()}
 
-    def _bind(self, memory: Tensor) -> Bound:
-        """Return what runs in this memory."""
+    def _between(self) -> dict[Key, Life]:
+        """Return the memory that the launches of each step need between them."""
+        needs = {}
+        for now, step in enumerate(self._network.steps):
+            if _is_stage(step):
+                kernel, _ = self._ready[step.output]
+                for position, shape in enumerate(kernel.between):
+                    size = nbytes(shape, kernel.spec.dtype)
+                    needs[step.output, position] = Life(size, now, now)
+        return needs
+
+    def _bind(self, memory: Tensor, threads: int) -> Bound:
+        """Return what runs in this memory on so many threads."""
         network = self._network
         count = network.inputs
-        tensors = {number: place.tensor(memory) for number, place in self._places.items()}
+        images = {
+            number: self._places[number, _ITSELF].image(memory, like)
+            for number, like in self._images.items()
+        }
         views: Values = [*network.constants(), *(None for _ in network.steps)]
-        for step in network.steps:
-            if _is_stage(step):
-                views[step.output - count] = tensors[step.output]
         runs = [
-            (number, _copy(number, tensors[number])) for number in range(count) if number in tensors
+            (number, _copy(number, images[number])) for number in range(count) if number in images
         ]
         for step in network.steps:
             made = step.output
             if _is_stage(step):
-                runs.append((made, self._kernel_run(step, tensors)))
+                views[made - count] = images[made]
+                launches = self._launches(step, images, memory.data_ptr())
+                runs += [(made, _launched(launch, threads)) for launch in launches]
                 continue
             runs.append((made, _torch_run(step)))
-            if made in tensors:
-                runs.append((made, _copy(made, tensors[made])))
+            if made in images:
+                runs.append((made, _copy(made, images[made])))
         return Bound(views, [run for _, run in runs], [number for number, _ in runs])
 
-    def _kernel_run(self, step: Step, tensors: dict[int, Tensor]) -> Run:
+    def _launches(self, step: Step, images: dict[int, Tensor], start: int) -> list[Launch]:
+        """Return the launches of a step in the memory that starts at this address."""
         kernel, packed = self._ready[step.output]
-        x, *residual = (tensors[ref.number].data_ptr() for ref in step.args)
+        x, *residual = (images[ref.number].data_ptr() for ref in step.args)
         if residual:
             packed = kernel.with_residual(packed, residual[0])
-        run = partial(kernel.run, x, packed, tensors[step.output].data_ptr(), 0)
-        return lambda _: run()
+        between = [
+            start + self._places[step.output, position].offset
+            for position in range(len(kernel.between))
+        ]
+        return kernel.launches(x, packed, between, images[step.output].data_ptr())
 
 
 @dataclass(frozen=True)
@@ -151,6 +176,17 @@ def _ready(network: Network, step: Step, values: Values) -> tuple[Kernel, Any]:
     kernel = stage.kernel(batch, height, width)
     operands = [weight.numpy() for weight in stage.operands()]
     return kernel, kernel.pack([*operands, *[0] * stage.takes_residual])
+
+
+def _launched(launch: Launch, threads: int) -> Run:
+    """Return what runs machine code, all that can be known before already looked up."""
+    code = launch.code
+    count = min(threads, launch.most_threads)
+    addresses = [a if isinstance(a, int) else a.ctypes.data for a in launch.arrays]
+    run = partial(
+        team.native().run, code.address, code.tasks, count, code.scratch_bytes, *addresses
+    )
+    return lambda _: run()
 
 
 def _copy(number: int, place: Tensor) -> Run:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
-from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
 from depthwise.arrays import CACHE_LINE
@@ -14,30 +13,39 @@ from depthwise.torch.network.network import Network, Values, filled
 from depthwise.torch.network.operators import function
 from depthwise.torch.network.tracing import may_view
 
+Key = TypeVar("Key", bound=Hashable)
+
 
 @dataclass(frozen=True)
 class Place:
-    """Where an image lies: (N, C, H, W) in channels-last order, bytes from the beginning."""
+    """A piece of a thread's memory, in bytes from its beginning."""
 
-    shape: tuple[int, ...]
-    dtype: torch.dtype
     offset: int
-
-    @property
-    def nbytes(self) -> int:
-        """Its size."""
-        return prod(self.shape) * self.dtype.itemsize
+    nbytes: int
 
     @property
     def end(self) -> int:
         """Where the next one may begin."""
         return self.offset + -(-self.nbytes // CACHE_LINE) * CACHE_LINE
 
-    def tensor(self, memory: Tensor) -> Tensor:
-        """Return the image in a thread's memory."""
-        batch, channels, height, width = self.shape
-        flat = memory[self.offset : self.offset + self.nbytes].view(self.dtype)
+    def image(self, memory: Tensor, like: Tensor) -> Tensor:
+        """Return the (N, C, H, W) image that lies there in channels-last order."""
+        batch, channels, height, width = like.shape
+        flat = memory[self.offset : self.offset + self.nbytes].view(like.dtype)
         return flat.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+@dataclass(frozen=True)
+class Life:
+    """A need for memory from one step to another, both included."""
+
+    nbytes: int
+    born: int
+    dies: int
+
+    def overlaps(self, other: Life) -> bool:
+        """Whether both are needed at the same time."""
+        return self.born <= other.dies and other.born <= self.dies
 
 
 class Lives:
@@ -65,9 +73,9 @@ class Lives:
         filled(network.results, results.append)
         self._used(results, len(network.steps))
 
-    def overlap(self, one: int, other: int) -> bool:
-        """Whether two images are needed at the same time."""
-        return self._born[one] <= self._dies[other] and self._born[other] <= self._dies[one]
+    def of(self, number: int, nbytes: int) -> Life:
+        """Return the life of an image of a size."""
+        return Life(nbytes, self._born[number], self._dies[number])
 
     def owned(self, values: Values, number: int) -> Any:
         """Return a value for the caller to keep: a copy where it lies in the images' memory."""
@@ -87,20 +95,15 @@ class Lives:
                 self._dies[image] = time
 
 
-def planned(lives: Lives, values: Values) -> dict[int, Place]:
-    """Return a place for each image, the largest first, each as near the beginning as it fits."""
-    places: dict[int, Place] = {}
-    for number in sorted(lives.images, key=lambda number: -values[number].numel()):
-        value = values[number]
-        taken = sorted(
-            ((place.offset, place.end) for other, place in places.items()
-             if lives.overlap(number, other)),
-        )  # fmt: skip
-        place = Place(tuple(value.shape), value.dtype, 0)
-        for start, end in taken:
-            if place.end <= start:
+def planned(lives: Mapping[Key, Life]) -> dict[Key, Place]:
+    """Return a place for each, the largest first, each as near the beginning as it fits."""
+    places: dict[Key, Place] = {}
+    for key, life in sorted(lives.items(), key=lambda item: -item[1].nbytes):
+        place = Place(0, life.nbytes)
+        others = (place for other, place in places.items() if lives[other].overlaps(life))
+        for taken in sorted(others, key=lambda place: place.offset):
+            if place.end <= taken.offset:
                 break
-            if end > place.offset:
-                place = Place(place.shape, place.dtype, end)
-        places[number] = place
+            place = Place(max(place.offset, taken.end), life.nbytes)
+        places[key] = place
     return places
