@@ -10,7 +10,7 @@ from torch import Tensor, fx
 
 from depthwise.errors import DepthwiseError
 from depthwise.spec import resolve_padding
-from depthwise.torch.network.draft import DTYPES, Draft, convolution
+from depthwise.torch.network.draft import DTYPES, Draft, convolution, product
 from depthwise.torch.network.operators import (
     activation_of,
     arguments,
@@ -47,7 +47,9 @@ def place(before: fx.Node, draft: Draft, *inputs: fx.Node) -> fx.Node:
     """Insert a stage before a node."""
     made = insert(before, stage, *inputs)
     batch, height, width, channels = draft.spec.output_shape
-    made.meta |= {"draft": draft, "shape": (batch, channels, height, width)}
+    flat = len(shape_of(inputs[0])) == 2
+    shape = (batch, channels) if flat else (batch, channels, height, width)
+    made.meta |= {"draft": draft, "shape": shape}
     return made
 
 
@@ -70,11 +72,9 @@ def _convolution(trace: Trace, node: fx.Node) -> str | None:
     shape = shape_of(x)
     if len(shape) != 4:
         return "only convolutions of images are computed here"
-    if weight not in trace.constants or (bias is not None and bias not in trace.constants):
-        return "its weight is computed anew in each call"
+    if reason := _not_ours(trace, weight, bias):
+        return reason
     array = trace.constants[weight]
-    if array.dtype not in DTYPES:
-        return f"its weight is {array.dtype}; kernels compute {' and '.join(DTYPES.values())}"
     if given.get("transposed"):
         return "it is transposed"
     groups = given["groups"]
@@ -94,6 +94,29 @@ def _convolution(trace: Trace, node: fx.Node) -> str | None:
     if padded is not None:
         covers(made).extend(covers(padded))
     replace(node, made)
+    return None
+
+
+def _linear(trace: Trace, node: fx.Node) -> str | None:
+    given = arguments(node)
+    x, weight, bias = given["input"], given["weight"], given["bias"]
+    if len(shape_of(x)) != 2:
+        return "only products of matrices and of images are computed here"
+    if reason := _not_ours(trace, weight, bias):
+        return reason
+    bias_array = None if bias is None else trace.constants[bias]
+    draft = product(shape_of(x)[0], trace.constants[weight], bias_array)
+    replace(node, place(node, draft, x))
+    return None
+
+
+def _not_ours(trace: Trace, weight: fx.Node, bias: fx.Node | None) -> str | None:
+    """Say why kernels cannot take these weights; None where they can."""
+    if weight not in trace.constants or (bias is not None and bias not in trace.constants):
+        return "its weight is computed anew in each call"
+    dtype = trace.constants[weight].dtype
+    if dtype not in DTYPES:
+        return f"its weight is {dtype}; kernels compute {' and '.join(DTYPES.values())}"
     return None
 
 
@@ -238,6 +261,7 @@ def _for_each_channel(trace: Trace, value: Any, shape: tuple[int, ...]) -> Tenso
 _RULES: dict[str, Callable[[Trace, fx.Node], str | None]] = {
     "conv2d": _convolution,
     "convolution": _convolution,
+    "linear": _linear,
     "batch_norm": _batch_norm,
     "mul": _product,
     "add": _sum,

@@ -65,23 +65,31 @@ def _gated(project: fx.Node) -> bool:
         return False
     for depthwise, restore in (product.args[:2], product.args[1::-1]):
         if found := _gate(depthwise, restore, product):
-            gate = [*found, restore, product]
+            gate = [*found, product]
             expand = _expansion(depthwise)
             return any(_joined(project, [*first, depthwise], gate) for first in (expand, []))
     return False
 
 
 def _gate(depthwise: Any, restore: Any, product: Any) -> list[fx.Node] | None:
-    """Return the mean and the first convolution of a gate of a depthwise convolution's result."""
+    """Return the mean and the convolutions of a gate of a depthwise convolution's result."""
+    restore = _viewed(restore)
     if _kind(depthwise) != "depthwise" or _kind(restore) != "pointwise" or not sole(restore):
         return None
     reduce = restore.args[0]
     if _kind(reduce) != "pointwise" or not sole(reduce):
         return None
-    mean = reduce.args[0]
+    mean = _viewed(reduce.args[0])
     if not is_mean_of_pixels(mean) or mean.args[0] is not depthwise or len(mean.users) > 1:
         return None
-    return [mean, reduce] if set(depthwise.users) == {mean, product} else None
+    return [mean, reduce, restore] if set(depthwise.users) == {mean, product} else None
+
+
+def _viewed(node: Any) -> Any:
+    """Return what a node is another shape of, where that is used nowhere else."""
+    while name_of(node) in ("view", "reshape", "flatten", "unsqueeze") and len(node.users) == 1:
+        node = node.args[0]
+    return node
 
 
 def _only_for(node: Any, user: fx.Node) -> bool:

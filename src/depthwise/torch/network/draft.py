@@ -12,6 +12,7 @@ from depthwise.block import BlockSpec, Forward, SqueezeExcite
 from depthwise.spec import ConvSpec
 from depthwise.vocabulary import Activation, Kind
 
+_NO_PADDING = (0, 0), (0, 0)
 DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 """The element types that kernels compute."""
 
@@ -74,9 +75,7 @@ def convolution(
         "kernel": tuple(kernel), "stride": stride, "padding": padding, "dilation": dilation,
     }  # fmt: skip
     rest: dict[str, Any] = {"batch": batch, "layout": "NHWC", "dtype": DTYPES[weight.dtype]}
-    plain = (window["kernel"], stride, padding, dilation) == (
-        (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1)
-    )  # fmt: skip
+    plain = (window["kernel"], stride, padding, dilation) == ((1, 1), (1, 1), _NO_PADDING, (1, 1))
     kind: Kind = "depthwise" if groups == channels else "conv"
     if plain and groups == 1:
         kind, weight = "pointwise", weight.flatten(1)
@@ -85,6 +84,12 @@ def convolution(
         groups=groups, bias=bias is not None, **window, **rest,
     )  # fmt: skip
     return Draft(spec, {"weight": weight} if bias is None else {"weight": weight, "bias": bias})
+
+
+def product(rows: int, weight: Tensor, bias: Tensor | None) -> Draft:
+    """Return the problem of torch's linear layer of (N, C): images of one pixel."""
+    image, taps = (rows, weight.shape[1], 1, 1), weight[:, :, None, None]
+    return convolution(image, taps, bias, (1, 1), _NO_PADDING, (1, 1), 1)
 
 
 def separable(depthwise: Draft, project: Draft) -> Draft:

@@ -25,6 +25,8 @@ from depthwise.kernel import Kernel, Launch
 from depthwise.torch.network.network import Network, Step, Values, filled
 from depthwise.torch.network.operators import function
 from depthwise.torch.network.places import Life, Lives, planned
+from depthwise.torch.network.stage import in_order
+from depthwise.torch.network.tracing import is_view
 from depthwise.values import nbytes
 
 Run: TypeAlias = Callable[[Values], None]
@@ -134,7 +136,14 @@ class Execution:
                 launches = self._launches(step, images, memory.data_ptr())
                 runs += [(made, _launched(launch, threads)) for launch in launches]
                 continue
-            runs.append((made, _torch_run(step)))
+            view = _view_of(memory, step, views, count)
+            if view is not None:
+                views[made - count] = view
+                if made in images and in_order(view) is view:
+                    images[made] = view
+                    continue
+            else:
+                runs.append((made, _torch_run(step)))
             if made in images:
                 runs.append((made, _copy(made, images[made])))
         return Bound(views, [run for _, run in runs], [number for number, _ in runs])
@@ -172,8 +181,7 @@ def _ready(network: Network, step: Step, values: Values) -> tuple[Kernel, Any]:
     """Return the kernel of a step and its packed weights, the residual still to come."""
     stage = network.stage(step)
     assert stage is not None
-    batch, _, height, width = values[step.args[0].number].shape
-    kernel = stage.kernel(batch, height, width)
+    kernel = stage.kernel(values[step.args[0].number])
     operands = [weight.numpy() for weight in stage.operands()]
     return kernel, kernel.pack([*operands, *[0] * stage.takes_residual])
 
@@ -187,6 +195,19 @@ def _launched(launch: Launch, threads: int) -> Run:
         team.native().run, code.address, code.tasks, count, code.scratch_bytes, *addresses
     )
     return lambda _: run()
+
+
+def _view_of(memory: Tensor, step: Step, views: Values, inputs: int) -> Tensor | None:
+    """Return the result of one of torch's steps where that is a view of known memory."""
+    compute = function(str(step.function))
+    known = all(number >= inputs and views[number - inputs] is not None for number in step.inputs)
+    if not known or not is_view(compute):
+        return None
+    args, kwargs = filled((step.args, step.kwargs), lambda number: views[number - inputs])
+    result = compute(*args, **kwargs)
+    there = memory.untyped_storage().data_ptr()
+    same = isinstance(result, Tensor) and result.untyped_storage().data_ptr() == there
+    return result if same else None
 
 
 def _copy(number: int, place: Tensor) -> Run:

@@ -29,9 +29,11 @@ class Place:
         return self.offset + -(-self.nbytes // CACHE_LINE) * CACHE_LINE
 
     def image(self, memory: Tensor, like: Tensor) -> Tensor:
-        """Return the (N, C, H, W) image that lies there in channels-last order."""
-        batch, channels, height, width = like.shape
+        """Return the (N, C, H, W) image that lies there in channels-last order, or (N, C)."""
         flat = memory[self.offset : self.offset + self.nbytes].view(like.dtype)
+        if like.dim() == 2:
+            return flat.view(like.shape)
+        batch, channels, height, width = like.shape
         return flat.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 

@@ -48,16 +48,16 @@ class Stage(nn.Module):
         """Whether there is a second input, which is added to the result."""
         return "residual" in self.spec.operands
 
-    def kernel(self, batch: int, height: int, width: int) -> Kernel:
-        """Return the kernel for images of this size."""
-        return compile_kernel(resized(self.spec, batch, height, width))
+    def kernel(self, x: Tensor) -> Kernel:
+        """Return the kernel for images of this one's size."""
+        return compile_kernel(_resized(self.spec, x.shape))
 
     def operands(self) -> list[Tensor]:
         """Return the weights in the order of a call."""
         return [self.get_buffer(name) for name in self.weights]
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """Return (N, O, OH, OW) for (N, C, H, W), channels_last."""
+        """Return (N, O, OH, OW) for (N, C, H, W), channels_last; (N, O) for (N, C)."""
         problem = str(self.spec)
         result: Tensor = torch.ops.depthwise.compute(x, self.operands(), residual, problem)
         return result
@@ -68,15 +68,10 @@ class Stage(nn.Module):
 
 
 def _compute(x: Tensor, weights: Sequence[Tensor], residual: Tensor | None, problem: str) -> Tensor:
-    batch, _, height, width = x.shape
-    spec = resized(_parsed(problem), batch, height, width)
+    spec = _resized(_parsed(problem), x.shape)
     kernel = compile_kernel(spec)
     output = _empty(x, spec.output_shape)
-    images = [
-        image.contiguous(memory_format=torch.channels_last)
-        for image in (x, residual)
-        if image is not None
-    ]
+    images = [in_order(image) for image in (x, residual) if image is not None]
     arrays = [*(weight.contiguous() for weight in weights), *images[1:]]
     packed = kernel.pack([array.data_ptr() for array in arrays])
     kernel.run(images[0].data_ptr(), packed, output.data_ptr(), 0)
@@ -86,7 +81,7 @@ def _compute(x: Tensor, weights: Sequence[Tensor], residual: Tensor | None, prob
 def _fake(x: Tensor, weights: Sequence[Tensor], residual: Tensor | None, problem: str) -> Tensor:
     del weights, residual
     spec = _parsed(problem)
-    height, width = x.shape[2:]
+    height, width = x.shape[2:] if x.dim() == 4 else (1, 1)
     for part in parts_of(spec):
         sides = zip(part.kernel, part.stride, part.padding, part.dilation, strict=True)
         height, width = (
@@ -97,10 +92,23 @@ def _fake(x: Tensor, weights: Sequence[Tensor], residual: Tensor | None, problem
 
 def _empty(x: Tensor, shape: Sequence[int]) -> Tensor:
     batch, height, width, channels = shape
+    if x.dim() == 2:
+        return x.new_empty((batch, channels))
     return torch.empty(
         (batch, channels, height, width), dtype=x.dtype, device=x.device,
         memory_format=torch.channels_last,
     )  # fmt: skip
+
+
+def in_order(image: Tensor) -> Tensor:
+    """Return an image in channels-last order, itself where it has that; (N, C) contiguous."""
+    four = image.dim() == 4
+    return image.contiguous(memory_format=torch.channels_last if four else torch.contiguous_format)
+
+
+def _resized(spec: Forward, shape: Sequence[int]) -> Forward:
+    batch, _, height, width = shape if len(shape) == 4 else (*shape, 1, 1)
+    return resized(spec, batch, height, width)
 
 
 @functools.cache

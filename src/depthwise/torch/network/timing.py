@@ -9,7 +9,9 @@ from typing import Any
 import torch
 
 from depthwise.torch.network.network import Step
+from depthwise.torch.network.operators import function
 from depthwise.torch.network.optimized import Optimized
+from depthwise.torch.network.tracing import is_view
 from depthwise.torch.optimize_report import Row
 
 _REPEATS, _SECONDS = 5, 0.3
@@ -59,11 +61,15 @@ def rows(fast: Optimized, inputs: Sequence[Any]) -> tuple[tuple[Row, ...], float
                 problem=_torch_name(step) if stage is None else str(stage.spec),
                 plan=None if kernel is None else str(kernel.plan),
                 before_us=step.before_us,
-                after_us=times[step.output],
-                reason=step.reason or (None if stage else "no kernel computes it"),
+                after_us=times.get(step.output, 0.0),
+                reason=step.reason or (None if stage else _why_torch(step)),
             )
         )
     return tuple(found), total
+
+
+def _why_torch(step: Step) -> str:
+    return "it moves nothing" if is_view(function(str(step.function))) else "no kernel computes it"
 
 
 def _torch_name(step: Step) -> str:

@@ -73,7 +73,7 @@ def _exported(model: nn.Module, args: tuple[Any, ...], open_sizes: bool) -> Expo
         return torch.export.export(model, args, strict=False)
     shapes = tuple(map(_open_sizes, args))
     return torch.export.export(
-        model, tuple(map(_doubled, args)), dynamic_shapes=(shapes,), strict=False
+        model, tuple(map(_doubled, args)), dynamic_shapes=shapes, strict=False
     )
 
 
@@ -124,6 +124,13 @@ def _changes_what_others_see(node: fx.Node) -> bool:
     changed = node.args[0]
     assert isinstance(changed, fx.Node)
     return len(changed.users) > 1 or changed.op != "call_function" or may_view(changed.target)
+
+
+def is_view(target: Any) -> bool:
+    """Whether an operator returns its operand's memory as a rule, and changes nothing in it."""
+    if not isinstance(target, OpOverload) or target._schema.is_mutable:
+        return False
+    return any(result.alias_info is not None for result in target._schema.returns)
 
 
 def may_view(target: Any) -> bool:
