@@ -22,7 +22,7 @@ from depthwise.bench.inference.problem import SIZES, NetworkProblem
 from depthwise.bench.inference.run import NetworkResult
 from depthwise.bench.memory import Memory
 from depthwise.bench.networks.layers import Classifier, ConvNorm, InvertedResidual
-from depthwise.bench.peers import torch_networks
+from depthwise.bench.peers import ours, torch_networks
 from depthwise.bench.process import Hello, PreparedInfo, Worker
 from depthwise.bench.worker import NETWORK_TOLERANCE, relative_error
 from depthwise.errors import PeerError, SpecError
@@ -248,22 +248,49 @@ def test_every_engine_is_given_the_same_network(tmp_path: Path) -> None:
 
 
 def test_networks_are_measured_beside_engines_that_are_here(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "out.json"
-    monkeypatch.setattr(command.environments, "installed_version", {"depthwise": "1"}.get)
-    options = {"op": "network", "workloads": ["tiny"], "repeats": 2, "batch": 2, "threads": 2}
-    assert command.bench(Options(**options, json=file, plot=tmp_path)) == 0
-    (ours,) = json.loads(file.read_text())["results"]
-    assert (ours["engine"], ours["variant"], ours["threads"]) == ("depthwise", "optimized", 2)
-    assert ours["verified"]
-    assert ours["max_abs_err"] < NETWORK_TOLERANCE
-    assert ours["prepare_seconds"] > 0
-    assert ours["touched_bytes"] > 0
-    captured = capsys.readouterr()
-    assert "network tiny n2" in captured.out
-    assert "onnxruntime is not installed" in captured.err
+    given = {"op": "network", "workloads": ["tiny"], "repeats": 2, "batch": 2, "threads": 2}
+    options = Options(**given, peers=["onnxruntime"], json=file, plot=tmp_path)
+    assert command.bench(options) == 0
+    results = json.loads(file.read_text())["results"]
+    assert [(each["engine"], each["threads"]) for each in results] == [
+        ("depthwise", 2), ("onnxruntime", 2),
+    ]  # fmt: skip
+    for result in results:
+        assert result["verified"]
+        assert result["max_abs_err"] < NETWORK_TOLERANCE
+        assert result["prepare_seconds"] > 0
+        assert result["touched_bytes"] > 0
+    assert "network tiny n2" in capsys.readouterr().out
     assert (tmp_path / "network-tiny-n2.png").is_file()
+
+
+def test_engines_that_are_not_installed_are_named_with_what_installs_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Any] = []
+    present = {"depthwise": "1", "torch": "2", "tvm": "3"}
+    monkeypatch.setattr(environments, "installed_version", present.get)
+    monkeypatch.setattr(run, "measure", lambda _, entries, *__: (asked.append(entries) or [], []))
+    inference.bench(Options(op="network", workloads=["tiny"], json=tmp_path / "out.json"))
+    assert [engine for engine, _ in asked[0]] == ["depthwise", *["torch"] * 3]
+    told = capsys.readouterr().err
+    assert "openvino is not installed; this installs it: depthwise peers install openvino" in told
+    assert "mxnet" not in told
+    monkeypatch.setattr(environments, "installed_version", {"depthwise": "1"}.get)
+    with pytest.raises(PeerError, match="torch is not installed; this installs it: pip install"):
+        inference.bench(Options(op="network", workloads=["tiny"], json=tmp_path / "out.json"))
+
+
+def test_a_network_takes_as_many_threads_as_were_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    engine = ours.Engine(2)
+    monkeypatch.setattr(ours.team, "size", lambda: 3)
+    with pytest.raises(PeerError, match="a network takes 2 threads; got 3"):
+        engine.network(tmp_path, "optimized")
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from depthwise.bench import networks
 from depthwise.bench.layers import workload
 from depthwise.bench.networks.weights import randomized
 from transformer_models import MODELS, transformer_model
@@ -105,6 +107,11 @@ def test_every_weight_has_a_part_in_the_result(name: str) -> None:
         assert statistic.numel() == 1 or statistic.unique().numel() > 1, owner
     assert 0.1 < logits.std() < 10
     assert (logits[0] - logits[1]).std() > 0.01 * logits.std()
+
+
+def test_the_examples_are_the_same_files() -> None:
+    root = Path(__file__).parents[1]
+    assert (root / "examples" / "networks").resolve() == Path(networks.__file__).parent
 
 
 def test_weights_are_of_the_seed_alone() -> None:

@@ -123,6 +123,7 @@ def compare(
         "depthwise bench",
         "depthwise bench --workload blocks --op inverted --epilogue network",
         "depthwise bench --workload training --op training --batch 8 --peers torch",
+        "depthwise bench --workload efficientnet_b0 --op network --batch 16 --threads 2",
         "depthwise bench --layers my_layers.json --clock call --layout nhwc --threads 2",
         "depthwise bench --workload seeds --peers torch,onnxruntime --json seeds.json",
     )

@@ -33,6 +33,7 @@ def bench(options: Options) -> int:
         DepthwiseError: an option asks for what is not there.
     """
     problems = _problems(options)
+    environments.interpreter("torch")  # raises where it is not installed: networks are its modules
     entries = run.ways(_engines(options))
     about = machine.describe()
     for warning in machine.warnings(about):
@@ -68,8 +69,10 @@ def _engines(options: Options) -> list[str]:
     able = [name for name, source in SOURCES.items() if source.networks]
     if options.peers is None:
         installed = [name for name in able if environments.installed_version(name)]
-        for name in set(able) - set(installed):
-            report.tell(f"{name} is not installed: {environments.install_command(name)}")
+        for name in able:
+            if name not in installed:
+                command = environments.install_command(name)
+                report.tell(f"{name} is not installed; this installs it: {command}")
         return installed
     for name in options.peers:
         if name not in able:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import depthwise as dw
-from depthwise import plan_database, schedule
+from depthwise import plan_database, schedule, team
 from depthwise.arrays import aligned
 from depthwise.bench.peers import parts
 from depthwise.bench.peers.base import TARGET_VARIABLE, Array, Clock, Prepared
 from depthwise.bench.peers.parts import Limits, Order
 from depthwise.block import BlockSpec, Forward, Spec, forward_only
+from depthwise.errors import PeerError
 from depthwise.spec import ConvSpec
 from depthwise.target import named
 from depthwise.training import PassSpec, array_names
@@ -69,9 +70,15 @@ class Engine:
         return schedule.packed.rejects(problem, self._target)
 
     def network(self, folder: Path, variant: str) -> Prepared:
-        """Make a network ready."""
+        """Make a network ready.
+
+        Raises:
+            PeerError: OpenMP's threads, which a network takes, are not as many as asked for.
+        """
         from depthwise.bench.peers import torch_networks
 
+        if team.size() != self._threads:
+            raise PeerError(f"a network takes {self._threads} threads; got {team.size()}")
         return torch_networks.prepare(folder, variant)
 
     def prepare(

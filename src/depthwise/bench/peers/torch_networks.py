@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import depthwise.torch as dwt
 from depthwise.bench.inference import files
 from depthwise.bench.inference.problem import NetworkProblem
 from depthwise.bench.networks.weights import randomized
@@ -34,6 +33,8 @@ def build(problem: NetworkProblem) -> nn.Module:
 
 def write(folder: Path, problem: NetworkProblem) -> files.Posed:
     """Write the files of a network: itself, images, and the logits that float64 gives for them."""
+    from depthwise.torch import cost
+
     network = build(problem)
     x = torch.randn(problem.input_shape, generator=torch.Generator().manual_seed(problem.seed))
     with torch.inference_mode():
@@ -49,7 +50,7 @@ def write(folder: Path, problem: NetworkProblem) -> files.Posed:
             network, (x,), folder / files.ONNX, dynamo=False, opset_version=_ONNX_OPSET,
             input_names=["x"], output_names=["y"],
         )  # fmt: skip
-    return files.Posed(time.perf_counter() - start, dwt.cost(network, x).macs)
+    return files.Posed(time.perf_counter() - start, cost(network, x).macs)
 
 
 def prepare(folder: Path, variant: str) -> Prepared:
@@ -59,7 +60,9 @@ def prepare(folder: Path, variant: str) -> Prepared:
     if variant == "compiled":
         return _running(_compiled(network), x, "chosen by the compiler")
     if variant == "optimized":
-        return _running(dwt.optimize(network, x), x, "NHWC")
+        from depthwise.torch import optimize
+
+        return _running(optimize(network, x), x, "NHWC")
     if variant == "channels_last":
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         x = x.to(memory_format=torch.channels_last)
