@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from tvm import tirx
@@ -11,7 +12,7 @@ from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.build import SCRATCH_BYTES, TASKS
 from depthwise.define import source
-from depthwise.schedule import products
+from depthwise.schedule import products, tiling
 from depthwise.schedule.direct import vector, zero
 from depthwise.schedule.passes import vectors
 from depthwise.schedule.stack import Stack
@@ -36,8 +37,9 @@ def function(
         lanes: elements of a vector.
     """
     runs, shares = tasks
-    stack, terms = Stack.of(spec), _terms(spec)
-    near = stack.most_rows(tile, runs) * stack.row if _is_padded(spec) else 0
+    stack = Stack.of(spec)
+    ends = tiling.ends(stack.pixels, tile, runs)
+    near = stack.most_rows(ends) * stack.row if _is_padded(spec) else 0
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
         T.func_attr({TASKS: runs * shares, SCRATCH_BYTES: near * itemsize(spec.dtype)})
@@ -53,31 +55,83 @@ def function(
                 array, (above, below) = scratch, map(T.Bind, stack.rows(first, last))
                 with T.If(tirx.any(number == start, share == 0)), T.Then():
                     _bring(spec, operands.x, scratch, above, below, lanes)
-
-            def window(pixel: Expr) -> Any:
-                line, column = pixel // stack.outputs[1], pixel % stack.outputs[1]
-                begin = (stack.first_row(line) - above) * stack.row + column * stack.steps[1]
-                at = T.Bind(tirx.Cast("int64", begin))
-                return lambda distance: array[at + tirx.Cast("int64", distance)]
-
-            products.windows(operands, panels, first, last, terms, lanes, window, (share, shares))
+            rows = _Windows(stack, array, above, ends).rows
+            terms = _terms(spec, T.min(start, 0))
+            products.windows(operands, panels, first, last, terms, lanes, rows, (share, shares))
     return builder.get()
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """The windows of pixels as rows of a matrix."""
+
+    stack: Stack
+    array: Any
+    """Where the images are, or some of their rows."""
+    above: Expr
+    """How many rows are missing before these."""
+    ends: list[int]
+    """Where runs of pixels begin and end."""
+
+    def rows(self, pixel: Expr, count: int) -> list[Callable[[Expr], Expr]]:
+        """Make those of so many neighbouring pixels ready.
+
+        (In 64 bits, so that it is the beginning that becomes an address, and not each element.)
+        """
+        missing = self.above * self.stack.row
+        return [
+            self._from(T.Bind(tirx.Cast("int64", begin - missing)))
+            for begin in self._begins(pixel, count)
+        ]
+
+    def _from(self, begin: Expr) -> Callable[[Expr], Expr]:
+        return lambda distance: self.array[begin + tirx.Cast("int64", distance)]
+
+    def _begins(self, pixel: Expr, count: int) -> list[Expr]:
+        """Return where the windows of neighbouring pixels begin."""
+        columns, step = self.stack.outputs[1], self.stack.steps[1]
+        here = self._begin(pixel)
+        if all(end % count == 0 for end in (columns, *self.ends)):
+            return [here + number * step for number in range(count)]
+        if count > columns:
+            return [self._begin(pixel + number) for number in range(count)]
+        column = T.Bind(pixel % columns)
+        next_line = T.Bind(self._begin(pixel - column + columns) + (column - columns) * step)
+        return [
+            tirx.Select(column < columns - number, here, next_line) + number * step
+            for number in range(count)
+        ]
+
+    def _begin(self, pixel: Expr) -> Expr:
+        stack, columns = self.stack, self.stack.outputs[1]
+        row = stack.first_row(pixel // columns)
+        return T.Bind(row * stack.row + pixel % columns * stack.steps[1])
 
 
 def _is_padded(spec: ConvSpec) -> bool:
     return spec.padding != ((0, 0), (0, 0))
 
 
-def _terms(spec: ConvSpec) -> products.Terms:
-    """Return the loops over what a window holds, those joined that go on where others end."""
+def _terms(spec: ConvSpec, nothing: Expr) -> products.Terms:
+    """Return the loops over what a window holds, those joined that go on where others end.
+
+    Args:
+        spec: the convolution.
+        nothing: zero, which the compiler does not know.  It is added to the turns of the outermost
+            of several loops: unrolled whole, they would have all weights of a panel brought into
+            registers, and from there to the stack, before the first tile.
+    """
     row = spec.padded_width * spec.channels
     (kh, kw), (dh, dw) = spec.kernel, spec.dilation
-    found: list[tuple[int, int]] = []
+    found: list[tuple[Any, int]] = []
     for count, stride in ((kh, dh * row), (kw, dw * spec.channels), (spec.channels, 1)):
         if found and found[-1][1] == count * stride:
             found[-1] = found[-1][0] * count, stride
         elif count > 1:
             found.append((count, stride))
+    if len(found) > 1:
+        count, stride = found[0]
+        found[0] = T.Bind(count + nothing), stride
     return tuple(found) or ((1, 1),)
 
 

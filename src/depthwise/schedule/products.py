@@ -6,7 +6,7 @@ it computes some rows twice, and there is one code for all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -23,7 +23,10 @@ from depthwise.schedule.tiling import Ahead, Panels, packed_columns
 from depthwise.spec import ConvSpec
 
 Expr: TypeAlias = Any
-Terms: TypeAlias = tuple[tuple[int, int], ...]
+Rows: TypeAlias = Callable[[Expr, int], Sequence[Callable[[Expr], Expr]]]
+"""Makes so many rows of A ready; each is the function from the distance to its first element to an
+element."""
+Terms: TypeAlias = tuple[tuple[Any, int], ...]
 """The loops over the terms of a sum from the outside in: how many turns, and by how many elements
 of A each turn is farther than the one before."""
 
@@ -110,7 +113,7 @@ def product(
     lanes: int,
     dtype: str,
     *,
-    a: Callable[[Expr], Callable[[Expr], Expr]],
+    a: Rows,
     b: Callable[[Panels, Expr], Callable[[Expr, Expr], Expr]],
     store: Callable[[Expr, Expr, Expr], None],
     share: tuple[Expr, int] = (0, 1),
@@ -125,8 +128,7 @@ def product(
         terms: the products of a sum.
         lanes: elements of a vector.
         dtype: the element type.
-        a: `a(m)` makes row m ready and returns the function from the distance to its first element
-            to an element.
+        a: `a(m, count)` makes rows from m on ready.
         b: `b(panel, column)` makes the panel at this column ready and returns the function from k
             and the column in the panel to an element.
         store: `store(sum, m, n)` writes an element of Y.
@@ -152,14 +154,14 @@ def product(
 
 def _tile(
     panel: Panels, top: Expr, column: Expr, terms: Terms, lanes: int, dtype: str,
-    a: Callable[[Expr], Callable[[Expr], Expr]], b: Callable[[Expr, Expr], Expr],
+    a: Rows, b: Callable[[Expr, Expr], Expr],
     store: Callable[[Expr, Expr, Expr], None], fetch: _Share | None,
 ) -> None:  # fmt: skip
     sums = T.alloc_buffer((panel.rows * panel.width,), dtype, scope="local")
     for at in range(0, panel.rows * panel.width, lanes):
         with T.vectorized(0, lanes) as lane:
             T.buffer_store(sums, tirx.const(0, dtype), [at + lane])
-    rows = [a(top + row) for row in range(panel.rows)]
+    rows = a(top, panel.rows)
 
     def add(k: Expr, distance: Expr) -> None:
         for row, element in enumerate(rows):
@@ -190,7 +192,7 @@ def _tile(
 
 
 @contextmanager
-def _nested(loops: Iterable[tuple[int, int]]) -> Iterator[tuple[Expr, Expr]]:
+def _nested(loops: Iterable[tuple[Expr, int]]) -> Iterator[tuple[Expr, Expr]]:
     """Write loops in each other; yield the number of the turn and its distance in A."""
     number: Expr = 0
     distance: Expr = 0
@@ -212,17 +214,23 @@ def pixel_rows(
     spec, x = operands.spec, operands.x
     depth, plane = spec.channels, spec.height * spec.width
 
-    def row(m: Expr) -> Callable[[Expr], Expr]:
-        first = m if planes else m * depth
-        return lambda distance: x[first + distance]
-
+    rows = _evenly(x, 1 if planes else depth)
     terms = ((depth, plane if planes else 1),)
-    windows(operands, panels, first, last, terms, lanes, row, share, fetching)
+    windows(operands, panels, first, last, terms, lanes, rows, share, fetching)
+
+
+def _evenly(array: Any, pitch: int) -> Rows:
+    """Return rows that begin so many elements one after the other."""
+
+    def row(m: Expr) -> Callable[[Expr], Expr]:
+        return lambda distance: array[m * pitch + distance]
+
+    return lambda top, count: [row(top + number) for number in range(count)]
 
 
 def windows(
     operands: Operands, panels: tuple[Panels, ...], first: Expr, last: Expr, terms: Terms,
-    lanes: int, a: Callable[[Expr], Callable[[Expr], Expr]], share: tuple[Expr, int],
+    lanes: int, a: Rows, share: tuple[Expr, int],
     fetching: Fetching | None = None,
 ) -> None:  # fmt: skip
     """Write the product whose rows are what output pixels read; weights are packed in panels."""
@@ -267,8 +275,7 @@ def channel_rows(
 
     product(
         panels, first, last, ((depth, 1),), lanes, spec.dtype,
-        a=lambda m: lambda distance: weight[m * depth + distance], b=side_by_side, store=store,
-        share=share,
+        a=_evenly(weight, depth), b=side_by_side, store=store, share=share,
     )  # fmt: skip
 
 

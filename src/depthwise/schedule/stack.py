@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise, starmap
 from typing import Any
 
-from depthwise.schedule.tiling import ends
 from depthwise.spec import ConvSpec
 from depthwise.vocabulary import Pair
 
@@ -56,8 +56,7 @@ class Stack:
         columns = self.outputs[1]
         return self.first_row(first // columns), self.first_row((last - 1) // columns) + self.reach
 
-    def most_rows(self, tile: int, runs: int) -> int:
-        """Return the rows that a run of pixels reads at most, where there are so many runs."""
-        cuts = ends(self.pixels, tile, runs)
-        read = map(self.rows, cuts[:-1], cuts[1:])
+    def most_rows(self, ends: list[int]) -> int:
+        """Return the rows that a run of pixels reads at most, where they begin and end there."""
+        read = starmap(self.rows, pairwise(ends))
         return max(int(stop) - int(start) for start, stop in read)
