@@ -48,8 +48,8 @@ def optimize(
     Args:
         model: in evaluation mode, on the CPU, float32 or float64.
         example_input: what `model` is called with: a tensor, or a tuple of arguments.  Another
-            batch, height or width works afterwards where the model takes it; kernels are compiled
-            at first use.
+            batch of (N, C, H, W) works afterwards where the model takes it, its kernels compiled at
+            first use; another height or width needs a network of its own.
         tune: search for the fastest plan of each kernel (`depthwise.tune`), which is remembered.
         step: called before each piece of work with words that name it.
 
@@ -65,10 +65,10 @@ def optimize(
     check(model, args)
     agreement = Agreement(model, args)
     failures = []
-    for open_sizes in (True, False):
+    for any_batch in (True, False):
         try:
             step("trace")
-            traced = trace(model, args, open_sizes=open_sizes)
+            traced = trace(model, args, any_batch=any_batch)
             fast, apart = _network(model, traced, args)
             _prepare(fast, tune, step)
             step("verify")
@@ -87,7 +87,7 @@ def optimize(
         total_after_us=after,
         **differences,
         traced=traced.how,
-        untouched=(*(("any other size of inputs", str(each)) for each in failures), *apart),
+        untouched=(*(("any other batch", str(each)) for each in failures), *apart),
         prepare_seconds=time.perf_counter() - started,
     )
     return fast
