@@ -26,9 +26,14 @@ from depthwise.bench.peers import ours, torch_networks
 from depthwise.bench.process import Hello, PreparedInfo, Worker
 from depthwise.bench.worker import NETWORK_TOLERANCE, relative_error
 from depthwise.errors import PeerError, SpecError
+from depthwise.roofline import Copy, Roofline
 from test_report import lines
 
 MEMORY = Memory(peak=300 * 2**20, grown=20 * 2**20, touched=40 * 2**20)
+
+
+def no_limits() -> Roofline:
+    return Roofline(1, "float32", "some-cpu", 100.0, (Copy(2**20, 50.0, "L2"),))
 
 
 def tiny() -> nn.Sequential:
@@ -94,7 +99,7 @@ def race(*workers: FakeWorker) -> tuple[list[NetworkResult], list[str]]:
         return named[engine]
 
     entries = [(name, "way") for name in named]
-    found, notes = run.measure(NetworkProblem("tiny", 2), entries, start, 3, steps.append)
+    found, notes = run.measure(NetworkProblem("tiny", 2), entries, start, 3, 50.0, steps.append)
     assert len(steps) == run.steps(entries)
     assert len(set(started)) == len(workers)
     assert all(worker.log[-1] == "closed" for worker in workers)
@@ -110,9 +115,9 @@ def test_a_result_is_a_time_rates_memory_and_what_preparing_took() -> None:
     assert ours == NetworkResult(
         engine="depthwise", variant="way", op="network", layer="tiny", spec="network tiny n2",
         layout="NHWC", dtype="float32", threads=2, batch=2, clock="call", median_us=300.0,
-        min_us=300.0, mad_us=0.0, gflops=2 * macs / 300e3, gbytes_per_s=None, of_limit=None,
-        verified=True, max_abs_err=1e-6, version="1.2", images_per_s=2e6 / 300,
-        prepare_seconds=1.5, export_seconds=0.0, peak_bytes=MEMORY.peak,
+        min_us=300.0, mad_us=0.0, gflops=2 * macs / 300e3, gbytes_per_s=None,
+        of_limit=2 * macs / 300e3 / 50, verified=True, max_abs_err=1e-6, version="1.2",
+        images_per_s=2e6 / 300, prepare_seconds=1.5, export_seconds=0.0, peak_bytes=MEMORY.peak,
         grown_bytes=MEMORY.grown, touched_bytes=MEMORY.touched,
     )  # fmt: skip
     assert peer.median_us == 600.0
@@ -143,7 +148,7 @@ def result(name: str, median: float | None, **changes: Any) -> NetworkResult:
         "engine": engine, "variant": variant, "op": "network", "layer": "tiny",
         "spec": "network tiny n2", "layout": "NCHW", "dtype": "float32", "threads": 1, "batch": 2,
         "clock": "call", "median_us": median, "min_us": median, "mad_us": median and median / 50,
-        "gflops": 12.34, "gbytes_per_s": None, "of_limit": None, "verified": median is not None,
+        "gflops": 12.34, "gbytes_per_s": None, "of_limit": 0.25, "verified": median is not None,
         "max_abs_err": 1e-6, "version": "1", "images_per_s": median and 2e6 / median,
         "prepare_seconds": 1.0, "export_seconds": 0.0, "peak_bytes": MEMORY.peak,
         "grown_bytes": MEMORY.grown, "touched_bytes": MEMORY.touched,
@@ -169,14 +174,14 @@ def test_a_table_has_the_fastest_first_and_what_is_wrong_last(
         "the conditions",
         "",
         "network tiny n2",
-        "engine ms +- ms images/s x fastest peer GFLOP/s prepare s peak MiB grown MiB touched MiB "
-        "error",
-        "depthwise optimized 1.00 0.02 2000.0 2.00 12.3 1.0 300 20 40 1.0e-06",
-        "onnxruntime nchwc 2.00 0.04 1000.0 1.00 12.3 1.0 + 0.5 300 20 40 1.0e-06",
-        "torch nchw 4.00 0.08 500.0 0.50 12.3 1.0 300 20 40 1.0e-06",
+        "engine ms +- ms images/s x fastest peer GFLOP/s of peak prepare s peak MiB grown MiB "
+        "touched MiB error",
+        "depthwise optimized 1.00 0.02 2000.0 2.00 12.3 25% 1.0 300 20 40 1.0e-06",
+        "onnxruntime nchwc 2.00 0.04 1000.0 1.00 12.3 25% 1.0 + 0.5 300 20 40 1.0e-06",
+        "torch nchw 4.00 0.08 500.0 0.50 12.3 25% 1.0 300 20 40 1.0e-06",
     ]
     assert out[7] == "openvino nchw WRONG 1.0 1.0e-06"
-    assert "depthwise optimized 0.50 0.01 4000.0 12.3 1.0 300 20 40 1.0e-06" in out
+    assert "depthwise optimized 0.50 0.01 4000.0 12.3 25% 1.0 300 20 40 1.0e-06" in out
     assert out[-3:] == [
         "the fastest peer 2.00 2.00 2.00 1",
         "onnxruntime nchwc 2.00 2.00 2.00 1",
@@ -228,7 +233,7 @@ def test_what_is_no_network_is_refused(
     tmp_path: Path, options: dict[str, Any], error: type[Exception], rule: str
 ) -> None:
     with pytest.raises(error, match=rule):
-        inference.bench(Options(op="network", json=tmp_path / "out.json", **options))
+        inference.bench(Options(op="network", json=tmp_path / "out.json", **options), no_limits)
 
 
 def test_every_engine_is_given_the_same_network(tmp_path: Path) -> None:
@@ -274,14 +279,18 @@ def test_engines_that_are_not_installed_are_named_with_what_installs_them(
     present = {"depthwise": "1", "torch": "2", "tvm": "3"}
     monkeypatch.setattr(environments, "installed_version", present.get)
     monkeypatch.setattr(run, "measure", lambda _, entries, *__: (asked.append(entries) or [], []))
-    inference.bench(Options(op="network", workloads=["tiny"], json=tmp_path / "out.json"))
+    inference.bench(
+        Options(op="network", workloads=["tiny"], json=tmp_path / "out.json"), no_limits
+    )
     assert [engine for engine, _ in asked[0]] == ["depthwise", *["torch"] * 3]
     told = capsys.readouterr().err
     assert "openvino is not installed; this installs it: depthwise peers install openvino" in told
     assert "mxnet" not in told
     monkeypatch.setattr(environments, "installed_version", {"depthwise": "1"}.get)
     with pytest.raises(PeerError, match="torch is not installed; this installs it: pip install"):
-        inference.bench(Options(op="network", workloads=["tiny"], json=tmp_path / "out.json"))
+        inference.bench(
+            Options(op="network", workloads=["tiny"], json=tmp_path / "out.json"), no_limits
+        )
 
 
 def test_a_network_takes_as_many_threads_as_were_asked_for(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,7 +87,7 @@ def bench(options: Options) -> int:
     if options.pin:
         os.sched_setaffinity(0, options.pin)
     if options.op == "network":
-        return inference.bench(options)
+        return inference.bench(options, partial(_measure_limits, options))
     problems = _problems(options, options.op)
     about = machine.describe()
     for warning in machine.warnings(about):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,12 +19,17 @@ from depthwise.errors import PeerError, SpecError
 
 if TYPE_CHECKING:
     from depthwise.bench.command import Options
+    from depthwise.roofline import Roofline
 
 WORKLOADS = ("mobilenet_v2",)
 
 
-def bench(options: Options) -> int:
+def bench(options: Options, measure_limits: Callable[[], Roofline]) -> int:
     """Measure networks, report, and write the results after each.
+
+    Args:
+        options: what is asked.
+        measure_limits: finds what this machine's arithmetic reaches.
 
     Returns:
         0, or 1 where our own engine gave a wrong result or failed.
@@ -38,16 +43,19 @@ def bench(options: Options) -> int:
     about = machine.describe()
     for warning in machine.warnings(about):
         report.tell(f"warning: {warning}", "yellow")
+    limits = measure_limits()
     found: list[run.NetworkResult] = []
     notes: list[Note] = []
     try:
         with console.progress(len(problems) * run.steps(entries)) as step:
             for problem in problems:
                 start = partial(_start, options=options)
-                more, remarks = run.measure(problem, entries, start, options.repeats, step)
+                more, remarks = run.measure(
+                    problem, entries, start, options.repeats, limits.peak_gflops, step
+                )
                 found += more
                 notes += remarks
-                results.write(options.json, about, [], found)
+                results.write(options.json, about, [limits.as_dict()], found)
     finally:  # what is complete is reported, after Ctrl-C too
         if found:
             _report(options, f"{about['cpu']} ({about['isa']})", found, notes)

@@ -10,12 +10,13 @@ from depthwise.bench.inference.run import NetworkResult
 from depthwise.bench.timing import UNSTABLE
 
 COLUMNS = (
-    "engine", "ms", "+- ms", "images/s", "x fastest peer", "GFLOP/s", "prepare s", "peak MiB",
-    "grown MiB", "touched MiB", "error",
+    "engine", "ms", "+- ms", "images/s", "x fastest peer", "GFLOP/s", "of peak", "prepare s",
+    "peak MiB", "grown MiB", "touched MiB", "error",
 )  # fmt: skip
 LEGEND = f"""\
 +-: median absolute deviation, ! where above {UNSTABLE:.0%} of the median.  FLOPs: 2 per MAC of
 convolutions and linear layers.  x fastest peer: its time over this one, more is faster.
+of peak: of the FLOP/s that this machine's FMAs reach, measured.
 prepare: from the network's file to the end of the first call, nothing compiled before; the export
 to ONNX stands after the +.  peak: what the whole process has resident during a call; grown: beyond
 what it had before that call; touched: what the call reads or writes of it, weights included,
@@ -48,7 +49,7 @@ def _row(result: NetworkResult, fastest_peer: float | None) -> tuple[object, ...
     error = None if result.max_abs_err is None else f"{result.max_abs_err:.1e}"
     if (times := result.summary) is None:
         verdict = "not timed" if result.verified else "WRONG"
-        return (result.contestant, verdict, *[None] * 4, prepared, *[None] * 3, error)
+        return (result.contestant, verdict, *[None] * 5, prepared, *[None] * 3, error)
     return (
         result.contestant,
         f"{times.median / 1e3:.2f}",
@@ -56,6 +57,7 @@ def _row(result: NetworkResult, fastest_peer: float | None) -> tuple[object, ...
         f"{result.images_per_s:.1f}",
         f"{fastest_peer / times.median:.2f}" if fastest_peer else None,
         f"{result.gflops:.1f}",
+        f"{result.of_limit:.0%}",
         prepared,
         *map(_mebibytes, (result.peak_bytes, result.grown_bytes, result.touched_bytes)),
         error,

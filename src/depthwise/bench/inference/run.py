@@ -25,7 +25,11 @@ Start = Callable[[str, Path], Worker]
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkResult(Result):
-    """One engine's way of running one network; rates of bytes and of the limit are None."""
+    """One engine's way of running one network.
+
+    The limit is that of arithmetic alone: convolutions and linear layers at the rate of this
+    machine's FMAs.
+    """
 
     images_per_s: float | None
     prepare_seconds: float
@@ -53,6 +57,7 @@ def measure(
     entries: Sequence[tuple[str, str]],
     start: Start,
     repeats: int,
+    peak_gflops: float,
     step: Step,
 ) -> tuple[list[NetworkResult], list[Note]]:
     """Return what is found for one network, and what the numbers do not show.
@@ -66,6 +71,7 @@ def measure(
         entries: some of `ways`.
         start: starts their processes.
         repeats: rounds, each with one sample of each.
+        peak_gflops: what this machine's arithmetic reaches on as many threads.
         step: called before each piece of work with words that name it.
     """
     from depthwise.bench.peers import torch_networks
@@ -91,7 +97,9 @@ def measure(
             if entry in summaries:
                 with _noting(notes, entry.worker.hello.name, entry.variant, problem):
                     memory = entry.worker.memory(info.key)
-            results.append(_result(entry, info, summaries.get(entry), memory, problem, posed))
+            results.append(
+                _result(entry, info, summaries.get(entry), memory, problem, posed, peak_gflops)
+            )
     return results, notes
 
 
@@ -123,9 +131,11 @@ def _result(
     memory: Memory | None,
     problem: NetworkProblem,
     posed: files.Posed,
+    peak_gflops: float,
 ) -> NetworkResult:
     hello = entry.worker.hello
     median = summary.median if summary else None
+    gflops = 2 * posed.macs / median / 1e3 if median else None
     return NetworkResult(
         engine=hello.name,
         variant=entry.variant,
@@ -140,9 +150,9 @@ def _result(
         median_us=median,
         min_us=summary.min if summary else None,
         mad_us=summary.mad if summary else None,
-        gflops=2 * posed.macs / median / 1e3 if median else None,
+        gflops=gflops,
         gbytes_per_s=None,
-        of_limit=None,
+        of_limit=gflops / peak_gflops if gflops else None,
         verified=info.verified,
         max_abs_err=info.max_abs_err if math.isfinite(info.max_abs_err) else None,
         version=hello.version,
