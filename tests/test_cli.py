@@ -57,14 +57,11 @@ def test_the_commands_are_those_of_the_design():
 
 
 @pytest.mark.parametrize("command", commands())
-def test_every_command_has_help_with_examples_or_says_not_yet(monkeypatch, capsys, command):
+def test_every_command_has_help_with_examples(monkeypatch, capsys, command):
     code, out, err = call_main(monkeypatch, capsys, command, "--help")
     assert (code, err) == (0, "")
     assert f"Usage: depthwise {command}" in out
-    if command in cli.NOT_YET:
-        assert "does not exist yet" in out
-    else:
-        assert f"Examples:\n    depthwise {command}" in out
+    assert f"Examples:\n    depthwise {command}" in out
 
 
 def command_lines() -> list[str]:
@@ -88,16 +85,6 @@ def test_every_example_is_a_command_line_that_is_understood(line):
     assert not words or not hasattr(command, "commands"), f"no such command: {words[0]}"
     with contextlib.suppress(typer.Exit):  # --help leaves at once
         command.make_context("depthwise", words)
-
-
-@pytest.mark.parametrize("command", cli.NOT_YET)
-def test_what_does_not_exist_yet_says_so(monkeypatch, capsys, command):
-    code, out, err = call_main(
-        monkeypatch, capsys, command, "depthwise c8 hw8 k3", "--any", "thing"
-    )
-    assert (code, out) == (2, "")
-    assert err.count("\n") == 1
-    assert f"depthwise {command} does not exist yet" in err
 
 
 @pytest.mark.parametrize(

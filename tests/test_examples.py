@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -80,3 +81,12 @@ def test_losses_that_disagree_are_reported(example, capsys, changed_step, change
     curves = [report.Curve("torch", losses, [2.0], 1), report.Curve("depthwise", moved, [1.0], 1)]
     assert report.tell(curves, epochs=3) == status
     assert "2.00 times as fast" in capsys.readouterr().out
+
+
+def test_a_small_mobilenet_is_optimized(example, monkeypatch, capsys):
+    example("optimize_mobilenet").main(size=32, threads=1)
+    out = capsys.readouterr().out
+    assert "inverted c24 e144 o24 hw8 k3 p1 nhwc bias relu6 residual" in out
+    differences = [float(found) for found in re.findall(r": (\S+e-\d+)$", out, re.MULTILINE)]
+    assert len(differences) == 2
+    assert all(0 < difference < 1e-4 for difference in differences)

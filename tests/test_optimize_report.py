@@ -8,6 +8,7 @@ import pytest
 
 from depthwise.errors import DepthwiseError
 from depthwise.torch import optimize_plot
+from depthwise.torch.network.naming import short_names
 from depthwise.torch.optimize_report import HEADERS, Report, Row
 
 PLAN = "expand+depthwise+project rows4 | pointwise tc16 tw6 | channels_last tc8 tw4 | pointwise tc8"
@@ -167,3 +168,18 @@ def test_long_names_keep_their_ends(drawn):
 def test_a_picture_that_cannot_be_written_is_an_error(tmp_path):
     with pytest.raises(DepthwiseError, match="a file that can be written"):
         optimize_plot.plot(report(*ROWS), tmp_path / "bars.nosuch")
+
+
+@pytest.mark.parametrize(
+    ("groups", "names"),
+    [
+        ([["0.conv", "0.norm"], ["1.a.conv", "1.b", "1"], ["2"]], ["0", "1", "2"]),
+        ([["f.0", "f.1", "f.2"], ["f.3", "f.4"]], ["f.0 to 2", "f.3 to 4"]),
+        ([["f.x"], ["f.y.conv", "f.y.conv", "f.y.norm", "f.z"]], ["f.x", "f.y.conv to z"]),
+        ([["f.x.conv", "f.x.norm"], ["f"]], ["f.x", "f"]),
+        ([["conv1", "bn1"], [""], ["", "fc"], []], ["conv1 to bn1", "", "fc", ""]),
+        ([["f.1"], ["f.10", "f.11"]], ["f.1", "f.10 to 11"]),
+    ],
+)
+def test_parts_have_short_names(groups, names):
+    assert short_names(groups) == names

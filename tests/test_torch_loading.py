@@ -63,7 +63,7 @@ def test_a_file_that_is_not_there(folder, name):
 
 def test_a_pickled_module_runs_code_and_needs_trust(folder):
     torch.save(network(), "model.pt")
-    with pytest.raises(ModelError, match="runs whatever code it names; --trust"):
+    with pytest.raises(ModelError, match="runs whatever code it names, which --trust allows"):
         load("model.pt")
     model = load("model.pt", trust=True)
     assert isinstance(model, nn.Sequential)

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import typer
 
 from depthwise import __version__
-from depthwise.errors import DepthwiseError, NotYetError
+from depthwise.errors import DepthwiseError
 
 Op = Literal[
     "depthwise", "separable", "inverted", "input_gradient", "weight_gradient", "backward",
@@ -399,27 +399,58 @@ def doctor(
     return examination.doctor(as_json=as_json)
 
 
-NOT_YET = {
-    "optimize": "Replace the depthwise and separable layers of a PyTorch model.",
-}
-
-
-def refuse(context: typer.Context) -> None:
-    """Say that a subcommand of the design does not exist yet."""
-    raise NotYetError(
-        f"depthwise {context.info_name} does not exist yet in version {__version__}; "
-        "depthwise --help lists what does"
+@app.command(
+    epilog=examples(
+        "depthwise optimize depthwise.bench.networks.mobilenet_v2:mobilenet_v2 --input 1,3,224,224",
+        "depthwise optimize model.pt2 --input 1,3,224,224 --threads 1 --plot layers.png",
+        "depthwise optimize my_models:two_images --input 1,3,64,64 --input 1,3,64,64 --json",
+        "depthwise optimize model.pt2 --input 8,3,224,224 --tune --save fast.pt",
     )
+)
+def optimize(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="model.pt2 (torch.export.save), module:factory, or model.pt (with --trust).",
+            metavar="MODEL",
+        ),
+    ],
+    inputs: Annotated[
+        list[str], typer.Option("--input", help="An input's sizes; once for each input.")
+    ],
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Search for the fastest plans, for minutes.")
+    ] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load a pickled module, which runs code it names.")
+    ] = False,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of both.  [default: all]", min=1)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the time of each layer to this file.")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Save the fast module to this file (torch.save).")
+    ] = None,
+) -> None:
+    """Replace what is slow in a PyTorch model, and say what was, what was not and why."""
+    try:
+        from depthwise.torch import optimize_command as command
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise DepthwiseError(
+            "depthwise optimize needs PyTorch; this installs it: pip install 'depthwise[torch]'"
+        ) from None
 
-
-for name, purpose in NOT_YET.items():
-    app.command(
-        name,
-        help=purpose,
-        short_help=f"{purpose} (Not yet.)",
-        epilog=f"This subcommand does not exist yet in version {__version__}.",
-        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    )(refuse)
+    command.run(
+        command.Options(
+            model=model, inputs=inputs, tune=tune, trust=trust, threads=threads, as_json=as_json,
+            plot=plot, save=save,
+        )
+    )  # fmt: skip
 
 
 def main() -> None:

@@ -35,7 +35,8 @@ def load(name: str, *, trust: bool = False) -> nn.Module:
             module (.pt, .pth); or module:factory, where the module is looked for in the current
             folder as well and the factory is called without arguments.  A module in its place is
             taken as it is.
-        trust: read a pickled module, which runs whatever code the file names.
+        trust: read a pickled module, which runs whatever code the file names.  (Of files from
+            strangers no form is safe: `torch.export.load` unpickles what it does not know.)
 
     Raises:
         ModelError: there is none, or it cannot be loaded.
@@ -86,8 +87,8 @@ def _quiet() -> Iterator[None]:
 def _pickled(path: Path, trust: bool) -> nn.Module:
     if not trust:
         raise ModelError(
-            f"{path} is a pickle: loading a module from it runs whatever code it names; --trust "
-            f"does so, and a file of torch.export.save (.pt2) needs no trust"
+            f"{path} is a pickle: loading a module from it runs whatever code it names, which "
+            "--trust allows"
         )
     _look_here_first()
     try:

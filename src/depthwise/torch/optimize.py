@@ -20,6 +20,7 @@ from depthwise.torch.network.absorb import absorb
 from depthwise.torch.network.agreement import Agreement
 from depthwise.torch.network.blocks import join, left_apart
 from depthwise.torch.network.checks import check
+from depthwise.torch.network.naming import name_nodes
 from depthwise.torch.network.network import lowered
 from depthwise.torch.network.optimized import ByParts, Optimized, Signature
 from depthwise.torch.network.profile import measure
@@ -101,6 +102,7 @@ def _network(
     simplify(traced)
     absorb(traced)
     join(traced)
+    name_nodes(traced)
     network = lowered(traced)
     return Optimized(network, Signature.of(model, traced, args)), tuple(left_apart(traced))
 

@@ -10,9 +10,10 @@ from torch import fx
 from depthwise.errors import DepthwiseError
 from depthwise.torch.network.absorb import draft_of, place, sole
 from depthwise.torch.network.draft import Draft, inverted, separable
+from depthwise.torch.network.naming import called
 from depthwise.torch.network.operators import is_mean_of_pixels, is_stage, name_of, shape_of
 from depthwise.torch.network.simplify import covers, replace
-from depthwise.torch.network.tracing import Trace, names_of
+from depthwise.torch.network.tracing import Trace
 
 
 def join(trace: Trace) -> None:
@@ -32,7 +33,7 @@ def left_apart(trace: Trace) -> Iterator[tuple[str, str]]:
             if len(users) == 1:
                 behind = draft_of(users[0]).spec.kind if is_stage(users[0]) else name_of(users[0])
                 reason = f"what follows it is no pointwise convolution but {behind or 'a function'}"
-            yield names_of(covers(node)), f"computed alone: {reason}"
+            yield called(node), f"computed alone: {reason}"
 
 
 def _kind(node: Any) -> str | None:

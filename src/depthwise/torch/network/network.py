@@ -10,10 +10,11 @@ from torch import Tensor, fx, nn
 
 from depthwise.errors import ModelError
 from depthwise.torch.network.absorb import draft_of
+from depthwise.torch.network.naming import called
 from depthwise.torch.network.operators import function, is_stage, target_name
 from depthwise.torch.network.simplify import covers
 from depthwise.torch.network.stage import Stage
-from depthwise.torch.network.tracing import Trace, names_of
+from depthwise.torch.network.tracing import Trace
 
 
 @dataclass(frozen=True)
@@ -152,17 +153,16 @@ def is_constant(node: fx.Node, trace: Trace) -> bool:
 
 def _step(node: fx.Node, numbers: dict[fx.Node, int], stages: list[Stage]) -> Step:
     args, kwargs = (_referring(each, numbers) for each in (node.args, node.kwargs))
-    name = names_of(covers(node))
     before = sum(each.meta.get("us", 0.0) for each in dict.fromkeys(covers(node)))
     if is_stage(node):
         draft = draft_of(node)
         stages.append(Stage(draft.spec, draft.operands))
-        return Step(name, len(stages) - 1, tuple(args), {}, numbers[node], before)
-    called = target_name(node.target)
-    if called is None:
+        return Step(called(node), len(stages) - 1, tuple(args), {}, numbers[node], before)
+    target = target_name(node.target)
+    if target is None:
         raise ModelError(f"a model calls torch's operators; got {node.format_node()}")
     reason = node.meta.get("reason")
-    return Step(name, called, tuple(args), dict(kwargs), numbers[node], before, reason)
+    return Step(called(node), target, tuple(args), dict(kwargs), numbers[node], before, reason)
 
 
 def _referring(arguments: Any, numbers: dict[fx.Node, int]) -> Any:

@@ -19,6 +19,7 @@ from depthwise.torch.optimize_report import Report
 from depthwise.torch.registry import differentiated, unwatched
 
 _MOST_EXECUTIONS = 16
+_STRUCTURES = ("inputs", "outputs")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,19 @@ class Signature:
             given={number: flat[number] for number, value in enumerate(tensors) if value is None},
             dtypes=tuple(None if value is None else value.dtype for value in tensors),
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Hold structures as objects that have them, which pickle as torch's own classes do not."""
+        structures = {name: getattr(self, name) for name in _STRUCTURES}
+        objects = {
+            name: pytree.tree_unflatten(range(structure.num_leaves), structure)
+            for name, structure in structures.items()
+        }
+        return {**vars(self), **objects}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        structures = {name: pytree.tree_structure(state[name]) for name in _STRUCTURES}
+        vars(self).update(state, **structures)
 
     def flattened(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Any]:
         """Return the tensors and numbers of a call.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -165,12 +165,6 @@ def _quiet() -> Iterator[None]:
 
 def _first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), "")
-
-
-def names_of(nodes: Sequence[fx.Node]) -> str:
-    """Return the modules that nodes come from, as the user calls them."""
-    found = dict.fromkeys(filter(None, map(module_path, nodes)))
-    return ", ".join(found)
 
 
 def module_path(node: fx.Node) -> str:
