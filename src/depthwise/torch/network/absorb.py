@@ -49,7 +49,7 @@ def place(before: fx.Node, draft: Draft, *inputs: fx.Node) -> fx.Node:
     batch, height, width, channels = draft.spec.output_shape
     flat = len(shape_of(inputs[0])) == 2
     shape = (batch, channels) if flat else (batch, channels, height, width)
-    made.meta |= {"draft": draft, "shape": shape}
+    made.meta |= {"draft": draft, "shape": shape, "dtype": draft.dtype}
     return made
 
 
@@ -194,6 +194,8 @@ def _activation(trace: Trace, node: fx.Node) -> str | None:
 
 
 def _product(trace: Trace, node: fx.Node) -> str | None:
+    if not _keeps_type(node):
+        return None
     for x, factor in (node.args[:2], node.args[1::-1]):
         scale = _for_each_channel(trace, factor, shape_of(x))
         if scale is not None and _open_ended(x):
@@ -205,7 +207,7 @@ def _product(trace: Trace, node: fx.Node) -> str | None:
 
 
 def _sum(trace: Trace, node: fx.Node) -> str | None:
-    if arguments(node)["alpha"] != 1:
+    if arguments(node)["alpha"] != 1 or not _keeps_type(node):
         return None
     for x, other in (node.args[1::-1], node.args[:2]):
         shift = _for_each_channel(trace, other, shape_of(x))
@@ -214,10 +216,16 @@ def _sum(trace: Trace, node: fx.Node) -> str | None:
             x.meta["draft"] = draft_of(x).followed_by(torch.ones(len(shift)), shift)
             replace(node, x)
             return None
-    return _residual(node)
+    return _residual(trace, node)
 
 
-def _residual(node: fx.Node) -> str | None:
+def _keeps_type(node: fx.Node) -> bool:
+    """Whether all that a node takes is of the type of its result."""
+    types = {each.meta.get("dtype") for each in node.all_input_nodes}
+    return types == {node.meta["dtype"]}
+
+
+def _residual(trace: Trace, node: fx.Node) -> str | None:
     """Let the later of two pointwise convolutions add the other operand to its result."""
     order = {each: number for number, each in enumerate(node.graph.nodes)}
     candidates = [x for x in node.args[:2] if _takes_residual(x)]
@@ -225,7 +233,7 @@ def _residual(node: fx.Node) -> str | None:
         return None
     last = max(candidates, key=lambda x: order[x])
     other = node.args[1] if last is node.args[0] else node.args[0]
-    if shape_of(other) != shape_of(last):
+    if other in trace.constants or shape_of(other) != shape_of(last):
         return None
     assert isinstance(last, fx.Node)
     assert isinstance(other, fx.Node)

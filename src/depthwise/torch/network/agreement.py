@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from depthwise.errors import ModelError
+from depthwise.errors import DepthwiseError, ModelError
 
 ROUNDINGS = 64
 """How many times the rounding of one operation results may differ for each square root of the depth
@@ -29,7 +29,8 @@ class Agreement:
 
     def __init__(self, model: nn.Module, args: tuple[Any, ...]) -> None:
         self._model = model
-        self._inputs = args, pytree.tree_map(_random_like, args)
+        generator = torch.Generator().manual_seed(_SEED)
+        self._inputs = args, pytree.tree_map(lambda each: _random_like(each, generator), args)
         self._expected = [_results(model, each) for each in self._inputs]
         depth = sum(1 for each in model.modules() if getattr(each, "weight", None) is not None)
         eps = max(
@@ -44,7 +45,17 @@ class Agreement:
         Raises:
             ModelError: they differ in shape, or by more than rounding explains.
         """
-        found = self._distances(fast, self._inputs)
+        try:
+            found = [
+                _distance(expected, _results(fast, args))
+                for expected, args in zip(self._expected, self._inputs, strict=True)
+            ]
+        except DepthwiseError:
+            raise
+        except Exception as error:  # whatever torch's operators raise
+            raise ModelError(
+                f"the network computes what the model does; got {type(error).__name__}: {error}"
+            ) from error
         if max(found) > self.tolerance:
             self.tolerance = max(self.tolerance, MODELS_OWN * self._models_own())
         if not max(found) <= self.tolerance:
@@ -58,22 +69,17 @@ class Agreement:
             "tolerance": self.tolerance,
         }
 
-    def _distances(
-        self, model: Callable[..., Any], inputs: Iterable[tuple[Any, ...]]
-    ) -> list[float]:
-        """Return how far another model's results are, for the example and for random inputs."""
-        return [
-            _distance(expected, _results(model, args))
-            for expected, args in zip(self._expected, inputs, strict=True)
-        ]
-
     def _models_own(self) -> float:
         """Return how far the model is from itself in float64; 0 where it does not run in that."""
         try:
             exact = copy.deepcopy(self._model).double()
-            return max(self._distances(exact, [_doubled(args) for args in self._inputs]))
+            found = max(
+                _distance(expected, list(map(_rounded, expected, _results(exact, _doubled(args)))))
+                for expected, args in zip(self._expected, self._inputs, strict=True)
+            )
         except Exception:  # whatever the model's own code raises
             return 0.0
+        return found if math.isfinite(found) else 0.0
 
 
 def _results(model: Callable[..., Any], args: tuple[Any, ...]) -> list[Any]:
@@ -86,6 +92,10 @@ def _doubled(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return doubled
 
 
+def _rounded(expected: Any, exact: Any) -> Any:
+    return exact.to(expected.dtype) if _is_real(expected) and _is_real(exact) else exact
+
+
 def _distance(expected: Sequence[Any], results: Sequence[Any]) -> float:
     """Return the largest difference of any result; infinite where there are not as many."""
     if len(results) != len(expected):
@@ -93,15 +103,18 @@ def _distance(expected: Sequence[Any], results: Sequence[Any]) -> float:
     return max(map(_difference, expected, results), default=0.0)
 
 
-def _random_like(value: Any) -> Any:
+def _random_like(value: Any, generator: torch.Generator) -> Any:
     if not _is_real(value):
         return value
-    generator = torch.Generator().manual_seed(_SEED)
     return torch.randn(value.shape, dtype=value.dtype, generator=generator)
 
 
 def _is_real(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _shape(value: Any) -> Any:
+    return getattr(value, "shape", None)
 
 
 def _difference(expected: Any, result: Any) -> float:
@@ -110,10 +123,12 @@ def _difference(expected: Any, result: Any) -> float:
     (Whole numbers are indices of what is nearly equal as a rule: they are not held against.)
     """
     if not _is_real(expected):
-        return 0.0 if type(expected) is type(result) else math.inf
-    if not _is_real(result) or result.shape != expected.shape:
+        alike = type(expected) is type(result) and _shape(expected) == _shape(result)
+        return 0.0 if alike else math.inf
+    if not _is_real(result) or (result.shape, result.dtype) != (expected.shape, expected.dtype):
         return math.inf
-    apart = torch.where(expected.isnan() & result.isnan(), 0, (expected - result).abs())
+    same = (expected == result) | (expected.isnan() & result.isnan())
+    apart = torch.where(same, 0, (expected - result).abs())
     if not expected.numel():
         return 0.0
     largest = expected[expected.isfinite()].abs().max() if expected.isfinite().any() else 1.0

@@ -55,8 +55,12 @@ def _ungated(project: fx.Node) -> bool:
 def _expansion(depthwise: fx.Node) -> list[fx.Node]:
     """Return the pointwise convolution whose result only a depthwise one takes, if there is one."""
     expand = depthwise.args[0]
-    plain = _kind(expand) == "pointwise" and sole(expand) and len(expand.args) == 1  # type: ignore[union-attr]
-    return [expand] if plain else []  # type: ignore[list-item]
+    return [expand] if _inner(expand) else []  # type: ignore[list-item]
+
+
+def _inner(node: Any) -> bool:
+    """Whether a node is a pointwise convolution without a residual whose result is used once."""
+    return _kind(node) == "pointwise" and sole(node) and len(node.args) == 1
 
 
 def _gated(project: fx.Node) -> bool:
@@ -75,11 +79,9 @@ def _gated(project: fx.Node) -> bool:
 def _gate(depthwise: Any, restore: Any, product: Any) -> list[fx.Node] | None:
     """Return the mean and the convolutions of a gate of a depthwise convolution's result."""
     restore = _viewed(restore)
-    if _kind(depthwise) != "depthwise" or _kind(restore) != "pointwise" or not sole(restore):
+    if _kind(depthwise) != "depthwise" or not _inner(restore) or not _inner(restore.args[0]):
         return None
     reduce = restore.args[0]
-    if _kind(reduce) != "pointwise" or not sole(reduce):
-        return None
     mean = _viewed(reduce.args[0])
     if not is_mean_of_pixels(mean) or mean.args[0] is not depthwise or len(mean.users) > 1:
         return None

@@ -29,6 +29,11 @@ class Draft:
         """The problem where it is a single convolution."""
         return self.spec if isinstance(self.spec, ConvSpec) else None
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the result, and of everything else."""
+        return next(dtype for dtype, name in DTYPES.items() if name == self.spec.dtype)
+
     def followed_by(self, scale: Tensor, shift: Tensor) -> Draft:
         """Return the convolution with `y * scale + shift` for each output channel in it.
 

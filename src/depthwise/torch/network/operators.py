@@ -22,6 +22,11 @@ def name_of(node: Any) -> str:
     return node.target._schema.name.removeprefix("aten::").removesuffix("_")
 
 
+def is_in_place(node: fx.Node) -> bool:
+    """Whether a node changes what it takes."""
+    return isinstance(node.target, OpOverload) and node.target._schema.is_mutable
+
+
 def arguments(node: fx.Node) -> dict[str, Any]:
     """Return an operator's arguments by name, those left out with their defaults."""
     assert isinstance(node.target, OpOverload)
@@ -71,6 +76,8 @@ def is_mean_of_pixels(node: Any) -> bool:
     if name != "mean" or len(shape_of(node.args[0])) != 4:
         return False
     given = arguments(node)
+    if given["dtype"] is not None:
+        return False
     return given["keepdim"] and sorted(axis % 4 for axis in given.get("dim") or ()) == [2, 3]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 from typing import Any, cast
 
 import torch
@@ -27,13 +29,14 @@ class Signature:
     """How a model is called.
 
     Attributes:
-        names: of the parameters of its `forward`, in order.
+        names: of its arguments in order, those of `*name` as name[0], name[1] and so on.
         inputs: the structure of its arguments.
         outputs: the structure of its result.
         sizes: for each input the sizes that it was traced with: a number for one that is fixed, a
             name for one that is not; None for what is no tensor.
         given: the example's inputs that are no tensors, by position.
         dtypes: the element types of the inputs.
+        guards: see `Trace`.
     """
 
     names: tuple[str, ...]
@@ -42,6 +45,7 @@ class Signature:
     sizes: tuple[tuple[int | str, ...] | None, ...]
     given: dict[int, Any]
     dtypes: tuple[torch.dtype | None, ...]
+    guards: tuple[str, ...]
 
     @classmethod
     def of(cls, model: nn.Module, traced: Trace, args: tuple[Any, ...]) -> Signature:
@@ -51,12 +55,13 @@ class Signature:
         outputs = traced.program.call_spec.out_spec
         assert outputs is not None
         return cls(
-            names=tuple(inspect.signature(model.forward).parameters),
+            names=tuple(islice(_names(model), len(args))),
             inputs=structure,
             outputs=outputs,
             sizes=tuple(map(_sizes, traced.inputs, tensors)),
             given={number: flat[number] for number, value in enumerate(tensors) if value is None},
             dtypes=tuple(None if value is None else value.dtype for value in tensors),
+            guards=traced.guards,
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -78,13 +83,14 @@ class Signature:
         Raises:
             ArrayError: they are not those that the network takes.
         """
-        named = dict(zip(self.names, args, strict=False))
-        if len(args) > len(self.names) or set(named) & set(kwargs):
-            raise ArrayError(f"the network takes {', '.join(self.names)}; got {len(args)} inputs")
-        given = {**named, **kwargs}
-        inputs = tuple(given[name] for name in self.names if name in given)
-        flat, structure = pytree.tree_flatten((inputs, {}))
-        if len(inputs) != len(given) or structure != self.inputs:
+        given = {**dict(zip(self.names, args, strict=False)), **kwargs}
+        if len(args) + len(kwargs) != len(self.names) or set(given) != set(self.names):
+            raise ArrayError(
+                f"the network takes what the example has: {', '.join(self.names)}; got "
+                f"{len(args)} inputs by position and {', '.join(kwargs) or 'none'} by name"
+            )
+        flat, structure = pytree.tree_flatten((tuple(given[name] for name in self.names), {}))
+        if structure != self.inputs:
             raise ArrayError(
                 f"the network takes inputs like the example's, {self.inputs}; got {structure}"
             )
@@ -93,10 +99,29 @@ class Signature:
             self._check(position, value, found)
         return flat
 
+    def check_guards(self, flat: Sequence[Any]) -> None:
+        """Refuse sizes at which the model may compute something else.
+
+        Raises:
+            ArrayError: the model took another way through its code for the example.
+        """
+        args, _ = pytree.tree_unflatten(list(flat), self.inputs)
+        given: dict[str, Any] = {}
+        for name, value in zip(self.names, args, strict=True):
+            first, starred, _ = name.partition("[")
+            given[first] = [*given.get(first, ()), value] if starred else value
+        for guard in self.guards:
+            if not eval(guard, {"torch": torch, "math": math}, {"L": given}):
+                shapes = [tuple(value.shape) for value in flat if isinstance(value, Tensor)]
+                raise ArrayError(
+                    f"the network takes sizes for which {guard}, as for the example (optimize the "
+                    f"model for others); got {', '.join(map(str, shapes))}"
+                )
+
     def _check(self, position: int, value: Any, found: dict[str, int]) -> None:
         sizes = self.sizes[position]
         if sizes is None:
-            if value != self.given[position]:
+            if isinstance(value, Tensor) or value != self.given[position]:
                 raise ArrayError(
                     f"an input that is no tensor is the example's, {self.given[position]!r}; "
                     f"got {value!r}"
@@ -117,13 +142,46 @@ class Signature:
             )
 
 
+def _names(model: nn.Module) -> Iterator[str]:
+    """Yield the names of the arguments of a model by position, without an end where it has none."""
+    for parameter in inspect.signature(model.forward).parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            yield from (f"{parameter.name}[{number}]" for number in count())
+        yield parameter.name
+
+
 def _sizes(node: fx.Node, given: Tensor | None) -> tuple[int | str, ...] | None:
     if given is None:
         return None
-    return tuple(size if isinstance(size, int) else str(size) for size in node.meta["val"].shape)
+    named = map(str, node.meta["val"].shape)
+    return tuple(int(size) if size.isdecimal() else size for size in named)
 
 
-class Optimized(nn.Module):
+class _Finished(nn.Module):
+    """A module whose weights are folded and packed: they stay what and where they are."""
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        del recurse
+        for tensor in (*self.parameters(), *self.buffers()):
+            moved = cast(Tensor, fn(tensor.detach().flatten()[:0]))
+            if (moved.dtype, moved.device) != (tensor.dtype, tensor.device):
+                raise ModelError(
+                    "an optimized network stays on the CPU in the type that it was made for; "
+                    f"got {moved.dtype} on {moved.device}"
+                )
+        return self
+
+    def _load_from_state_dict(self, *_: Any) -> None:
+        raise ModelError(
+            "an optimized network keeps its weights (load others into the model, then optimize it)"
+        )
+
+    def _check_mode(self) -> None:
+        if self.training:
+            raise ModelError("an optimized network infers (use .eval()); got training mode")
+
+
+class Optimized(_Finished):
     """A network in evaluation mode on this package's kernels; call it as the model it was made of.
 
     It computes no gradients.  It can be saved, copied and exported; kernels are compiled anew where
@@ -150,8 +208,10 @@ class Optimized(nn.Module):
             ArrayError: the inputs are not like the example's, or a gradient is asked for.
             ModelError: the network is in training mode.
         """
-        if self.training:
-            raise ModelError("an optimized network infers (use .eval()); got training mode")
+        self._check_mode()
+        if torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                return self.forward(*args, **kwargs)
         inputs = self.signature.flattened(args, kwargs)
         tensors = [value for value in inputs if isinstance(value, Tensor)]
         if not unwatched(*tensors):
@@ -173,6 +233,7 @@ class Optimized(nn.Module):
         key = (*(tuple(value.shape) for value in inputs if isinstance(value, Tensor)),)
         found = self._executions.get(key)
         if found is None:
+            self.signature.check_guards(inputs)
             if len(self._executions) >= _MOST_EXECUTIONS:
                 self._executions.clear()
                 self._memory = Memory()
@@ -188,30 +249,8 @@ class Optimized(nn.Module):
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._start()
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Optimized:
-        del recurse
-        for buffer in self.buffers():
-            moved = cast(Tensor, fn(buffer[:0]))
-            if (moved.dtype, moved.device) != (buffer.dtype, buffer.device):
-                raise ModelError(
-                    "an optimized network stays on the CPU in the type that it was made for; "
-                    f"got {moved.dtype} on {moved.device}"
-                )
-        return self
 
-    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        """Refuse: weights are folded and packed.
-
-        Raises:
-            ModelError: always.
-        """
-        del state_dict, strict, assign
-        raise ModelError(
-            "an optimized network keeps its weights (load others into the model, then optimize it)"
-        )
-
-
-class ByParts(nn.Module):
+class ByParts(_Finished):
     """A model of which only modules could be optimized; they are in their places in a copy of it.
 
     Attributes:
@@ -225,7 +264,12 @@ class ByParts(nn.Module):
         self.eval()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return what the model returns."""
+        """Return what the model returns.
+
+        Raises:
+            ModelError: the network is in training mode.
+        """
+        self._check_mode()
         return self.model(*args, **kwargs)
 
     def __str__(self) -> str:

@@ -66,6 +66,8 @@ class Lives:
                 self.images |= {*step.inputs, step.output}
         for number in range(network.inputs):
             self._is_born(number, 0, set())
+        for number in range(network.inputs, network.inputs + len(network.constants())):
+            self._within[number] = frozenset({number})
         for time, step in enumerate(network.steps):
             self._used(step.inputs, time)
             stage = network.stage(step)
@@ -80,9 +82,9 @@ class Lives:
         return Life(nbytes, self._born[number], self._dies[number])
 
     def owned(self, values: Values, number: int) -> Any:
-        """Return a value for the caller to keep: a copy where it lies in the images' memory."""
+        """Return a value for the caller to keep: a copy where it lies in the network's memory."""
         value = values[number]
-        return value.clone() if self._within.get(number) and isinstance(value, Tensor) else value
+        return value.clone() if self._within[number] and isinstance(value, Tensor) else value
 
     def _is_born(self, number: int, time: int, viewed: set[int]) -> None:
         within = {each for one in viewed for each in self._within.get(one, ())}

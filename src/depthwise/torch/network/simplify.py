@@ -15,6 +15,7 @@ from depthwise.torch.network.operators import (
     activation_of,
     arguments,
     channel_norm,
+    is_in_place,
     name_of,
     shape_of,
 )
@@ -26,6 +27,7 @@ aten: Any = torch.ops.aten
 def simplify(trace: Trace) -> None:
     """Drop what does nothing, compute what is constant, and bring images to (N, C, H, W)."""
     _whole_batch_norms(trace.graph)
+    _of_any_strides(trace.graph)
     for node in list(trace.graph.nodes):
         same = _same_as(node)
         if same is not None:
@@ -60,6 +62,8 @@ def _same_as(node: fx.Node) -> fx.Node | None:
     name = name_of(node)
     if name not in _NOTHING or not isinstance(node.args[0], fx.Node):
         return None
+    if any(user.op == "output" or is_in_place(user) for user in node.users):
+        return None  # the copy is another's to change
     return node.args[0] if _NOTHING[name](node) else None
 
 
@@ -96,6 +100,19 @@ _NOTHING: dict[str, Callable[[fx.Node], bool]] = {
 }
 
 
+def _of_any_strides(graph: fx.Graph) -> None:
+    """Let views be copies where they must: images here lie in another order than the model's."""
+    for node in graph.nodes:
+        node.target = _ANY_STRIDES.get(node.target, node.target)
+
+
+_ANY_STRIDES = {
+    aten.view.default: aten.reshape.default,
+    aten._unsafe_view.default: aten.reshape.default,
+    aten.view_as.default: aten.reshape_as.default,
+}
+
+
 def _whole_batch_norms(graph: fx.Graph) -> None:
     """Rewrite batch norms of which only the first result is used as those with one result."""
     for node in list(graph.nodes):
@@ -117,7 +134,8 @@ def _fold_constants(trace: Trace) -> None:
         needed = node.all_input_nodes
         if not needed or not isinstance(node.target, OpOverload) or name_of(node) == "sym_size":
             continue
-        if all(each in trace.constants for each in needed):
+        changed = any(map(is_in_place, (node, *node.users)))
+        if not changed and all(each in trace.constants for each in needed):
             args, kwargs = fx.node.map_arg((node.args, node.kwargs), trace.constants.__getitem__)
             value = node.target(*args, **kwargs)
             if isinstance(value, Tensor):

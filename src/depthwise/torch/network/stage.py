@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from depthwise.block import Forward, parts_of, resized
 from depthwise.compiler import compile as compile_kernel
+from depthwise.errors import ArrayError
 from depthwise.kernel import Kernel
 from depthwise.parse import parse
 from depthwise.spec import output_size
+from depthwise.torch.network.draft import DTYPES
 from depthwise.torch.registry import LIBRARY
 
 _SCHEMA = "compute(Tensor x, Tensor[] weights, Tensor? residual, str problem) -> Tensor"
@@ -71,11 +73,27 @@ def _compute(x: Tensor, weights: Sequence[Tensor], residual: Tensor | None, prob
     spec = _resized(_parsed(problem), x.shape)
     kernel = compile_kernel(spec)
     output = _empty(x, spec.output_shape)
+    _check(spec, x, residual, output)
     images = [in_order(image) for image in (x, residual) if image is not None]
     arrays = [*(weight.contiguous() for weight in weights), *images[1:]]
     packed = kernel.pack([array.data_ptr() for array in arrays])
     kernel.run(images[0].data_ptr(), packed, output.data_ptr(), 0)
     return output
+
+
+def _check(spec: Forward, x: Tensor, residual: Tensor | None, output: Tensor) -> None:
+    """Refuse what the kernel would read as something else.
+
+    Raises:
+        ArrayError: an image of another type, or a residual of another shape.
+    """
+    if DTYPES.get(x.dtype) != spec.dtype:
+        raise ArrayError(f"the input of {spec} is {spec.dtype}; got {x.dtype}")
+    if residual is not None and (residual.shape, residual.dtype) != (output.shape, output.dtype):
+        raise ArrayError(
+            f"the residual of {spec} is like its result, {tuple(output.shape)} {output.dtype}; got "
+            f"{tuple(residual.shape)} {residual.dtype}"
+        )
 
 
 def _fake(x: Tensor, weights: Sequence[Tensor], residual: Tensor | None, problem: str) -> Tensor:

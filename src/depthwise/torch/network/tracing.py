@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,10 @@ from torch._C import DispatchKey
 from torch._ops import OpOverload
 from torch.export import Dim, ExportedProgram
 from torch.export.graph_signature import InputKind
+from torch.utils import _pytree as pytree
 
 from depthwise.errors import ModelError
+from depthwise.torch.network.operators import is_in_place
 
 
 @dataclass
@@ -28,6 +31,8 @@ class Trace:
         inputs: the placeholders of the user's tensors, in the order of the flattened arguments.
         constants: the tensor of each placeholder that is a parameter or buffer.
         program: what torch exported.
+        guards: what the model asked of sizes, as Python that is true of the example; `L` is a
+            dictionary of its arguments.
         how: "torch.export" or "torch.fx".
     """
 
@@ -35,6 +40,7 @@ class Trace:
     inputs: list[fx.Node]
     constants: dict[fx.Node, Tensor]
     program: ExportedProgram
+    guards: tuple[str, ...]
     how: str
 
 
@@ -71,24 +77,37 @@ _WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
 
 def _exported(model: nn.Module, args: tuple[Any, ...], any_batch: bool) -> ExportedProgram:
     if not any_batch:
-        return torch.export.export(model, args, strict=False)
-    shapes = tuple(map(_open_batch, args))
-    return torch.export.export(
-        model, tuple(map(_doubled, args)), dynamic_shapes=shapes, strict=False
-    )
+        return torch.export.export(model, _apart(torch.clone, args), strict=False)
+    given = inspect.signature(model.forward).bind(*args).arguments
+    shapes = pytree.tree_map(_open_batch, dict(given))
+    doubled = _apart(_doubled, args)
+    return torch.export.export(model, doubled, dynamic_shapes=shapes, strict=False)
 
 
-def _doubled(arg: Any) -> Any:
+def _apart(copy: Callable[[Tensor], Tensor], args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return arguments of which no two are one tensor, which torch takes for one input."""
+    found: tuple[Any, ...] = pytree.tree_map_only(Tensor, copy, args)
+    return found
+
+
+def _doubled(arg: Tensor) -> Tensor:
     """Return a batch of two: torch takes a size of one for a constant."""
-    one = isinstance(arg, Tensor) and arg.dim() == 4 and arg.shape[0] == 1
-    return arg.expand(2, -1, -1, -1).contiguous() if one else arg
+    one = arg.dim() == 4 and arg.shape[0] == 1
+    return arg.expand(2, -1, -1, -1).contiguous() if one else arg.clone()
 
 
 def _open_batch(arg: Any) -> Any:
     return {0: Dim.AUTO} if isinstance(arg, Tensor) and arg.dim() == 4 else None
 
 
+def _asked(program: ExportedProgram) -> tuple[str, ...]:
+    """Return what a model asked of sizes, but that they are not 1, as torch takes for granted."""
+    guards: Sequence[str] = getattr(program, "_guards_code", ())
+    return tuple(guard for guard in guards if not guard.endswith("!= 1"))
+
+
 def _read(program: ExportedProgram, how: str) -> Trace:
+    guards = _asked(program)
     if any(_changes_what_others_see(node) for node in program.graph.nodes):
         program = program.run_decompositions({})  # without in-place operators
     signature = program.graph_signature
@@ -102,7 +121,7 @@ def _read(program: ExportedProgram, how: str) -> Trace:
             inputs.append(node)
         else:
             constants[node] = _constant(program, spec.target)
-    return Trace(program.graph, inputs, constants, program, how)
+    return Trace(program.graph, inputs, constants, program, guards, how)
 
 
 def _constant(program: ExportedProgram, name: str | None) -> Tensor:
@@ -118,7 +137,7 @@ def _changes_what_others_see(node: fx.Node) -> bool:
 
     (It is not where its operand is the new result of an operator, and is used nowhere else.)
     """
-    if not isinstance(node.target, OpOverload) or not node.target._schema.is_mutable:
+    if not is_in_place(node):
         return False
     changed = node.args[0]
     assert isinstance(changed, fx.Node)
@@ -137,6 +156,8 @@ def may_view(target: Any) -> bool:
     if not isinstance(target, OpOverload):
         return True
     if any(result.alias_info is not None for result in target._schema.returns):
+        return True
+    if target._schema.name.startswith(("aten::_unsafe", "aten::unsafe")):
         return True
     composed = target.has_kernel_for_dispatch_key(DispatchKey.CompositeImplicitAutograd)
     return composed and target._schema.name not in _COMPOSED_ANEW
@@ -170,4 +191,9 @@ def _first_line(error: BaseException) -> str:
 def module_path(node: fx.Node) -> str:
     """Return the path of the module whose `forward` called an operator, "" for the model itself."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
-    return str(stack[-1][0]) if stack else ""
+    path = str(stack[-1][0]) if stack else ""
+    return "" if path == _NO_MODULE else path
+
+
+_NO_MODULE = "_empty_nn_module_stack_from_metadata_hook"
+"""What torch calls the module of an operator that it added itself."""
