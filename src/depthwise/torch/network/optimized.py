@@ -138,7 +138,7 @@ class Signature:
             fixed = ", ".join(map(str, sizes))
             raise ArrayError(
                 f"input {position} has the sizes ({fixed}), of which the model fixed the numbers "
-                f"(optimize it for the others); got {tuple(value.shape)}"
+                f"(optimize it for others); got {tuple(value.shape)}"
             )
 
 
