@@ -10,7 +10,7 @@ hello                                name, version, variants, threads
 pose    spec, seed                   posed; what is prepared of this problem shares its arrays
 prepare spec, variant, clock, seed,  key, layout, excluded, max_abs_err, verified, prepare_seconds;
         folder (see `posed.read`)    or rejected
-network folder, variant              what prepare answers; the error is over the largest logit
+network folder, variant              what prepare answers
 sample  key, repeats, min_seconds     microseconds (of one call, one per sample)
 memory  key                          what `memory.measure` finds of one call, in bytes
 release key                          released
@@ -136,8 +136,8 @@ class Host:
         seconds = time.perf_counter() - start
         prepared.run()
         expected = files.expected(Path(folder))
-        error = relative_error(prepared.output(), expected)
-        return self._keep(prepared, error, error <= NETWORK_TOLERANCE, seconds)
+        error, verified = compare_logits(prepared.output(), expected)
+        return self._keep(prepared, error, verified, seconds)
 
     def memory(self, key: int) -> dict[str, Any]:
         """Measure the memory of one call."""
@@ -205,14 +205,17 @@ def compare(spec: Spec, got: Array, expected: Array) -> tuple[float, bool]:
     return worst, right and something
 
 
-def relative_error(got: Array, expected: Array) -> float:
-    """Return the largest difference of logits over the largest logit.
+def compare_logits(got: Array, expected: Array) -> tuple[float, bool]:
+    """Return the largest absolute error of logits, and whether they are right.
 
-    It is infinite where a shape or a number is not what it should be, or all logits are alike.
+    Right is: the shape is that expected, no error exceeds `NETWORK_TOLERANCE` of the largest logit,
+    and the expected logits are not all alike.
     """
-    if got.shape != expected.shape or not np.all(np.isfinite(got)) or np.ptp(expected) == 0:
-        return float("inf")
-    return float(np.abs(got - expected).max() / np.abs(expected).max())
+    if got.shape != expected.shape or not np.all(np.isfinite(got)):
+        return float("inf"), False
+    error = float(np.abs(got - expected).max())
+    right = error <= NETWORK_TOLERANCE * float(np.abs(expected).max())
+    return error, right and float(np.ptp(expected)) > 0
 
 
 def serve(host: Host, requests: Iterator[str], answers: TextIO) -> None:

@@ -28,6 +28,8 @@ class Posed:
     """What the export to ONNX took."""
     macs: int
     """Of the whole batch."""
+    largest_logit: float
+    """The absolute value."""
 
 
 def arrays(folder: Path) -> tuple[Array, Array]:

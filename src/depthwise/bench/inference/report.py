@@ -46,7 +46,7 @@ def print_results(results: Sequence[NetworkResult], conditions: str) -> None:
 def _row(result: NetworkResult, fastest_peer: float | None) -> tuple[object, ...]:
     exported = f" + {result.export_seconds:.1f}" if result.export_seconds else ""
     prepared = f"{result.prepare_seconds:.1f}{exported}"
-    error = None if result.max_abs_err is None else f"{result.max_abs_err:.1e}"
+    error = None if result.max_rel_err is None else f"{result.max_rel_err:.1e}"
     if (times := result.summary) is None:
         verdict = "not timed" if result.verified else "WRONG"
         return (result.contestant, verdict, *[None] * 5, prepared, *[None] * 3, error)

@@ -31,6 +31,8 @@ class NetworkResult(Result):
     machine's FMAs.
     """
 
+    max_rel_err: float | None
+    """`max_abs_err` over the largest logit."""
     images_per_s: float | None
     prepare_seconds: float
     """From the network's file to the end of the first call, nothing compiled before."""
@@ -89,7 +91,7 @@ def measure(
                 worker = stack.enter_context(start(engine, folder / f"{engine}-{variant}"))
                 entry = Contestant(worker, variant)
                 ready[entry] = worker.network(folder, variant)
-        right = _right(ready, problem, notes)
+        right = _right(ready, problem, posed, notes)
         step(f"time {len(right)} contestants: {problem}")
         summaries = in_turns(right, problem, repeats, notes)
         for entry, info in ready.items():
@@ -115,11 +117,15 @@ def _noting(
 
 
 def _right(
-    ready: dict[Contestant, PreparedInfo], problem: NetworkProblem, notes: list[Note]
+    ready: dict[Contestant, PreparedInfo],
+    problem: NetworkProblem,
+    posed: files.Posed,
+    notes: list[Note],
 ) -> dict[Contestant, PreparedInfo]:
     for entry, info in ready.items():
         if not info.verified:
-            text = f"largest error {info.max_abs_err:g} of the largest logit; not timed"
+            error = info.max_abs_err / posed.largest_logit
+            text = f"largest error {error:.2g} of the largest logit; not timed"
             notes.append(note("wrong", entry, problem, text))
     return {entry: info for entry, info in ready.items() if info.verified}
 
@@ -135,6 +141,7 @@ def _result(
 ) -> NetworkResult:
     hello = entry.worker.hello
     median = summary.median if summary else None
+    error = info.max_abs_err if math.isfinite(info.max_abs_err) else None
     gflops = 2 * posed.macs / median / 1e3 if median else None
     return NetworkResult(
         engine=hello.name,
@@ -154,8 +161,9 @@ def _result(
         gbytes_per_s=None,
         of_limit=gflops / peak_gflops if gflops else None,
         verified=info.verified,
-        max_abs_err=info.max_abs_err if math.isfinite(info.max_abs_err) else None,
+        max_abs_err=error,
         version=hello.version,
+        max_rel_err=None if error is None else error / posed.largest_logit,
         images_per_s=problem.batch * 1e6 / median if median else None,
         prepare_seconds=info.prepare_seconds,
         export_seconds=posed.export_seconds if SOURCES[hello.name].reads_onnx else 0.0,

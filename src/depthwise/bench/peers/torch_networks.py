@@ -50,7 +50,8 @@ def write(folder: Path, problem: NetworkProblem) -> files.Posed:
             network, (x,), folder / files.ONNX, dynamo=False, opset_version=_ONNX_OPSET,
             input_names=["x"], output_names=["y"],
         )  # fmt: skip
-    return files.Posed(time.perf_counter() - start, cost(network, x).macs)
+    seconds = time.perf_counter() - start
+    return files.Posed(seconds, cost(network, x).macs, float(logits.abs().max()))
 
 
 def prepare(folder: Path, variant: str) -> Prepared:
