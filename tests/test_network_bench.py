@@ -152,8 +152,9 @@ def result(name: str, median: float | None, **changes: Any) -> NetworkResult:
         "clock": "call", "median_us": median, "min_us": median, "mad_us": median and median / 50,
         "gflops": 12.34, "gbytes_per_s": None, "of_limit": 0.25, "verified": median is not None,
         "max_abs_err": 2e-6, "max_rel_err": 1e-6, "version": "1",
-        "images_per_s": median and 2e6 / median, "prepare_seconds": 1.0, "export_seconds": 0.0, "peak_bytes": MEMORY.peak,
-        "grown_bytes": MEMORY.grown, "touched_bytes": MEMORY.touched,
+        "images_per_s": median and 2e6 / median, "prepare_seconds": 1.0,
+        "export_seconds": 0.0, "peak_bytes": MEMORY.peak, "grown_bytes": MEMORY.grown,
+        "touched_bytes": MEMORY.touched,
     }  # fmt: skip
     return NetworkResult(**{**given, **changes})
 
