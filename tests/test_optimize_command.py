@@ -172,14 +172,20 @@ def test_shapes_and_inputs():
     assert x.shape == (2, 3)
 
 
+MOBILENET = """
+import torch
+from models import mobilenet
+
+def made():
+    torch.manual_seed(0)
+    return mobilenet()
+"""
+
+
 def test_a_model_is_optimized_saved_and_loaded_again(run, tmp_path):
-    module = "import torch\nfrom models import mobilenet\ndef made():\n"
-    (tmp_path / "dw_command_test.py").write_text(
-        f"{module}    torch.manual_seed(0)\n    return mobilenet()\n"
-    )
+    (tmp_path / "dw_command_test.py").write_text(MOBILENET)
     saved = tmp_path / "fast.pt"
-    arguments = ("dw_command_test:made", "--input", "1,3,32,32", "--save", saved, "--json")
-    code, out, err = run(*arguments)
+    code, out, err = run("dw_command_test:made", "--input", "1,3,32,32", "--save", saved, "--json")
     assert (code, err) == (0, "")
     found = json.loads(out)
     assert [row["name"] for row in found["rows"]][:3] == ["(input)", "0 to 2", "3"]
@@ -190,3 +196,14 @@ def test_a_model_is_optimized_saved_and_loaded_again(run, tmp_path):
     with torch.no_grad():
         fast, model = torch.load(saved, weights_only=False), mobilenet().eval()
         torch.testing.assert_close(fast(x), model(x), rtol=1e-4, atol=1e-5)
+
+
+def test_an_exported_program_keeps_the_names_of_its_modules(run, tmp_path):
+    program = torch.export.export(mobilenet().eval(), (torch.randn(1, 3, 32, 32),))
+    torch.export.save(program, tmp_path / "model.pt2")
+    code, out, err = run("model.pt2", "--input", "1,3,32,32")
+    assert (code, err) == (0, "")
+    assert [line.split()[:2] for line in out.splitlines()[3:5]] == [
+        ["3", "inverted"],
+        ["4.body", "inverted"],
+    ]

@@ -108,6 +108,15 @@ def test_what_was_left_alone_is_below_the_table_once_for_each_reason():
     ]
 
 
+def test_what_has_one_reason_is_named_together():
+    apart = tuple((f"stages.{k}.dwconv", "computed alone") for k in range(5))
+    lines = str(report(*ROWS, untouched=(*apart, ("head", "a loop")))).splitlines()
+    assert lines[-4:-2] == [
+        "  stages.0.dwconv, stages.1.dwconv, stages.2.dwconv and 2 more: computed alone",
+        "  head: a loop",
+    ]
+
+
 def test_nothing_left_alone_is_nothing_said():
     text = str(report(ROWS[1], untouched=()))
     assert "left to torch" not in text

@@ -71,6 +71,8 @@ def _exported(path: Path) -> nn.Module:
         ) from error
     for each in module.modules():
         each.training = False  # it has no eval()
+    module._forward_pre_hooks.clear()  # which serve torch's own tracers, and compare inputs with
+    module._forward_hooks.clear()  # those that it was exported with
     return module
 
 

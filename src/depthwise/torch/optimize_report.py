@@ -12,6 +12,8 @@ from depthwise import console
 HEADERS = ("layer", "what it is", "plan", "before us", "%", "after us", "%", "times as fast")
 WORDS = 3
 """How many leading columns of the table hold words."""
+NAMED = 3
+"""How many of those that something is true of are named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,10 +139,14 @@ class Report:
         for (problem, reason), times in left.items():
             count = f" ({times} times)" if times > 1 else ""
             yield f"  {problem}{count}: {reason}"
-        if self.untouched:
-            yield "not touched:"
+        apart: dict[str, list[str]] = {}
         for what, why in self.untouched:
-            yield f"  {what}: {why}"
+            apart.setdefault(why, []).append(what)
+        if apart:
+            yield "not touched:"
+        for why, names in apart.items():
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            yield f"  {', '.join(names[:NAMED])}{more}: {why}"
         yield (
             f"largest difference, relative to the largest output: "
             f"{self.largest_difference_given:.1e} for the example, "

@@ -11,7 +11,13 @@ from depthwise.errors import DepthwiseError
 from depthwise.torch.network.absorb import draft_of, place, sole
 from depthwise.torch.network.draft import Draft, inverted, separable
 from depthwise.torch.network.naming import called
-from depthwise.torch.network.operators import is_mean_of_pixels, is_stage, name_of, shape_of
+from depthwise.torch.network.operators import (
+    is_mean_of_pixels,
+    is_stage,
+    name_of,
+    shape_of,
+    target_name,
+)
 from depthwise.torch.network.simplify import covers, replace
 from depthwise.torch.network.tracing import Trace
 
@@ -31,8 +37,9 @@ def left_apart(trace: Trace) -> Iterator[tuple[str, str]]:
             users = list(node.users)
             reason = f"its result is used {len(users)} times"
             if len(users) == 1:
-                behind = draft_of(users[0]).spec.kind if is_stage(users[0]) else name_of(users[0])
-                reason = f"what follows it is no pointwise convolution but {behind or 'a function'}"
+                stage, target = is_stage(users[0]), users[0].target
+                behind = draft_of(users[0]).spec.kind if stage else target_name(target)
+                reason = f"what follows it is no pointwise convolution but {behind or 'the result'}"
             yield called(node), f"computed alone: {reason}"
 
 

@@ -15,9 +15,14 @@ from depthwise.torch.network.tracing import Trace, module_path
 def name_nodes(trace: Trace) -> None:
     """Keep in the `meta` of each node that computes what it is called."""
     nodes = [node for node in trace.graph.nodes if covers(node) and node not in trace.constants]
-    names = short_names([list(map(module_path, covers(node))) for node in nodes])
+    names = short_names([list(map(module_path, _busy(covers(node)))) for node in nodes])
     for node, name in zip(nodes, names, strict=True):
         node.meta["called"] = name
+
+
+def _busy(nodes: Sequence[fx.Node]) -> Sequence[fx.Node]:
+    """Return nodes without those that change nothing, which neighbouring modules call at times."""
+    return [node for node in nodes if not node.meta.get("idle")] or nodes
 
 
 def called(node: fx.Node) -> str:

@@ -31,6 +31,7 @@ def simplify(trace: Trace) -> None:
     for node in list(trace.graph.nodes):
         same = _same_as(node)
         if same is not None:
+            node.meta["idle"] = True
             replace(node, same)
     _fold_constants(trace)
     _gates_as_activations(trace.graph)

@@ -15,6 +15,8 @@ from depthwise.torch.network.tracing import is_view
 from depthwise.torch.optimize_report import Row
 
 _REPEATS, _SECONDS = 5, 0.3
+_OF_SIZES = ("torch.ops.aten.sym_size.int", "getitem", "add", "sub", "mul", "floordiv", "mod")
+"""What is computed of numbers; with the launches, it is the time between the rows."""
 
 
 def call(model: Callable[..., Any], args: Sequence[Any]) -> float:
@@ -52,6 +54,8 @@ def rows(fast: Optimized, inputs: Sequence[Any]) -> tuple[tuple[Row, ...], float
         if number in times
     ]  # fmt: skip
     for step in fast.network.steps:
+        if step.function in _OF_SIZES:
+            continue
         stage = fast.network.stage(step)
         kernel = kernels.get(step.output)
         found.append(
