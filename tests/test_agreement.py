@@ -47,6 +47,12 @@ def test_a_model_that_does_not_run_in_float64_has_the_tolerance_of_its_depth():
         agreement.differences(lambda x: 1.001 * x)
 
 
+def test_a_model_that_computes_something_else_each_time_is_refused():
+    model = Call(lambda x: x + torch.rand(1))
+    with pytest.raises(ModelError, match="computes the same each time"):
+        Agreement(model, X).differences(model)
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -122,6 +122,10 @@ ONE = ("dw_command_test:one", "--input", "1,3,8,8")
         ((*ONE[:2], ""), "got ''"),
         ((*ONE, "--input", "1,3"), "takes (input)"),
         (("dw_command_test:Two", *ONE[1:]), "takes (image, scale, *, shift=0); got 1,3,8,8: miss"),
+        (
+            (*ONE[:2], "1,4,8,8"),
+            "one that the model takes; got 1,4,8,8: RuntimeError: Given groups",
+        ),
         ((*ONE, "--threads", "0"), "--threads"),
         ((*ONE, "--save", "/dev/null/fast.pt"), "a file that can be written"),
     ],

@@ -117,6 +117,11 @@ def test_what_has_one_reason_is_named_together():
     ]
 
 
+def test_it_says_what_read_the_model():
+    assert "\nread by torch.export, prepared" in str(report())
+    assert "\nread module by module, prepared" in str(report(traced="module by module"))
+
+
 def test_nothing_left_alone_is_nothing_said():
     text = str(report(ROWS[1], untouched=()))
     assert "left to torch" not in text

@@ -98,7 +98,7 @@ def _pickled(path: Path, trust: bool) -> nn.Module:
             warnings.simplefilter("ignore")  # about TorchScript, which is refused below
             loaded = torch.load(path, map_location="cpu", weights_only=False)
     except Exception as error:  # a pickle's own code raises anything
-        raise ModelError(f"{path} cannot be loaded: {_said(error)}") from error
+        raise ModelError(f"{path} cannot be loaded: {said(error)}") from error
     return _checked(loaded, path)
 
 
@@ -108,7 +108,7 @@ def _made(name: str) -> nn.Module:
     try:
         module = importlib.import_module(place)
     except Exception as error:  # the user's own code raises anything
-        raise ModelError(f"{place} cannot be imported: {_said(error)}") from error
+        raise ModelError(f"{place} cannot be imported: {said(error)}") from error
     try:
         factory = getattr(module, attribute)
     except AttributeError:
@@ -118,7 +118,7 @@ def _made(name: str) -> nn.Module:
     try:
         made = factory()
     except Exception as error:
-        raise ModelError(f"{name}() raised {_said(error)}") from error
+        raise ModelError(f"{name}() raised {said(error)}") from error
     return _checked(made, f"{name}()")
 
 
@@ -135,7 +135,7 @@ def _checked(loaded: Any, where: object) -> nn.Module:
     raise ModelError(f"a model is a torch.nn.Module; {where} gave {type(loaded).__name__}{hint}")
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
     """Return what an error of the user's own code says, and where."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {_first_line(error)} ({frame.filename}:{frame.lineno})"

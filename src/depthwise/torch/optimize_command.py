@@ -14,7 +14,7 @@ from depthwise import console
 from depthwise.bench.results import check_writable
 from depthwise.errors import ModelError
 from depthwise.torch import optimize_plot
-from depthwise.torch.loading import load
+from depthwise.torch.loading import load, said
 from depthwise.torch.optimize import optimize
 from depthwise.torch.optimize_report import HEADERS, WORDS, Report
 
@@ -49,6 +49,7 @@ def run(options: Options) -> None:
         torch.set_num_threads(options.threads)
     model = load(options.model, trust=options.trust)
     example = inputs(model, shapes)
+    _try(model, example)
     with console.progress(None) as step:
         fast = optimize(model, example, tune=options.tune, step=step)
     if options.save:
@@ -88,6 +89,18 @@ def inputs(model: nn.Module, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor,
             f"{signature}; got {given}: {error}"
         ) from None
     return example
+
+
+def _try(model: nn.Module, example: tuple[Tensor, ...]) -> None:
+    """Refuse inputs that the model fails for."""
+    try:
+        with torch.no_grad():
+            model(*example)
+    except Exception as error:  # whatever the model's own code raises
+        given = " ".join(",".join(map(str, x.shape)) for x in example)
+        raise ModelError(
+            f"an --input is one that the model takes; got {given}: {said(error)}"
+        ) from error
 
 
 def _print(report: Report, as_json: bool) -> None:

@@ -153,7 +153,8 @@ class Report:
             f"{self.largest_difference_random:.1e} for random inputs; "
             f"tolerance {self.tolerance:.1e}"
         )
-        yield f"read by {self.traced}, prepared in {self.prepare_seconds:.1f} s"
+        by = "by " if self.traced.startswith("torch") else ""
+        yield f"read {by}{self.traced}, prepared in {self.prepare_seconds:.1f} s"
 
     def __str__(self) -> str:
         table = console.table_text(HEADERS, self.cells(), left=WORDS)

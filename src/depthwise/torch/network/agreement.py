@@ -43,13 +43,11 @@ class Agreement:
         """Return the fields of a report that compare results.
 
         Raises:
-            ModelError: they differ in shape, or by more than rounding explains.
+            ModelError: they differ in shape, or by more than rounding explains; or the model's own
+                do from call to call.
         """
         try:
-            found = [
-                _distance(expected, _results(fast, args))
-                for expected, args in zip(self._expected, self._inputs, strict=True)
-            ]
+            found = self._distances(fast)
         except DepthwiseError:
             raise
         except Exception as error:  # whatever torch's operators raise
@@ -57,6 +55,7 @@ class Agreement:
                 f"the network computes what the model does; got {type(error).__name__}: {error}"
             ) from error
         if max(found) > self.tolerance:
+            self._check_repeatable()
             self.tolerance = max(self.tolerance, MODELS_OWN * self._models_own())
         if not max(found) <= self.tolerance:
             raise ModelError(
@@ -68,6 +67,21 @@ class Agreement:
             "largest_difference_random": found[1],
             "tolerance": self.tolerance,
         }
+
+    def _distances(self, model: Callable[..., Any]) -> list[float]:
+        """Return how far another model's results are, for the example and for random inputs."""
+        return [
+            _distance(expected, _results(model, args))
+            for expected, args in zip(self._expected, self._inputs, strict=True)
+        ]
+
+    def _check_repeatable(self) -> None:
+        again = max(self._distances(self._model))
+        if not again <= self.tolerance:
+            raise ModelError(
+                "a model computes the same each time; got results for the same inputs that differ "
+                f"by {again:.1e} of the largest"
+            )
 
     def _models_own(self) -> float:
         """Return how far the model is from itself in float64; 0 where it does not run in that."""

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as modules
+from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from depthwise.errors import ModelError
@@ -32,6 +33,8 @@ def _broken_rules(model: nn.Module, args: tuple[Any, ...]) -> Iterator[tuple[str
     named = dict(model.named_modules())
     if training := [name for name, each in named.items() if each.training]:
         yield "a model is in evaluation mode (use .eval())", f"training mode in {_some(training)}"
+    if lazy := [name for name, each in model.named_parameters() if is_lazy(each)]:
+        yield "parameters have shapes (call the model once)", f"lazy ones: {_some(lazy)}"
     if hooked := [name for name, each in named.items() if _has_hooks(each)]:
         yield (
             (

@@ -57,13 +57,15 @@ def trace(model: nn.Module, args: tuple[Any, ...], *, any_batch: bool) -> Trace:
             as long.)
 
     Raises:
-        ModelError: neither can.
+        ModelError: neither can, or what they read cannot be computed step by step.
     """
     failures = []
     for how, prepare in _WAYS.items():
         try:
             with _quiet():
                 return _read(_exported(prepare(model), args, any_batch), how)
+        except ModelError:
+            raise
         except Exception as error:  # whatever the model's own code raises when it is traced
             failures.append(f"{how}: {type(error).__name__}: {_first_line(error)}")
     raise ModelError(f"a model is traced by torch.export or torch.fx; got {'; '.join(failures)}")
