@@ -67,23 +67,10 @@ def check_order(spec):
 
 
 def _calls(kernel, x, packed, out, place):
-    """Return the code of each stage with its arrays, in the order in which they run."""
-    stages = getattr(kernel, "stages", (kernel,))
-    between = [
-        place(np.full(shape, np.nan, out.dtype)) for shape in getattr(kernel, "_between", [])
-    ]
-    outputs = [*between[: len(stages) - 1], out]
-    inputs = [x, *outputs]
-    calls = [
-        [stage.code, source, *weights, output]
-        for stage, source, weights, output in zip(stages, inputs, packed, outputs, strict=False)
-    ]
-    if gate := getattr(kernel, "gate", None):
-        sums, scales = between[-2:]
-        calls[-2].append(sums)
-        calls[-1].insert(2, scales)
-        calls.insert(-1, [gate.code, sums, *packed[-1], scales])
-    return calls
+    """Return each piece of machine code with its arrays, in the order in which they run."""
+    between = [place(np.full(shape, np.nan, out.dtype)) for shape in kernel.between]
+    own = packed if hasattr(kernel, "stages") else packed[0]
+    return [(launch.code, *launch.arrays) for launch in kernel.launches(x, own, between, out)]
 
 
 def _function(code, arrays):

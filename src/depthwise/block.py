@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 from depthwise.errors import SpecError
+from depthwise.pixels import PixelSpec
 from depthwise.spec import ConvSpec
 from depthwise.text import block_text, errors_with
 from depthwise.training import PassSpec
@@ -223,7 +224,8 @@ def _broken_block_rules(b: BlockSpec) -> Iterator[tuple[str, object]]:
 
 
 Forward: TypeAlias = "ConvSpec | BlockSpec"
-Spec: TypeAlias = "Forward | PassSpec"
+Layer: TypeAlias = "Forward | PixelSpec"
+Spec: TypeAlias = "Layer | PassSpec"
 
 
 def parts_of(spec: Forward) -> tuple[ConvSpec, ...]:
@@ -231,13 +233,13 @@ def parts_of(spec: Forward) -> tuple[ConvSpec, ...]:
     return spec.parts if isinstance(spec, BlockSpec) else (spec,)
 
 
-def resized(spec: Forward, batch: int, height: int, width: int) -> Forward:
+def resized(spec: Layer, batch: int, height: int, width: int) -> Layer:
     """Return the same problem for images of another number and size.
 
     Raises:
         SpecError: it cannot exist at this size.
     """
-    if isinstance(spec, ConvSpec):
+    if not isinstance(spec, BlockSpec):
         return replace(spec, batch=batch, height=height, width=width)
     parts: dict[str, Any] = {}
     for name in ("expand", "depthwise", "project"):
@@ -249,15 +251,15 @@ def resized(spec: Forward, batch: int, height: int, width: int) -> Forward:
 
 
 def forward_only(spec: Spec, what: str) -> Forward:
-    """Return a problem that is no pass of training.
+    """Return a problem that is a convolution or a block.
 
     Args:
         spec: the problem.
         what: is done for such problems alone, as the error says it: "a search".
 
     Raises:
-        SpecError: it is one.
+        SpecError: it is something else.
     """
-    if isinstance(spec, PassSpec):
+    if isinstance(spec, (PassSpec, PixelSpec)):
         raise SpecError(f"{what} is one of a convolution or a block; got {spec}")
     return spec

@@ -16,6 +16,7 @@ from depthwise.block import BlockSpec, Spec
 from depthwise.code import Code
 from depthwise.errors import PlanError, SpecError
 from depthwise.parse import specification
+from depthwise.pixels import PixelSpec
 from depthwise.plan import AnyPlan, BlockPlan, Plan, parse_plan
 from depthwise.schedule.chain import Chain
 from depthwise.schedule.gate import Gate
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from depthwise.build import Program
     from depthwise.gradient_kernel import GradientKernel
     from depthwise.kernel import ConvKernel, Kernel
+    from depthwise.pixel_kernel import PixelKernel
 
 _one_at_a_time = threading.RLock()
 
@@ -58,6 +60,8 @@ def compile(  # noqa: A001
             return _compile_conv(problem, choice, cpu)
         if isinstance(problem, PassSpec):
             return _compile_gradient(problem, choice, cpu)
+        if isinstance(problem, PixelSpec):
+            return _compile_pixels(problem, choice, cpu)
         return _compile_block(problem, choice, cpu)
 
 
@@ -69,6 +73,8 @@ def plan_of(spec: Spec, target: Target) -> AnyPlan:
     """Return the plan that a search found fastest for a problem, or else the heuristic's."""
     if isinstance(spec, PassSpec):
         return schedule.default_gradient_plan(spec, target)
+    if isinstance(spec, PixelSpec):
+        return schedule.PIXEL_PLAN
     return block_plan(spec, target) if isinstance(spec, BlockSpec) else conv_plan(spec, target)
 
 
@@ -168,6 +174,24 @@ def _gradient_program(spec: PassSpec, plan: Plan, target: Target, stage: int) ->
 
     functions = schedule.gradient_rule_of(plan, spec, target).functions(spec, plan, target)[stage]
     return build.Program({build.SYMBOL: define_gradient.define(spec)}, functions, target)
+
+
+@functools.cache
+def _compile_pixels(spec: PixelSpec, plan: Plan, target: Target) -> PixelKernel:
+    from depthwise.pixel_kernel import PixelKernel
+
+    if plan != schedule.PIXEL_PLAN:
+        raise PlanError(f"the plan of this problem is {schedule.PIXEL_PLAN}; got {plan}: {spec}")
+    program = functools.cache(partial(_pixel_program, spec, target))
+    return PixelKernel(spec, plan, target, _code(spec, plan, target, program), program)
+
+
+def _pixel_program(spec: PixelSpec, target: Target) -> Program:
+    from depthwise import build, define_pixels
+    from depthwise.schedule import pixel_passes
+
+    definition = {build.SYMBOL: define_pixels.define(spec)}
+    return build.Program(definition, pixel_passes.functions(spec, target), target)
 
 
 @functools.cache

@@ -8,7 +8,8 @@ Conventions, the same for every kind of problem:
 - The gradient with respect to the input, and that with respect to the weight, each have the MACs of
   the convolution; that with respect to the bias has none.
 - Only convolutions and the two dense layers of squeeze-and-excite have MACs.  Adding a bias or a
-  residual, activations, and the gate's mean and scaling count as none.
+  residual, activations, the gate's mean and scaling, and what is computed of pixels (mean, norm)
+  count as none.
 - `bytes` is the least that must move between memory and the processor: input, weights, biases and
   residual read once, output written once, and what is a result of several passes of training read
   and written once.  What a block passes from part to part is not in it; `unfused_bytes` has that
@@ -25,6 +26,7 @@ import numpy as np
 
 from depthwise.block import BlockSpec, Spec, SqueezeExcite
 from depthwise.parse import specification
+from depthwise.pixels import PixelSpec
 from depthwise.spec import ConvSpec
 from depthwise.training import PassSpec
 from depthwise.vocabulary import Pair
@@ -102,6 +104,8 @@ def _params(spec: Spec) -> int:
 
 
 def _macs(spec: Spec, parts: Mapping[str, Cost]) -> int:
+    if isinstance(spec, PixelSpec):
+        return 0
     if isinstance(spec, BlockSpec) or parts:
         return sum(part.macs for part in parts.values())
     conv = spec.conv if isinstance(spec, PassSpec) else spec

@@ -7,11 +7,13 @@ from dataclasses import fields
 from typing import Any
 
 from depthwise import fusion, plan_database, schedule, team
-from depthwise.block import BlockSpec, Spec
+from depthwise.block import BlockSpec, Spec, parts_of
 from depthwise.compiler import compile as compile_kernel
 from depthwise.compiler import conv_plan, plan_of
 from depthwise.console import out, print_json, print_table
 from depthwise.parse import parse
+from depthwise.pixels import PixelSpec
+from depthwise.plan import Plan
 from depthwise.spec import ConvSpec
 from depthwise.target import Target, named
 from depthwise.training import PassSpec
@@ -56,10 +58,10 @@ def explain(text: str, cpu: str | None, as_json: bool) -> None:
         )
 
 
-def _parts(spec: Spec) -> Sequence[ConvSpec | PassSpec]:
+def _parts(spec: Spec) -> Sequence[ConvSpec | PassSpec | PixelSpec]:
     if isinstance(spec, PassSpec):
         return spec.kernels
-    return spec.parts if isinstance(spec, BlockSpec) else (spec,)
+    return (spec,) if isinstance(spec, PixelSpec) else parts_of(spec)
 
 
 def _describe_block(spec: BlockSpec, target: Target) -> dict[str, Any]:
@@ -96,9 +98,11 @@ def _fused_rows(block: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _describe(spec: ConvSpec | PassSpec, target: Target) -> dict[str, Any]:
+def _describe(spec: ConvSpec | PassSpec | PixelSpec, target: Target) -> dict[str, Any]:
     if isinstance(spec, PassSpec):
         return _describe_gradient(spec, target)
+    if isinstance(spec, PixelSpec):
+        return _described_pixels(spec, target)
     tuned = plan_database.tuned_plan(spec, target)
     taken = conv_plan(spec, target)
     rules = []
@@ -124,6 +128,17 @@ def _describe_gradient(spec: PassSpec, target: Target) -> dict[str, Any]:
         reason = rule.rejects(spec, target)
         plan = None if reason else str(rule.default_plan(spec, target))
         rules.append({"schedule": rule.name, "rejects": reason, "plan": plan})
+    return _described(spec, target, taken, rules)
+
+
+def _described_pixels(spec: PixelSpec, target: Target) -> dict[str, Any]:
+    plan = schedule.PIXEL_PLAN
+    rule = {"schedule": plan.schedule, "rejects": None, "plan": str(plan)}
+    return _described(spec, target, plan, [rule])
+
+
+def _described(spec: Spec, target: Target, taken: Plan, rules: list[Any]) -> dict[str, Any]:
+    """Return what is said of a problem that is not searched for."""
     return {
         "spec": str(spec),
         "target": target.cpu,

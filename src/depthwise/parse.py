@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 from depthwise.block import BlockSpec, Forward, Spec, SqueezeExcite
 from depthwise.errors import ParseError, SpecError
+from depthwise.pixels import PixelKind, PixelSpec
 from depthwise.spec import ConvSpec
 from depthwise.training import PassKind, PassSpec
 from depthwise.values import shown
@@ -17,6 +18,8 @@ _GATE_TOKEN = re.compile(r"se(-?\d+)(?::(\w+)/(\w+))?", re.ASCII)
 _PADDING_WORDS = ("same", "valid", "causal")
 _FLAGS = ("bias", "ebias", "dbias", "pbias", "residual")
 _PASSES = get_args(PassKind)
+_PIXELS = get_args(PixelKind)
+_EPSILON_TOKEN = re.compile(r"eps(\d[\d.]*(?:e-?\d+)?)", re.ASCII)
 _LONGEST = 400
 
 
@@ -28,6 +31,7 @@ def parse(text: str) -> Spec:
     `1,2` for height and width, `0,1,0,1` for top, bottom, left and right, or same, valid, causal),
     layout, dtype, padding mode, `bias`, activation, `residual`, `se6`.  Before a depthwise
     convolution, one of input_gradient, weight_gradient, backward, training makes it that pass.
+    mean and norm, of pixels, have `c n h w hw`, nhwc, a dtype and, the latter, `eps1e-6`.
 
     >>> str(parse("depthwise hw56 c144 p1,1 k3x3"))
     'depthwise c144 hw56 k3 p1'
@@ -44,15 +48,21 @@ def parse(text: str) -> Spec:
     kind, *tokens = text.split(" ")
     if kind in _PASSES:
         return _pass(kind, tokens, text)
+    if kind in _PIXELS:
+        return _pixels(kind, tokens, text)
     if kind not in _BUILDERS:
-        kinds = ", ".join([*_BUILDERS, *_PASSES])
+        kinds = ", ".join([*_BUILDERS, *_PASSES, *_PIXELS])
         raise ParseError(f"a problem begins with one of {kinds}; got {text!r}")
     return _forward(kind, tokens, text)
 
 
 def specification(problem: Spec | str) -> Spec:
     """Return a problem that is given as a specification or in its text form; see `parse`."""
-    return problem if isinstance(problem, (ConvSpec, BlockSpec, PassSpec)) else parse(problem)
+    return (
+        problem
+        if isinstance(problem, (ConvSpec, BlockSpec, PassSpec, PixelSpec))
+        else parse(problem)
+    )
 
 
 def _pass(kind: Any, tokens: list[str], text: str) -> PassSpec:
@@ -64,17 +74,34 @@ def _pass(kind: Any, tokens: list[str], text: str) -> PassSpec:
     return PassSpec(kind=kind, conv=conv)
 
 
+def _pixels(kind: Any, tokens: list[str], text: str) -> PixelSpec:
+    fields = _fields(kind, tokens, text)
+    size = fields.pop("size", None)
+    sizes = {} if size is None else {"height": size, "width": size}
+    if fields.pop("layout", None) != PixelSpec.layout:
+        raise ParseError(f"{kind} is of nhwc images: {text}")
+    try:
+        return PixelSpec(kind=kind, **sizes, **fields)
+    except TypeError:
+        raise ParseError(f"{kind} has c, hw or h and w, n, dtype, eps: {text}") from None
+
+
 def _forward(kind: str, tokens: list[str], text: str) -> Forward:
+    fields = _fields(kind, tokens, text)
+    spec = _build(kind, fields, text)
+    if fields:
+        raise ParseError(f"{kind} has no {', '.join(fields)}: {text}")
+    return spec
+
+
+def _fields(kind: str, tokens: list[str], text: str) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for token in tokens:
         name, value = _read(token, kind, text)
         if name in fields:
             raise ParseError(f"{name} is given once; got {token!r} as a second one: {text}")
         fields[name] = value
-    spec = _build(kind, fields, text)
-    if fields:
-        raise ParseError(f"{kind} has no {', '.join(fields)}: {text}")
-    return spec
+    return fields
 
 
 def _read(token: str, kind: str, text: str) -> tuple[str, Any]:
@@ -93,6 +120,8 @@ def _read(token: str, kind: str, text: str) -> tuple[str, Any]:
         return "activations", tuple(None if name == "none" else name for name in (first, last))
     if token in ACTIVATIONS:
         return "activation", token
+    if epsilon := _EPSILON_TOKEN.fullmatch(token):
+        return "epsilon", float(epsilon[1])
     if gate := _GATE_TOKEN.fullmatch(token):
         return "squeeze_excite", _squeeze_excite(gate, text)
     if number := _NUMBER_TOKEN.fullmatch(token):

@@ -15,8 +15,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from depthwise.block import BlockSpec, Spec, SqueezeExcite
+from depthwise.block import BlockSpec, Spec, SqueezeExcite, parts_of
 from depthwise.errors import ArrayError, SpecError
+from depthwise.pixels import PixelSpec
 from depthwise.spec import ConvSpec
 from depthwise.training import PassSpec, array_names
 from depthwise.vocabulary import ACTIVATIONS, LAYOUTS_1D, Pair
@@ -53,6 +54,8 @@ def forward(spec: Spec, x: ArrayLike, *operands: ArrayLike) -> Array:
     }
     if "residual" in given:
         given["residual"] = _nchw(spec, given["residual"])
+    if isinstance(spec, PixelSpec):
+        return _pixels(spec, _checked(spec, "input", x, spec.input_shape), **given)
     x = _nchw(spec, _checked(spec, "input", x, spec.input_shape))
     return _as_laid_out(
         spec, _block(spec, x, given) if isinstance(spec, BlockSpec) else _conv(spec, x, **given)
@@ -150,11 +153,23 @@ def _lengths(spec: Spec) -> list[float]:
         taps = spec.conv.multiplier * math.prod(spec.conv.kernel)
         pixels = 0 if spec.kind == "input_gradient" else 2 * math.sqrt(spec.summands)
         return [max(taps, pixels)]
-    parts = spec.parts if isinstance(spec, BlockSpec) else (spec,)
-    lengths = [float(math.prod(part.weight_shape[1:])) for part in parts]
+    if isinstance(spec, PixelSpec):
+        return [spec.height * spec.width if spec.kind == "mean" else spec.channels]
+    lengths = [float(math.prod(part.weight_shape[1:])) for part in parts_of(spec)]
     if isinstance(spec, BlockSpec) and spec.squeeze_excite:
         lengths += [spec.depthwise.out_channels, spec.squeeze_excite.channels]
     return lengths
+
+
+def _pixels(
+    spec: PixelSpec, x: Array, weight: Array | None = None, bias: Array | None = None
+) -> Array:
+    """Return the mean of the pixels, or each normalised over its channels."""
+    if weight is None or bias is None:
+        return np.asarray(x.mean(axis=(1, 2), keepdims=True))
+    apart = x - x.mean(axis=-1, keepdims=True)
+    variance = (apart**2).mean(axis=-1, keepdims=True)
+    return np.asarray(apart / np.sqrt(variance + spec.epsilon) * weight + bias)
 
 
 def _pass(spec: PassSpec, given: dict[str, ArrayLike]) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from depthwise.errors import PlanError
+from depthwise.pixels import PixelSpec
 from depthwise.plan import Plan
 from depthwise.schedule import (
     adjoint,
@@ -29,6 +30,8 @@ RULES: tuple[Rule, ...] = (
 )  # fmt: skip
 
 GRADIENT_RULES: tuple[GradientRule, ...] = (adjoint, input_gradient, weight_gradient)
+PIXEL_PLAN = Plan("pixel_passes")
+"""That of every mean and norm of pixels."""
 
 
 def rule_of(plan: Plan, spec: ConvSpec, target: Target) -> Rule:
@@ -48,8 +51,10 @@ def rule_of(plan: Plan, spec: ConvSpec, target: Target) -> Rule:
     raise PlanError(f"a schedule is one of {names}; got {plan.schedule!r}: {spec}")
 
 
-def explain(spec: ConvSpec | PassSpec, target: Target) -> dict[str, str | None]:
+def explain(spec: ConvSpec | PassSpec | PixelSpec, target: Target) -> dict[str, str | None]:
     """Return, for each rule in order, why it does not take the problem; None where it does."""
+    if isinstance(spec, PixelSpec):
+        return {PIXEL_PLAN.schedule: None}
     if isinstance(spec, PassSpec):
         return {rule.name: rule.rejects(spec, target) for rule in GRADIENT_RULES}
     return {rule.name: rule.rejects(spec, target) for rule in RULES}

@@ -1,6 +1,6 @@
 """From a trained network to one that runs on our kernels: the page to read first.
 
-model -> trace -> simplify -> absorb -> join -> network -> verified, timed
+model -> trace -> simplify -> absorb -> join -> stage_pixels -> network -> verified, timed
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 
 from depthwise.compiler import compile as compile_kernel
 from depthwise.errors import DepthwiseError, ModelError
+from depthwise.pixels import PixelSpec
 from depthwise.torch.network import parts, timing
 from depthwise.torch.network.absorb import absorb
 from depthwise.torch.network.agreement import Agreement
@@ -23,6 +24,7 @@ from depthwise.torch.network.checks import check
 from depthwise.torch.network.naming import name_nodes
 from depthwise.torch.network.network import lowered
 from depthwise.torch.network.optimized import ByParts, Optimized, Signature
+from depthwise.torch.network.pixels import stage_pixels
 from depthwise.torch.network.profile import measure
 from depthwise.torch.network.simplify import simplify
 from depthwise.torch.network.tracing import Trace, trace
@@ -102,6 +104,7 @@ def _network(
     simplify(traced)
     absorb(traced)
     join(traced)
+    stage_pixels(traced)
     name_nodes(traced)
     network = lowered(traced)
     return Optimized(network, Signature.of(model, traced, args)), tuple(left_apart(traced))
@@ -111,7 +114,8 @@ def _prepare(fast: Optimized, tune: bool, step: Step) -> None:
     """Compile every kernel, with the fastest plan where that is to be searched for."""
     specs = list(dict.fromkeys(stage.spec for stage in fast.network.kernels()))
     if tune:
-        tune_all(specs, lambda words: step(f"tune {words}"))
+        searched = [spec for spec in specs if not isinstance(spec, PixelSpec)]
+        tune_all(searched, lambda words: step(f"tune {words}"))
     for spec in specs:
         step(f"compile {spec}")
         compile_kernel(spec)

@@ -13,7 +13,7 @@ import numpy as np
 
 from depthwise.arrays import aligned
 from depthwise.bench.peers.base import Array, Clock
-from depthwise.block import BlockSpec, Spec, forward_only
+from depthwise.block import BlockSpec, Spec, forward_only, parts_of
 from depthwise.spec import ConvSpec
 from depthwise.training import PassSpec
 from depthwise.vocabulary import ACTIVATIONS, Layout
@@ -46,7 +46,7 @@ def convolutions(spec: Spec) -> tuple[ConvSpec, ...]:
     """Return the convolutions of a problem without their arrays."""
     if isinstance(spec, PassSpec):
         return (spec.conv,)
-    return spec.parts if isinstance(spec, BlockSpec) else (spec,)
+    return parts_of(forward_only(spec, "a chain of convolutions"))
 
 
 def layers(spec: Spec, arrays: tuple[Array, ...]) -> list[Layer]:
@@ -138,6 +138,8 @@ def in_order(spec: Spec, wanted: Order) -> Spec:
         return replace(spec, conv=replace(spec.conv, layout=layout))
     if isinstance(spec, ConvSpec):
         return replace(spec, layout=layout)
+    spec = forward_only(spec, "a problem in another order")
+    assert isinstance(spec, BlockSpec)
     expand = replace(spec.expand, layout=layout) if spec.expand else None
     depthwise, project = (
         replace(spec.depthwise, layout=layout),

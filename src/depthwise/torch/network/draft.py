@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from depthwise.block import BlockSpec, Forward, SqueezeExcite
+from depthwise.block import BlockSpec, Layer, SqueezeExcite
 from depthwise.spec import ConvSpec
-from depthwise.vocabulary import Activation, Kind
+from depthwise.vocabulary import Activation, DType, Kind
 
 _NO_PADDING = (0, 0), (0, 0)
-DTYPES = {torch.float32: "float32", torch.float64: "float64"}
+DTYPES: dict[Any, DType] = {torch.float32: "float32", torch.float64: "float64"}
 """The element types that kernels compute."""
 
 
@@ -21,7 +21,7 @@ DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 class Draft:
     """A problem at the size of the example, with its weights."""
 
-    spec: Forward
+    spec: Layer
     operands: dict[str, Tensor]
 
     @property
@@ -32,7 +32,8 @@ class Draft:
     @property
     def dtype(self) -> torch.dtype:
         """The type of the result, and of everything else."""
-        return next(dtype for dtype, name in DTYPES.items() if name == self.spec.dtype)
+        dtype: torch.dtype = getattr(torch, self.spec.dtype)
+        return dtype
 
     def followed_by(self, scale: Tensor, shift: Tensor) -> Draft:
         """Return the convolution with `y * scale + shift` for each output channel in it.

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from depthwise.block import Forward, parts_of, resized
+from depthwise.block import Layer, parts_of, resized
 from depthwise.compiler import compile as compile_kernel
 from depthwise.errors import ArrayError
 from depthwise.kernel import Kernel
 from depthwise.parse import parse
+from depthwise.pixels import PixelSpec
 from depthwise.spec import output_size
 from depthwise.torch.network.draft import DTYPES
 from depthwise.torch.registry import LIBRARY
@@ -28,7 +29,7 @@ class Stage(nn.Module):
         spec: the problem at the size of the example.
     """
 
-    def __init__(self, spec: Forward, operands: Mapping[str, Tensor]) -> None:
+    def __init__(self, spec: Layer, operands: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.spec = spec
         for name in self.weights:
@@ -81,7 +82,7 @@ def _compute(x: Tensor, weights: Sequence[Tensor], residual: Tensor | None, prob
     return output
 
 
-def _check(spec: Forward, x: Tensor, residual: Tensor | None, output: Tensor) -> None:
+def _check(spec: Layer, x: Tensor, residual: Tensor | None, output: Tensor) -> None:
     """Refuse what the kernel would read as something else.
 
     Raises:
@@ -100,7 +101,9 @@ def _fake(x: Tensor, weights: Sequence[Tensor], residual: Tensor | None, problem
     del weights, residual
     spec = _parsed(problem)
     height, width = x.shape[2:] if x.dim() == 4 else (1, 1)
-    for part in parts_of(spec):
+    if isinstance(spec, PixelSpec) and spec.kind == "mean":
+        height, width = 1, 1
+    for part in () if isinstance(spec, PixelSpec) else parts_of(spec):
         sides = zip(part.kernel, part.stride, part.padding, part.dilation, strict=True)
         height, width = (
             output_size(size, *side) for size, side in zip((height, width), sides, strict=True)
@@ -124,7 +127,7 @@ def in_order(image: Tensor) -> Tensor:
     return image.contiguous(memory_format=torch.channels_last if four else torch.contiguous_format)
 
 
-def _resized(spec: Forward, shape: Sequence[int]) -> Forward:
+def _resized(spec: Layer, shape: Sequence[int]) -> Layer:
     batch, _, height, width = shape if len(shape) == 4 else (*shape, 1, 1)
     return resized(spec, batch, height, width)
 

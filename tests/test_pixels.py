@@ -1,0 +1,97 @@
+"""The mean of pixels and the norm of channels: against the oracle, and what they touch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F  # noqa: N812 (the name that everyone gives it)
+
+import depthwise as dw
+import stages
+from depthwise import reference
+from depthwise.errors import ParseError, PlanError, SpecError
+from depthwise.pixels import PixelSpec
+from depthwise.vocabulary import DTYPES
+
+
+@st.composite
+def pixel_specs(draw: st.DrawFn) -> PixelSpec:
+    kind = draw(st.sampled_from(["mean", "norm"]))
+    epsilon = draw(st.sampled_from([1e-6, 1e-5, 0.001])) if kind == "norm" else 0.0
+    return PixelSpec(
+        kind=kind, channels=draw(st.integers(1, 200)), height=draw(st.integers(1, 30)),
+        width=draw(st.integers(1, 30)), batch=draw(st.integers(1, 3)),
+        dtype=draw(st.sampled_from(DTYPES)), epsilon=epsilon,
+    )  # fmt: skip
+
+
+@settings(max_examples=25)
+@given(pixel_specs())
+def test_results_are_the_oracles(spec):
+    x, *operands, out = dw.random_problem(spec)
+    dw.compile(spec)(x, *operands, out=out)
+    rtol, atol = reference.tolerance(spec)
+    np.testing.assert_allclose(out, reference.forward(spec, x, *operands), rtol, atol)
+
+
+@settings(max_examples=8)
+@given(pixel_specs())
+def test_neither_threads_nor_the_order_of_tasks_change_a_bit(spec):
+    stages.check_order(spec)
+
+
+@settings(max_examples=10)
+@given(pixel_specs(), st.integers(1, 3))
+def test_only_their_arrays_are_touched(guarded, spec, runs):
+    guarded.check(spec, None, runs=runs)
+
+
+@given(pixel_specs())
+def test_the_text_form_reads_back(spec):
+    assert dw.parse(str(spec)) == spec
+
+
+def test_the_oracle_is_what_torch_computes():
+    spec = dw.parse("norm n2 c7 h3 w5 nhwc eps0.001 float64")
+    x, weight, bias, _ = dw.random_problem(spec)
+    expected = F.layer_norm(
+        *map(torch.from_numpy, (x,)), (7,), *map(torch.from_numpy, (weight, bias)), 0.001
+    )
+    np.testing.assert_allclose(reference.forward(spec, x, weight, bias), expected, 1e-12, 1e-12)
+    spec = dw.parse("mean n2 c7 h3 w5 nhwc float64")
+    x, _ = dw.random_problem(spec)
+    expected = torch.from_numpy(x).mean((1, 2), keepdim=True)
+    np.testing.assert_allclose(reference.forward(spec, x), expected, 1e-12, 1e-12)
+
+
+def test_costs_count_bytes_and_no_products():
+    cost = dw.cost("norm c96 hw56 nhwc eps1e-6")
+    assert (cost.macs, cost.params, cost.bytes) == (0, 192, 4 * (2 * 96 * 56 * 56 + 192))
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("mean c8 hw7", ParseError),
+        ("mean hw7 nhwc", ParseError),
+        ("mean c8 hw7 k3 nhwc", ParseError),
+        ("mean c8 hw7 nhwc eps1e-6", SpecError),
+        ("norm c0 hw7 nhwc", SpecError),
+    ],
+)
+def test_what_cannot_be_is_refused(text, error):
+    with pytest.raises(error, match=r"mean|norm"):
+        dw.parse(text)
+
+
+def test_they_are_explained_and_shown():
+    spec = "mean c8 hw7 nhwc"
+    assert dw.explain(spec) == {"pixel_passes": None}
+    kernel = dw.compile(spec)
+    assert "T.reads" in kernel.show("definition")
+    assert "kernel" in kernel.show("llvm")
+    with pytest.raises(PlanError):
+        dw.compile(spec, "default")
