@@ -135,10 +135,10 @@ class Signature:
             for size, wanted in zip(value.shape, sizes, strict=True)
         )
         if not fits:
-            fixed = ", ".join(map(str, sizes))
+            fixed = ", ".join(str(size) if isinstance(size, int) else "any" for size in sizes)
             raise ArrayError(
-                f"input {position} has the sizes ({fixed}), of which the model fixed the numbers "
-                f"(optimize it for others); got {tuple(value.shape)}"
+                f"input {position} has the sizes ({fixed}) of the example (optimize the model for "
+                f"others); got {tuple(value.shape)}"
             )
 
 
