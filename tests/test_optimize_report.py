@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 from depthwise.errors import DepthwiseError
 from depthwise.torch import optimize_plot
 from depthwise.torch.network.naming import short_names
+from depthwise.torch.network.timing import conditions
 from depthwise.torch.optimize_report import HEADERS, Report, Row
 
 PLAN = "expand+depthwise+project rows4 | pointwise tc16 tw6 | channels_last tc8 tw4 | pointwise tc8"
@@ -29,7 +31,8 @@ def torchs(name: str, operator: str, us: float) -> Row:
 def report(*rows: Row, **changed) -> Report:
     values = {
         "total_before_us": 1000.0, "total_after_us": 250.0, "largest_difference_given": 3e-7,
-        "largest_difference_random": 4e-7, "tolerance": 1e-5, "traced": "torch.export",
+        "largest_difference_random": 4e-7, "tolerance": 1e-5, "change": 1.5,
+        "conditions": "1 thread, inputs 1x3x32x32 float32", "traced": "torch.export",
         "untouched": (("head.gru", "a recurrent layer"),), "prepare_seconds": 12.34,
     }  # fmt: skip
     return Report(rows=rows, **values | changed)
@@ -96,7 +99,7 @@ def test_the_table_shows_every_line_and_whole_calls():
 
 def test_what_was_left_alone_is_below_the_table_once_for_each_reason():
     lines = str(report(*ROWS)).splitlines()
-    assert lines[-7:] == [
+    assert lines[-8:] == [
         "left to torch:",
         f"  aten.mean.dim (2 times): {NO_KERNEL}",
         f"  aten.linear.default: {NO_KERNEL}",
@@ -104,6 +107,7 @@ def test_what_was_left_alone_is_below_the_table_once_for_each_reason():
         "  head.gru: a recurrent layer",
         "largest difference, relative to the largest output: 3.0e-07 for the example, "
         "4.0e-07 for random inputs; tolerance 1.0e-05",
+        "times with 1 thread, inputs 1x3x32x32 float32",
         "read by torch.export, prepared in 12.3 s",
     ]
 
@@ -111,10 +115,21 @@ def test_what_was_left_alone_is_below_the_table_once_for_each_reason():
 def test_what_has_one_reason_is_named_together():
     apart = tuple((f"stages.{k}.dwconv", "computed alone") for k in range(5))
     lines = str(report(*ROWS, untouched=(*apart, ("head", "a loop")))).splitlines()
-    assert lines[-4:-2] == [
+    assert lines[-5:-3] == [
         "  stages.0.dwconv, stages.1.dwconv, stages.2.dwconv and 2 more: computed alone",
         "  head: a loop",
     ]
+
+
+def test_outputs_that_hardly_depend_on_the_input_are_remarked_on():
+    assert "hardly depends" not in str(report(change=2e-3))
+    assert "(outputs change by 2.0e-04 between the two: what hardly" in str(report(change=2e-4))
+
+
+def test_the_conditions_of_the_times(monkeypatch):
+    monkeypatch.setattr("depthwise.team.size", lambda: 2)
+    images = (torch.zeros(1, 3, 8, 9), {"mask": torch.zeros(4, dtype=torch.float64)}, 3)
+    assert conditions(images) == "2 threads, inputs 1x3x8x9, 4 float32/float64"
 
 
 def test_it_says_what_read_the_model():

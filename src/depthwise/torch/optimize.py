@@ -91,6 +91,7 @@ def optimize(
         **differences,
         traced=traced.how,
         untouched=(*(("any other batch", str(each)) for each in failures), *apart),
+        conditions=timing.conditions(args),
         prepare_seconds=time.perf_counter() - started,
     )
     return fast
@@ -149,6 +150,7 @@ def _by_parts(
         **agreement.differences(copy),
         traced="module by module",
         untouched=(("the model as a whole", str(failures[0])), *untouched),
+        conditions=timing.conditions(args),
         prepare_seconds=time.perf_counter() - started,
     )
     return ByParts(copy, report)

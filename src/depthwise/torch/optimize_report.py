@@ -12,6 +12,8 @@ from depthwise import console
 HEADERS = ("layer", "what it is", "plan", "before us", "%", "after us", "%", "times as fast")
 WORDS = 3
 """How many leading columns of the table hold words."""
+LEAST_CHANGE = 100
+"""How many times the tolerance outputs have to change with the input for agreement to mean much."""
 NAMED = 3
 """How many of those that something is true of are named."""
 
@@ -60,10 +62,15 @@ class Report:
     """The same for random inputs."""
     tolerance: float
     """The largest difference that is accepted."""
+    change: float
+    """Between the outputs for the example and for random inputs: agreement of outputs that hardly
+    change with the input says little."""
     traced: str
     """What read the model: "torch.export", "torch.fx" or "module by module"."""
     untouched: tuple[tuple[str, str], ...]
     """What else was looked at and left as it was, and why."""
+    conditions: str
+    """Threads and inputs of all times."""
     prepare_seconds: float
     """What `optimize` took, with compiling and tuning."""
 
@@ -113,7 +120,9 @@ class Report:
             "largest_difference_given": self.largest_difference_given,
             "largest_difference_random": self.largest_difference_random,
             "tolerance": self.tolerance,
+            "change": self.change,
             "traced": self.traced,
+            "conditions": self.conditions,
             "prepare_seconds": self.prepare_seconds,
         }
 
@@ -153,6 +162,12 @@ class Report:
             f"{self.largest_difference_random:.1e} for random inputs; "
             f"tolerance {self.tolerance:.1e}"
         )
+        if self.change < LEAST_CHANGE * self.tolerance:
+            yield (
+                f"(outputs change by {self.change:.1e} between the two: what hardly depends on the "
+                "input agrees whatever is computed; are the weights trained?)"
+            )
+        yield f"times with {self.conditions}"
         by = "by " if self.traced.startswith("torch") else ""
         yield f"read {by}{self.traced}, prepared in {self.prepare_seconds:.1f} s"
 

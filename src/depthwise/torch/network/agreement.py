@@ -66,6 +66,7 @@ class Agreement:
             "largest_difference_given": found[0],
             "largest_difference_random": found[1],
             "tolerance": self.tolerance,
+            "change": _distance(*self._expected),
         }
 
     def _distances(self, model: Callable[..., Any]) -> list[float]:

@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
 
+from depthwise import team
 from depthwise.torch.network.network import Step
 from depthwise.torch.network.operators import function
 from depthwise.torch.network.optimized import Optimized
@@ -35,6 +38,16 @@ def repeated(run: Callable[[], object]) -> float:
         run()
         found.append(time.perf_counter() - start)
     return sorted(found)[len(found) // 2] * 1e6
+
+
+def conditions(args: tuple[Any, ...]) -> str:
+    """Return the number of threads and the inputs of what is timed, in words."""
+    tensors = [each for each in pytree.tree_leaves(args) if isinstance(each, Tensor)]
+    shapes = ["x".join(map(str, each.shape)) for each in tensors]
+    types = {str(each.dtype).removeprefix("torch.") for each in tensors}
+    threads = team.size()
+    words = "1 thread" if threads == 1 else f"{threads} threads"
+    return f"{words}, inputs {', '.join(shapes)} {'/'.join(sorted(types))}"
 
 
 def rows(fast: Optimized, inputs: Sequence[Any]) -> tuple[tuple[Row, ...], float]:
