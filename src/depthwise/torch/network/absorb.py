@@ -14,6 +14,7 @@ from depthwise.torch.network.draft import DTYPES, Draft, convolution, product
 from depthwise.torch.network.operators import (
     activation_of,
     arguments,
+    batch_of,
     is_stage,
     name_of,
     shape_of,
@@ -49,7 +50,7 @@ def place(before: fx.Node, draft: Draft, *inputs: fx.Node) -> fx.Node:
     batch, height, width, channels = draft.spec.output_shape
     flat = len(shape_of(inputs[0])) == 2
     shape = (batch, channels) if flat else (batch, channels, height, width)
-    made.meta |= {"draft": draft, "shape": shape, "dtype": draft.dtype}
+    made.meta |= {"draft": draft, "shape": shape, "dtype": draft.dtype, "val": before.meta["val"]}
     return made
 
 
@@ -194,7 +195,7 @@ def _activation(trace: Trace, node: fx.Node) -> str | None:
 
 
 def _product(trace: Trace, node: fx.Node) -> str | None:
-    if not _keeps_type(node):
+    if not _keeps_type(trace, node):
         return None
     for x, factor in (node.args[:2], node.args[1::-1]):
         scale = _for_each_channel(trace, factor, shape_of(x))
@@ -207,7 +208,7 @@ def _product(trace: Trace, node: fx.Node) -> str | None:
 
 
 def _sum(trace: Trace, node: fx.Node) -> str | None:
-    if arguments(node)["alpha"] != 1 or not _keeps_type(node):
+    if arguments(node)["alpha"] != 1 or not _keeps_type(trace, node):
         return None
     for x, other in (node.args[1::-1], node.args[:2]):
         shift = _for_each_channel(trace, other, shape_of(x))
@@ -219,9 +220,13 @@ def _sum(trace: Trace, node: fx.Node) -> str | None:
     return _residual(trace, node)
 
 
-def _keeps_type(node: fx.Node) -> bool:
+def _keeps_type(trace: Trace, node: fx.Node) -> bool:
     """Whether all that a node takes is of the type of its result."""
-    types = {each.meta.get("dtype") for each in node.all_input_nodes}
+    constants = trace.constants
+    types = {
+        constants[each].dtype if each in constants else each.meta.get("dtype")
+        for each in node.all_input_nodes
+    }
     return types == {node.meta["dtype"]}
 
 
@@ -235,6 +240,8 @@ def _residual(trace: Trace, node: fx.Node) -> str | None:
     other = node.args[1] if last is node.args[0] else node.args[0]
     if other in trace.constants or shape_of(other) != shape_of(last):
         return None
+    if batch_of(other) != batch_of(last):
+        return None  # one image for any batch
     assert isinstance(last, fx.Node)
     assert isinstance(other, fx.Node)
     made = place(node, draft_of(last).with_residual(), last.args[0], other)  # type: ignore[arg-type]

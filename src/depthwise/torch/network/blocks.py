@@ -92,6 +92,9 @@ def _gate(depthwise: Any, restore: Any, product: Any) -> list[fx.Node] | None:
     mean = _viewed(reduce.args[0])
     if not is_mean_of_pixels(mean) or mean.args[0] is not depthwise or len(mean.users) > 1:
         return None
+    channels = shape_of(depthwise)[:2]
+    if shape_of(reduce.args[0])[:2] != channels or shape_of(restore)[:2] != channels:
+        return None
     return [mean, reduce, restore] if set(depthwise.users) == {mean, product} else None
 
 

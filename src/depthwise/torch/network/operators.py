@@ -41,6 +41,11 @@ def shape_of(value: Any) -> tuple[int, ...]:
     return tuple(value.meta.get("shape", ())) if isinstance(value, fx.Node) else ()
 
 
+def batch_of(node: Any) -> str:
+    """Return the batch of a tensor of the graph, a number or the name of any."""
+    return str(node.meta["val"].shape[0])
+
+
 def activation_of(node: Any) -> str | None:
     """Return the name of the activation that a node is, as `vocabulary.ACTIVATIONS` has it."""
     name = name_of(node)
@@ -69,7 +74,7 @@ def name_if(name: str, given: dict[str, Any]) -> str | None:
 
 
 def is_mean_of_pixels(node: Any) -> bool:
-    """Whether a node is the mean of each channel of (N, C, H, W), as (N, C, 1, 1)."""
+    """Whether a node is the mean of each channel of (N, C, H, W)."""
     name = name_of(node)
     if name == "adaptive_avg_pool2d":
         return list(arguments(node)["output_size"]) == [1, 1]
@@ -78,7 +83,7 @@ def is_mean_of_pixels(node: Any) -> bool:
     given = arguments(node)
     if given["dtype"] is not None:
         return False
-    return given["keepdim"] and sorted(axis % 4 for axis in given.get("dim") or ()) == [2, 3]
+    return sorted(axis % 4 for axis in given.get("dim") or ()) == [2, 3]
 
 
 def channel_norm(x: torch.Tensor, weight: Any, bias: Any, eps: float) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -85,6 +86,11 @@ def _pads_nothing(node: fx.Node) -> bool:
     return not any(pad != 0 for pad in arguments(node)["pad"])
 
 
+def _all_of_it(node: fx.Node) -> bool:
+    given = arguments(node)
+    return (given["start"] or 0, given["step"]) == (0, 1) and given["end"] in (None, sys.maxsize)
+
+
 _NOTHING: dict[str, Callable[[fx.Node], bool]] = {
     "dropout": _not_training,
     "feature_dropout": _not_training,
@@ -98,6 +104,7 @@ _NOTHING: dict[str, Callable[[fx.Node], bool]] = {
     "_to_copy": _same_type,
     "pad": _pads_nothing,
     "constant_pad_nd": _pads_nothing,
+    "slice": _all_of_it,
 }
 
 

@@ -81,8 +81,9 @@ def _exported(model: nn.Module, args: tuple[Any, ...], any_batch: bool) -> Expor
     if not any_batch:
         return torch.export.export(model, _apart(torch.clone, args), strict=False)
     given = inspect.signature(model.forward).bind(*args).arguments
-    shapes = pytree.tree_map(_open_batch, dict(given))
-    doubled = _apart(_doubled, args)
+    batch = next((arg.shape[0] for arg in pytree.tree_leaves(args) if _is_image(arg)), None)
+    shapes = pytree.tree_map(lambda arg: _any_batch(arg, batch), dict(given))
+    doubled = _apart(lambda arg: _doubled(arg, batch), args)
     return torch.export.export(model, doubled, dynamic_shapes=shapes, strict=False)
 
 
@@ -92,14 +93,23 @@ def _apart(copy: Callable[[Tensor], Tensor], args: tuple[Any, ...]) -> tuple[Any
     return found
 
 
-def _doubled(arg: Tensor) -> Tensor:
+def _doubled(arg: Tensor, batch: int | None) -> Tensor:
     """Return a batch of two: torch takes a size of one for a constant."""
-    one = arg.dim() == 4 and arg.shape[0] == 1
-    return arg.expand(2, -1, -1, -1).contiguous() if one else arg.clone()
+    one = batch == 1 and _has_batch(arg, batch)
+    return torch.cat([arg, arg]) if one else arg.clone()
 
 
-def _open_batch(arg: Any) -> Any:
-    return {0: Dim.AUTO} if isinstance(arg, Tensor) and arg.dim() == 4 else None
+def _any_batch(arg: Any, batch: int | None) -> Any:
+    return {0: Dim.AUTO} if _has_batch(arg, batch) else None
+
+
+def _has_batch(arg: Any, batch: int | None) -> bool:
+    """Whether an argument is of as many samples as there are images."""
+    return isinstance(arg, Tensor) and arg.dim() > 1 and arg.shape[0] == batch
+
+
+def _is_image(arg: Any) -> bool:
+    return isinstance(arg, Tensor) and arg.dim() == 4
 
 
 def _asked(program: ExportedProgram) -> tuple[str, ...]:
@@ -175,15 +185,24 @@ _COMPOSED_ANEW = {
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep to ourselves what torch says about sizes that it fixes, and about its own future."""
-    logger = logging.getLogger("torch._export.non_strict_utils")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    levels = {logger: logger.level for logger in map(logging.getLogger, _LOGGERS)}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+
+_LOGGERS = (
+    "torch._export.non_strict_utils",
+    "torch._subclasses.fake_tensor",
+    "torch.fx.experimental.symbolic_shapes",
+)
+"""Where torch tells why it cannot trace a model, which we tell in our own words."""
 
 
 def _first_line(error: BaseException) -> str:

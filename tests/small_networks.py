@@ -1,0 +1,102 @@
+"""Networks of the bench and of `transformers` with few and narrow blocks, quick to compile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+import pytest
+import transformers
+from torch import nn
+
+from depthwise.bench.networks import layers, xception
+from depthwise.bench.networks.weights import randomized
+
+SIZE = 32
+_FEWER = {
+    "mobilenet_v1": {"STAGES": ((48, 1, 1), (64, 2, 2))},
+    "mobilenet_v2": {"STAGES": ((1, 16, 1, 1), (6, 24, 2, 2))},
+    "mobilenet_v3_large": {
+        "BLOCKS": (
+            (3, 16, 16, False, nn.ReLU, 1),
+            (5, 72, 24, True, nn.ReLU, 2),
+            (5, 88, 24, True, nn.Hardswish, 1),
+            (3, 80, 40, False, nn.Hardswish, 2),
+        )
+    },
+    "efficientnet_b0": {"STAGES": ((1, 3, 16, 1, 1), (6, 5, 24, 2, 2))},
+    "convnext_tiny": {"STAGES": ((16, 1), (24, 2))},
+}
+
+
+def _of_the_bench(name: str) -> Callable[[], nn.Module]:
+    def make() -> nn.Module:
+        module = import_module(f"depthwise.bench.networks.{name}")
+        with pytest.MonkeyPatch.context() as patch:
+            for constant, value in _FEWER[name].items():
+                patch.setattr(module, constant, value)
+            return getattr(module, name)()
+
+    return make
+
+
+def _xception() -> nn.Module:
+    return nn.Sequential(
+        *xception.stem(3, 16, 2),
+        *xception.stem(16, 24, 1),
+        xception.Downsampling(24, 32, 40, activated=False),
+        xception.Downsampling(40, 40, 48, activated=True),
+        xception.Residual(48),
+        xception.Separable(48, 64),
+        nn.ReLU(),
+        layers.Classifier(64, classes=10),
+    )
+
+
+def _mobilenet_v1() -> nn.Module:
+    config = transformers.MobileNetV1Config(num_labels=10, depth_multiplier=0.25)
+    return transformers.MobileNetV1ForImageClassification(config)
+
+
+def _mobilenet_v2() -> nn.Module:
+    config = transformers.MobileNetV2Config(num_labels=10, depth_multiplier=0.25, expand_ratio=3)
+    return transformers.MobileNetV2ForImageClassification(config)
+
+
+def _efficientnet() -> nn.Module:
+    config = transformers.EfficientNetConfig(
+        width_coefficient=1.0, depth_coefficient=1.0, hidden_dim=1280, num_labels=10,
+        kernel_sizes=[3, 5], in_channels=[32, 16], out_channels=[16, 24], strides=[1, 2],
+        num_block_repeats=[1, 2], expand_ratios=[1, 4],
+    )  # fmt: skip
+    return transformers.EfficientNetForImageClassification(config)
+
+
+_CONVNEXT = {
+    "num_stages": 2, "hidden_sizes": [16, 24], "depths": [1, 2], "num_labels": 10,
+    "stage_names": None, "out_features": None, "out_indices": None,
+}  # fmt: skip
+
+
+def _convnext() -> nn.Module:
+    return transformers.ConvNextForImageClassification(transformers.ConvNextConfig(**_CONVNEXT))
+
+
+def _convnext_v2() -> nn.Module:
+    return transformers.ConvNextV2ForImageClassification(transformers.ConvNextV2Config(**_CONVNEXT))
+
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {
+    **{name: _of_the_bench(name) for name in _FEWER},
+    "xception": _xception,
+    "transformers.mobilenet_v1": _mobilenet_v1,
+    "transformers.mobilenet_v2": _mobilenet_v2,
+    "transformers.efficientnet": _efficientnet,
+    "transformers.convnext": _convnext,
+    "transformers.convnext_v2": _convnext_v2,
+}
+
+
+def small_network(name: str) -> nn.Module:
+    """Return one of them with random weights and statistics, in eval mode."""
+    return randomized(NETWORKS[name](), (1, 3, SIZE, SIZE))
