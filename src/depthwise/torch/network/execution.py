@@ -55,13 +55,15 @@ class Execution:
 
     def __init__(self, network: Network, inputs: Sequence[Any], memory: Memory) -> None:
         self._network, self._memory = network, memory
-        with torch.no_grad():
-            values = network.run(inputs)
-        self._ready = {
-            step.output: _ready(network, step, values) for step in network.steps if _is_stage(step)
-        }
         self._lives = lives = Lives(network)
-        self._images = {number: values[number].to("meta") for number in lives.images}
+        with torch.no_grad():
+            values = network.values(inputs)
+            self._images = {n: value.to("meta") for n, value in values if n in lives.images}
+        self._ready = {
+            step.output: _ready(network, step, self._images)
+            for step in network.steps
+            if _is_stage(step)
+        }
         needs = self._between()
         for number, image in self._images.items():
             needs[number, _ITSELF] = lives.of(number, image.nbytes)
@@ -177,11 +179,11 @@ def _is_stage(step: Step) -> bool:
     return isinstance(step.function, int)
 
 
-def _ready(network: Network, step: Step, values: Values) -> tuple[Kernel, Any]:
+def _ready(network: Network, step: Step, images: dict[int, Tensor]) -> tuple[Kernel, Any]:
     """Return the kernel of a step and its packed weights, the residual still to come."""
     stage = network.stage(step)
     assert stage is not None
-    kernel = stage.kernel(values[step.args[0].number])
+    kernel = stage.kernel(images[step.args[0].number])
     operands = [weight.numpy() for weight in stage.operands()]
     return kernel, kernel.pack([*operands, *[0] * stage.takes_residual])
 

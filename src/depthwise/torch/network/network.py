@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -111,16 +111,25 @@ class Network(nn.Module):
 
     def forward(self, *inputs: Any) -> Any:
         """Compute step by step, as anyone may watch: torch's tracers, fake tensors, other modes."""
-        return filled(self.results, self.run(inputs).__getitem__)
+        wanted: list[int] = []
+        filled(self.results, wanted.append)
+        results = {number: value for number, value in self.values(inputs) if number in wanted}
+        return filled(self.results, results.__getitem__)
 
-    def run(self, inputs: Sequence[Any]) -> Values:
-        """Return every value."""
-        values = [*inputs, *self.constants()]
+    def values(self, inputs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        """Yield each value with its number; those that no step needs any more are let go of."""
+        values = dict(enumerate([*inputs, *self.constants()]))
+        yield from values.items()
+        last = {number: step for step in self.steps for number in step.inputs}
         for step in self.steps:
             args, kwargs = filled((step.args, step.kwargs), values.__getitem__)
             compute = self.stage(step) or function(str(step.function))
-            values.append(compute(*args, **kwargs))
-        return values
+            values[step.output] = compute(*args, **kwargs)
+            del args, kwargs
+            yield step.output, values[step.output]
+            for number in {*step.inputs, step.output}:
+                if last.get(number, step) is step:
+                    del values[number]
 
 
 def lowered(trace: Trace) -> Network:
