@@ -21,7 +21,7 @@ MODELS_OWN = 4
 """How many times as far as the model is from itself in float64 results may differ instead: some
 models cancel what they computed, and amplify every rounding."""
 
-_SEED = 0
+_SEED = 1  # not 0, with which people draw their examples
 
 
 class Agreement:

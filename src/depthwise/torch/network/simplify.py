@@ -197,7 +197,7 @@ class _Images:
     def _permuted(self, node: fx.Node, made: fx.Node) -> None:
         """Put the permutation of a new node in the place of one."""
         back = insert(node, aten.permute.default, made, TO_NHWC)
-        back.meta["shape"] = shape_of(node)
+        back.meta |= {"shape": shape_of(node), "dtype": made.meta["dtype"]}
         self._nchw[back] = made
         node.replace_all_uses_with(back)
         node.graph.erase_node(node)
@@ -242,7 +242,7 @@ class _Images:
         if constant is None or constant.dim() != 1:
             return x if isinstance(x, (int, float)) else None
         image = insert(node, aten.reshape.default, x, [-1, 1, 1])
-        image.meta["shape"] = (len(constant), 1, 1)
+        image.meta |= {"shape": (len(constant), 1, 1), "dtype": constant.dtype}
         self._trace.constants[image] = constant[:, None, None]
         return image
 
