@@ -156,6 +156,7 @@ def test_an_interrupt_is_quiet_and_writes_nothing(run, monkeypatch, tmp_path):
     saved = tmp_path / "fast.pt"
     assert run(*ONE, "--save", saved) == (130, "", "")
     assert not saved.exists()
+    assert run(*ONE, "--tune") == (130, "", f"{optimize_command.GOES_ON}\n")
 
 
 def test_without_torch_it_says_what_to_install():

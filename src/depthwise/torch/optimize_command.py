@@ -18,6 +18,8 @@ from depthwise.torch.loading import load, said
 from depthwise.torch.optimize import optimize
 from depthwise.torch.optimize_report import HEADERS, WORDS, Report
 
+GOES_ON = "interrupted; what was measured is kept, and the same command goes on from there"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -50,8 +52,13 @@ def run(options: Options) -> None:
     model = load(options.model, trust=options.trust)
     example = inputs(model, shapes)
     _try(model, example)
-    with console.progress(None) as step:
-        fast = optimize(model, example, tune=options.tune, step=step)
+    try:
+        with console.progress(None) as step:
+            fast = optimize(model, example, tune=options.tune, step=step)
+    except KeyboardInterrupt:
+        if options.tune:
+            console.err.print(GOES_ON, markup=False, soft_wrap=True)
+        raise
     if options.save:
         torch.save(fast, options.save)
     _print(fast.report, options.as_json)
