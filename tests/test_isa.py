@@ -25,6 +25,7 @@ TEXTS = [
     "depthwise c6 h5 w7 k3 p1 m2 nhwc",
     "depthwise1d c19 l40 k4 causal nlc",
     "depthwise1d c4 l40 k4 causal",
+    "conv c3 o35 h9 w11 k3 s2 p1 nhwc bias relu6",
 ]
 
 

@@ -47,7 +47,8 @@ def function(
         scratch = T.arg("scratch", T.Buffer((near,), spec.dtype)) if near else None
         start, stop = T.arg("first", T.int32()), T.arg("last", T.int32())
         with T.serial(start, stop) as number:
-            task = T.Bind(T.max(T.min(number, runs * shares - 1), 0))  # a range that TVM knows
+            # It is one of them already; TVM does not know, and its divisions need the range.
+            task = T.Bind(T.max(T.min(number, runs * shares - 1), 0))
             run, share = T.Bind(task // shares), T.Bind(task % shares)
             first, last = products.run_of_rows(run, runs, stack.pixels, tile)
             array, above = operands.x, 0
