@@ -178,6 +178,7 @@ def test_the_picture_shows_every_line_in_the_order_of_the_network(drawn):
     assert labels[0] == "(input)  NCHW to NHWC"
     assert labels[1] == "features.1  inverted"
     assert labels[-1] == "between the kernels"
+    assert axes.get_xlabel() == f"microseconds (less is better), {result.conditions}"
     top, bottom = reversed(axes.get_ylim())
     assert top < 0 < len(result.lines) - 1 < bottom
     before, ours, others = axes.containers

@@ -28,7 +28,7 @@ def plot(report: Report, file: Path) -> None:
     _draw_bars(axes, report.lines)
     axes.set_axisbelow(True)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel("microseconds (less is better)")
+    axes.set_xlabel(f"microseconds (less is better), {report.conditions}")
     axes.set_title(
         f"A call took {_milliseconds(report.total_before_us)} and takes "
         f"{_milliseconds(report.total_after_us)} now: {report.speedup:.2f} times as fast"
