@@ -186,6 +186,9 @@ class _Images:
                 made.meta |= node.meta
                 made.meta["shape"] = _nchw(shape_of(node))
                 self._permuted(node, made)
+        for node, x in self._nchw.items():
+            if not node.users:
+                covers(x).extend(covers(node))
 
     def _permutation(self, node: fx.Node) -> None:
         x, order = arguments(node)["self"], [axis % 4 for axis in arguments(node)["dims"]]
