@@ -60,10 +60,20 @@ def run(options: Options) -> None:
             console.err.print(GOES_ON, markup=False, soft_wrap=True)
         raise
     if options.save:
-        torch.save(fast, options.save)
+        _save(fast, options.save)
     _print(fast.report, options.as_json)
     if options.plot:
         optimize_plot.plot(fast.report, options.plot)
+
+
+def _save(network: nn.Module, file: Path) -> None:
+    """Put a network into its file whole, or leave that as it was."""
+    beside = file.with_name(f"{file.name}.part")
+    try:
+        torch.save(network, beside)
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def shape(text: str) -> tuple[int, ...]:
