@@ -10,7 +10,6 @@ mkdir -p "$out"
 for network in mobilenet_v1 mobilenet_v2 efficientnet_b0 convnext_tiny; do
   for threads in 1 2; do
     same=(--op network --workload "$network" --threads "$threads")
-    if [ "$threads" = 1 ]; then same+=(--pin 0); fi
     bench "$network-1-$threads" "${same[@]}" --batch 1 --repeats 20
     bench "$network-16-$threads" "${same[@]}" --batch 16 --repeats 7
   done
