@@ -14,14 +14,12 @@ from depthwise.bench.networks.weights import randomized
 
 SIZE = 32
 _FEWER = {
-    "mobilenet_v1": {"STAGES": ((48, 1, 1), (64, 2, 2))},
+    "mobilenet_v1": {"STAGES": ((48, 1, 1), (64, 2, 1))},
     "mobilenet_v2": {"STAGES": ((1, 16, 1, 1), (6, 24, 2, 2))},
     "mobilenet_v3_large": {
         "BLOCKS": (
-            (3, 16, 16, False, nn.ReLU, 1),
             (5, 72, 24, True, nn.ReLU, 2),
             (5, 88, 24, True, nn.Hardswish, 1),
-            (3, 80, 40, False, nn.Hardswish, 2),
         )
     },
     "efficientnet_b0": {"STAGES": ((1, 3, 16, 1, 1), (6, 5, 24, 2, 2))},
@@ -44,23 +42,29 @@ def _xception() -> nn.Module:
     return nn.Sequential(
         *xception.stem(3, 16, 2),
         *xception.stem(16, 24, 1),
-        xception.Downsampling(24, 32, 40, activated=False),
-        xception.Downsampling(40, 40, 48, activated=True),
-        xception.Residual(48),
-        xception.Separable(48, 64),
+        xception.Downsampling(24, 24, 40, activated=False),
+        xception.Residual(40),
         nn.ReLU(),
-        layers.Classifier(64, classes=10),
+        layers.Classifier(40, classes=10),
     )
 
 
 def _mobilenet_v1() -> nn.Module:
     config = transformers.MobileNetV1Config(num_labels=10, depth_multiplier=0.25)
-    return transformers.MobileNetV1ForImageClassification(config)
+    network = transformers.MobileNetV1ForImageClassification(config)
+    network.mobilenet_v1.layer = network.mobilenet_v1.layer[:4]
+    network.classifier = nn.Linear(network.mobilenet_v1.layer[-1].convolution.out_channels, 10)
+    return network
 
 
 def _mobilenet_v2() -> nn.Module:
     config = transformers.MobileNetV2Config(num_labels=10, depth_multiplier=0.25, expand_ratio=3)
-    return transformers.MobileNetV2ForImageClassification(config)
+    network = transformers.MobileNetV2ForImageClassification(config)
+    network.mobilenet_v2.layer = network.mobilenet_v2.layer[:2]
+    network.mobilenet_v2.conv_1x1 = nn.Identity()
+    last = network.mobilenet_v2.layer[-1].reduce_1x1.convolution
+    network.classifier = nn.Linear(last.out_channels, 10)
+    return network
 
 
 def _efficientnet() -> nn.Module:

@@ -11,18 +11,18 @@ from optimizing import check, images, kinds, left_to_torch
 from small_networks import SIZE, small_network
 
 MATCHED = {
-    "mobilenet_v1": {"conv": 1, "separable": 3, "pointwise": 1, "mean": 1},
+    "mobilenet_v1": {"conv": 1, "separable": 2, "pointwise": 1, "mean": 1},
     "mobilenet_v2": {"conv": 1, "separable": 1, "inverted": 2, "pointwise": 2, "mean": 1},
-    "mobilenet_v3_large": {"conv": 1, "separable": 1, "inverted": 3, "pointwise": 3, "mean": 1},
+    "mobilenet_v3_large": {"conv": 1, "inverted": 2, "pointwise": 3, "mean": 1},
     "efficientnet_b0": {"conv": 1, "inverted": 3, "pointwise": 2, "mean": 1},
     "convnext_tiny": {"conv": 2, "depthwise": 3, "norm": 6, "pointwise": 7, "mean": 1},
-    "xception": {"conv": 4, "separable": 8, "pointwise": 1, "mean": 1},
-    "transformers.mobilenet_v1": {"conv": 1, "separable": 13, "pointwise": 1, "mean": 1},
+    "xception": {"conv": 3, "separable": 5, "pointwise": 1, "mean": 1},
+    "transformers.mobilenet_v1": {"conv": 1, "separable": 2, "pointwise": 1, "mean": 1},
     "transformers.mobilenet_v2": {
         "conv": 1,
         "separable": 1,
-        "inverted": 16,
-        "pointwise": 2,
+        "inverted": 2,
+        "pointwise": 1,
         "mean": 1,
     },
     "transformers.efficientnet": {"conv": 1, "inverted": 3, "pointwise": 2},
@@ -36,6 +36,10 @@ LEFT = {
     "transformers.efficientnet": BETWEEN | {"avg_pool2d"},
     "transformers.convnext_v2": BETWEEN | RESPONSE_NORM,
 }
+
+
+ANOTHER_BATCH = {"mobilenet_v2", "convnext_tiny"}
+"""Networks that are tried with it: each batch has kernels of its own to be compiled."""
 
 
 @pytest.mark.parametrize("name", MATCHED)
@@ -54,7 +58,7 @@ def test_networks(name: str) -> None:
     assert type(after) is type(before)
     for same, (key, value) in zip(model.state_dict().values(), state.items(), strict=True):
         assert torch.equal(same, value), key
-    for batch in (1, 2, 1):
+    for batch in (1, 2, 1) if name in ANOTHER_BATCH else (1,):
         check(model, fast, images(batch, 3, SIZE, SIZE, seed=batch))
     with pytest.raises(ArrayError, match="for others"):
         fast(images(1, 3, SIZE, SIZE + 1))
