@@ -114,5 +114,6 @@ def test_fetching_ahead_changes_nothing(text, rows, monkeypatch):
     spec = dw.parse(text)
     x, operands, expected = exact_problem(spec)
     out = poisoned(spec)
-    kernel.run(x, kernel.pack(operands), out, 2)
+    (launch,) = kernel.launches(x, kernel.pack(operands), [], out)
+    launch.run(2)
     np.testing.assert_array_equal(out, expected)

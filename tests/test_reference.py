@@ -455,5 +455,6 @@ def test_the_oracle_shares_nothing_with_what_it_checks() -> None:
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     own = {module for module in modules if module and module.startswith("depthwise")}
     assert own == {
-        f"depthwise.{name}" for name in ("block", "errors", "spec", "training", "vocabulary")
+        f"depthwise.{name}"
+        for name in ("block", "errors", "pixels", "spec", "training", "vocabulary")
     }
