@@ -8,7 +8,7 @@ from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from depthwise.arrays import Memory, kept_arrays
+from depthwise.arrays import Memory
 from depthwise.block import BlockSpec
 from depthwise.code import Code
 from depthwise.kernel import ConvKernel, Kernel, Launch, threads_worth_waking
@@ -131,12 +131,6 @@ class BlockKernel(Kernel):
         """Return what `pack` made, with another residual: the last stage's last operand."""
         last = len(self.stages) - 1
         return [*packed[:last], (*packed[last][:-1], residual), *packed[last + 1 :]]
-
-    def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
-        """Compute stage by stage."""
-        between = kept_arrays(self.between, self.spec.dtype) if self.between else []
-        for launch in self.launches(x, packed, between, out):
-            launch.run(threads)
 
     def launches(
         self, x: Memory, packed: Sequence[Any], between: Sequence[Memory], out: Memory

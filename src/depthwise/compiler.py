@@ -119,7 +119,7 @@ def _compile_conv(spec: ConvSpec, plan: Plan, target: Target) -> ConvKernel:
     form = schedule.rule_of(plan, spec, target).form(spec, plan, target)
     program = partial(_program, spec, plan, target)
     machine_code = _code(spec, plan, target, program)
-    return ConvKernel(spec, plan, target, form, machine_code, functools.cache(program))
+    return ConvKernel(spec, plan, target, machine_code, functools.cache(program), form)
 
 
 def _code(

@@ -46,10 +46,6 @@ class ModelError(DepthwiseError, ValueError):
     """A torch model that cannot be loaded, counted or optimized."""
 
 
-class NotYetError(DepthwiseError, NotImplementedError):
-    """Something that is part of the design and does not exist yet."""
-
-
 class CacheWarning(UserWarning):
     """Something on disk is not used, or not kept; results are not affected."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
-from depthwise.arrays import Memory, kept_arrays
+from depthwise.arrays import Memory
 from depthwise.code import Code
 from depthwise.kernel import Kernel, Launch, threads_worth_waking
 from depthwise.packing import Packer, reversed_taps
@@ -79,12 +79,6 @@ class GradientKernel(Kernel):
             return [operands, ()]
         (weight,) = operands
         return [(self._packer(weight),)]
-
-    def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
-        """Compute stage by stage."""
-        between = kept_arrays(self.between, self.spec.dtype) if self.between else []
-        for launch in self.launches(x, packed, between, out):
-            launch.run(threads)
 
     def launches(
         self, x: Memory, packed: Sequence[Any], between: Sequence[Memory], out: Memory

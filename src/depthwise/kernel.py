@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from depthwise import team
-from depthwise.arrays import Array, Memory, as_numpy, empty, fit, like, output
+from depthwise.arrays import Array, Memory, as_numpy, empty, fit, kept_arrays, like, output
 from depthwise.block import Spec
 from depthwise.code import Code
 from depthwise.costs import cost
 from depthwise.errors import ArrayError, SpecError, TargetError
 from depthwise.packing import Packer
+from depthwise.pixels import PixelSpec
 from depthwise.plan import AnyPlan, Plan
 from depthwise.schedule.rule import Form
 from depthwise.spec import ConvSpec
@@ -99,7 +100,6 @@ class Kernel(ABC):
     ) -> list[Launch]:
         """Return what a call runs, one after the other; `between` are arrays of those shapes."""
 
-    @abstractmethod
     def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
         """Compute, unchecked.
 
@@ -109,6 +109,9 @@ class Kernel(ABC):
             out: where to write the result.
             threads: how many threads to use at most; 0 is `team.size()`.
         """
+        between = kept_arrays(self.between, self.spec.dtype) if self.between else []
+        for launch in self.launches(x, packed, between, out):
+            launch.run(threads)
 
     @property
     @abstractmethod
@@ -192,30 +195,15 @@ class Launch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ConvKernel(Kernel):
-    """One convolution with its epilogue."""
+class SingleKernel(Kernel):
+    """A problem that one launch computes."""
 
-    spec: ConvSpec
+    spec: ConvSpec | PixelSpec
     plan: Plan
     target: Target
-    form: Form
     code: Code
     program: Callable[[], Program]
     """Generates the program again, to look at; the machine code may come from the disk."""
-
-    @property
-    def title(self) -> str:
-        """What it computes."""
-        return str(self.spec)
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        """The problem's."""
-        return self.spec.output_shape
-
-    @cached_property
-    def _pack(self) -> Packer:
-        return Packer(self.spec, self.form)
 
     @cached_property
     def _most_threads(self) -> int:
@@ -224,11 +212,6 @@ class ConvKernel(Kernel):
     @cached_property
     def _launch(self) -> Callable[..., None]:
         return team.native().run  # type: ignore[no-any-return]
-
-    def pack(self, operands: Sequence[Memory]) -> Sequence[Any]:
-        """Pack the weight, which comes first; the others are taken as they are."""
-        weight, *others = operands
-        return self._pack(weight), *others
 
     def launches(
         self, x: Memory, packed: Sequence[Any], between: Sequence[Memory], out: Memory
@@ -251,6 +234,33 @@ class ConvKernel(Kernel):
 
     def _show(self, stage: str) -> str:
         return self.program().show(stage)
+
+
+@dataclass(frozen=True)
+class ConvKernel(SingleKernel):
+    """One convolution with its epilogue."""
+
+    spec: ConvSpec
+    form: Form
+
+    @property
+    def title(self) -> str:
+        """What it computes."""
+        return str(self.spec)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The problem's."""
+        return self.spec.output_shape
+
+    @cached_property
+    def _pack(self) -> Packer:
+        return Packer(self.spec, self.form)
+
+    def pack(self, operands: Sequence[Memory]) -> Sequence[Any]:
+        """Pack the weight, which comes first; the others are taken as they are."""
+        weight, *others = operands
+        return self._pack(weight), *others
 
 
 def threads_worth_waking(spec: Spec) -> int:

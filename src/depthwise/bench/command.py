@@ -169,13 +169,7 @@ def _workers(options: Options) -> Iterator[list[Worker]]:
 
 def _installed_peers() -> list[str]:
     """Return the peers that are installed; name the others with what installs them."""
-    peers = [name for name in SOURCES if name != report.OURS]
-    installed = [name for name in peers if environments.installed_version(name)]
-    for name in peers:
-        if name not in installed:
-            command = environments.install_command(name)
-            report.tell(f"{name} is not installed; this installs it: {command}")
-    return installed
+    return environments.installed((name for name in SOURCES if name != report.OURS), report.tell)
 
 
 def _report(

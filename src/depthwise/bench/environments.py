@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from filelock import FileLock
@@ -90,6 +90,17 @@ def installed_version(name: str) -> str | None:
         path = [str(folder) for folder in site_packages]
     found = importlib.metadata.distributions(name=origin.distribution, path=path)
     return next((distribution.version for distribution in found), None)
+
+
+def installed(names: Iterable[str], report: Report) -> list[str]:
+    """Return those engines that are installed; name the others with what installs them."""
+    found = []
+    for name in names:
+        if installed_version(name) is None:
+            report(f"{name} is not installed; this installs it: {install_command(name)}")
+        else:
+            found.append(name)
+    return found
 
 
 def install(name: str, report: Report) -> None:

@@ -76,12 +76,7 @@ def _engines(options: Options) -> list[str]:
     """Return our engine and the peers that run networks, as far as they are installed."""
     able = [name for name, source in SOURCES.items() if source.networks]
     if options.peers is None:
-        installed = [name for name in able if environments.installed_version(name)]
-        for name in able:
-            if name not in installed:
-                command = environments.install_command(name)
-                report.tell(f"{name} is not installed; this installs it: {command}")
-        return installed
+        return environments.installed(able, report.tell)
     for name in options.peers:
         if name not in able:
             raise PeerError(f"networks are run by {', '.join(able)}; got {name!r}")

@@ -174,8 +174,8 @@ def _channelwise(node: fx.Node, x: fx.Node, scale: Tensor, shift: Tensor) -> str
         replace(node, x)
         return None
     shape = shape_of(x)
-    dtype = next((name for name in DTYPES if name == x.meta.get("dtype")), None)
-    if len(shape) != 4 or dtype is None:
+    dtype = x.meta.get("dtype")
+    if len(shape) != 4 or dtype not in DTYPES:
         return "there is no convolution before it that it could be folded into"
     weight = scale.to(dtype).reshape(-1, 1, 1, 1)
     window = (1, 1), ((0, 0), (0, 0)), (1, 1)

@@ -139,8 +139,8 @@ def lowered(trace: Trace) -> Network:
         ModelError: the graph calls something that cannot be saved.
     """
     nodes = list(trace.graph.nodes)
-    used = {each for node in nodes if not is_constant(node, trace) for each in node.all_input_nodes}
-    kept = [node for node in nodes if is_constant(node, trace) and node in used]
+    used = {each for node in nodes if node not in trace.constants for each in node.all_input_nodes}
+    kept = [node for node in nodes if node in trace.constants and node in used]
     numbers = {node: number for number, node in enumerate([*trace.inputs, *kept])}
     stages: list[Stage] = []
     steps: list[Step] = []
@@ -148,16 +148,11 @@ def lowered(trace: Trace) -> Network:
     for node in nodes:
         if node.op == "output":
             results = _referring(node.args[0], numbers)
-        elif node not in numbers and not is_constant(node, trace):
+        elif node not in numbers and node not in trace.constants:
             numbers[node] = len(numbers)
             steps.append(_step(node, numbers, stages))
     constants = [trace.constants[node] for node in kept]
     return Network(len(trace.inputs), constants, stages, steps, results)
-
-
-def is_constant(node: fx.Node, trace: Trace) -> bool:
-    """Whether a node is the same tensor in each call."""
-    return node in trace.constants
 
 
 def _step(node: fx.Node, numbers: dict[fx.Node, int], stages: list[Stage]) -> Step:
