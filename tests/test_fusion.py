@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import depthwise as dw
-from depthwise import code, compiler, fusion
+from depthwise import code, compiler, fusion, team
 from depthwise.block_kernel import ChainKernel
 from depthwise.schedule import chain as chains
 from depthwise.schedule.chain import Chain
@@ -49,7 +49,7 @@ def test_strips_that_cannot_be_halved_cost_as_much_as_the_larger_share():
 def test_threads_share_all_rows_and_expand_some_twice(spec, rows, threads):
     fused = (len(spec.parts),)
     chain = chain_of(spec, fused, rows)
-    shares = fusion._tasks_of_threads(chain.tasks, threads)
+    shares = [run for runs in team.shares(chain.tasks, threads) for run in runs]
 
     def pixels(part):
         runs = [run for tasks in shares for run in chain.runs(part, tasks)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -42,6 +43,20 @@ def test_the_team_is_openmp_here():
 def test_any_number_of_threads_computes_the_same(problem, threads):
     bound, x, expected = problem
     np.testing.assert_array_equal(bound(x, threads=threads), expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+@pytest.mark.parametrize("tasks", [1, 2, 5, 8, 56, 100])
+def test_tasks_are_shared_out_as_plans_expect(tasks, threads):
+    seen = []
+    kernel = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32)(
+        lambda _, first, last: seen.append(range(first, last))
+    )
+    address = ctypes.cast(kernel, ctypes.c_void_p).value
+    team.native().run(address, tasks, threads, 0, address)
+    expected = [run for runs in team.shares(tasks, threads) for run in runs]
+    assert sorted(seen, key=min) == sorted(expected, key=min)
+    assert sorted(task for run in seen for task in run) == list(range(tasks))
 
 
 def test_python_threads_may_call_at_once(problem):

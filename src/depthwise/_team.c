@@ -18,6 +18,7 @@ it as its last array: each thread has its own, which it keeps for later calls. *
 #endif
 
 enum { LEADING_ARGUMENTS = 4, MOST_ARRAYS = 12, STRIP = 16, LINE = 64 };
+enum { PARTS = 8, OWN_PARTS = 6, SHARED_PARTS = PARTS - OWN_PARTS };
 
 typedef struct {
   void *code;
@@ -112,17 +113,32 @@ static int team_size(void) {
 #endif
 }
 
-/* Run all tasks, each thread one run of neighbours; -1 where there is no memory for them. */
+/* Run some of the parts that a member's run of neighbouring tasks consists of. */
+static int run_parts(const Call *call, int64_t tasks, int64_t team, int64_t member, int from,
+                     int to) {
+  int64_t first = tasks * member / team, count = tasks * (member + 1) / team - first;
+  int64_t begin = first + count * from / PARTS, end = first + count * to / PARTS;
+  return begin < end ? run_some(call, (int32_t)begin, (int32_t)end) : 0;
+}
+
+/* Run all tasks; -1 where there is no memory for them.  Each thread begins with most of a run of its
+own; what remains of all runs is for who comes first, because cores are seldom equally fast. */
 static int run_tasks(const Call *call, int32_t tasks, int threads) {
   if (threads > tasks) threads = tasks;
 #ifdef _OPENMP
   if (threads > 1 && !in_forked_child) {
-    int failed = 0;
+    int failed = 0, shared = 0;
 #pragma omp parallel num_threads(threads) reduction(| : failed)
     {
-      int64_t team = omp_get_num_threads(), member = omp_get_thread_num();
-      failed = run_some(call, (int32_t)(tasks * member / team),
-                        (int32_t)(tasks * (member + 1) / team));
+      int team = omp_get_num_threads(), taken;
+      failed = run_parts(call, tasks, team, omp_get_thread_num(), 0, OWN_PARTS);
+      for (;;) {
+#pragma omp atomic capture
+        taken = shared++;
+        if (taken >= team * SHARED_PARTS) break;
+        int part = OWN_PARTS + taken / team;
+        failed |= run_parts(call, tasks, team, taken % team, part, part + 1);
+      }
     }
     return failed ? -1 : 0;
   }

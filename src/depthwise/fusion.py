@@ -232,10 +232,12 @@ def _chain_cost(chain: Chain, threads: int) -> tuple[float, float, float]:
     near = weights + chain.scratch_bytes <= private_cache_bytes()
     far = _far(chain.parts[0].input_shape, chain.parts[-1].output_shape, conv)
     flops, far_weights, cycles = 0.0, 0, 0.0
-    for tasks in _tasks_of_threads(chain.tasks, threads):
-        own_flops, own_cycles = _work(chain, tasks)
-        own_weights = weights * (1 if near else len(tasks))
-        own_cycles += far * len(tasks) / chain.tasks / _FAR_BYTES
+    for runs in team.shares(chain.tasks, threads):
+        works = [_work(chain, run) for run in runs]
+        own_flops, own_cycles = (sum(column) for column in zip(*works, strict=True))
+        tasks = sum(map(len, runs))
+        own_weights = weights * (1 if near else tasks)
+        own_cycles += far * tasks / chain.tasks / _FAR_BYTES
         own_cycles += own_weights / _FAR_WEIGHT_BYTES
         flops += own_flops
         far_weights += own_weights
@@ -243,15 +245,8 @@ def _chain_cost(chain: Chain, threads: int) -> tuple[float, float, float]:
     return flops, far + far_weights, cycles
 
 
-def _tasks_of_threads(tasks: int, threads: int) -> list[range]:
-    """Return the tasks of each thread, as the team shares them out."""
-    threads = min(tasks, threads)
-    ends = [tasks * member // threads for member in range(threads + 1)]
-    return [range(*pair) for pair in pairwise(ends)]
-
-
 def _work(chain: Chain, tasks: range) -> tuple[float, float]:
-    """Return the FLOPs and the cycles of arithmetic of some strips that one thread computes."""
+    """Return the FLOPs and the cycles of arithmetic of a run of strips."""
     conv, lanes = chain.depthwise, chain.target.lanes(chain.depthwise.dtype)
     macs = chain.computed_rows(tasks) * cost(conv).macs / conv.out_height
     cycles = macs / (lanes * _UNITS * _DEPTHWISE_SHARE)

@@ -11,7 +11,9 @@ import ctypes
 import importlib
 import sys
 import warnings
+from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,6 +48,25 @@ def size() -> int:
     """
     ask = getattr(sys.modules.get("torch"), "get_num_threads", None)
     return ask() if ask and _has_openmp() else native().size()  # type: ignore[no-any-return]
+
+
+def shares(tasks: int, threads: int) -> list[list[range]]:
+    """Return the runs of tasks of each thread where all are equally fast.
+
+    They are `run_tasks` of `_team.c`: six eighths of a thread's run at once, the seventh and the
+    eighth by whichever thread comes first.
+    """
+    threads = min(tasks, threads)
+    ends = [tasks * member // threads for member in range(threads + 1)]
+    whole = [range(*pair) for pair in pairwise(ends)]
+    return [[run] for run in whole] if threads == 1 else [list(_cut(run)) for run in whole]
+
+
+def _cut(run: range) -> Iterator[range]:
+    for begin, end in ((0, 6), (6, 7), (7, 8)):
+        part = run[len(run) * begin // 8 : len(run) * end // 8]
+        if part:
+            yield part
 
 
 @cache
