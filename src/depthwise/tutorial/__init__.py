@@ -1,0 +1,18 @@
+"""What the pages of the tutorial draw and measure with; needs matplotlib and IPython."""
+
+from depthwise.tutorial.measure import SHORT, conditions, limits, microseconds
+from depthwise.tutorial.picture import Picture, canvas, picture
+from depthwise.tutorial.prose import program, say, table
+
+__all__ = [
+    "SHORT",
+    "Picture",
+    "canvas",
+    "conditions",
+    "limits",
+    "microseconds",
+    "picture",
+    "program",
+    "say",
+    "table",
+]

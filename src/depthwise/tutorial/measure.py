@@ -1,0 +1,36 @@
+"""The clock of the tutorial: calls timed in turns, on the machine that builds the page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import cache
+
+from depthwise import roofline, team
+from depthwise.bench import machine
+from depthwise.bench.timing import Summary, interleave
+
+SHORT = bool(os.environ.get("DEPTHWISE_SHORT"))
+"""Whether to measure briefly: fewer rounds, fewer problems, the same pages."""
+_ROUNDS, _SHORT_ROUNDS = 15, 3
+
+
+def microseconds(runs: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """Return the microseconds of a call of each: medians of rounds in which all have their turn."""
+    found = interleave(runs, _SHORT_ROUNDS if SHORT else _ROUNDS)
+    return {name: Summary.of(samples).median for name, samples in found.items()}
+
+
+@cache
+def limits(threads: int = 1) -> roofline.Roofline:
+    """Return the limits of this machine, measured once a page."""
+    return roofline.measure(threads)
+
+
+def conditions() -> str:
+    """Return the machine, the team and the care of the measurement in words."""
+    about = machine.describe()
+    team_size = team.size()
+    threads = "1 thread" if team_size == 1 else f"{team_size} threads"
+    care = "measured briefly" if SHORT else f"medians of {_ROUNDS} rounds"
+    return f"{about['cpu']} ({about['isa']}), {threads}, {care}, {about['date'][:10]}"

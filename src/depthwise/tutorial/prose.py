@@ -1,0 +1,37 @@
+"""Sentences, tables and programs that hold what a page has computed, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def say(text: str) -> Any:
+    """Return sentences as Markdown, for numbers that were measured a moment ago."""
+    from IPython.display import Markdown
+
+    return Markdown(text)
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Any:
+    """Return a table as Markdown: numbers to the right, words to the left."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    first = cells[0] if cells else [""] * len(headers)
+    rules = ["--:" if _is_number(cell) else ":--" for cell in first]
+    return say("\n".join(f"| {' | '.join(line)} |" for line in (headers, rules, *cells)))
+
+
+def program(text: str, language: str = "python") -> Any:
+    """Return a program as a block of code in its colours."""
+    return say(f"```{language}\n{text.strip()}\n```")
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    text = f"{value:,}" if isinstance(value, int) else str(value)
+    return text.replace("|", "\\|")
+
+
+def _is_number(cell: str) -> bool:
+    return cell.lstrip("-").replace(",", "").replace(".", "", 1).rstrip("%").isdigit()
