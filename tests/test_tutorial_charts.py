@@ -33,7 +33,8 @@ def test_a_roofline_has_its_roofs_and_its_points():
     )
     assert axes.get_legend() is None
     low, high = axes.get_xlim()
-    assert low < 0.5 and high > 5  # from L1's ridge to that of memory
+    assert low < 0.5
+    assert high > 5  # from L1's ridge to that of memory
     assert picture.text.startswith("Ours is up. Roofline of 2 threads: no more than 100 GFLOP/s")
     assert "theirs: 2 FLOP/byte, 20 GFLOP/s." in picture.text
 
@@ -47,7 +48,11 @@ def test_a_roofs_slope_ends_at_the_peak():
 
 
 def test_points_of_one_kind_look_alike_and_the_legend_names_the_kinds():
-    points = {"depthwise c8": (2.0, 40.0), "pointwise c8": (9.0, 90.0), "depthwise c16": (2.1, 41.0)}
+    points = {
+        "depthwise c8": (2.0, 40.0),
+        "pointwise c8": (9.0, 90.0),
+        "depthwise c16": (2.1, 41.0),
+    }
     (axes,) = charts.roofline(LIMITS, points).figure.axes
     assert marked(axes) == [[[2.0, 40.0], [2.1, 41.0]], [[9.0, 90.0]]]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["depthwise", "pointwise"]
@@ -60,7 +65,8 @@ def test_lines_carry_their_names_and_start_at_zero():
     (axes,) = picture.figure.axes
     assert [line.get_ydata().tolist() for line in axes.lines[:2]] == [[50, 60, 70], [9, 8]]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["16", "32", "256"]
-    assert axes.get_xscale() == "log" and axes.get_ylim()[0] == 0
+    assert axes.get_xscale() == "log"
+    assert axes.get_ylim()[0] == 0
     assert sorted(written(axes)) == ["default", "limit", "ours"]
     assert picture.text == (
         "GFLOP/s over channels. ours: 50 at 16, 60 at 32, 70 at 256; default: 9 at 16, 8 at 256. "
@@ -114,4 +120,5 @@ def test_letters_take_the_colour_of_the_page(picture):
     drawing = picture._repr_html_()
     assert INK not in drawing
     assert not re.search(r"(fill|stroke): ?(#000000|#ffffff|black|white)", drawing)
-    assert "<text" in drawing and "currentColor" in drawing
+    assert "<text" in drawing
+    assert "currentColor" in drawing

@@ -81,7 +81,7 @@ def test_each_filter_of_one_plane_is_a_line():
     standard, separable = picture.figure.axes
     assert (len(standard.lines), len(separable.lines)) == (4 * 3, 4 + 4 * 3)
     assert (len(standard.patches), len(separable.patches)) == (4 + 3, 4 + 4 + 3)
-    assert [text.get_text() for text in separable.texts] == ["3×3", "1×1"]
+    assert [text.get_text() for text in separable.texts] == ["3 by 3", "1 by 1"]
     assert picture.text == (
         "standard: each of 3 outputs sums 9 taps of 4 of 4 channels; 108 weights. "
         "separable: each of 4 outputs sums 9 taps of 1 of 4 channels, "

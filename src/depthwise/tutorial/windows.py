@@ -66,8 +66,8 @@ def sliding_window(spec: ConvSpec, outputs: Sequence[Pair]) -> Drawn:
         for place in window(spec, output):
             _fill(before, place, colour)
         _fill(after, output, colour)
-    _finish(before, f"input {spec.height}×{spec.width}" + ", padded" * _is_padded(spec))
-    _finish(after, f"output {spec.out_height}×{spec.out_width}")
+    _finish(before, f"input {spec.height} by {spec.width}" + ", padded" * _is_padded(spec))
+    _finish(after, f"output {spec.out_height} by {spec.out_width}")
     return figure, (
         f"A plane of {spec.height} by {spec.width} elements beside its output of "
         f"{spec.out_height} by {spec.out_width}: {spec}. "
@@ -115,7 +115,7 @@ def _draw_chain(axes: Any, chain: Sequence[ConvSpec]) -> None:
             _plane(axes, 2 * step, _height(channel, width))
     for step, part in enumerate(chain):
         kh, kw = part.kernel
-        axes.text(2 * step + 1, max(widths) / 2 + 0.1, f"{kh}×{kw}", ha="center", va="bottom")
+        axes.text(2 * step + 1, max(widths) / 2 + 0.1, f"{kh} by {kw}", ha="center", va="bottom")
     axes.set(xlim=(-0.6, 2 * len(chain) + 0.6), ylim=(-max(widths) / 2, max(widths) / 2 + 0.6))
     axes.set_axis_off()
 
@@ -138,7 +138,9 @@ def _cell(axes: Any, place: Pair, padding: bool = False) -> None:
 
     row, column = place
     style: dict[str, Any] = {"linestyle": ":", "alpha": 0.5} if padding else {}
-    axes.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor=INK, linewidth=0.7, **style))
+    axes.add_patch(
+        Rectangle((column, row), 1, 1, fill=False, edgecolor=INK, linewidth=0.7, **style)
+    )
     if padding:
         axes.text(column + 0.5, row + 0.5, "0", ha="center", va="center", alpha=0.5, fontsize=8)
 
