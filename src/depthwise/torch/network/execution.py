@@ -51,7 +51,13 @@ class Memory(threading.local):
 
 
 class Execution:
-    """A network for inputs of the shapes that it was made with."""
+    """A network for inputs of the shapes that it was made with.
+
+    Attributes:
+        needs: how much memory each value takes, and from which step to which.
+        places: where that is in the memory of the thread that calls.
+        nbytes: how large this memory is.
+    """
 
     def __init__(self, network: Network, inputs: Sequence[Any], memory: Memory) -> None:
         self._network, self._memory = network, memory
@@ -64,11 +70,11 @@ class Execution:
             for step in network.steps
             if _is_stage(step)
         }
-        needs = self._between()
+        self.needs = self._between()
         for number, image in self._images.items():
-            needs[number, _ITSELF] = lives.of(number, image.nbytes)
-        self._places = planned(needs)
-        self._nbytes = max((place.end for place in self._places.values()), default=0)
+            self.needs[number, _ITSELF] = lives.of(number, image.nbytes)
+        self.places = planned(self.needs)
+        self.nbytes = max((place.end for place in self.places.values()), default=0)
 
     def __call__(self, inputs: Sequence[Any]) -> Any:
         """Compute; see `Network.forward`."""
@@ -100,7 +106,7 @@ class Execution:
         bound = memory.bound.get((self, threads))
         if bound is None:
             with torch.inference_mode(False):  # what is made in this mode serves no other
-                memory.reserve(self._nbytes)
+                memory.reserve(self.nbytes)
                 bound = memory.bound[self, threads] = self._bind(memory.bytes, threads)
         return bound
 
@@ -124,7 +130,7 @@ class Execution:
         network = self._network
         count = network.inputs
         images = {
-            number: self._places[number, _ITSELF].image(memory, like)
+            number: self.places[number, _ITSELF].image(memory, like)
             for number, like in self._images.items()
         }
         views: Values = [*network.constants(), *(None for _ in network.steps)]
@@ -157,7 +163,7 @@ class Execution:
         if residual:
             packed = kernel.with_residual(packed, residual[0])
         between = [
-            start + self._places[step.output, position].offset
+            start + self.places[step.output, position].offset
             for position in range(len(kernel.between))
         ]
         return kernel.launches(x, packed, between, images[step.output].data_ptr())
