@@ -1,0 +1,174 @@
+"""The register tile of a channels-last kernel: what it reads, how often, and where that lies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from math import ceil, prod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from depthwise.costs import cost
+from depthwise.plan import Plan
+from depthwise.spec import ConvSpec
+from depthwise.target import Target, caches
+from depthwise.tutorial.picture import COLOURS, INK, canvas, picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What one tile of `plan.th` rows, `plan.tw` columns and `plan.tc` channels takes.
+
+    Counted away from the border, in vectors.
+    """
+
+    spec: ConvSpec
+    plan: Plan
+    target: Target
+
+    @cached_property
+    def reads(self) -> Counter[tuple[int, int]]:
+        """How many FMAs read each pixel of the window, by (row, column) within it."""
+        (sh, sw), (dh, dw) = self.spec.stride, self.spec.dilation
+        taps = [range(taps) for taps in self.spec.kernel]
+        return Counter(
+            (row * sh + r * dh, column * sw + s * dw)
+            for row, column, r, s in product(range(self.plan.th), range(self.plan.tw), *taps)
+        )
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Rows and columns of the window, those between dilated taps included."""
+        rows, columns = (1 + max(at) for at in zip(*self.reads, strict=True))
+        return rows, columns
+
+    @property
+    def vectors(self) -> int:
+        """Vector registers that the channels of one pixel fill."""
+        return ceil(self.plan.tc / self.target.lanes(self.spec.dtype))
+
+    @property
+    def accumulators(self) -> int:
+        """Sums that are kept in registers, one for each output."""
+        return self.plan.th * self.plan.tw * self.vectors
+
+    @property
+    def fmas(self) -> int:
+        """One for each tap of each output."""
+        return self.accumulators * prod(self.spec.kernel)
+
+    @property
+    def input_loads(self) -> int:
+        """Each pixel of the window once."""
+        return len(self.reads) * self.vectors
+
+    @property
+    def weight_loads(self) -> int:
+        """Each tap once."""
+        return prod(self.spec.kernel) * self.vectors
+
+    @property
+    def loads(self) -> int:
+        """Both."""
+        return self.input_loads + self.weight_loads
+
+    @property
+    def fmas_per_load(self) -> float:
+        """How much is computed with what is loaded."""
+        return self.fmas / self.loads
+
+    @property
+    def working_sets(self) -> dict[str, int]:
+        """Bytes that lie between one use of an input and the next, by what was computed then.
+
+        A tile is computed for one vector of channels after the other, then the tile to its right,
+        then the strip of rows below.
+        """
+        spec, (rows, columns) = self.spec, self.window
+        item = np.dtype(spec.dtype).itemsize
+        taps, outputs = prod(spec.kernel), self.plan.th * self.plan.tw
+        pixel = spec.channels * item
+        return {
+            "a tile, one vector of channels": (
+                (len(self.reads) + taps + outputs) * self.plan.tc * item
+            ),
+            "a tile, all channels": (rows * columns + taps + outputs) * pixel,
+            "a strip of tiles": (
+                (rows * spec.width + taps + self.plan.th * spec.out_width) * pixel
+            ),
+            "the whole problem": cost(spec).bytes,
+        }
+
+
+@picture
+def window(tile: Tile) -> tuple[Figure, str]:
+    """Draw the pixels that a tile reads, each with the number of FMAs, and those it computes."""
+    (rows, columns), plan = tile.window, tile.plan
+    size = 0.42
+    figure, (left, right) = canvas(
+        size * (columns + plan.tw + 4), size * (max(rows, plan.th) + 2.2),
+        ncols=2, width_ratios=[columns + 1, plan.tw + 2],
+    )  # fmt: skip
+    most = max(tile.reads.values())
+    for axes, cells, colour, title in (
+        (left, tile.reads, COLOURS[1], f"input: {rows} x {columns} pixels"),
+        (right, dict.fromkeys(np.ndindex(plan.th, plan.tw), most), COLOURS[0],
+         f"output: {plan.th} x {plan.tw}"),
+    ):  # fmt: skip
+        axes.set(xlim=(-0.6, max(x for _, x in cells) + 1.6), ylim=(rows + 0.1, -0.1))
+        axes.set_title(title, fontsize=10)
+        axes.set_aspect("equal")
+        axes.axis("off")
+        for (row, column), times in cells.items():
+            axes.add_patch(_square(row, column, colour, 0.08 + 0.5 * times / most))
+            words = times if axes is left else "Σ"
+            axes.text(column + 0.5, row + 0.5, str(words), ha="center", va="center", color=INK)
+    text = (
+        f"A tile of {plan.th} by {plan.tw} outputs reads a window of {rows} by {columns} pixels, "
+        f"{len(tile.reads)} of them: "
+        + "; ".join(f"{n} are read by {times} FMAs each" for times, n in _tally(tile.reads))
+        + f". {tile.fmas} FMAs with {tile.loads} vectors loaded, {tile.fmas_per_load:.2f} a load."
+    )
+    return figure, text
+
+
+@picture
+def working_sets(tile: Tile) -> tuple[Figure, str]:
+    """Draw how much memory lies between uses of an input, against the caches of this machine."""
+    sets, levels = tile.working_sets, caches()
+    figure, axes = canvas(7, 2.4)
+    names = list(sets)[::-1]
+    axes.barh(names, [sets[name] / 1024 for name in names], color=COLOURS[1], height=0.55)
+    axes.set(xscale="log", xlabel="KiB")
+    for name in names:
+        axes.text(sets[name] / 1024, name, f" {_kib(sets[name])}", va="center", color=INK)
+    for level, size in levels.items():
+        axes.axvline(size / 1024, color=COLOURS[0], linestyle="--", linewidth=1)
+        axes.text(size / 1024, len(names) - 0.45, level, ha="center", color=COLOURS[0])
+    axes.set_xlim(right=2.5 * max(*sets.values(), *levels.values()) / 1024)
+    held = ", ".join(f"{level} {_kib(size)}" for level, size in levels.items())
+    listed = ", ".join(f"{name} {_kib(nbytes)}" for name, nbytes in sets.items())
+    return figure, f"Bars of memory: {listed}. The data caches here: {held or 'unknown'}."
+
+
+def _square(row: int, column: int, colour: str, strength: float) -> object:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle(
+        (column + 0.03, row + 0.03), 0.94, 0.94, facecolor=(colour, strength), edgecolor=colour
+    )
+
+
+def _tally(reads: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return (times, how many pixels are read so often), the most often first."""
+    return sorted(Counter(reads.values()).items(), reverse=True)
+
+
+def _kib(nbytes: int) -> str:
+    return f"{nbytes / 1024:,.3g} KiB" if nbytes < 2**20 else f"{nbytes / 2**20:.3g} MiB"
