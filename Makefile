@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 PINS := requirements/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test readme lint pins clean
+.PHONY: help setup bench test readme docs lint pins clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -27,6 +27,10 @@ test: $(READY)  ## run the tests
 readme: $(READY)  ## run the Python examples of README.md
 	$(BIN)/python tests/readme.py
 
+docs: $(READY)  ## build the site, its tutorial executed here: results/site; DEPTHWISE_SHORT=1 is quick
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --write-all docs results/site $(ARGS)
+	@echo "The site: results/site/index.html"
+
 lint: $(READY)  ## check style, formatting and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -35,7 +39,7 @@ lint: $(READY)  ## check style, formatting and types
 pins: $(READY)  ## resolve the dependencies anew into requirements/constraints.txt
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.10 --no-annotate \
-	  --custom-compile-command "make pins" --extra torch --extra bench --group dev \
+	  --custom-compile-command "make pins" --extra tutorial --group dev --group docs \
 	  pyproject.toml requirements/chosen.in --output-file $(PINS)
 
 clean:  ## remove the virtual environment, results and caches
@@ -52,5 +56,5 @@ $(READY): pyproject.toml $(PINS) hatch_build.py src/depthwise/_team.c
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint $(PINS) pip
 	$(BIN)/python -m pip install --progress-bar off --constraint $(PINS) --build-constraint $(PINS) \
-	  --group dev --editable '.[torch,bench]'
+	  --group dev --group docs --editable '.[tutorial]'
 	@touch $@

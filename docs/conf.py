@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
-from docutils.utils.math import tex2mathml_extern  # noqa: F401
+from latex2mathml.converter import convert
 from sphinx.application import Sphinx
 
 import depthwise
@@ -41,18 +41,20 @@ napoleon_google_docstring, napoleon_numpy_docstring = True, False
 
 def setup(app: Sphinx) -> None:
     """Add what the extensions lack: formulas without scripts, and the pages as notebooks."""
-    app.add_html_math_renderer("mathml", inline_renderers=(_inline, None), block_renderers=(_block, None))
+    app.add_html_math_renderer(
+        "mathml", inline_renderers=(_inline, None), block_renderers=(_block, None)
+    )
     app.connect("html-page-context", _offer_notebook)
     app.connect("build-finished", _copy_notebooks)
 
 
 def _inline(visitor: Any, node: nodes.math) -> None:
-    visitor.body.append(_mathml(node.astext(), block=False))
+    visitor.body.append(convert(node.astext()))
     raise nodes.SkipNode
 
 
 def _block(visitor: Any, node: nodes.math_block) -> None:
-    visitor.body.append(f'<div class="math">{_mathml(node.astext(), block=True)}</div>')
+    visitor.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
     raise nodes.SkipNode
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from math import ceil
 
 from depthwise.plan import Plan
@@ -19,6 +19,7 @@ from depthwise.vocabulary import Pair
 _LINE_BYTES = 64
 
 
+@cache
 def inner(part: ConvSpec) -> ConvSpec:
     """Return a part as a chain computes it: one image, channels-last."""
     return replace(part, batch=1, layout="NHWC")
@@ -54,10 +55,9 @@ class Chain:
 
         The residual of channels-first data is added when the result is laid out.
         """
-        return tuple(
-            replace(inner(part), residual=part.residual and not self.planes[1])
-            for part in self.parts
-        )
+        if self.planes[1]:
+            return tuple(inner(replace(part, residual=False)) for part in self.parts)
+        return tuple(map(inner, self.parts))
 
     @cached_property
     def _middle(self) -> int:

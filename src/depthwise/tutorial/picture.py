@@ -21,7 +21,7 @@ COLOURS = ("#d55e00", "#1f83d6", "#009e73", "#b65cc0", "#b07d00", "#7f7f7f")
 
 _COUNTED_ID = re.compile(r' id="[^"]*_\d+"')
 """What matplotlib calls the parts of every figure alike; nothing refers to them."""
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     **dict.fromkeys(
         ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
     ),
