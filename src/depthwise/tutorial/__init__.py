@@ -1,6 +1,6 @@
 """What the pages of the tutorial draw and measure with; needs matplotlib and IPython."""
 
-from depthwise.tutorial.measure import SHORT, conditions, limits, microseconds
+from depthwise.tutorial.measure import SHORT, conditions, keep_memory, limits, microseconds
 from depthwise.tutorial.picture import Picture, canvas, picture
 from depthwise.tutorial.prose import program, say, table
 
@@ -9,6 +9,7 @@ __all__ = [
     "Picture",
     "canvas",
     "conditions",
+    "keep_memory",
     "limits",
     "microseconds",
     "picture",

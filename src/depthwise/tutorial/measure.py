@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -13,12 +14,26 @@ from depthwise.bench.timing import Summary, interleave
 SHORT = bool(os.environ.get("DEPTHWISE_SHORT"))
 """Whether to measure briefly: fewer rounds, fewer problems, the same pages."""
 _ROUNDS, _SHORT_ROUNDS = 15, 3
+_MALLOC_OPTIONS = {-1: 2**30, -2: 2**26, -4: 0}
+"""What glibc's mallopt is told: M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX."""
 
 
 def microseconds(runs: Mapping[str, Callable[[], object]]) -> dict[str, float]:
     """Return the microseconds of a call of each: medians of rounds in which all have their turn."""
     found = interleave(runs, _SHORT_ROUNDS if SHORT else _ROUNDS)
     return {name: Summary.of(samples).median for name, samples in found.items()}
+
+
+def keep_memory() -> None:
+    """Let the C library keep what is freed for the results to come.
+
+    Otherwise large results are given back to the system and fault in anew with each call, page by
+    page, which can take longer than the operator.  (It matters to libraries that make an array for
+    each result; does nothing where the C library is not glibc.)
+    """
+    tell = getattr(ctypes.CDLL(None), "mallopt", None)
+    for option, value in _MALLOC_OPTIONS.items() if tell else ():
+        tell(option, value)
 
 
 @cache
