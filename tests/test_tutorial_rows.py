@@ -45,7 +45,7 @@ def test_the_ring_holds_what_a_strip_reads():
 def test_a_strip_of_an_inverted_residual_as_a_picture():
     drawing = rows.strip_at_work(chain(INVERTED, 2), 2)
     assert drawing.text == (
-        "Strip 2. rows 5 to 6 of the input are expanded into the ring, where rows 3 to 4 lie "
+        "Strip 2. Of the input, rows 5 to 6 are expanded into the ring, where rows 3 to 4 lie "
         "already; rows 4 to 5 of the depthwise convolution go to the strip, and from there to the "
         "output."
     )

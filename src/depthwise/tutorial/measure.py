@@ -31,9 +31,9 @@ def keep_memory() -> None:
     page, which can take longer than the operator.  (It matters to libraries that make an array for
     each result; does nothing where the C library is not glibc.)
     """
-    tell = getattr(ctypes.CDLL(None), "mallopt", None)
-    for option, value in _MALLOC_OPTIONS.items() if tell else ():
-        tell(option, value)
+    if tell := getattr(ctypes.CDLL(None), "mallopt", None):
+        for option, value in _MALLOC_OPTIONS.items():
+            tell(option, value)
 
 
 @cache

@@ -166,9 +166,9 @@ def _strip_in_words(chain: Chain, number: int, strip: Strip) -> str:
     if not chain.has_ring:
         begin = f"The depthwise convolution reads {_names(strip.reads)} of the input"
     elif chain.expand:
-        begin = f"{new} of the input are expanded into the ring, where {old} lie already"
+        begin = f"Of the input, {new} are expanded into the ring, where {old} lie already"
     else:
-        begin = f"{new} of the input are transposed into the ring, where {old} lie already"
+        begin = f"Of the input, {new} are transposed into the ring, where {old} lie already"
     middle = f"{_names(strip.outputs)} of the depthwise convolution go to the strip"
     return f"Strip {number}. {begin}; {middle}, and from there to the output."
 
