@@ -94,6 +94,8 @@ def test_arm_is_read_too():
         ("mulps %xmm1, %xmm0", "arithmetic"),
         ("leaq (%rdi,%rsi), %rax", "address"),
         ("vmovups -32(%rsp), %ymm0", "reload"),
+        ("vmaskmovps (%r14), %ymm1, %ymm13", "load"),
+        ("vmaskmovps %ymm13, %ymm1, (%r9,%rbx)", "store"),
     ],
 )
 def test_kinds(line, kind):

@@ -35,7 +35,7 @@ _MEMORY = re.compile(r"\(.*\)|\[.*\]")
 _MASK = re.compile(r"\s*\{[^}]*\}")
 _STACK = re.compile(r"%rsp|\[sp\b")
 _FMA = re.compile(r"vfn?m(add|sub)\w+|fml[as]|fn?m(add|sub)|fmad")
-_MOVE = re.compile(r"v?mov\w+|vbroadcast\w+|ld\w+|st\w+|mov")
+_MOVE = re.compile(r"v?(mask)?mov\w+|vbroadcast\w+|ld\w+|st\w+|mov")
 _COMPARE = re.compile(r"cmp\w*|test\w*|subs")
 
 
