@@ -22,7 +22,7 @@ bench: $(READY)  ## measure depthwise convolution on this machine: a table, resu
 	$(BIN)/depthwise bench $(ARGS)
 
 test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 readme: $(READY)  ## run the Python examples of README.md
 	$(BIN)/python tests/readme.py

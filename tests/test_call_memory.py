@@ -6,7 +6,7 @@ import numpy as np
 
 from depthwise.bench import memory
 
-NBYTES = 16 * 2**20
+NBYTES = 64 * 2**20
 LITTLE = NBYTES // 4
 
 
