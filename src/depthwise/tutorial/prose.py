@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
+
+_NUMBER = re.compile(r"-?[\d,]+(\.\d+)?(e[+-]\d+)?%?|-?inf")
 
 
 def say(text: str) -> Any:
@@ -16,8 +19,8 @@ def say(text: str) -> Any:
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Any:
     """Return a table as Markdown: numbers to the right, words to the left."""
     cells = [[_cell(value) for value in row] for row in rows]
-    first = cells[0] if cells else [""] * len(headers)
-    rules = ["--:" if _is_number(cell) else ":--" for cell in first]
+    columns = zip(*cells, strict=True) if cells else [()] * len(headers)
+    rules = ["--:" if _holds_numbers(column) else ":--" for column in columns]
     return say("\n".join(f"| {' | '.join(line)} |" for line in (headers, rules, *cells)))
 
 
@@ -33,5 +36,6 @@ def _cell(value: object) -> str:
     return text.replace("|", "\\|")
 
 
-def _is_number(cell: str) -> bool:
-    return cell.lstrip("-").replace(",", "").replace(".", "", 1).rstrip("%").isdigit()
+def _holds_numbers(column: Iterable[str]) -> bool:
+    filled = [cell for cell in column if cell]
+    return bool(filled) and all(map(_NUMBER.fullmatch, filled))
