@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from browser import start
 from guarding import GuardedProcess
 
 settings.register_profile("local", deadline=None, max_examples=60)
@@ -31,6 +32,14 @@ def guarded(cache_of_the_session):
     process = GuardedProcess()
     yield process
     assert process.close() == 0
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Return a Chromium for tests marked as `site`."""
+    driver = start()
+    yield driver
+    driver.quit()
 
 
 @pytest.fixture

@@ -241,7 +241,9 @@ def small(folder: Path, **options: Any) -> Options:
 
 @pytest.mark.usefixtures("engines")
 def test_the_whole_bench(quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.bench(small(quick, peers=["fakes.right", "fakes.wrong"])) == 0
+    peers, page = ["fakes.right", "fakes.wrong"], quick / "page.html"
+    assert command.bench(small(quick, peers=peers, html=page)) == 0
+    assert "WRONG" in page.read_text()
     found = json.loads((quick / "out.json").read_text())
     assert list(found) == ["machine", "limits", "results"]
     assert found["limits"][0]["peak_gflops"] == 100.0
@@ -292,7 +294,7 @@ def test_an_interruption_keeps_what_was_complete(
 
     monkeypatch.setattr(FakeWorker, "act", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        command.bench(small(quick, peers=["x.y"]))
+        command.bench(small(quick, peers=["x.y"], html=quick / "page.html"))
     results = json.loads((quick / "out.json").read_text())["results"]
     assert [(r["layer"], r["engine"]) for r in results] == [
         ("first", "depthwise"),
@@ -301,6 +303,7 @@ def test_an_interruption_keeps_what_was_complete(
     assert "depthwise c8 hw6 k3 p1" in capsys.readouterr().out
     assert log[-2:] == ["x.y closed", "depthwise closed"]
     assert not list(quick.glob("out.json?*"))
+    assert "the run was stopped: 1 of 3 problems are complete" in (quick / "page.html").read_text()
 
 
 def use_fakes(monkeypatch: pytest.MonkeyPatch, behaviours: dict[str, Behaviour]) -> list[str]:
@@ -352,6 +355,9 @@ def test_results_that_cannot_be_written_are_refused_at_once(quick: Path) -> None
         command.bench(Options(workloads=["smoke"], json=quick / "file" / "out.json"))
     with pytest.raises(DepthwiseError, match="results go to a file that can be written"):
         command.bench(Options(workloads=["smoke"], json=quick))
+    with pytest.raises(DepthwiseError, match="results go to a file that can be written"):
+        command.bench(small(quick, html=quick / "file" / "page.html"))
+    assert not (quick / "out.json").exists()
 
 
 def test_peers_that_are_not_installed_are_named_with_what_installs_them(

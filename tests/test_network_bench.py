@@ -264,8 +264,10 @@ def test_networks_are_measured_beside_engines_that_are_here(
 ) -> None:
     file = tmp_path / "out.json"
     given = {"op": "network", "workloads": ["tiny"], "repeats": 2, "batch": 2, "threads": 2}
-    options = Options(**given, peers=["onnxruntime"], json=file, plot=tmp_path)
+    page = tmp_path / "page.html"
+    options = Options(**given, peers=["onnxruntime"], json=file, plot=tmp_path, html=page)
     assert command.bench(options) == 0
+    assert "MiB touched by a call" in page.read_text()
     results = json.loads(file.read_text())["results"]
     assert [(each["engine"], each["threads"]) for each in results] == [
         ("depthwise", 2), ("onnxruntime", 2),

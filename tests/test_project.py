@@ -16,7 +16,7 @@ PACKAGE = ROOT / "src" / "depthwise"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 MODULES = {path.relative_to(PACKAGE).as_posix(): path for path in SOURCES}
 
-HEAVY = ("tvm", "torch", "matplotlib", "onnxruntime")
+HEAVY = ("tvm", "torch", "matplotlib", "onnxruntime", "plotly", "jinja2")
 FAST_PATH = ("define", "plan", "schedule", "build", "kernel", "compiler", "functional", "target")
 
 

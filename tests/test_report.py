@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from depthwise.bench import plots, report, results
+from depthwise.bench import comparison, plots, report, results, series
+from depthwise.bench.findings import Findings
 from depthwise.bench.results import Note, Result
 from depthwise.errors import DepthwiseError
 from depthwise.roofline import Copy, Roofline
@@ -67,20 +68,28 @@ def test_a_table_is_sorted_and_compared_with_the_fastest_peer(
 def test_the_overview_holds_our_fastest_against_the_fastest_peer(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    report.print_overview(FOUND)
+    report.print_results(FOUND, "", 200.0)
     rows = lines(capsys.readouterr().out)
-    assert rows[2] == "depthwise c16 hw64 k3 p1 nhwc tvm default 10.0 30.0 3.00 50%"
-    assert rows[-3:] == [
+    start = rows.index("Our fastest beside the fastest peer")
+    assert rows[start + 2 :] == [
+        "depthwise c16 hw64 k3 p1 nhwc tvm default 10.0 30.0 3.00 50%",
+        "",
+        "Its time over that of our fastest",
+        "peer geometric mean least most problems",
         "the fastest peer 3.00 3.00 3.00 1",
         "tvm default 3.00 3.00 3.00 1",
         "torch nchw 4.00 4.00 4.00 1",
+        "",
+        "Our fastest, of the limit",
+        "bound by geometric mean least most problems",
+        "arithmetic 50% 50% 50% 1",
     ]
 
 
 def test_means_are_over_the_problems_that_both_have() -> None:
     other = "depthwise c32 hw64 k3 p1"
     found = [*FOUND, result("depthwise nhwc", 10.0, other), result("torch nchw", 5.0, other)]
-    ratios = report.mean_ratios(found)
+    ratios = comparison.mean_ratios(found)
     assert ratios["torch nchw"] == [4.0, 0.5]
     assert ratios["tvm default"] == [3.0]
     assert ratios["the fastest peer"] == [3.0, 0.5]
@@ -94,24 +103,21 @@ def test_blocks_that_narrow_have_a_mean_of_their_own_beside_others() -> None:
         for spec, medians in ((wide, (10.0, 20.0)), (narrow, (10.0, 30.0)))
         for name, median in zip(("depthwise nhwc", "torch nchw"), medians, strict=True)
     ]
-    ratios = report.mean_ratios(found)
-    assert (ratios[report.FASTEST], ratios[report.NARROWING]) == ([2.0, 3.0], [3.0])
+    ratios = comparison.mean_ratios(found)
+    assert (ratios[comparison.FASTEST], ratios[comparison.NARROWING]) == ([2.0, 3.0], [3.0])
     for alone in (found[:2], found[2:]):
-        assert report.NARROWING not in report.mean_ratios(alone)
+        assert comparison.NARROWING not in comparison.mean_ratios(alone)
 
 
-def test_shares_of_the_limit_are_apart_for_what_bounds_them(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_shares_of_the_limit_are_apart_for_what_bounds_them() -> None:
     bounds = {"depthwise c8 hw8 k3": 0.8, "depthwise c9 hw8 k3": 0.2, "depthwise c7 hw8 k3": 0.5}
     found = [
         replace(result("depthwise nhwc", 10.0, spec), gflops=100.0 * share, of_limit=of_limit)
         for (spec, share), of_limit in zip(bounds.items(), (0.8, 0.2, 0.9), strict=True)
     ]
-    report.print_shares([*found, FOUND[0]], 100.0)
-    assert lines(capsys.readouterr().out)[-2:] == [
-        "arithmetic 40% 20% 80% 2",
-        "memory 90% 90% 90% 1",
+    assert report.shares([*found, FOUND[0]], 100.0).rows == [
+        ("arithmetic", "40%", "20%", "80%", 2),
+        ("memory", "90%", "90%", "90%", 1),
     ]
 
 
@@ -155,9 +161,16 @@ def test_notes_are_said_aloud_the_gravest_last(capsys: pytest.CaptureFixture[str
     assert last == ["FAILED: jax nhwc on P: died", "WRONG: mxnet nchw on P: largest error 3"]
 
 
+def findings() -> Findings[Result]:
+    return Findings(
+        command="", summary="", conditions={}, machine={"cpu": "x"}, limits=LIMITS, asked=1,
+        results=FOUND,
+    )  # fmt: skip
+
+
 def test_the_file_is_complete_json_with_every_field(tmp_path: Path) -> None:
     file = tmp_path / "bench.json"
-    results.write(file, {"cpu": "x"}, [LIMITS.as_dict()], FOUND)
+    findings().write(file)
     read = json.loads(file.read_text())
     assert [Result(**each) for each in read["results"]] == FOUND
     assert read["machine"] == {"cpu": "x"}
@@ -175,7 +188,7 @@ def test_a_file_that_cannot_be_replaced_is_left(
 
     monkeypatch.setattr(results.os, "replace", full)
     with pytest.raises(DepthwiseError, match="can be written; got no space left"):
-        results.write(file, {}, [], FOUND)
+        results.write(file, {})
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [
         ("bench.json", "before")
     ]
@@ -190,7 +203,7 @@ def seeds() -> list[Result]:
 
 
 def test_lines_over_channels_are_the_largest_family_in_order() -> None:
-    words, drawn = plots.channel_lines(seeds())
+    words, drawn = series.channel_lines(seeds())
     assert words == "depthwise hw64 k3 p1"
     assert list(drawn) == ["depthwise nhwc", "torch nchw", "torch channels_last"]
     assert list(drawn["torch nchw"]) == [16, 32, 64]
@@ -202,7 +215,7 @@ def test_separable_blocks_of_one_shape_are_a_family() -> None:
         result("torch nchw", 10.0, f"separable c{c} o{o} hw8 k3 p1")
         for c, o in ((8, 16), (16, 32), (32, 64), (64, 65))
     ]
-    assert list(plots.channel_lines(found)[1]["torch nchw"]) == [8, 16, 32]
+    assert list(series.channel_lines(found)[1]["torch nchw"]) == [8, 16, 32]
 
 
 def test_passes_of_one_shape_are_a_family_apart() -> None:
@@ -211,7 +224,7 @@ def test_passes_of_one_shape_are_a_family_apart() -> None:
         for kind, channels in (("training ", (8, 16, 32)), ("", (64,)), ("backward ", (128,)))
         for c in channels
     ]
-    words, drawn = plots.channel_lines(found)
+    words, drawn = series.channel_lines(found)
     assert words == "training depthwise hw8 k3 p1"
     assert list(drawn["torch nchw"]) == [8, 16, 32]
 
@@ -223,14 +236,15 @@ def test_too_few_channels_make_no_picture(found: list[Result], tmp_path: Path) -
 
 
 def test_points_are_our_fastest_and_the_fastest_peer() -> None:
-    ours, peer = plots.points(FOUND)
+    ours, peer = series.points(FOUND)
     assert (ours.label, ours.gflops, ours.series) == ("c16 hw64 k3", 100.0, "depthwise")
     assert (peer.label, peer.gflops, peer.series) == ("", pytest.approx(1000 / 30), "fastest peer")
     assert ours.intensity == peer.intensity
+    assert peer.about == "tvm default on depthwise c16 hw64 k3 p1"
 
 
 def test_a_pass_is_labelled_like_its_convolution() -> None:
-    (point,) = plots.points([result("depthwise nchw", 10.0, "training depthwise c16 hw64 k3 p1")])
+    (point,) = series.points([result("depthwise nchw", 10.0, "training depthwise c16 hw64 k3 p1")])
     assert (point.label, point.intensity) == ("c16 hw64 k3", 3 * 2 * 16 * 64**2 * 9 / point_bytes())
 
 
@@ -280,14 +294,14 @@ def test_no_peer_looks_like_ours_or_like_another(
     ]
     plots.channels_plot(found, tmp_path / "c.png")
     assert len(set(looks)) == len(looks) == 20
-    assert [look[0] for look in looks].count(plots.OUR_COLOUR) == 2
+    assert [look[0] for look in looks].count(series.OUR_COLOUR) == 2
 
 
 def test_the_roofline_names_its_roofs_and_points(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     texts = drawn_texts(monkeypatch)
-    plots.roofline_plot([plots.Point("a layer", 2.0, 50.0)], LIMITS, tmp_path / "r.png")
+    plots.roofline_plot([series.Point("a layer", 2.0, 50.0)], LIMITS, tmp_path / "r.png")
     assert texts == [
         "peak 100 GFLOP/s",
         "L1 200 GB/s",
@@ -299,7 +313,7 @@ def test_the_roofline_names_its_roofs_and_points(
 
 def test_pictures_are_written_as_png(tmp_path: Path) -> None:
     plots.channels_plot(seeds(), tmp_path / "new" / "channels.png")
-    plots.roofline_plot(plots.points(seeds()), LIMITS, tmp_path / "roofline.png")
+    plots.roofline_plot(series.points(seeds()), LIMITS, tmp_path / "roofline.png")
     for file in (tmp_path / "new" / "channels.png", tmp_path / "roofline.png"):
         assert file.read_bytes().startswith(b"\x89PNG")
 

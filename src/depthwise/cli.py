@@ -6,6 +6,7 @@ fast.  Whatever a subcommand raises is turned into a message and an exit code in
 
 from __future__ import annotations
 
+import shlex
 import sys
 import warnings
 from pathlib import Path
@@ -126,6 +127,7 @@ def compare(
         "depthwise bench --workload efficientnet_b0 --op network --batch 16 --threads 2",
         "depthwise bench --layers my_layers.json --clock call --layout nhwc --threads 2",
         "depthwise bench --workload seeds --peers torch,onnxruntime --json seeds.json",
+        "depthwise bench --workload mobilenet_v2 --threads 2 --html report.html",
     )
 )
 def bench(
@@ -161,6 +163,9 @@ def bench(
     pin: Annotated[str | None, typer.Option(help="Cores to stay on, e.g. 0,1.")] = None,
     json: Annotated[Path, typer.Option(help="The file of results.")] = Path("results/bench.json"),
     plot: Annotated[Path, typer.Option(help="The folder of pictures.")] = Path("results"),
+    html: Annotated[
+        Path | None, typer.Option(help="Also a page of everything: this one file.")
+    ] = None,
 ) -> int:
     """Measure depthwise convolution on this machine beside other engines, each verified first."""
     from depthwise.bench import command
@@ -170,7 +175,7 @@ def bench(
             op=op, workloads=workload or (), layers=layers, batch=batch, dtype=dtype,
             layout=layout, threads=threads, clock=clock, epilogue=epilogue,
             peers=command.names(peers), repeats=repeats, cpu=target, pin=command.cores(pin),
-            json=json, plot=plot,
+            json=json, plot=plot, html=html, command=shlex.join(["depthwise", *sys.argv[1:]]),
         )
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from depthwise import console
 from depthwise.bench import report, run
+from depthwise.bench.comparison import OURS, fastest, is_ours
 from depthwise.bench.environments import installed_version
 from depthwise.bench.process import Worker
 from depthwise.bench.results import Note, Result
@@ -45,7 +46,7 @@ def compare(spec: Spec, *, threads: int, repeats: int, as_json: bool) -> int:
         PeerError: an engine does not start.
     """
     separable = counterpart(spec)
-    engines = [report.OURS, *(["torch"] if installed_version("torch") else [])]
+    engines = [OURS, *(["torch"] if installed_version("torch") else [])]
     found, notes = _measure((spec, separable), engines, threads, repeats)
     costs = record(spec), record(separable)
     limit = parameter_ratio_limit(separable.depthwise.kernel)
@@ -70,7 +71,7 @@ def compare(spec: Spec, *, threads: int, repeats: int, as_json: bool) -> int:
         )
     told = [note for note in notes if note.kind != "rejected"]
     report.print_notes(told, timed=len(found))
-    return int(any(note.grave and report.is_ours(note) for note in notes))
+    return int(any(note.grave and is_ours(note) for note in notes))
 
 
 def _measure(
@@ -105,7 +106,7 @@ def _time_rows(
 
 def _fastest(found: Sequence[Result], engine: str, spec: Spec) -> Result | None:
     """Return the result of the engine's fastest variant, or None where none was timed."""
-    return report.fastest(found, lambda r: r.engine == engine and r.spec == str(spec))
+    return fastest(found, lambda r: r.engine == engine and r.spec == str(spec))
 
 
 def _time(result: Result | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from depthwise import console
 from depthwise.bench import plots
+from depthwise.bench.series import Point
 from depthwise.block import Spec
 from depthwise.costs import Cost, cost
 
@@ -56,7 +57,7 @@ def report(
     else:
         _print_table(records)
     if roofline and plot:
-        points = [plots.Point(r["spec"], r["intensity"], r["limit_gflops"]) for r in records]
+        points = [Point(r["spec"], r["intensity"], r["limit_gflops"]) for r in records]
         plots.roofline_plot(points, roofline, plot)
 
 

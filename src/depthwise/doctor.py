@@ -173,20 +173,18 @@ def _granted(group: Path, second_version: bool) -> float:
 
 
 def _rows(facts: Facts) -> Iterator[tuple[str, str]]:
-    about = facts.machine
-    features = " ".join(about["features"])
-    yield "CPU", f"{about['cpu']}, {about['architecture']}"
-    yield "code for", f"{about['target']} ({about['isa']}), features {features}"
-    yield "caches", ", ".join(f"{name} {size >> 10} KiB" for name, size in about["caches"].items())
+    about = machine.words(facts.machine)
+    for name in ("CPU", "code for", "caches"):
+        yield name, about[name]
     quota = "" if facts.quota is None else f", quota {facts.quota:g}"
-    yield "cores", f"{len(about['usable_cores'])} of {about['cores']}{quota}"
+    yield "cores", about["cores"] + quota
     yield "threads", _threads(facts.team.size, facts.team.runtime)
     if facts.beside_torch is not None and facts.beside_torch.error is None:
         beside = _threads(facts.beside_torch.threads, facts.beside_torch.runtime)
         yield "threads beside PyTorch", beside
     yield "settings", " ".join(f"{k}={v}" for k, v in facts.settings.items()) or "none"
-    yield "system", f"{about['system']}, {about['libc']}, Python {about['python']}"
-    yield "packages", ", ".join(f"{name} {v}" for name, v in about["packages"].items())
+    for name in ("system", "packages"):
+        yield name, about[name]
     yield "linker", facts.linker or "none"
     yield "cache", _cache_text(facts.cache)
     yield "peers", ", ".join(f"{name} {version}" for name, version in facts.peers.items())

@@ -11,13 +11,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 from depthwise import console, roofline, target
-from depthwise.bench import environments, layers, machine, plots, report, results, run
+from depthwise.bench import (
+    environments,
+    layers,
+    machine,
+    plots,
+    report,
+    results,
+    run,
+    series,
+)  # fmt: skip
+from depthwise.bench.comparison import OURS, is_ours
+from depthwise.bench.findings import Findings
+from depthwise.bench.html import layers as layers_page
+from depthwise.bench.html import page
 from depthwise.bench.inference import command as inference
 from depthwise.bench.layers import Epilogue
 from depthwise.bench.peers.base import Clock
 from depthwise.bench.peers.catalogue import SOURCES
 from depthwise.bench.process import Worker
-from depthwise.bench.results import Note, Result
+from depthwise.bench.results import Result
 from depthwise.block import Spec
 from depthwise.errors import PeerError, SpecError, TargetError
 from depthwise.vocabulary import DType
@@ -26,6 +39,11 @@ Op = Literal[layers.Op, "network"]
 
 WORKLOADS = ("seeds", "mobilenet_v2")
 REPEATS = 20
+CLOCKS: dict[Clock, str] = {
+    "kernel": "raw kernels, each engine in its own layout with its weights packed",
+    "call": "what a person calls, from array to array",
+}
+EPILOGUES: dict[Epilogue, str] = {"none": "none", "network": "bias and the network's activations"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +70,10 @@ class Options:
     json: Path = Path("results/bench.json")
     plot: Path = Path("results")
     """The folder for the pictures."""
+    html: Path | None = None
+    """The file for a page of everything."""
+    command: str = ""
+    """The command line that asks for this."""
 
 
 def names(text: str | None) -> list[str] | None:
@@ -93,22 +115,23 @@ def bench(options: Options) -> int:
     for warning in machine.warnings(about):
         report.tell(f"warning: {warning}", "yellow")
     limits = _measure_limits(options)
-    found: list[Result] = []
-    notes: list[Note] = []
+    findings: Findings[Result] = Findings(
+        command=options.command, summary=_summary(options, about), conditions=_conditions(options),
+        machine=about, limits=limits, asked=len(problems),
+    )  # fmt: skip
     with _workers(options) as workers:
         entries = run.contestants(workers)
         conditions = run.Conditions(options.op, options.clock, options.repeats, limits)
         try:
             with console.progress(run.steps(problems, entries)) as step:
                 for outcome in run.measure(problems, entries, conditions, step):
-                    found += outcome.results
-                    notes += outcome.notes
-                    results.write(options.json, about, [limits.as_dict()], found)
+                    findings.add(outcome.results, outcome.notes)
+                    findings.write(options.json)
         finally:  # what is complete is reported, after Ctrl-C too
-            if found:
-                _report(options, about, found, notes, limits)
-    _draw(options.plot, found, limits)
-    return int(any(note.grave and report.is_ours(note) for note in notes))
+            if findings.results:
+                _report(options, findings)
+    _draw(options.plot, findings)
+    return int(any(note.grave and is_ours(note) for note in findings.notes))
 
 
 def _problems(options: Options, op: layers.Op) -> dict[Spec, str]:
@@ -138,6 +161,8 @@ def _check(options: Options) -> None:
     for name in options.peers or ():
         environments.interpreter(name)  # raises where it is not installed
     results.check_writable(options.json)
+    if options.html:
+        page.check(options.html)
 
 
 def _measure_limits(options: Options) -> roofline.Roofline:
@@ -150,7 +175,7 @@ def _measure_limits(options: Options) -> roofline.Roofline:
 @contextmanager
 def _workers(options: Options) -> Iterator[list[Worker]]:
     """Start our engine and the peers; one that does not start is left out unless asked for."""
-    wanted = [report.OURS, *(_installed_peers() if options.peers is None else options.peers)]
+    wanted = [OURS, *(_installed_peers() if options.peers is None else options.peers)]
     workers = []
     with ExitStack() as stack:
         with console.progress(len(wanted)) as step:
@@ -159,7 +184,7 @@ def _workers(options: Options) -> Iterator[list[Worker]]:
                 try:
                     worker = Worker(name, options.threads, options.pin, cpu=options.cpu)
                 except PeerError as error:
-                    if options.peers is not None or name == report.OURS:
+                    if options.peers is not None or name == OURS:
                         raise
                     report.tell(str(error), "bold red")
                     continue
@@ -169,30 +194,43 @@ def _workers(options: Options) -> Iterator[list[Worker]]:
 
 def _installed_peers() -> list[str]:
     """Return the peers that are installed; name the others with what installs them."""
-    return environments.installed((name for name in SOURCES if name != report.OURS), report.tell)
+    return environments.installed((name for name in SOURCES if name != OURS), report.tell)
 
 
-def _report(
-    options: Options,
-    about: dict[str, Any],
-    found: Sequence[Result],
-    notes: Sequence[Note],
-    limits: roofline.Roofline,
-) -> None:
-    threads = "1 thread" if options.threads == 1 else f"{options.threads} threads"
-    report.print_results(
-        found,
-        f"{about['cpu']} ({about['isa']}), {threads}, {options.dtype}, batch {options.batch}, "
-        f"{options.clock} clock, {options.repeats} samples each",
-        limits.peak_gflops,
+def _summary(options: Options, about: dict[str, Any]) -> str:
+    return (
+        f"{about['cpu']} ({about['isa']}), {report.threads(options.threads)}, {options.dtype}, "
+        f"batch {options.batch}, {options.clock} clock, {options.repeats} samples each"
     )
-    report.print_notes(notes, sum(result.median_us is not None for result in found))
+
+
+def _conditions(options: Options) -> dict[str, object]:
+    return {
+        "operation": options.op,
+        "clock": CLOCKS[options.clock],
+        "layout of the arrays given": options.layout.upper(),
+        "epilogue": EPILOGUES[options.epilogue],
+        "element type": options.dtype,
+        "batch": options.batch,
+        "threads": options.threads,
+        "samples of each time": options.repeats,
+        "cores to stay on": report.cores(options.pin),
+        "compiled for": options.cpu or "this machine",
+    }
+
+
+def _report(options: Options, findings: Findings[Result]) -> None:
+    report.print_results(findings.results, findings.summary, findings.limits.peak_gflops)
+    report.print_notes(findings.notes, findings.timed)
     report.tell(f"results: {options.json}")
+    if options.html:
+        layers_page.write(options.html, findings)
+        report.tell(f"page: {options.html}")
 
 
-def _draw(folder: Path, found: Sequence[Result], limits: roofline.Roofline) -> None:
+def _draw(folder: Path, findings: Findings[Result]) -> None:
     over_channels, under_roofline = folder / "channels.png", folder / "roofline.png"
-    if plots.channels_plot(found, over_channels):
+    if plots.channels_plot(findings.results, over_channels):
         report.tell(f"plot: {over_channels}")
-    plots.roofline_plot(plots.points(found), limits, under_roofline)
+    plots.roofline_plot(series.points(findings.results), findings.limits, under_roofline)
     report.tell(f"plot: {under_roofline}")

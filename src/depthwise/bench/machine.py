@@ -63,6 +63,26 @@ def warnings(machine: dict[str, Any]) -> list[str]:
     return found
 
 
+def words(machine: dict[str, Any]) -> dict[str, str]:
+    """Return what `describe` tells in words, each fact by its name."""
+    caches, packages = machine["caches"], machine["packages"]
+    return {
+        "CPU": f"{machine['cpu']}, {machine['architecture']}",
+        "code for": f"{machine['target']} ({machine['isa']}), "
+        f"features {' '.join(machine['features'])}",
+        "caches": ", ".join(f"{name} {size >> 10} KiB" for name, size in caches.items()),
+        "cores": f"{len(machine['usable_cores'])} of {machine['cores']}",
+        "memory": f"{machine['memory_bytes'] / 2**30:.1f} GiB",
+        "frequency governor": machine["governor"] or "not told",
+        "boost": {"1": "on", "0": "off"}.get(machine["boost"], "not told"),
+        "hypervisor": "yes" if machine["hypervisor"] else "none seen",
+        "load before the start": f"{machine['load_before']:.2f}",
+        "system": f"{machine['system']}, {machine['libc']}, Python {machine['python']}",
+        "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
+        "date": machine["date"],
+    }
+
+
 def _cpuinfo() -> dict[str, str]:
     """Return the first processor's entries of /proc/cpuinfo."""
     text = _read(Path("/proc/cpuinfo")) or ""

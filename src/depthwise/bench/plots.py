@@ -5,32 +5,26 @@ Lines and points carry their names beside them.  The only module that meets matp
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthwise.bench import posed
-from depthwise.bench.peers.parts import convolutions
-from depthwise.bench.report import OURS, by_problem, fastest, is_ours, is_peer
 from depthwise.bench.results import Result
-from depthwise.block import BlockSpec, Spec
-from depthwise.costs import cost
+from depthwise.bench.series import (
+    Look,
+    Point,
+    channel_lines,
+    channels_title,
+    extent,
+    looks,
+    roofline_title,
+)  # fmt: skip
 from depthwise.errors import DepthwiseError
-from depthwise.parse import parse
-from depthwise.training import PassSpec
 
 if TYPE_CHECKING:
     from depthwise.roofline import Roofline
 
-OUR_COLOUR = "#D55E00"
-COLOURS = (
-    "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00", "#882255", "#999933",
-    "#888888",
-)  # fmt: skip
-"""Okabe and Ito's palette and three of Tol's, which colour-blind readers tell apart, for peers."""
 DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D")
 DPI = 150
@@ -38,48 +32,6 @@ LABEL_GAP = 0.034
 """Least distance between labels, as a part of the picture's height."""
 COLUMN_WIDTH = 0.12
 """Points closer than this part of the picture's width have their labels in one column."""
-LEAST_CHANNELS = 3
-"""Fewer points than these make no line."""
-
-Lines = dict[str, dict[int, float]]
-"""By contestant: GFLOP/s by channels."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """One problem under the roofline."""
-
-    label: str
-    intensity: float
-    """FLOPs per byte."""
-    gflops: float
-    series: str = ""
-    """Points of one series look alike."""
-
-
-def channel_lines(results: Iterable[Result]) -> tuple[str, Lines]:
-    """Return the problems that differ in channels alone, in words, and each contestant's line.
-
-    Of several such families the one with the most channel counts; no lines where none has enough.
-    """
-    families: dict[object, Lines] = defaultdict(lambda: defaultdict(dict))
-    words = {}
-    for result in results:
-        spec = parse(result.spec)
-        family = _family(spec)
-        channels = convolutions(spec)[0].channels
-        words[family] = result.spec.replace(f" c{channels}", "", 1)
-        if result.gflops is not None:
-            families[family][result.contestant][channels] = result.gflops
-    if not families:
-        return "", {}
-    chosen = max(families, key=lambda family: max(map(len, families[family].values())))
-    lines = {
-        name: dict(sorted(line.items()))
-        for name, line in families[chosen].items()
-        if len(line) >= LEAST_CHANNELS
-    }
-    return words[chosen], lines
 
 
 def channels_plot(results: Sequence[Result], file: Path) -> bool:
@@ -94,9 +46,8 @@ def channels_plot(results: Sequence[Result], file: Path) -> bool:
     words, lines = channel_lines(results)
     if not lines:
         return False
-    first = results[0]
     figure, axes = canvas()
-    styles = _styles(lines)
+    styles = {name: _style(look) for name, look in looks(lines).items()}
     for name, line in lines.items():
         axes.plot(list(line), list(line.values()), **styles[name])
     ticks = sorted({channels for line in lines.values() for channels in line})
@@ -106,8 +57,7 @@ def channels_plot(results: Sequence[Result], file: Path) -> bool:
     axes.set(
         xlabel="channels",
         ylabel="GFLOP/s (more is better)",
-        title=f"{words}, {first.dtype}, batch {first.batch}, {first.clock} clock, "
-        f"{threads(first.threads)}",
+        title=channels_title(words, results[0]),
     )
     ends = [
         (name, list(line)[-1], list(line.values())[-1], str(styles[name]["color"]))
@@ -118,20 +68,6 @@ def channels_plot(results: Sequence[Result], file: Path) -> bool:
     return True
 
 
-def points(results: Iterable[Result]) -> list[Point]:
-    """Return our fastest and the fastest peer's result of each problem under the roofline."""
-    found = []
-    for text, group in by_problem(results).items():
-        spec = parse(text)
-        intensity = cost(spec).flops / posed.least_bytes(spec)
-        for series, who in ((OURS, is_ours), ("fastest peer", is_peer)):
-            best = fastest(group, who)
-            if best is not None and best.gflops is not None:
-                label = _short(spec) if who is is_ours else ""
-                found.append(Point(label, intensity, best.gflops, series))
-    return found
-
-
 def roofline_plot(points: Sequence[Point], roofline: Roofline, file: Path) -> None:
     """Draw GFLOP/s over FLOPs per byte: the peak, a slope for each level of memory, the points.
 
@@ -139,20 +75,18 @@ def roofline_plot(points: Sequence[Point], roofline: Roofline, file: Path) -> No
         DepthwiseError: matplotlib is missing, or the file cannot be written.
     """
     figure, axes = canvas()
-    ridges = [roofline.peak_gflops / bandwidth for bandwidth in roofline.levels().values()]
-    known = [*ridges, *(point.intensity for point in points)]
-    low, high = min(known) / 2, max(known) * 2
+    low, high = extent(points, roofline)
     axes.set(
         xscale="log", yscale="log", xlim=(low, high), xlabel="arithmetic intensity (FLOP/byte)",
-        ylabel="GFLOP/s", title=f"Roofline measured with {threads(roofline.threads)}, "
-        f"{roofline.dtype}, target {roofline.cpu}",
+        ylabel="GFLOP/s", title=roofline_title(roofline),
     )  # fmt: skip
     for axis in (axes.xaxis, axes.yaxis):
         axis.get_major_locator().set_params(subs=(1, 2, 5))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter("")
     _draw_roofs(axes, roofline, low, high)
-    styles = _styles(dict.fromkeys(point.series for point in points))
+    series_looks = looks(dict.fromkeys(point.series for point in points))
+    styles = {series: _style(look) for series, look in series_looks.items()}
     for series, style in styles.items():
         own = [point for point in points if point.series == series]
         look = {**style, "linestyle": "", "label": series or None}
@@ -179,24 +113,14 @@ def _draw_roofs(axes: Any, roofline: Roofline, low: float, high: float) -> None:
         )  # fmt: skip
 
 
-def _styles(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return how each name looks: a colour for its first word, dash and marker for the rest."""
-    engines: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        engines[name.split(" ")[0]].append(name)
-    peers = [engine for engine in engines if engine != OURS]
-    colours = {engine: COLOURS[k % len(COLOURS)] for k, engine in enumerate(peers)}
+def _style(look: Look) -> dict[str, Any]:
     return {
-        name: {
-            "color": colours.get(engine, OUR_COLOUR),
-            "linestyle": DASHES[variant % len(DASHES)],
-            "marker": MARKERS[(number + variant) % len(MARKERS)],
-            "linewidth": 2.5 if engine == OURS else 1.2,
-            "markersize": 5,
-            "zorder": 3 if engine == OURS else 2,
-        }
-        for number, (engine, own) in enumerate(engines.items())
-        for variant, name in enumerate(own)
+        "color": look.colour,
+        "linestyle": DASHES[look.dash % len(DASHES)],
+        "marker": MARKERS[look.marker % len(MARKERS)],
+        "linewidth": 2.5 if look.ours else 1.2,
+        "markersize": 5,
+        "zorder": 3 if look.ours else 2,
     }
 
 
@@ -244,21 +168,6 @@ def spread(heights: Sequence[float], gap: float) -> list[float]:
     return [height - excess for height in moved]
 
 
-def _family(spec: Spec) -> object:
-    """Return what is equal for problems that differ in channels alone."""
-    parts = convolutions(spec)
-    part = spec.depthwise if isinstance(spec, BlockSpec) else parts[0]
-    window = (part.height, part.width, part.kernel, part.stride, part.padding, part.dilation)
-    widths = [(each.kind, each.out_channels / each.channels) for each in parts]
-    return (spec.kind, *window, *widths)
-
-
-def _short(spec: Spec) -> str:
-    """Return the tokens of a problem that tell it from others of its kind."""
-    problem = spec.conv if isinstance(spec, PassSpec) else spec
-    return " ".join(token for token in str(problem).split()[1:] if token[0] != "p")
-
-
 def tiling_map(title: str, tilings: Sequence[tuple[int, int, int, float]], file: Path) -> None:
     """Draw the GFLOP/s of tilings (tc, tw, th, GFLOP/s): channels or rows upwards, columns across.
 
@@ -285,11 +194,6 @@ def tiling_map(title: str, tilings: Sequence[tuple[int, int, int, float]], file:
     axes.set_title(title)
     figure.colorbar(image, label="GFLOP/s")
     save(figure, file)
-
-
-def threads(count: int) -> str:
-    """Return a count of threads in words."""
-    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def canvas(width: float = 9, height: float = 5.5, panels: int = 1) -> tuple[Any, Any]:

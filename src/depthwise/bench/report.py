@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from math import isclose
 from statistics import geometric_mean
 
 from depthwise import console
+from depthwise.bench.comparison import (
+    Pair,
+    by_problem,
+    fastest,
+    is_ours,
+    is_peer,
+    mean_ratios,
+    pairs,
+)  # fmt: skip
 from depthwise.bench.results import Note, Result
 from depthwise.bench.timing import UNSTABLE
-from depthwise.block import BlockSpec, Spec
-from depthwise.parse import parse
-
-OURS = "depthwise"
-"""The name of our own engine; all others are peers."""
-FASTEST = "the fastest peer"
-NARROWING = "the fastest peer, blocks that narrow"
-"""Blocks whose last part has fewer channels out than in."""
 
 COLUMNS = (
     "engine", "layout", "median us", "+- us", "GFLOP/s", "GB/s", "x fastest peer", "of limit",
@@ -25,6 +27,19 @@ LEGEND = f"""\
 +-: median absolute deviation, ! where above {UNSTABLE:.0%} of the median.  FLOPs: 2 per MAC.
 GB/s: of the least bytes that must move.  x fastest peer: its time over this one, more is faster.
 of limit: the least time that this machine's measured roofline allows over this one."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells in rows, as `str` gives them; None is left blank."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    title: str = ""
+    left: int = 1
+    """How many leading columns hold words; the others hold numbers."""
+    marked: Collection[int] = ()
+    """The rows that stand out where there is colour."""
 
 
 def print_results(results: Sequence[Result], conditions: str, peak_gflops: float) -> None:
@@ -40,108 +55,68 @@ def print_results(results: Sequence[Result], conditions: str, peak_gflops: float
         console.print_table(COLUMNS, _rows(group), title=f"{spec}  ({group[0].layer})", left=2)
         console.out.print()
     console.out.print(LEGEND + "\n", markup=False, soft_wrap=True)
-    print_overview(results)
-    print_shares(results, peak_gflops)
+    print_tables(overview(results), means(mean_ratios(results)), shares(results, peak_gflops))
 
 
-def print_overview(results: Sequence[Result]) -> None:
-    """Print our fastest beside the fastest peer for each problem, and the means over problems."""
-    rows = [_overview_row(spec, group) for spec, group in by_problem(results).items()]
+def print_tables(*tables: Table) -> None:
+    """Print tables that have rows, each with its title, apart."""
+    for number, table in enumerate(table for table in tables if table.rows):
+        if number:
+            console.out.print()
+        console.print_table(table.headers, table.rows, title=table.title, left=table.left)
+
+
+def everything(results: Iterable[Result]) -> Table:
+    """Return all results in one table, each problem's together, the fastest first."""
+    groups = by_problem(results).values()
+    rows = [
+        (result.spec, *row)
+        for group in groups
+        for result, row in zip(group, _rows(group), strict=True)
+    ]
+    ordered = [result for group in groups for result in group]
+    return Table(("problem", *COLUMNS), rows, left=3, marked=ours_among(ordered))
+
+
+def ours_among(results: Sequence[Result]) -> frozenset[int]:
+    """Return which of the results are our own engine's."""
+    return frozenset(k for k, result in enumerate(results) if is_ours(result))
+
+
+def overview(results: Iterable[Result]) -> Table:
+    """Return our fastest beside the fastest peer for each problem."""
     headers = ("problem", "ours", "fastest peer", "our us", "its us", "x", "of limit")
-    console.print_table(headers, rows, title="Our fastest beside the fastest peer", left=3)
-    print_ratios(mean_ratios(results))
+    rows = [_overview_row(pair) for pair in pairs(results)]
+    return Table(headers, rows, "Our fastest beside the fastest peer", 3)
 
 
-def print_ratios(ratios: Mapping[str, list[float]]) -> None:
-    """Print what `ratios` returns, a line for each peer."""
-    means = sorted(ratios.items(), key=lambda item: geometric_mean(item[1]))
-    _print_means("peer", means, "Its time over that of our fastest", "{:.2f}")
+def means(ratios: Mapping[str, list[float]]) -> Table:
+    """Return the means of what `ratios` returns, the peer nearest to us first."""
+    ordered = sorted(ratios.items(), key=lambda item: geometric_mean(item[1]))
+    return _means("peer", ordered, "Its time over that of our fastest", "{:.2f}")
 
 
-def print_shares(results: Iterable[Result], peak_gflops: float) -> None:
-    """Print how near our fastest come to the limit, apart for what bounds them."""
-    shares: dict[str, list[float]] = {}
-    for group in by_problem(results).values():
-        ours = fastest(group, is_ours)
+def shares(results: Iterable[Result], peak_gflops: float) -> Table:
+    """Return how near our fastest come to the limit, apart for what bounds them."""
+    found: dict[str, list[float]] = {}
+    for pair in pairs(results):
+        ours = pair.ours
         if ours and ours.of_limit and ours.gflops:
             by_arithmetic = isclose(ours.of_limit, ours.gflops / peak_gflops)
             bound = "arithmetic" if by_arithmetic else "memory"
-            shares.setdefault(bound, []).append(ours.of_limit)
-    _print_means("bound by", sorted(shares.items()), "Our fastest, of the limit", "{:.0%}")
+            found.setdefault(bound, []).append(ours.of_limit)
+    return _means("bound by", sorted(found.items()), "Our fastest, of the limit", "{:.0%}")
 
 
-def _print_means(
-    header: str, means: Sequence[tuple[str, list[float]]], title: str, form: str
-) -> None:
-    if means:
-        picks = geometric_mean, min, max
-        console.print_table(
-            (header, "geometric mean", "least", "most", "problems"),
-            [(name, *(form.format(p(each)) for p in picks), len(each)) for name, each in means],
-            title=f"\n{title}",
-        )
-
-
-def by_problem(results: Iterable[Result]) -> dict[str, list[Result]]:
-    """Return the results of each problem, the fastest first."""
-    groups: dict[str, list[Result]] = {}
-    for result in results:
-        groups.setdefault(result.spec, []).append(result)
-    return {spec: sorted(group, key=lambda r: r.time) for spec, group in groups.items()}
-
-
-def fastest(group: Iterable[Result], who: Callable[[Result], bool]) -> Result | None:
-    """Return the fastest of those results of one problem that have a time."""
-    timed = [result for result in group if who(result) and result.median_us is not None]
-    return min(timed, key=lambda result: result.time, default=None)
-
-
-def is_ours(result: Result | Note) -> bool:
-    """Whether a result or note is about our own engine."""
-    return result.engine == OURS
-
-
-def is_peer(result: Result) -> bool:
-    """Whether a result is another engine's."""
-    return result.engine != OURS
-
-
-def mean_ratios(results: Iterable[Result]) -> Mapping[str, list[float]]:
-    """Return what `ratios` does.
-
-    Where some blocks narrow and others do not, the fastest peer's ratios for the former stand
-    apart as well.
-    """
-    results = list(results)
-    found = ratios(results)
-    narrowing = ratios(result for result in results if _narrows(parse(result.spec)))
-    if 0 < len(narrowing.get(FASTEST, ())) < len(found.get(FASTEST, ())):
-        found[NARROWING] = narrowing[FASTEST]
-    return found
-
-
-def ratios(results: Iterable[Result]) -> dict[str, list[float]]:
-    """Return, by peer and for the fastest one, its time over our fastest one for each problem."""
-    found: dict[str, list[float]] = {}
-    for group in by_problem(results).values():
-        ours = fastest(group, is_ours)
-        peer = fastest(group, is_peer)
-        if ours is None or peer is None:
-            continue
-        found.setdefault(FASTEST, []).append(peer.time / ours.time)
-        for other in group:
-            if is_peer(other) and other.median_us is not None:
-                found.setdefault(other.contestant, []).append(other.time / ours.time)
-    return found
-
-
-def _narrows(spec: Spec) -> bool:
-    return isinstance(spec, BlockSpec) and spec.project.out_channels < spec.project.channels
+def _means(header: str, groups: Sequence[tuple[str, list[float]]], title: str, form: str) -> Table:
+    picks = geometric_mean, min, max
+    rows = [(name, *(form.format(p(each)) for p in picks), len(each)) for name, each in groups]
+    return Table((header, "geometric mean", "least", "most", "problems"), rows, title)
 
 
 def print_notes(notes: Sequence[Note], timed: int) -> None:
     """Print to stderr what the numbers do not show, the gravest last, where it is seen."""
-    for (contestant, text), specs in _rejections(notes).items():
+    for (contestant, text), specs in rejections(notes).items():
         tell(f"{contestant} leaves out {_count(specs, 'problem')}: {text}")
     if unstable := [note for note in notes if note.kind == "unstable"]:
         worst = ", ".join(
@@ -152,10 +127,32 @@ def print_notes(notes: Sequence[Note], timed: int) -> None:
             f"median, e.g. {worst}.  A quiet machine, --pin and more --repeats help.",
             style="yellow",
         )
-    for kind in ("failed", "wrong"):
-        for note in notes:
-            if note.kind == kind:
-                tell(f"{kind.upper()}: {note.contestant} on {note.spec}: {note.text}", "bold red")
+    for note in grave(notes):
+        tell(f"{note.kind.upper()}: {note.contestant} on {note.spec}: {note.text}", "bold red")
+
+
+def remarks(notes: Sequence[Note]) -> Table:
+    """Return what the numbers do not show, the gravest first."""
+    headers = ("kind", "engine", "problem", "what was found")
+    unstable = [note for note in notes if note.kind == "unstable"]
+    rows = [(n.kind, n.contestant, n.spec, n.text) for n in [*grave(notes)[::-1], *unstable]]
+    for (contestant, text), specs in rejections(notes).items():
+        rows.append(("rejected", contestant, specs[0] if len(specs) == 1 else _count(specs), text))
+    return Table(headers, rows, left=len(headers))
+
+
+def grave(notes: Iterable[Note]) -> list[Note]:
+    """Return the notes on results that are missing: what failed, then what was wrong."""
+    return sorted((note for note in notes if note.grave), key=lambda note: note.kind)
+
+
+def rejections(notes: Iterable[Note]) -> dict[tuple[str, str], list[str]]:
+    """Return the problems that each contestant rejected for each reason."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for note in notes:
+        if note.kind == "rejected":
+            groups.setdefault((note.contestant, note.text), []).append(note.spec)
+    return groups
 
 
 def _rows(group: Sequence[Result]) -> list[tuple[object, ...]]:
@@ -165,8 +162,7 @@ def _rows(group: Sequence[Result]) -> list[tuple[object, ...]]:
 
 def _row(result: Result, peer: Result | None) -> tuple[object, ...]:
     if (times := result.summary) is None:
-        verdict = "not timed" if result.verified else "WRONG"
-        return (result.contestant, result.layout, verdict, *[None] * 5)
+        return (result.contestant, result.layout, verdict(result), *[None] * 5)
     return (
         result.contestant,
         result.layout,
@@ -179,15 +175,20 @@ def _row(result: Result, peer: Result | None) -> tuple[object, ...]:
     )
 
 
-def _overview_row(spec: str, group: Sequence[Result]) -> tuple[object, ...]:
-    ours, peer = fastest(group, is_ours), fastest(group, is_peer)
+def verdict(result: Result) -> str:
+    """Return why a result has no time."""
+    return "not timed" if result.verified else "WRONG"
+
+
+def _overview_row(pair: Pair) -> tuple[object, ...]:
+    ours, peer = pair.ours, pair.peer
     return (
-        spec,
+        pair.spec,
         ours.variant if ours else None,
         peer.contestant if peer else None,
         microseconds(ours.time) if ours else None,
         microseconds(peer.time) if peer else None,
-        f"{peer.time / ours.time:.2f}" if ours and peer else None,
+        None if pair.ratio is None else f"{pair.ratio:.2f}",
         f"{ours.of_limit:.0%}" if ours else None,
     )
 
@@ -197,16 +198,17 @@ def microseconds(value: float) -> str:
     return f"{value:.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def _rejections(notes: Iterable[Note]) -> dict[tuple[str, str], list[str]]:
-    """Return the problems that each contestant rejected for each reason."""
-    groups: dict[tuple[str, str], list[str]] = {}
-    for note in notes:
-        if note.kind == "rejected":
-            groups.setdefault((note.contestant, note.text), []).append(note.spec)
-    return groups
+def threads(count: int) -> str:
+    """Return a count of threads in words."""
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
-def _count(things: Sequence[object], noun: str) -> str:
+def cores(pinned: Collection[int] | None) -> str:
+    """Return the cores to stay on, or none in particular, in words."""
+    return ", ".join(map(str, pinned)) if pinned else "none in particular"
+
+
+def _count(things: Sequence[object], noun: str = "problem") -> str:
     return f"{len(things)} {noun}" + ("" if len(things) == 1 else "s")
 
 

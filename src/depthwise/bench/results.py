@@ -6,8 +6,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,19 +103,21 @@ def check_writable(file: Path) -> None:
         raise _unwritable(file)
 
 
-def write(
-    file: Path,
-    machine: dict[str, Any],
-    limits: Sequence[dict[str, Any]],
-    results: Sequence[Result],
-) -> None:
+def write(file: Path, content: dict[str, Any]) -> None:
     """Put a complete JSON file into place, or leave the one that was there.
 
     Raises:
         DepthwiseError: the file cannot be written.
     """
-    content = {"machine": machine, "limits": limits, "results": [asdict(r) for r in results]}
-    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    put(file, json.dumps(content, indent=1, allow_nan=False) + "\n")
+
+
+def put(file: Path, text: str) -> None:
+    """Put a complete file into place, or leave the one that was there.
+
+    Raises:
+        DepthwiseError: the file cannot be written.
+    """
     temporary = ""
     try:
         with tempfile.NamedTemporaryFile(

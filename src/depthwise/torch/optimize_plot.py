@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from depthwise.bench.plots import OUR_COLOUR, canvas, save
+from depthwise.bench.plots import canvas, save
+from depthwise.bench.series import OUR_COLOUR
 from depthwise.torch.optimize_report import Report, Row
 
 BEFORE_COLOUR = "#999999"

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from depthwise import console
-from depthwise.bench import environments, machine, report, results
+from depthwise.bench import environments, machine, report
+from depthwise.bench.comparison import OURS, is_ours
+from depthwise.bench.findings import Findings
+from depthwise.bench.html import networks as page
 from depthwise.bench.inference import plot, run
 from depthwise.bench.inference.problem import NetworkProblem
 from depthwise.bench.inference.report import print_results
+from depthwise.bench.inference.run import NetworkResult
 from depthwise.bench.peers.catalogue import SOURCES
 from depthwise.bench.process import Worker
-from depthwise.bench.results import Note
 from depthwise.errors import PeerError, SpecError
 
 if TYPE_CHECKING:
@@ -43,24 +46,22 @@ def bench(options: Options, measure_limits: Callable[[], Roofline]) -> int:
     about = machine.describe()
     for warning in machine.warnings(about):
         report.tell(f"warning: {warning}", "yellow")
-    limits = measure_limits()
-    found: list[run.NetworkResult] = []
-    notes: list[Note] = []
+    findings: Findings[NetworkResult] = Findings(
+        command=options.command, summary=_summary(options, about), conditions=_conditions(options),
+        machine=about, limits=measure_limits(), asked=len(problems),
+    )  # fmt: skip
+    start = partial(_start, options=options)
+    peak = findings.limits.peak_gflops
     try:
         with console.progress(len(problems) * run.steps(entries)) as step:
             for problem in problems:
-                start = partial(_start, options=options)
-                more, remarks = run.measure(
-                    problem, entries, start, options.repeats, limits.peak_gflops, step
-                )
-                found += more
-                notes += remarks
-                results.write(options.json, about, [limits.as_dict()], found)
+                findings.add(*run.measure(problem, entries, start, options.repeats, peak, step))
+                findings.write(options.json)
     finally:  # what is complete is reported, after Ctrl-C too
-        if found:
-            _report(options, f"{about['cpu']} ({about['isa']})", found, notes)
-    _draw(options.plot, found)
-    return int(any(note.grave and report.is_ours(note) for note in notes))
+        if findings.results:
+            _report(options, findings)
+    _draw(options.plot, findings.results)
+    return int(any(note.grave and is_ours(note) for note in findings.notes))
 
 
 def _problems(options: Options) -> list[NetworkProblem]:
@@ -80,7 +81,7 @@ def _engines(options: Options) -> list[str]:
     for name in options.peers:
         if name not in able:
             raise PeerError(f"networks are run by {', '.join(able)}; got {name!r}")
-    return [report.OURS, *options.peers]
+    return [OURS, *options.peers]
 
 
 def _start(engine: str, cache: Path, options: Options) -> Worker:
@@ -89,18 +90,35 @@ def _start(engine: str, cache: Path, options: Options) -> Worker:
     return Worker(engine, options.threads, options.pin, variables=variables)
 
 
-def _report(
-    options: Options, cpu: str, found: Sequence[run.NetworkResult], notes: Sequence[Note]
-) -> None:
-    threads = "1 thread" if options.threads == 1 else f"{options.threads} threads"
-    print_results(
-        found, f"{cpu}, {threads}, float32, batch {options.batch}, {options.repeats} samples each"
+def _summary(options: Options, about: dict[str, Any]) -> str:
+    return (
+        f"{about['cpu']} ({about['isa']}), {report.threads(options.threads)}, float32, "
+        f"batch {options.batch}, {options.repeats} samples each"
     )
-    report.print_notes(notes, sum(result.median_us is not None for result in found))
+
+
+def _conditions(options: Options) -> dict[str, object]:
+    return {
+        "operation": "whole networks, each engine's way in a process of its own",
+        "clock": "from images to logits",
+        "element type": "float32",
+        "batch": options.batch,
+        "threads": options.threads,
+        "samples of each time": options.repeats,
+        "cores to stay on": report.cores(options.pin),
+    }
+
+
+def _report(options: Options, findings: Findings[NetworkResult]) -> None:
+    print_results(findings.results, findings.summary)
+    report.print_notes(findings.notes, findings.timed)
     report.tell(f"results: {options.json}")
+    if options.html:
+        page.write(options.html, findings)
+        report.tell(f"page: {options.html}")
 
 
-def _draw(folder: Path, found: Sequence[run.NetworkResult]) -> None:
+def _draw(folder: Path, found: Sequence[NetworkResult]) -> None:
     for spec in {result.spec: None for result in found}:
         file = folder / f"{spec.replace(' ', '-')}.png"
         if plot.draw([result for result in found if result.spec == spec], file):

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from depthwise.bench import plots
+from depthwise.bench.comparison import is_ours
+from depthwise.bench.inference.report import MIB
 from depthwise.bench.inference.run import NetworkResult
-from depthwise.bench.report import is_ours
-
-MIB = 2**20
+from depthwise.bench.report import threads
+from depthwise.bench.series import COLOURS, OUR_COLOUR
 
 
 def draw(results: Sequence[NetworkResult], file: Path) -> bool:
@@ -21,24 +22,39 @@ def draw(results: Sequence[NetworkResult], file: Path) -> bool:
     Raises:
         DepthwiseError: matplotlib is missing, or the file cannot be written.
     """
-    timed = sorted((r for r in results if r.median_us), key=lambda r: r.time, reverse=True)
+    timed = by_time(results)
     if not timed:
         return False
-    panels = (
-        ("ms a call", [r.time / 1e3 for r in timed]),
-        ("MiB touched by a call", [(r.touched_bytes or 0) / MIB for r in timed]),
-        ("s to prepare", [r.prepare_seconds + r.export_seconds for r in timed]),
-    )
+    panels = bars(timed)
     figure, all_axes = plots.canvas(11, 1.2 + 0.4 * len(timed), panels=len(panels))
-    colours = [plots.OUR_COLOUR if is_ours(result) else plots.COLOURS[0] for result in timed]
-    for axes, (title, values) in zip(all_axes, panels, strict=True):
-        bars = axes.barh([result.contestant for result in timed], values, color=colours)
-        axes.bar_label(bars, fmt="{:.3g}", padding=3)
+    for axes, (title, values) in zip(all_axes, panels.items(), strict=True):
+        drawn = axes.barh([r.contestant for r in timed], values, color=colours(timed))
+        axes.bar_label(drawn, fmt="{:.3g}", padding=3)
         axes.set(title=title, xlim=(0, 1.2 * max(*values, 1e-9)))
-    first = timed[0]
-    figure.suptitle(
-        f"{first.layer}, batch {first.batch}, {plots.threads(first.threads)}, float32: "
-        "less is better"
-    )
+    figure.suptitle(title_of(timed[0]))
     plots.save(figure, file)
     return True
+
+
+def by_time(results: Sequence[NetworkResult]) -> list[NetworkResult]:
+    """Return the results that have times, the slowest first, as bars stand upon one another."""
+    return sorted((r for r in results if r.median_us), key=lambda r: r.time, reverse=True)
+
+
+def bars(timed: Sequence[NetworkResult]) -> dict[str, list[float]]:
+    """Return what the bars of results show, panel by panel."""
+    return {
+        "ms a call": [r.time / 1e3 for r in timed],
+        "MiB touched by a call": [(r.touched_bytes or 0) / MIB for r in timed],
+        "s to prepare": [r.prepare_seconds + r.export_seconds for r in timed],
+    }
+
+
+def colours(timed: Sequence[NetworkResult]) -> list[str]:
+    """Return the colour of each bar: ours and the others'."""
+    return [OUR_COLOUR if is_ours(result) else COLOURS[0] for result in timed]
+
+
+def title_of(one: NetworkResult) -> str:
+    """Return a network and the conditions of its results, in words."""
+    return f"{one.layer}, batch {one.batch}, {threads(one.threads)}, float32: less is better"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from depthwise import console
 from depthwise.bench import report
+from depthwise.bench.comparison import by_problem, fastest, is_peer, ratios
 from depthwise.bench.inference.run import NetworkResult
 from depthwise.bench.timing import UNSTABLE
 
@@ -33,14 +34,25 @@ def print_results(results: Sequence[NetworkResult], conditions: str) -> None:
         conditions: under which they were found, in words.
     """
     console.out.print(conditions + "\n", markup=False, soft_wrap=True)
-    for spec in {result.spec: None for result in results}:
-        group = sorted((r for r in results if r.spec == spec), key=lambda r: r.time)
-        peer = report.fastest(group, report.is_peer)
-        rows = [_row(result, peer.time if peer else None) for result in group]
-        console.print_table(COLUMNS, rows, title=spec)
+    for spec, group in by_problem(results).items():
+        console.print_table(COLUMNS, _rows(group), title=spec)
         console.out.print()
     console.out.print(LEGEND + "\n", markup=False, soft_wrap=True)
-    report.print_ratios(report.ratios(results))
+    report.print_tables(report.means(ratios(results)))
+
+
+def everything(results: Sequence[NetworkResult]) -> report.Table:
+    """Return all results in one table, each network's together, the fastest first."""
+    groups = by_problem(results)
+    rows = [(spec, *row) for spec, group in groups.items() for row in _rows(group)]
+    ordered = [result for group in groups.values() for result in group]
+    headers = ("network", *COLUMNS)
+    return report.Table(headers, rows, left=2, marked=report.ours_among(ordered))
+
+
+def _rows(group: Sequence[NetworkResult]) -> list[tuple[object, ...]]:
+    peer = fastest(group, is_peer)
+    return [_row(result, peer.time if peer else None) for result in group]
 
 
 def _row(result: NetworkResult, fastest_peer: float | None) -> tuple[object, ...]:
@@ -48,7 +60,7 @@ def _row(result: NetworkResult, fastest_peer: float | None) -> tuple[object, ...
     prepared = f"{result.prepare_seconds:.1f}{exported}"
     error = None if result.max_rel_err is None else f"{result.max_rel_err:.1e}"
     if (times := result.summary) is None:
-        verdict = "not timed" if result.verified else "WRONG"
+        verdict = report.verdict(result)
         return (result.contestant, verdict, *[None] * 5, prepared, *[None] * 3, error)
     return (
         result.contestant,

@@ -1,0 +1,173 @@
+"""The page of a run in a browser, as its reader opens it: from the disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import found
+from browser import console_errors, emulate, requests_outside
+from depthwise.bench.html import layers, networks
+
+if TYPE_CHECKING:
+    from selenium.webdriver import Chrome
+
+pytestmark = pytest.mark.site
+
+_CONTRASTS = """
+const light = colour => {
+  const [r, g, b] = colour.match(/[\\d.]+/g).map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const ground = light(getComputedStyle(document.body).backgroundColor);
+return [...document.querySelectorAll(arguments[0])].map(e => {
+  const ink = light(getComputedStyle(e)[arguments[1]]);
+  return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
+})
+"""
+_COLUMN = """
+const table = document.querySelector('#results table');
+return [...table.tBodies[0].rows].map(row => row.cells[arguments[0]].textContent)
+"""
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    written = {"layers": folder / "layers.html", "networks": folder / "networks.html"}
+    layers.write(written["layers"], found.layers())
+    networks.write(written["networks"], found.networks())
+    return written
+
+
+@pytest.fixture(params=["light", "dark"])
+def scheme(request: pytest.FixtureRequest, browser: Chrome) -> str:
+    emulate(browser, scheme=request.param)
+    return str(request.param)
+
+
+def plots(browser: Chrome) -> list[Any]:
+    return browser.find_elements("css selector", ".js-plotly-plot .main-svg:first-of-type")
+
+
+@pytest.mark.parametrize(("name", "count"), [("layers", 3), ("networks", 4)])
+@pytest.mark.usefixtures("scheme")
+def test_the_page_opens_from_the_disk_alone(
+    browser: Chrome, pages: dict[str, Path], name: str, count: int
+) -> None:
+    browser.get(pages[name].as_uri())
+    assert console_errors(browser) == []
+    assert requests_outside(browser, pages[name].as_uri()) == []
+    sizes = [plot.size for plot in plots(browser)]
+    assert len(sizes) == count
+    assert all(size["width"] > 100 and size["height"] > 60 for size in sizes)
+
+
+def test_what_is_written_is_seen_in_both_schemes(
+    browser: Chrome, pages: dict[str, Path], scheme: str
+) -> None:
+    browser.get(pages["layers"].as_uri())
+    ground = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+    for selector, colour, least in (
+        ("td", "color", 7), ("figcaption", "color", 7), (".legend", "color", 4.5),
+        (".xtick text", "fill", 7), (".ytick text", "fill", 7), (".legendtext", "fill", 7),
+        (".xtitle", "fill", 7), (".annotation text", "fill", 7), (".bartext", "fill", 7),
+        (".lines path", "stroke", 1.9), (".points path", "fill", 1.9),
+    ):  # fmt: skip
+        contrasts = browser.execute_script(_CONTRASTS, selector, colour)
+        assert contrasts, selector
+        assert min(contrasts) >= least, selector
+
+
+@pytest.mark.usefixtures("scheme")
+def test_pointing_at_a_bar_tells_its_numbers(browser: Chrome, pages: dict[str, Path]) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    browser.get(pages["layers"].as_uri())
+    bar = browser.find_element("css selector", "#plot-1 .bars .point path")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", bar)
+    ActionChains(browser).move_to_element(bar).perform()
+    label = WebDriverWait(browser, 10).until(
+        lambda driver: driver.find_elements("css selector", "#plot-1 .hovertext")
+    )
+    assert "depthwise nhwc: 10.0 us" in label[0].text
+    assert console_errors(browser) == []
+
+
+def header(browser: Chrome, words: str) -> tuple[Any, int]:
+    headers = browser.find_elements("css selector", "#results th")
+    (number,) = (k for k, each in enumerate(headers) if each.text.split(" \n")[0].startswith(words))
+    return headers[number], number
+
+
+@pytest.mark.usefixtures("scheme")
+def test_a_click_on_a_header_sorts_numbers_as_numbers(
+    browser: Chrome, pages: dict[str, Path]
+) -> None:
+    browser.get(pages["layers"].as_uri())
+    chosen, column = header(browser, "median us")
+    expected = sorted(each.time for each in found.LAYERS)
+    for order, times in (("ascending", expected), ("descending", expected[::-1])):
+        chosen.find_element("tag name", "button").click()
+        assert chosen.get_attribute("aria-sort") == order
+        assert [float(text) for text in browser.execute_script(_COLUMN, column)] == times
+    assert console_errors(browser) == []
+
+
+def test_keys_sort_words_and_one_header_at_a_time(browser: Chrome, pages: dict[str, Path]) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(pages["layers"].as_uri())
+    for words in ("engine", "problem"):
+        chosen, column = header(browser, words)
+        for order in ("ascending", "descending"):
+            chosen.find_element("tag name", "button").send_keys(Keys.ENTER)
+            assert chosen.get_attribute("aria-sort") == order
+    problems = browser.execute_script(_COLUMN, column)
+    assert problems[:: len(found.TIMES)] == found.PROBLEMS[::-1]
+    sorts = [
+        each.get_attribute("aria-sort")
+        for each in browser.find_elements("css selector", "#results th")
+    ]
+    assert sorted(set(sorts)) == ["descending", "none"]
+    assert sorts.count("descending") == 1
+
+
+def test_what_has_no_number_stays_last(browser: Chrome, pages: dict[str, Path]) -> None:
+    browser.get(pages["networks"].as_uri())
+    chosen, column = header(browser, "ms")
+    for _ in range(2):
+        chosen.find_element("tag name", "button").click()
+        assert browser.execute_script(_COLUMN, column)[-1] == "WRONG"
+
+
+def test_the_page_fits_a_telephone(browser: Chrome, pages: dict[str, Path]) -> None:
+    size = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        browser.get(pages["layers"].as_uri())
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 400
+        assert all(200 < plot.size["width"] <= 400 for plot in plots(browser))
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_printed_page_is_black_on_white_and_shows_whole_tables(
+    browser: Chrome, pages: dict[str, Path]
+) -> None:
+    emulate(browser, media="print", scheme="dark")
+    try:
+        browser.get(pages["layers"].as_uri())
+        assert min(browser.execute_script(_CONTRASTS, "td", "color")) > 7
+        heights = browser.execute_script(
+            "return [...document.querySelectorAll('.scroll')]"
+            ".map(e => [e.scrollHeight, e.clientHeight])"
+        )
+        assert all(whole == shown for whole, shown in heights)
+    finally:
+        emulate(browser)
