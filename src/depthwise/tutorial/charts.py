@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from depthwise.bench.plots import columns, spread, threads
+from depthwise.bench.plots import columns, spread
+from depthwise.bench.report import threads
 from depthwise.roofline import Roofline
 from depthwise.tutorial.picture import COLOURS, INK, canvas, picture
 
