@@ -250,7 +250,7 @@ def test_lines_over_channels_are_those_of_the_pictures() -> None:
     ]  # fmt: skip
     assert list(chart.figure.data[2].x) == [16, 32, 64, 128]
     assert list(chart.figure.data[2].y) == pytest.approx([10.0, 5.0, 2.5, 1.25])
-    assert "Ours leads at 2 of 4 counts" in chart.text
+    assert "ours leads at 2 of 4 counts" in chart.text
     assert charts.channels(FOUND) is None
 
 

@@ -31,10 +31,13 @@ DASHES = ("solid", "dash", "dot", "dashdot")
 MARKERS = ("circle", "square", "triangle-up", "diamond")
 CLEAR = "rgba(0,0,0,0)"
 GREY = "#7f7f7f"
-HEIGHT, BAR_HEIGHT, MARGIN = 480, 22, 90
-"""Pixels of a plot, of a bar in one, and of what surrounds the bars."""
-LEGEND_WIDTH = 160
-ROOM = 1.35
+HEIGHT, ROW_HEIGHT, MARGIN = 500, 34, 90
+"""Pixels of a plot, of a row of one that has rows, and of what surrounds them."""
+BAR = 0.42
+"""The height of a bar in rows; its name stands above it, so that plots may be narrow."""
+LETTER = 7
+"""Pixels of a letter in a legend."""
+ROOM = 1.5
 """By how much an axis goes on beyond the longest bar, for its number."""
 CONFIG = {"responsive": True, "displayModeBar": False}
 LOGARITHMIC = {
@@ -51,6 +54,8 @@ class Chart:
     text: str
     """What it shows."""
     figure: Any
+    narrow: bool = False
+    """Whether others may stand beside it."""
 
     def html(self, name: str) -> str:
         """Return the plot as an element of this id and the script that draws it."""
@@ -75,10 +80,12 @@ def channels(results: Sequence[Result]) -> Chart | None:
         )  # fmt: skip
     counts = sorted({count for line in lines.values() for count in line})
     figure.update_xaxes(title="channels", type="log", tickvals=counts, ticktext=counts)
-    figure.update_yaxes(title="GFLOP/s (more is better)", rangemode="tozero")
+    figure.update_yaxes(rangemode="tozero")
+    figure.update_layout(legend_entrywidth=LETTER * max(map(len, lines)))
     best = {count: max(lines, key=lambda name: lines[name].get(count, 0)) for count in counts}
     led = sum(name.startswith(f"{OURS} ") for name in best.values())
-    text = f"{channels_title(words, results[0])}. Ours leads at {led} of {len(counts)} counts."
+    lead = f"ours leads at {led} of {len(counts)} counts"
+    text = f"{channels_title(words, results[0])}. More is better; {lead}."
     return Chart("GFLOP/s over channels", text, figure)
 
 
@@ -151,7 +158,7 @@ def ratios(pairs: Iterable[Pair], name: Callable[[Pair], str]) -> Chart | None:
 
 
 def bars(title: str, text: str, values: dict[str, float], colours: Sequence[str]) -> Chart:
-    """Draw a bar for each name, the last at the top."""
+    """Draw a bar for each name, the first at the top."""
     figure = _canvas(len(values))
     figure.add_bar(
         x=list(values.values()), y=list(range(len(values))), orientation="h", showlegend=False,
@@ -159,26 +166,25 @@ def bars(title: str, text: str, values: dict[str, float], colours: Sequence[str]
         textposition="outside", cliponaxis=False, hovertext=[escape(name) for name in values],
         hovertemplate="%{hovertext}: %{x:.4g}<extra></extra>",
     )  # fmt: skip
-    figure.update_xaxes(title=title, range=[0, ROOM * max(*values.values(), 1e-9)])
-    _name_bars(figure, list(values), downwards=False)
-    return Chart(title, text, figure)
+    figure.update_xaxes(
+        range=[0, ROOM * max(*values.values(), 1e-9)], showgrid=False, showticklabels=False
+    )
+    _name_bars(figure, list(values))
+    return Chart(title, text, figure, narrow=True)
 
 
 def _canvas(rows: int | None = None) -> Any:
     """Return an empty figure, for so many bars upon one another where that is given."""
     from plotly import graph_objects
 
-    height = HEIGHT if rows is None else MARGIN + BAR_HEIGHT * rows
+    height = HEIGHT if rows is None else MARGIN + ROW_HEIGHT * rows
     return graph_objects.Figure(
         layout={
             "template": "none", "height": height, "paper_bgcolor": CLEAR, "plot_bgcolor": CLEAR,
             "font": {"family": "system-ui, sans-serif", "size": 13},
             "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
             "xaxis": {"automargin": True}, "yaxis": {"automargin": True},
-            "legend": {
-                "orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0,
-                "entrywidth": LEGEND_WIDTH,
-            },
+            "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0},
             "dragmode": False, "hoverlabel": {"namelength": -1, "align": "left"},
         }
     )  # fmt: skip
@@ -198,10 +204,12 @@ def _marker(look: Look, size: int = 7) -> dict[str, Any]:
     return {"color": look.colour, "symbol": MARKERS[look.marker % len(MARKERS)], "size": size}
 
 
-def _name_bars(figure: Any, names: Sequence[str], *, downwards: bool = True) -> None:
+def _name_bars(figure: Any, names: Sequence[str]) -> None:
+    figure.update_traces(width=BAR)
     figure.update_yaxes(
-        tickvals=list(range(len(names))), ticktext=[escape(name) for name in names],
-        autorange="reversed" if downwards else True, showgrid=False, zeroline=False,
+        tickvals=[row - 0.75 * BAR - 0.1 for row in range(len(names))],
+        ticktext=[escape(name) for name in names], ticklabelposition="inside", ticks="",
+        range=[len(names) - 1 + BAR, -1], showgrid=False, zeroline=False,
     )  # fmt: skip
 
 

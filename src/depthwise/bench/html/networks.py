@@ -35,7 +35,7 @@ def write(file: Path, findings: Findings[NetworkResult]) -> None:
 
 def _bars(group: Sequence[NetworkResult]) -> Iterator[charts.Chart]:
     """Yield a network's plots: how long each engine takes, its memory, how long it prepares."""
-    timed = plot.by_time(group)
+    timed = plot.by_time(group)[::-1]
     if not timed:
         return
     for title, values in plot.bars(timed).items():
