@@ -9,6 +9,7 @@ from threading import Thread
 from urllib.parse import unquote, urlsplit
 
 import pytest
+
 from browser import console_errors, requests_outside
 
 pytestmark = pytest.mark.site
