@@ -183,7 +183,7 @@ def _draw(axes: Any, nodes: Sequence[Node], left: float, right: float, top: floa
             axes.add_patch(
                 FancyBboxPatch(
                     (left, top), right - left, height, boxstyle="round,pad=0,rounding_size=0.15",
-                    facecolor=(fill, 0.13), edgecolor=fill, linewidth=1,
+                    facecolor=(fill, 0.09), edgecolor=fill, linewidth=1,
                 )
             )  # fmt: skip
             _draw(axes, node.body, left + _INDENT * 1.6, right - _INDENT, top + 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from math import ceil, prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -110,25 +110,20 @@ class Tile:
 def window(tile: Tile) -> tuple[Figure, str]:
     """Draw the pixels that a tile reads, each with the number of FMAs, and those it computes."""
     (rows, columns), plan = tile.window, tile.plan
-    size = 0.42
-    figure, (left, right) = canvas(
-        size * (columns + plan.tw + 4), size * (max(rows, plan.th) + 2.2),
-        ncols=2, width_ratios=[columns + 1, plan.tw + 2],
-    )  # fmt: skip
+    outputs = columns + 1
+    across, size = outputs + plan.tw, 0.45
+    figure, axes = canvas(size * across + 0.4, size * (max(rows, plan.th) + 1) + 0.3)
+    axes.set(xlim=(0, across), ylim=(max(rows, plan.th), -1), aspect="equal")
+    axes.axis("off")
     most = max(tile.reads.values())
-    for axes, cells, colour, title in (
-        (left, tile.reads, COLOURS[1], f"input: {rows} x {columns} pixels"),
-        (right, dict.fromkeys(np.ndindex(plan.th, plan.tw), most), COLOURS[0],
-         f"output: {plan.th} x {plan.tw}"),
-    ):  # fmt: skip
-        axes.set(xlim=(-0.6, max(x for _, x in cells) + 1.6), ylim=(rows + 0.1, -0.1))
-        axes.set_title(title, fontsize=10)
-        axes.set_aspect("equal")
-        axes.axis("off")
-        for (row, column), times in cells.items():
-            axes.add_patch(_square(row, column, colour, 0.08 + 0.5 * times / most))
-            words = times if axes is left else "Σ"
-            axes.text(column + 0.5, row + 0.5, str(words), ha="center", va="center", color=INK)
+    for (row, column), times in tile.reads.items():
+        _cell(axes, row, column, COLOURS[1], 0.08 + 0.5 * times / most, str(times))
+    for row, column in np.ndindex(plan.th, plan.tw):
+        _cell(axes, row, outputs + column, COLOURS[0], 0.5, "Σ")
+    axes.text(columns / 2, -0.35, f"{rows} x {columns} pixels read", ha="center", color=INK)
+    axes.text(
+        outputs + plan.tw / 2, -0.35, f"{plan.th} x {plan.tw} outputs", ha="center", color=INK
+    )
     text = (
         f"A tile of {plan.th} by {plan.tw} outputs reads a window of {rows} by {columns} pixels, "
         f"{len(tile.reads)} of them: "
@@ -157,12 +152,12 @@ def working_sets(tile: Tile) -> tuple[Figure, str]:
     return figure, f"Bars of memory: {listed}. The data caches here: {held or 'unknown'}."
 
 
-def _square(row: int, column: int, colour: str, strength: float) -> object:
+def _cell(axes: Any, row: int, column: int, colour: str, strength: float, words: str) -> None:
     from matplotlib.patches import Rectangle
 
-    return Rectangle(
-        (column + 0.03, row + 0.03), 0.94, 0.94, facecolor=(colour, strength), edgecolor=colour
-    )
+    corner = column + 0.03, row + 0.03
+    axes.add_patch(Rectangle(corner, 0.94, 0.94, facecolor=(colour, strength), edgecolor=colour))
+    axes.text(column + 0.5, row + 0.5, words, ha="center", va="center", color=INK)
 
 
 def _tally(reads: Counter[tuple[int, int]]) -> list[tuple[int, int]]:
