@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from browser import console_errors, requests_outside
+from browser import console_errors, emulate, requests_outside
 
 pytestmark = pytest.mark.site
 
@@ -36,7 +36,7 @@ return [...document.querySelectorAll('.picture svg')].map(svg => {
   return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
 })
 """
-_LINKS = "return [...document.querySelectorAll('[href]')].map(e => e.href)"
+_LINKS = "return [...document.querySelectorAll('a[href], link[href]')].map(e => e.href)"
 _ANCHORS = "return [...document.querySelectorAll('[id]')].map(e => e.id)"
 
 
@@ -86,8 +86,7 @@ def test_no_link_is_dead(anchors, links):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("page", TUTORIAL, ids=named)
 def test_pictures_are_readable(browser, page, scheme):
-    media = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
+    emulate(browser, scheme=scheme)
     browser.get(page.as_uri())
     contrasts = browser.execute_script(_CONTRASTS)
     assert contrasts
