@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,3 +172,26 @@ def test_a_printed_page_is_black_on_white_and_shows_whole_tables(
         assert all(whole == shown for whole, shown in heights)
     finally:
         emulate(browser)
+
+
+def test_plots_are_as_wide_as_the_paper_while_it_is_printed(
+    browser: Chrome, pages: dict[str, Path]
+) -> None:
+    browser.get(pages["networks"].as_uri())
+    before = [plot.size["width"] for plot in plots(browser)]
+    for event, widths in (("beforeprint", [660, 320, 320, 320]), ("afterprint", before)):
+        browser.execute_script("dispatchEvent(new Event(arguments[0]))", event)
+        assert [plot.size["width"] for plot in plots(browser)] == widths
+    assert console_errors(browser) == []
+
+
+def test_the_results_can_be_saved(browser: Chrome, pages: dict[str, Path], tmp_path: Path) -> None:
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    where = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", where)
+    browser.get(pages["layers"].as_uri())
+    browser.find_element("id", "save").click()
+    file = tmp_path / "bench.json"
+    WebDriverWait(browser, 10).until(lambda _: file.is_file())
+    assert json.loads(file.read_text())["results"] == found.layers().as_dict()["results"]

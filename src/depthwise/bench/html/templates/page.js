@@ -1,6 +1,6 @@
 "use strict";
 
-const cells = (row, column) => row.cells[column].textContent.trim();
+const cell = (row, column) => row.cells[column].textContent.trim();
 
 function byNumber(one, other) {
   return parseFloat(one) - parseFloat(other);
@@ -14,9 +14,9 @@ function sort(table, column, direction) {
   const numbers = table.tHead.rows[0].cells[column].classList.contains("number");
   const compare = numbers ? byNumber : byWords;
   const rows = [...table.tBodies[0].rows];
-  const isMissing = (row) => (numbers ? isNaN(parseFloat(cells(row, column))) : !cells(row, column));
+  const isMissing = (row) => (numbers ? isNaN(parseFloat(cell(row, column))) : !cell(row, column));
   const present = rows.filter((row) => !isMissing(row));
-  present.sort((one, other) => direction * compare(cells(one, column), cells(other, column)));
+  present.sort((one, other) => direction * compare(cell(one, column), cell(other, column)));
   table.tBodies[0].append(...present, ...rows.filter(isMissing));
 }
 
@@ -37,5 +37,10 @@ const data = document.getElementById("findings").textContent;
 save.href = URL.createObjectURL(new Blob([data], { type: "application/json" }));
 
 const plots = document.querySelectorAll(".js-plotly-plot");
-addEventListener("beforeprint", () => plots.forEach((plot) => Plotly.relayout(plot, { width: 660 })));
-addEventListener("afterprint", () => plots.forEach((plot) => Plotly.relayout(plot, { width: null, autosize: true })));
+const onPaper = (plot) => (plot.closest(".narrow") ? 320 : 660);
+addEventListener("beforeprint", () => {
+  for (const plot of plots) Plotly.relayout(plot, { width: onPaper(plot) });
+});
+addEventListener("afterprint", () => {
+  for (const plot of plots) Plotly.relayout(plot, { width: null, autosize: true });
+});
