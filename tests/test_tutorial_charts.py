@@ -79,6 +79,12 @@ def test_near_places_stand_on_a_plain_axis():
     assert axes.get_xscale() == "linear"
 
 
+def test_many_places_have_fewer_ticks():
+    line = {2.0**k: 1.0 for k in range(14)}
+    (axes,) = charts.lines({"ours": line}, "KiB", "GB/s").figure.axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == [f"{4**k}" for k in range(7)]
+
+
 def test_bars_show_every_number_and_the_limit():
     picture = charts.bars({"ours": 12.5, "theirs": 1234.0}, "us", ("limit", 10.0))
     (axes,) = picture.figure.axes

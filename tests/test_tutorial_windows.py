@@ -64,6 +64,7 @@ def test_the_window_is_drawn_in_the_plane_and_its_result_beside_it():
     ]
     assert filled == [windows.window(spec, (0, 0)) + windows.window(spec, (2, 3)), [(0, 0), (2, 3)]]
     assert len(before.patches) == 7 * 7 + 18
+    assert [np.ptp(axes.get_ylim()) for axes in (before, after)] == [7, 7]  # cells of one size
     assert [text.get_text() for text in before.texts] == ["0"] * (7 * 7 - 5 * 5)
     assert (
         "The output at row 0, column 0 sums the 9 elements at rows -1, 0, 1 and columns -1, 0, 1, "

@@ -26,6 +26,8 @@ FAINT = 0.25
 """How much of the ink grids and slopes take."""
 LABEL_INCHES = 0.19
 """From one label's line to the next."""
+MOST_TICKS = 10
+"""More places than these have ticks at every second or third of them."""
 WIDE = 8
 """Numbers whose largest is so many times their smallest stand on a logarithmic axis."""
 DARK, LIGHT = "#101010", "#f4f4f4"
@@ -223,10 +225,11 @@ def _write_beside(axes: Any, labels: Sequence[Label]) -> None:
 
 
 def _name_places(axes: Any, places: Sequence[float]) -> None:
-    """Put a tick at each place, on a logarithmic axis where they lie far apart."""
+    """Put ticks at the places, on a logarithmic axis where they lie far apart."""
     if places[0] > 0 and places[-1] / places[0] >= WIDE:
         axes.set_xscale("log", base=2)
-    axes.set_xticks(places, [f"{place:g}" for place in places])
+    shown = places[:: -(-len(places) // MOST_TICKS)]
+    axes.set_xticks(shown, [f"{place:g}" for place in shown])
     axes.set_xticks([], minor=True)
 
 

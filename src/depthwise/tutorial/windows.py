@@ -66,8 +66,9 @@ def sliding_window(spec: ConvSpec, outputs: Sequence[Pair]) -> Drawn:
         for place in window(spec, output):
             _fill(before, place, colour)
         _fill(after, output, colour)
-    _finish(before, f"input {spec.height} by {spec.width}" + ", padded" * _is_padded(spec))
-    _finish(after, f"output {spec.out_height} by {spec.out_width}")
+    padded = ", padded" if spec.padding != ((0, 0), (0, 0)) else ""
+    _finish(before, f"input {spec.height} by {spec.width}{padded}", tall)
+    _finish(after, f"output {spec.out_height} by {spec.out_width}", tall)
     return figure, (
         f"A plane of {spec.height} by {spec.width} elements beside its output of "
         f"{spec.out_height} by {spec.out_width}: {spec}. "
@@ -152,20 +153,18 @@ def _fill(axes: Any, place: Pair, colour: str) -> None:
     axes.add_patch(Rectangle((column, row), 1, 1, facecolor=colour, alpha=0.45, linewidth=0))
 
 
-def _finish(axes: Any, title: str) -> None:
+def _finish(axes: Any, title: str, tall: int) -> None:
+    """Show so many rows around the middle, downwards."""
+    axes.autoscale_view()
+    middle = sum(axes.get_ylim()) / 2
+    axes.set_ylim(middle + tall / 2, middle - tall / 2)
     axes.set_title(title, fontsize="medium")
     axes.set_aspect("equal")
-    axes.autoscale_view()
-    axes.invert_yaxis()
     axes.set_axis_off()
 
 
 def _inside(spec: ConvSpec, place: Pair) -> bool:
     return 0 <= place[0] < spec.height and 0 <= place[1] < spec.width
-
-
-def _is_padded(spec: ConvSpec) -> bool:
-    return spec.padding != ((0, 0), (0, 0))
 
 
 def _told(spec: ConvSpec, output: Pair) -> str:
