@@ -143,6 +143,7 @@ def working_sets(tile: Tile) -> tuple[Figure, str]:
     axes.set(xscale="log", xlabel="KiB")
     for name in names:
         axes.text(sets[name] / 1024, name, f" {_kib(sets[name])}", va="center", color=INK)
+    axes.xaxis.set_major_formatter("{x:g}")
     for level, size in levels.items():
         axes.axvline(size / 1024, color=COLOURS[0], linestyle="--", linewidth=1)
         axes.text(size / 1024, len(names) - 0.45, level, ha="center", color=COLOURS[0])
