@@ -12,6 +12,19 @@ CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 _INSIDE = ("data:", "blob:", "about:", "chrome:")
 """Addresses that need neither a file nor a network."""
 
+_CONTRASTS = """
+const light = colour => {
+  const [r, g, b] = colour.match(/[\\d.]+/g).map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const ground = light(getComputedStyle(document.body).backgroundColor);
+return [...document.querySelectorAll(arguments[0])].map(e => {
+  const ink = light(getComputedStyle(e)[arguments[1]]);
+  return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
+})
+"""
+
 
 def start() -> Chrome:
     """Start a browser that keeps what pages say and ask for."""
@@ -45,3 +58,8 @@ def requests_outside(driver: Chrome, root: str) -> list[str]:
         if event["method"] == "Network.requestWillBeSent"
     ]
     return [address for address in asked if not address.startswith((root, *_INSIDE))]
+
+
+def contrasts(driver: Chrome, selector: str, colour: str = "color") -> list[float]:
+    """Return how much a property of elements contrasts with the page, by WCAG's formula."""
+    return driver.execute_script(_CONTRASTS, selector, colour)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import found
-from browser import console_errors, emulate, requests_outside
+from browser import console_errors, contrasts, emulate, requests_outside
 from depthwise.bench.html import layers, networks
 
 if TYPE_CHECKING:
@@ -17,18 +17,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.site
 
-_CONTRASTS = """
-const light = colour => {
-  const [r, g, b] = colour.match(/[\\d.]+/g).map(v => v / 255)
-    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-};
-const ground = light(getComputedStyle(document.body).backgroundColor);
-return [...document.querySelectorAll(arguments[0])].map(e => {
-  const ink = light(getComputedStyle(e)[arguments[1]]);
-  return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
-})
-"""
 _COLUMN = """
 const table = document.querySelector('#results table');
 return [...table.tBodies[0].rows].map(row => row.cells[arguments[0]].textContent)
@@ -79,9 +67,9 @@ def test_what_is_written_is_seen_in_both_schemes(
         (".xtitle", "fill", 7), (".annotation text", "fill", 7), (".bartext", "fill", 7),
         (".lines path", "stroke", 1.9), (".points path", "fill", 1.9),
     ):  # fmt: skip
-        contrasts = browser.execute_script(_CONTRASTS, selector, colour)
-        assert contrasts, selector
-        assert min(contrasts) >= least, selector
+        found_here = contrasts(browser, selector, colour)
+        assert found_here, selector
+        assert min(found_here) >= least, selector
 
 
 @pytest.mark.usefixtures("scheme")
@@ -164,7 +152,7 @@ def test_a_printed_page_is_black_on_white_and_shows_whole_tables(
     emulate(browser, media="print", scheme="dark")
     try:
         browser.get(pages["layers"].as_uri())
-        assert min(browser.execute_script(_CONTRASTS, "td", "color")) > 7
+        assert min(contrasts(browser, "td")) > 7
         heights = browser.execute_script(
             "return [...document.querySelectorAll('.scroll')]"
             ".map(e => [e.scrollHeight, e.clientHeight])"

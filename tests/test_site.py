@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from browser import console_errors, emulate, requests_outside
+from browser import console_errors, contrasts, emulate, requests_outside
 
 pytestmark = pytest.mark.site
 
@@ -22,18 +22,6 @@ const shown = [...document.querySelectorAll('.picture svg, article img')];
 return shown.map(e => {
   const box = e.getBoundingClientRect(), loaded = e.tagName != 'IMG' || e.naturalWidth > 0;
   return [e.getAttribute('aria-label') || e.alt, loaded && box.width > 0 && box.height > 0];
-})
-"""
-_CONTRASTS = """
-const light = colour => {
-  const [r, g, b] = colour.match(/[\\d.]+/g).map(v => v / 255)
-    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-};
-const ground = light(getComputedStyle(document.body).backgroundColor);
-return [...document.querySelectorAll('.picture svg')].map(svg => {
-  const ink = light(getComputedStyle(svg).color);
-  return (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
 })
 """
 _LINKS = "return [...document.querySelectorAll('a[href], link[href]')].map(e => e.href)"
@@ -88,9 +76,9 @@ def test_no_link_is_dead(anchors, links):
 def test_pictures_are_readable(browser, page, scheme):
     emulate(browser, scheme=scheme)
     browser.get(page.as_uri())
-    contrasts = browser.execute_script(_CONTRASTS)
-    assert contrasts
-    assert min(contrasts) > 7
+    found = contrasts(browser, ".picture svg")
+    assert found
+    assert min(found) > 7
 
 
 def test_the_search_finds_a_page(browser):
