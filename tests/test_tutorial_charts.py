@@ -91,7 +91,7 @@ def test_bars_show_every_number_and_the_limit():
     assert [bar.get_width() for bar in axes.patches] == [12.5, 1234.0]
     assert written(axes) == ["12.5", "1,234", "limit 10"]
     assert axes.yaxis_inverted()
-    assert picture.text == "ours: 12.5 us; theirs: 1.23e+03 us. limit: 10 us."
+    assert picture.text == "ours: 12.5 us; theirs: 1,234 us. limit: 10 us."
 
 
 def test_a_heat_map_writes_each_cell_legibly_and_the_best_in_bold():

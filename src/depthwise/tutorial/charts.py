@@ -13,6 +13,7 @@ from depthwise.bench.plots import columns, spread
 from depthwise.bench.report import threads
 from depthwise.roofline import Roofline
 from depthwise.tutorial.picture import COLOURS, INK, canvas, picture
+from depthwise.tutorial.prose import number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -96,10 +97,10 @@ def lines(
     axes.grid(color=INK, alpha=FAINT, linewidth=0.4)
     _write_beside(axes, ends)
     told = _listed(
-        f"{name}: " + ", ".join(f"{height:.3g} at {place:g}" for place, height in line.items())
+        f"{name}: " + ", ".join(f"{number(height)} at {place:g}" for place, height in line.items())
         for name, line in series.items()
     )
-    bound = f" {limit[0]}: {limit[1]:.3g}." if limit else ""
+    bound = f" {limit[0]}: {number(limit[1])}." if limit else ""
     return figure, f"{words} {y} over {x}. {told}{bound}".strip()
 
 
@@ -117,19 +118,18 @@ def bars(
     """
     figure, axes = canvas(7, 0.8 + 0.32 * len(values) + 0.3 * bool(limit))
     drawn = axes.barh(list(values), list(values.values()), color=COLOURS[1], height=0.7)
-    axes.bar_label(drawn, [f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"
-                           for value in values.values()], padding=3)  # fmt: skip
+    axes.bar_label(drawn, [*map(number, values.values())], padding=3)
     axes.invert_yaxis()
     axes.set_xlabel(unit)
     axes.margins(x=0.12)
     if limit:
         axes.axvline(limit[1], color=INK, linewidth=1, linestyle="--")
         axes.annotate(
-            f"{limit[0]} {limit[1]:.3g}", (limit[1], 1), (3, 3), ("data", "axes fraction"),
+            f"{limit[0]} {number(limit[1])}", (limit[1], 1), (3, 3), ("data", "axes fraction"),
             textcoords="offset points", fontsize="small",
         )  # fmt: skip
-    told = _listed(f"{name}: {value:.3g} {unit}" for name, value in values.items())
-    bound = f" {limit[0]}: {limit[1]:.3g} {unit}." if limit else ""
+    told = _listed(f"{name}: {number(value)} {unit}" for name, value in values.items())
+    bound = f" {limit[0]}: {number(limit[1])} {unit}." if limit else ""
     return figure, f"{words} {told}{bound}".strip()
 
 
@@ -158,7 +158,7 @@ def heat_map(
     winner = best(found.values())
     for (y, x), value in found.items():
         axes.text(
-            across.index(x), upwards.index(y), f"{value:.3g}", ha="center", va="center",
+            across.index(x), upwards.index(y), number(value), ha="center", va="center",
             color=_letters(colormaps["viridis"](image.norm(value))),
             fontweight="bold" if value == winner else "normal",
         )  # fmt: skip
@@ -169,8 +169,9 @@ def heat_map(
     figure.colorbar(image, label=unit)
     (top, left) = next(cell for cell, value in found.items() if value == winner)
     return figure, (
-        f"{words} {unit} by {row} and {column}: from {min(found.values()):.3g} to "
-        f"{max(found.values()):.3g}; the best, {winner:.3g}, at {row} {top} and {column} {left}."
+        f"{words} {unit} by {row} and {column}: from {number(min(found.values()))} to "
+        f"{number(max(found.values()))}; the best, {number(winner)}, at {row} {top} and "
+        f"{column} {left}."
     ).strip()
 
 

@@ -1,4 +1,4 @@
-"""A drawing that stands in the text: it takes its colours from the page, and tells what it shows."""
+"""A drawing that stands in the text: in the colours of the page, with words for what it shows."""
 
 from __future__ import annotations
 

@@ -29,9 +29,14 @@ def program(text: str, language: str = "python") -> Any:
     return say(f"```{language}\n{text.strip()}\n```")
 
 
+def number(value: float) -> str:
+    """Return a measure with three significant digits, and all digits before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def _cell(value: object) -> str:
     if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        return number(value)
     text = f"{value:,}" if isinstance(value, int) else str(value)
     return text.replace("|", "\\|")
 
