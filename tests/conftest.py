@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from browser import start
+from browser import console_errors, emulate, requests_outside, start
 from guarding import GuardedProcess
 
 settings.register_profile("local", deadline=None, max_examples=60)
@@ -35,11 +35,19 @@ def guarded(cache_of_the_session):
 
 
 @pytest.fixture(scope="session")
-def browser():
-    """Return a Chromium for tests marked as `site`."""
+def chromium():
     driver = start()
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def browser(chromium):
+    """Return a Chromium for tests marked as `site`, what it said to the last test forgotten."""
+    console_errors(chromium)
+    requests_outside(chromium, "")
+    emulate(chromium)
+    return chromium
 
 
 @pytest.fixture

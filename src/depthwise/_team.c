@@ -268,6 +268,14 @@ static PyObject *size(PyObject *self, PyObject *unused) {
   return PyLong_FromLong(team_size());
 }
 
+PyDoc_STRVAR(forked_doc,
+             "forked()\n--\n\nWhether this process was forked from one that had loaded this.");
+
+static PyObject *forked(PyObject *self, PyObject *unused) {
+  (void)self, (void)unused;
+  return PyBool_FromLong(in_forked_child);
+}
+
 PyDoc_STRVAR(runtime_doc,
              "runtime()\n--\n\nReturn the file of the OpenMP runtime, None where there is none.");
 
@@ -286,6 +294,7 @@ static PyMethodDef methods[] = {
     {"transpose", (PyCFunction)(void (*)(void))transpose, METH_FASTCALL, transpose_doc},
     {"same", (PyCFunction)(void (*)(void))same, METH_FASTCALL, same_doc},
     {"size", size, METH_NOARGS, size_doc},
+    {"forked", forked, METH_NOARGS, forked_doc},
     {"runtime", runtime, METH_NOARGS, runtime_doc},
     {NULL, NULL, 0, NULL},
 };

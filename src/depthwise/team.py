@@ -34,7 +34,7 @@ def native() -> Any:
         )
         return SimpleNamespace(
             run=_run_serially, transpose=_transpose, same=_same, size=lambda: 1,
-            runtime=lambda: None,
+            forked=lambda: False, runtime=lambda: None,
         )  # fmt: skip
     return module
 
@@ -47,7 +47,8 @@ def size() -> int:
     OpenMP's threads do not survive a fork, and one without OpenMP.
     """
     ask = getattr(sys.modules.get("torch"), "get_num_threads", None)
-    return ask() if ask and _has_openmp() else native().size()  # type: ignore[no-any-return]
+    asks_torch = ask and _has_openmp() and not native().forked()
+    return ask() if asks_torch else native().size()  # type: ignore[no-any-return]
 
 
 def shares(tasks: int, threads: int) -> list[list[range]]:
