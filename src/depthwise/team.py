@@ -47,8 +47,9 @@ def size() -> int:
     OpenMP's threads do not survive a fork, and one without OpenMP.
     """
     ask = getattr(sys.modules.get("torch"), "get_num_threads", None)
-    asks_torch = ask and _has_openmp() and not native().forked()
-    return ask() if asks_torch else native().size()  # type: ignore[no-any-return]
+    if ask is None or not _has_openmp() or native().forked():
+        ask = native().size
+    return ask()  # type: ignore[no-any-return]
 
 
 def shares(tasks: int, threads: int) -> list[list[range]]:
