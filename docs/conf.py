@@ -22,7 +22,7 @@ templates_path = ["_templates"]
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_copy_source = html_show_sourcelink = False
+html_copy_source = html_show_sourcelink = html_show_copyright = False
 html_show_search_summary = False  # it would be fetched, which browsers refuse for files
 html_math_renderer = "mathml"
 
