@@ -52,6 +52,11 @@ def size() -> int:
     return ask()  # type: ignore[no-any-return]
 
 
+def in_words(threads: int) -> str:
+    """Return a count of threads in words."""
+    return "1 thread" if threads == 1 else f"{threads} threads"
+
+
 def shares(tasks: int, threads: int) -> list[list[range]]:
     """Return the runs of tasks of each thread where all are equally fast.
 

@@ -85,7 +85,7 @@ def _print(found: Sequence[Tuning], threads: int, as_json: bool) -> None:
 
 
 def _title(threads: int, mean: float | None) -> str:
-    title = "1 thread" if threads == 1 else f"{threads} threads"
+    title = team.in_words(threads)
     return f"{title}; geometric mean: {mean:.3f} times as fast" if mean else title
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from depthwise import console, roofline, target
+from depthwise import console, roofline, target, team
 from depthwise.bench import (
     environments,
     layers,
@@ -199,7 +199,7 @@ def _installed_peers() -> list[str]:
 
 def _summary(options: Options, about: dict[str, Any]) -> str:
     return (
-        f"{about['cpu']} ({about['isa']}), {report.threads(options.threads)}, {options.dtype}, "
+        f"{about['cpu']} ({about['isa']}), {team.in_words(options.threads)}, {options.dtype}, "
         f"batch {options.batch}, {options.clock} clock, {options.repeats} samples each"
     )
 

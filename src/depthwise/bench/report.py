@@ -198,11 +198,6 @@ def microseconds(value: float) -> str:
     return f"{value:.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def threads(count: int) -> str:
-    """Return a count of threads in words."""
-    return "1 thread" if count == 1 else f"{count} threads"
-
-
 def cores(pinned: Collection[int] | None) -> str:
     """Return the cores to stay on, or none in particular, in words."""
     return ", ".join(map(str, pinned)) if pinned else "none in particular"

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from depthwise.bench import posed
 from depthwise.bench.comparison import OURS, pairs
 from depthwise.bench.peers.parts import convolutions
-from depthwise.bench.report import threads
 from depthwise.bench.results import Result
 from depthwise.block import BlockSpec, Spec
 from depthwise.costs import cost
 from depthwise.parse import parse
+from depthwise.team import in_words
 from depthwise.training import PassSpec
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def channel_lines(results: Iterable[Result]) -> tuple[str, Lines]:
 
 def channels_title(words: str, one: Result) -> str:
     """Return the title of such lines: the problems in words, and the conditions of a result."""
-    return f"{words}, {one.dtype}, batch {one.batch}, {one.clock} clock, {threads(one.threads)}"
+    return f"{words}, {one.dtype}, batch {one.batch}, {one.clock} clock, {in_words(one.threads)}"
 
 
 def points(results: Iterable[Result]) -> list[Point]:
@@ -108,7 +108,7 @@ def points(results: Iterable[Result]) -> list[Point]:
 def roofline_title(roofline: Roofline) -> str:
     """Return what a roofline was measured with."""
     return (
-        f"Roofline measured with {threads(roofline.threads)}, {roofline.dtype}, "
+        f"Roofline measured with {in_words(roofline.threads)}, {roofline.dtype}, "
         f"target {roofline.cpu}"
     )
 

@@ -10,8 +10,8 @@ from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from depthwise.bench.plots import columns, spread
-from depthwise.bench.report import threads
 from depthwise.roofline import Roofline
+from depthwise.team import in_words
 from depthwise.tutorial.picture import COLOURS, INK, canvas, picture
 from depthwise.tutorial.prose import number
 
@@ -64,7 +64,7 @@ def roofline(limits: Roofline, points: Mapping[str, tuple[float, float]], words:
     roofs = ", ".join(f"{level} {slope:.0f} GB/s" for level, slope in slopes.items())
     told = _listed(f"{name}: {x:.2g} FLOP/byte, {y:.0f} GFLOP/s" for name, (x, y) in points.items())
     return figure, (
-        f"{words} Roofline of {threads(limits.threads)}: no more than {limits.peak_gflops:.0f} "
+        f"{words} Roofline of {in_words(limits.threads)}: no more than {limits.peak_gflops:.0f} "
         f"GFLOP/s, and no more than the bytes moved allow: {roofs}. {told}"
     ).strip()
 

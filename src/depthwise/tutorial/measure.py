@@ -45,7 +45,6 @@ def limits(threads: int = 1) -> roofline.Roofline:
 def conditions() -> str:
     """Return the machine, the team and the care of the measurement in words."""
     about = machine.describe()
-    team_size = team.size()
-    threads = "1 thread" if team_size == 1 else f"{team_size} threads"
+    threads = team.in_words(team.size())
     care = "measured briefly" if SHORT else f"medians of {_ROUNDS} rounds"
     return f"{about['cpu']} ({about['isa']}), {threads}, {care}, {about['date'][:10]}"

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthwise import console
+from depthwise import console, team
 from depthwise.bench import environments, machine, report
 from depthwise.bench.comparison import OURS, is_ours
 from depthwise.bench.findings import Findings
@@ -92,7 +92,7 @@ def _start(engine: str, cache: Path, options: Options) -> Worker:
 
 def _summary(options: Options, about: dict[str, Any]) -> str:
     return (
-        f"{about['cpu']} ({about['isa']}), {report.threads(options.threads)}, float32, "
+        f"{about['cpu']} ({about['isa']}), {team.in_words(options.threads)}, float32, "
         f"batch {options.batch}, {options.repeats} samples each"
     )
 

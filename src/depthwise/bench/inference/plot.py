@@ -9,8 +9,8 @@ from depthwise.bench import plots
 from depthwise.bench.comparison import is_ours
 from depthwise.bench.inference.report import MIB
 from depthwise.bench.inference.run import NetworkResult
-from depthwise.bench.report import threads
 from depthwise.bench.series import COLOURS, OUR_COLOUR
+from depthwise.team import in_words
 
 
 def draw(results: Sequence[NetworkResult], file: Path) -> bool:
@@ -57,4 +57,4 @@ def colours(timed: Sequence[NetworkResult]) -> list[str]:
 
 def title_of(one: NetworkResult) -> str:
     """Return a network and the conditions of its results, in words."""
-    return f"{one.layer}, batch {one.batch}, {threads(one.threads)}, float32: less is better"
+    return f"{one.layer}, batch {one.batch}, {in_words(one.threads)}, float32: less is better"

@@ -45,9 +45,7 @@ def conditions(args: tuple[Any, ...]) -> str:
     tensors = [each for each in pytree.tree_leaves(args) if isinstance(each, Tensor)]
     shapes = ["x".join(map(str, each.shape)) for each in tensors]
     types = {str(each.dtype).removeprefix("torch.") for each in tensors}
-    threads = team.size()
-    words = "1 thread" if threads == 1 else f"{threads} threads"
-    return f"{words}, inputs {', '.join(shapes)} {'/'.join(sorted(types))}"
+    return f"{team.in_words(team.size())}, inputs {', '.join(shapes)} {'/'.join(sorted(types))}"
 
 
 def rows(fast: Optimized, inputs: Sequence[Any]) -> tuple[tuple[Row, ...], float]:
