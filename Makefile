@@ -44,11 +44,11 @@ pins: $(READY)  ## resolve the dependencies anew into requirements/constraints.t
 
 clean:  ## remove the virtual environment, results and caches
 	rm -rf $(VENV) results .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -f src/depthwise/_team*.so
+	rm -f src/depthwise/machine/_team*.so
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp is written last: without it, what an interrupted set-up left behind is thrown away.
-$(READY): pyproject.toml $(PINS) hatch_build.py src/depthwise/_team.c
+$(READY): pyproject.toml $(PINS) hatch_build.py src/depthwise/machine/_team.c
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 10) or sys.exit("depthwise needs Python 3.10 or newer and %s is %d.%d; name another: make PYTHON=/path/to/python3" % (sys.executable, v[0], v[1]))'
 	@test -e $@ || rm -rf $(VENV)
 	@rm -f $@

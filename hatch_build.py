@@ -1,4 +1,4 @@
-"""Compile `src/depthwise/_team.c`, the launcher of kernels, while the package is built.
+"""Compile `src/depthwise/machine/_team.c`, the launcher of kernels, while the package is built.
 
 Without a C compiler, Python's headers or OpenMP the package still works, on one thread.
 """
@@ -22,7 +22,7 @@ class TeamBuildHook(BuildHookInterface):  # type: ignore[misc]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
         """Compile with OpenMP, else without, else leave the module out; say which."""
-        folder = Path(self.root, "src", "depthwise")
+        folder = Path(self.root, "src", "depthwise", "machine")
         module = folder / f"_team{sysconfig.get_config_var('EXT_SUFFIX')}"
         for flags, lost in ((["-fopenmp"], ""), ([], "OpenMP was not found")):
             if error := self._compile(folder / "_team.c", module, flags):

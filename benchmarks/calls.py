@@ -14,8 +14,8 @@ from torch.nn import functional as F  # noqa: N812 (the name that everyone gives
 
 import depthwise as dw
 import depthwise.torch as dwt
-from depthwise.bench.timing import interleave
 from depthwise.console import print_table
+from depthwise.measure.timing import interleave
 
 REPEATS = 40
 SPECS = (

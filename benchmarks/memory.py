@@ -15,10 +15,10 @@ from functools import partial
 from typing import Any
 
 import depthwise as dw
-from depthwise import team
-from depthwise.bench.memory import resident
 from depthwise.console import print_table
-from depthwise.kernel import Kernel
+from depthwise.kernel.kernel import Kernel
+from depthwise.machine import team
+from depthwise.measure.memory import resident
 
 WARM_UP = "separable c16 o16 hw8 k3 p1 nhwc"
 SPECS = (

@@ -14,8 +14,8 @@ from statistics import median
 import torch
 
 import depthwise as dw
-from depthwise.bench.timing import interleave
 from depthwise.console import print_table
+from depthwise.measure.timing import interleave
 
 REPEATS = 40
 SPECS = ("depthwise c144 hw56 k3 p1 nhwc", "depthwise c384 hw14 k3 p1 nhwc")

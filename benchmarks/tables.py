@@ -16,10 +16,10 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any, get_args
 
-from depthwise.block import BlockSpec
-from depthwise.costs import cost
-from depthwise.parse import parse
-from depthwise.training import PassKind
+from depthwise.problem.block import BlockSpec
+from depthwise.problem.costs import cost
+from depthwise.problem.parse import parse
+from depthwise.problem.training import PassKind
 
 OURS = "depthwise"
 PRIVATE_CACHE_BYTES = 512 * 2**10

@@ -21,8 +21,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from depthwise.bench.memory import resident
 from depthwise.console import print_table
+from depthwise.measure.memory import resident
 from depthwise.torch import InvertedResidual, SeparableConv2d
 
 BATCH, SIZE = 8, 56

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name that everyone gives it)
 
 from depthwise.bench.results import check_writable
-from depthwise.cli import examples
+from depthwise.commands.cli import examples
 from depthwise.console import progress
 from depthwise.errors import DepthwiseError
 from depthwise.torch import SeparableConv2d

@@ -12,9 +12,9 @@ from statistics import mean
 
 from matplotlib.figure import Figure
 
-from depthwise.bench.machine import describe
-from depthwise.bench.timing import Summary
 from depthwise.console import out, print_table
+from depthwise.measure.state import describe
+from depthwise.measure.timing import Summary
 
 EARLY_STEPS, EARLY_TOLERANCE = 5, 2e-3
 """Most that losses may differ in the first steps, where rounding is all that can differ."""

@@ -70,7 +70,8 @@ def bound_by_permissions():
 @pytest.fixture
 def database(tmp_path, monkeypatch):
     """An empty cache folder of the test's own, and no plan remembered from another."""
-    from depthwise import disk, plan_database
+    from depthwise.store import database as plan_database
+    from depthwise.store import disk
 
     monkeypatch.setattr(disk, "_said", set())
     monkeypatch.setenv(disk.VARIABLE, str(tmp_path / "cache"))

@@ -2,8 +2,8 @@
 
 import platform
 
-from depthwise import target
 from depthwise.errors import TargetError
+from depthwise.machine import target
 
 X86 = platform.machine() == "x86_64"
 

@@ -6,7 +6,7 @@
 import numpy as np
 
 import depthwise as dw
-from depthwise import reference
+from depthwise.problem import reference
 
 EXACT = (None, "relu", "relu6")
 """The activations that make whole numbers of whole numbers."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from depthwise.bench import machine
 from depthwise.bench.findings import Findings
 from depthwise.bench.inference.run import NetworkResult
 from depthwise.bench.results import Note, Result
+from depthwise.measure import state
 from test_network_bench import FOUND as NETWORKS
 from test_report import LIMITS, result
 
@@ -36,7 +36,7 @@ def findings(results: list[Any], notes: list[Note] | None = None, **changes: Any
         "command": "depthwise bench --layers 'my layers.json'",
         "summary": "Some CPU (avx2), 2 threads, float32",
         "conditions": {"batch": 1, "samples of each time": 20},
-        "machine": {**machine.describe(), "load_before": 0.0, "governor": None},
+        "machine": {**state.describe(), "load_before": 0.0, "governor": None},
         "limits": LIMITS,
         "asked": 4,
         "complete": 4,

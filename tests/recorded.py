@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from itertools import cycle
 
 from depthwise import Plan
-from depthwise.plan_database import Failure
-from depthwise.plan_search import TrialError
+from depthwise.store.database import Failure
+from depthwise.tuning.search import TrialError
 
 
 class Recorded:

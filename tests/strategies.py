@@ -5,10 +5,10 @@ from typing import get_args
 
 from hypothesis import strategies as st
 
-from depthwise.block import BlockSpec, Spec, SqueezeExcite
-from depthwise.spec import ConvSpec
-from depthwise.training import PassKind, PassSpec
-from depthwise.vocabulary import ACTIVATIONS, DTYPES, KINDS, LAYOUTS_1D, PADDING_MODES
+from depthwise.problem.block import BlockSpec, Spec, SqueezeExcite
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.training import PassKind, PassSpec
+from depthwise.problem.vocabulary import ACTIVATIONS, DTYPES, KINDS, LAYOUTS_1D, PADDING_MODES
 
 _SIZES = st.integers(1, 9)
 _LAYOUTS = st.sampled_from(["NCHW", "NHWC"])

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import depthwise as dw
-from depthwise import reference
 from depthwise.errors import TargetError
-from depthwise.vocabulary import ACTIVATIONS, DTYPES
+from depthwise.problem import reference
+from depthwise.problem.vocabulary import ACTIVATIONS, DTYPES
 
 CPUS = {
     "x86_64": ["x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4"],

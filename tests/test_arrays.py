@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import depthwise as dw
-from depthwise.arrays import as_numpy, fit, like
 from depthwise.errors import ArrayError, DTypeError
+from depthwise.problem.arrays import as_numpy, fit, like
 
 SPEC = dw.parse("depthwise c2 hw3 k1")
 

@@ -9,17 +9,18 @@ from typing import Any, get_args
 
 import pytest
 
-from depthwise import cli, roofline
-from depthwise.bench import command, layers, machine, posed, run
+from depthwise.bench import command, layers, run
 from depthwise.bench.command import Options
-from depthwise.bench.process import Hello, PreparedInfo, Rejected, Worker
 from depthwise.bench.results import Note, Result
-from depthwise.block import Spec
-from depthwise.costs import cost
+from depthwise.commands import cli
 from depthwise.errors import DepthwiseError, PeerError, SpecError, TargetError
-from depthwise.parse import parse
-from depthwise.roofline import Copy, Roofline
-from depthwise.training import PassKind
+from depthwise.measure import posed, roofline, state
+from depthwise.measure.process import Hello, PreparedInfo, Rejected, Worker
+from depthwise.measure.roofline import Copy, Roofline
+from depthwise.problem.block import Spec
+from depthwise.problem.costs import cost
+from depthwise.problem.parse import parse
+from depthwise.problem.training import PassKind
 
 LIMITS = Roofline(1, "float32", "some-cpu", 100.0, (Copy(2**20, 50.0, "L2"),))
 SPEC = parse("depthwise c16 hw14 k3 p1")
@@ -205,8 +206,8 @@ def engines(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (package / "__init__.py").touch()
     source = """
 import numpy as np
-from depthwise import reference
-from depthwise.bench.peers.base import Prepared
+from depthwise.problem import reference
+from depthwise.measure.engine import Prepared
 
 class Engine:
     name = "NAME"
@@ -388,16 +389,16 @@ def test_cores_to_stay_on() -> None:
 
 
 def test_the_machine_is_described_in_plain_data() -> None:
-    about = json.loads(json.dumps(machine.describe()))
+    about = json.loads(json.dumps(state.describe()))
     assert about["cores"] >= len(about["usable_cores"]) >= 1
     assert about["isa"] in ("avx512", "avx2", "sse", "neon")
 
 
 def test_a_busy_or_slowed_machine_is_warned_of() -> None:
     calm = {"load_before": 0.1, "cores": 4, "governor": "performance"}
-    assert machine.warnings(calm) == []
-    assert machine.warnings({**calm, "governor": None}) == []
-    assert len(machine.warnings({**calm, "load_before": 3.0, "governor": "powersave"})) == 2
+    assert state.warnings(calm) == []
+    assert state.warnings({**calm, "governor": None}) == []
+    assert len(state.warnings({**calm, "load_before": 3.0, "governor": "powersave"})) == 2
 
 
 def test_a_worker_knows_whether_its_process_lives() -> None:

@@ -7,9 +7,9 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 
-from depthwise.block import BlockSpec, SqueezeExcite
 from depthwise.errors import DTypeError, SpecError
-from depthwise.spec import ConvSpec
+from depthwise.problem.block import BlockSpec, SqueezeExcite
+from depthwise.problem.spec import ConvSpec
 from strategies import block_specs
 
 DEPTHWISE = ConvSpec.depthwise(4, 5, 3)

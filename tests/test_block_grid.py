@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 import depthwise as dw
 import stages
 from cpus import RUNNABLE
-from depthwise import compiler, fusion, reference, target
+from depthwise import compiler
+from depthwise.machine import target
+from depthwise.problem import reference
+from depthwise.schedule import fusion
 from exact import EXACT, check_exact, exact_problem, poisoned
 from strategies import pointwise_specs, wide_block_specs
 

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import assume, given, settings
 
 import depthwise as dw
-from depthwise import BlockPlan, Plan, fusion, plan_search
-from depthwise.block_space import BlockSpace
+from depthwise import BlockPlan, Plan
 from depthwise.errors import PlanError
-from depthwise.schedule import channels_last, pointwise
+from depthwise.machine.target import host
+from depthwise.schedule import channels_last, fusion, pointwise
 from depthwise.schedule.chain import inner
-from depthwise.target import host
+from depthwise.tuning import search as plan_search
+from depthwise.tuning.block_space import BlockSpace
 from recorded import Recorded
 from strategies import block_specs
 

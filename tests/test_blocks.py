@@ -15,8 +15,9 @@ import pytest
 import depthwise as dw
 import stages
 from cpus import CPUS, vectors_of_others
-from depthwise import fusion, target
 from depthwise.errors import ArrayError, DTypeError, SpecError
+from depthwise.machine import target
+from depthwise.schedule import fusion
 from exact import exact_problem, poisoned
 
 # One line for each way in which strips, halos, tiles and tails meet the ends of arrays.

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from depthwise import cache, disk
 from depthwise.errors import CacheWarning
-from depthwise.parse import parse
-from depthwise.plan import Plan
-from depthwise.target import Target
+from depthwise.machine.target import Target
+from depthwise.problem.parse import parse
+from depthwise.schedule.plan import Plan
+from depthwise.store import cache, disk
 
 SPEC = parse("depthwise c8 hw8 k3 p1 nhwc")
 PLAN = Plan("channels_last", tc=8, tw=4)
@@ -335,7 +335,7 @@ def test_an_entry_says_what_it_is_of_unless_it_is_damaged():
 
 def fingerprint_of(package):
     """Return the fingerprint that a copy of the package's sources has."""
-    code = "from depthwise import cache; print(cache.fingerprint())"
+    code = "from depthwise.store import cache; print(cache.fingerprint())"
     environment = {**os.environ, "PYTHONPATH": str(package.parent)}
     return subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
@@ -346,10 +346,10 @@ def test_the_fingerprint_follows_the_sources_and_nothing_else(tmp_path):
     import shutil
 
     package = tmp_path / "copy" / "depthwise"
-    shutil.copytree(Path(cache.__file__).parent, package)
+    shutil.copytree(Path(cache.__file__).parents[1], package)
     first = fingerprint_of(package)
     assert fingerprint_of(package) == first
-    for name in ("define.py", "packing.py", "plan.py", "build.py", "schedule/channels_last.py"):
+    for name in ("programs/define.py", "kernel/packing.py", "schedule/plan.py", "compiler.py"):
         source = package / name
         before = source.read_text()
         source.write_text(before + "\n")
@@ -393,5 +393,5 @@ print(*sys.modules)
 """
     with start(code) as process:
         loaded = process.communicate(timeout=60)[0].split()
-    assert "depthwise.cache" in loaded
+    assert "depthwise.store.cache" in loaded
     assert not {"tvm", "tvm_ffi", "torch", "filelock"} & set(loaded)

@@ -9,10 +9,12 @@ import time
 
 import pytest
 
-from depthwise import cache, cache_report, cli, disk
-from depthwise.parse import parse
-from depthwise.plan import Plan
-from depthwise.target import Target
+from depthwise.commands import cache as cache_report
+from depthwise.commands import cli
+from depthwise.machine.target import Target
+from depthwise.problem.parse import parse
+from depthwise.schedule.plan import Plan
+from depthwise.store import cache, disk
 
 PLAN = Plan("channels_last", tc=8, tw=4)
 TARGET = Target("znver3", "avx2")

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import depthwise as dw
-from depthwise import cache, code, compiler, disk
+from depthwise import compiler
 from depthwise.errors import CacheWarning
+from depthwise.kernel import code
+from depthwise.store import cache, disk
 
 SPEC = "depthwise c20 h9 w11 k3 p1 nhwc bias relu"
 X, WEIGHT, BIAS, _ = dw.random_problem(SPEC)
@@ -140,7 +142,7 @@ def test_in_a_folder_that_others_can_write_to_kernels_work_but_are_not_kept(plac
 
 def test_the_result_is_that_of_the_oracle():
     """(The other tests compare digests, which two wrong results could share.)"""
-    from depthwise import reference
+    from depthwise.problem import reference
 
     spec = dw.parse(SPEC)
     rtol, atol = reference.tolerance(spec, spec.dtype)

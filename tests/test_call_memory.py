@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from depthwise.bench import memory
+from depthwise.measure import memory
 
 NBYTES = 64 * 2**20
 LITTLE = NBYTES // 4

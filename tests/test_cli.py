@@ -18,7 +18,8 @@ import pytest
 import typer
 from rich.console import Console
 
-from depthwise import __version__, cli, console
+from depthwise import __version__, console
+from depthwise.commands import cli
 from depthwise.errors import DepthwiseError
 
 
@@ -157,7 +158,7 @@ def test_help_starts_without_the_heavy_imports():
     code = (
         "import sys, atexit; sys.argv = ['depthwise', '--help'];"
         "atexit.register(lambda: print('LOADED', *sys.modules));"
-        "from depthwise.cli import main; main()"
+        "from depthwise.commands.cli import main; main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 import depthwise as dw
-from depthwise import build, code, compiler, schedule
+from depthwise import compiler, schedule
 from depthwise.errors import InternalError, TargetError
-from depthwise.target import host
+from depthwise.kernel import code
+from depthwise.machine.target import host
+from depthwise.programs import build
 from exact import exact_problem
 
 PROBLEMS = [
@@ -44,7 +46,7 @@ def test_code_computes_with_and_without_a_linker(text, linker, monkeypatch):
 LOAD = """
 import sys
 import numpy as np, depthwise as dw
-from depthwise import code
+from depthwise.kernel import code
 code.linker = lambda: {linker}
 spec = dw.parse("depthwise c9 hw9 k3 p1 nhwc")
 x, weight, _ = dw.random_problem(spec)

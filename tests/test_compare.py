@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 import depthwise as dw
-from depthwise import compare, cost_report
 from depthwise.bench.layers import workload
-from depthwise.cli import main
-from depthwise.roofline import Copy, Roofline
+from depthwise.commands import compare
+from depthwise.commands import cost as cost_report
+from depthwise.commands.cli import main
+from depthwise.measure.roofline import Copy, Roofline
 
 STANDARD = "conv c8 o64 hw16 k3 bias"
 MACHINE = Roofline(
@@ -36,7 +37,7 @@ def run(monkeypatch, capsys):
 
 @pytest.fixture
 def round_machine(monkeypatch) -> None:
-    monkeypatch.setattr("depthwise.roofline.measure", lambda *_, **__: MACHINE)
+    monkeypatch.setattr("depthwise.measure.roofline.measure", lambda *_, **__: MACHINE)
 
 
 def test_the_counterpart_keeps_sizes_window_and_epilogue() -> None:

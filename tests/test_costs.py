@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import depthwise as dw
 from depthwise import cost
-from depthwise.costs import parameter_ratio, parameter_ratio_limit
+from depthwise.problem.costs import parameter_ratio, parameter_ratio_limit
 
 STANDARD = "conv c8 o64 hw128 k3 bias"
 SEPARABLE = "separable c8 o64 hw128 k3 bias"

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 import depthwise as dw
 import stages
 from cpus import RUNNABLE
-from depthwise import compiler, reference, target
+from depthwise import compiler
+from depthwise.machine import target
+from depthwise.problem import reference
 from depthwise.schedule import dense
 from exact import EXACT, check_exact, exact_problem, poisoned
 from strategies import dense_specs

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from depthwise.diagnosis import BesideTorch, Disk, Facts, Team, findings
+from depthwise.commands.diagnosis import BesideTorch, Disk, Facts, Team, findings
 
 GOMP = "/usr/lib/libgomp.so.1"
 IOMP = "/opt/conda/lib/libiomp5.so"
@@ -51,7 +51,7 @@ def test_nothing_is_wrong(also):
             "libgomp1",
         ),
         (
-            {"team": Team(1, None, "No module named 'depthwise._team'")},
+            {"team": Team(1, None, "No module named 'depthwise.machine._team'")},
             "kernels run on one thread (No module named",
             "C compiler",
         ),

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from depthwise import disk
 from depthwise.errors import CacheWarning
+from depthwise.store import disk
 
 ROOT = os.geteuid() == 0
 STRANGER = 4321

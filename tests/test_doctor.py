@@ -9,9 +9,11 @@ from dataclasses import replace
 
 import pytest
 
-from depthwise import cli, disk, doctor, team
-from depthwise.diagnosis import Disk
+from depthwise.commands import cli, doctor
+from depthwise.commands.diagnosis import Disk
 from depthwise.errors import PeerError
+from depthwise.machine import team
+from depthwise.store import disk
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +87,12 @@ def test_settings_are_the_variables_that_matter(monkeypatch):
 
 
 def test_a_launcher_that_does_not_load_is_seen_without_a_warning(monkeypatch):
-    monkeypatch.setitem(sys.modules, "depthwise._team", None)
+    monkeypatch.setitem(sys.modules, "depthwise.machine._team", None)
     monkeypatch.setattr(team, "native", team.native.__wrapped__)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     found = doctor._team()
     assert (found.size, found.runtime) == (1, None)
-    assert "depthwise._team" in found.missing
+    assert "depthwise.machine._team" in found.missing
 
 
 @pytest.mark.parametrize(

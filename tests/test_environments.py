@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from depthwise.bench import environments
-from depthwise.bench.peers.catalogue import SOURCES, Environment, Source
 from depthwise.errors import PeerError
+from depthwise.measure import environments
+from depthwise.measure.catalogue import SOURCES, Environment, Source
 
 
 def wheel(folder: Path, body: str) -> Path:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import depthwise as dw
-from depthwise import cli, reference, schedule
+from depthwise import schedule
+from depthwise.commands import cli
+from depthwise.problem import reference
 
 EXAMPLE = "depthwise c256 hw12 k3 p1"
 

@@ -8,11 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import depthwise as dw
-from depthwise import code, compiler, fusion, team
-from depthwise.block_kernel import ChainKernel
+from depthwise import compiler
+from depthwise.kernel import code
+from depthwise.kernel.block_kernel import ChainKernel
+from depthwise.machine import team
+from depthwise.machine.target import host
 from depthwise.schedule import chain as chains
+from depthwise.schedule import fusion
 from depthwise.schedule.chain import Chain
-from depthwise.target import host
 from exact import exact_problem, poisoned
 from strategies import wide_block_specs
 

@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 import depthwise as dw
 import stages
 from cpus import CPUS, RUNNABLE, vectors_of_others
-from depthwise import compiler, reference, schedule, target
+from depthwise import compiler, schedule
 from depthwise.errors import PlanError, SpecError
-from depthwise.functional_gradients import (
+from depthwise.functions.gradients import (
     depthwise_conv2d_input_gradient,
     depthwise_conv2d_weight_gradient,
 )
+from depthwise.machine import target
+from depthwise.problem import reference
 from exact import check_exact, exact_problem
 from strategies import wide_pass_specs
 
@@ -128,7 +130,7 @@ def test_every_cpu_has_code_with_the_vectors_of_its_own(text, cpu):
 @given(wide_pass_specs(size=10, kernel=4))
 def test_the_definition_is_what_the_kernel_computes(spec):
     tvm = pytest.importorskip("tvm")
-    from depthwise.define_gradient import define
+    from depthwise.programs.define_gradient import define
 
     x, operands, expected = exact_problem(spec)
     conv = spec.conv

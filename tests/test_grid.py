@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import depthwise as dw
 import stages
-from depthwise import reference
+from depthwise.problem import reference
 from exact import exact_problem, poisoned
 from strategies import depthwise_specs
 

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 import found
-from depthwise import cli
 from depthwise.bench import command, results
 from depthwise.bench.comparison import pairs
 from depthwise.bench.html import charts, layers, networks, page
 from depthwise.bench.series import COLOURS, OUR_COLOUR, points
+from depthwise.commands import cli
 from depthwise.errors import DepthwiseError
-from depthwise.roofline import Copy, Roofline
+from depthwise.measure.roofline import Copy, Roofline
 from test_report import FOUND, LIMITS, lines, result
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>"

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 import depthwise as dw
-from depthwise import reference
-from depthwise.block import BlockSpec, SqueezeExcite
 from depthwise.errors import ArrayError, DTypeError, SpecError
-from depthwise.vocabulary import ACTIVATIONS
+from depthwise.problem import reference
+from depthwise.problem.block import BlockSpec, SqueezeExcite
+from depthwise.problem.vocabulary import ACTIVATIONS
 
 RNG = np.random.default_rng(0)
 

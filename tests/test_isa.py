@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import depthwise as dw
 from cpus import CPUS, RUNNABLE, vectors_of_others
-from depthwise import compiler, schedule, target
+from depthwise import compiler, schedule
+from depthwise.machine import target
 from exact import EXACT, check_exact, exact_problem, poisoned
 from strategies import depthwise_specs
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from torch.nn import functional as F  # noqa: N812
 
 import depthwise as dw
-from depthwise import reference
 from depthwise.errors import ArrayError, DTypeError, PlanError, SpecError
-from depthwise.vocabulary import ACTIVATIONS
+from depthwise.problem import reference
+from depthwise.problem.vocabulary import ACTIVATIONS
 from exact import exact_problem, poisoned
 from strategies import block_specs, conv_specs
 

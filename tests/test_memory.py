@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from depthwise import schedule
-from depthwise.target import host
+from depthwise.machine.target import host
 from exact import EXACT
 from pages import place
 from strategies import depthwise_specs

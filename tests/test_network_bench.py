@@ -14,19 +14,20 @@ import pytest
 import torch
 from torch import nn
 
-from depthwise.bench import command, environments
+from depthwise.bench import command
 from depthwise.bench.command import Options
 from depthwise.bench.inference import command as inference
 from depthwise.bench.inference import files, plot, report, run
 from depthwise.bench.inference.problem import SIZES, NetworkProblem
 from depthwise.bench.inference.run import NetworkResult
-from depthwise.bench.memory import Memory
 from depthwise.bench.networks.layers import Classifier, ConvNorm, InvertedResidual
 from depthwise.bench.peers import ours, torch_networks
-from depthwise.bench.process import Hello, PreparedInfo, Worker
-from depthwise.bench.worker import NETWORK_TOLERANCE, compare_logits
 from depthwise.errors import PeerError, SpecError
-from depthwise.roofline import Copy, Roofline
+from depthwise.measure import environments
+from depthwise.measure.memory import Memory
+from depthwise.measure.process import Hello, PreparedInfo, Worker
+from depthwise.measure.roofline import Copy, Roofline
+from depthwise.measure.worker import NETWORK_TOLERANCE, compare_logits
 from test_report import lines
 
 MEMORY = Memory(peak=300 * 2**20, grown=20 * 2**20, touched=40 * 2**20)

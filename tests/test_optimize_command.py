@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from depthwise import cli
+from depthwise.commands import cli
 from depthwise.errors import ModelError
 from depthwise.torch import optimize_command
 from depthwise.torch.optimize_command import inputs, shape
@@ -163,7 +163,7 @@ def test_without_torch_it_says_what_to_install():
     code = (
         "import sys; sys.modules['torch'] = None;"
         "sys.argv = ['depthwise', 'optimize', 'model.pt2', '--input', '1'];"
-        "from depthwise.cli import main; main()"
+        "from depthwise.commands.cli import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")

@@ -11,7 +11,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 import depthwise.torch as dwt
 from depthwise.errors import ArrayError, ModelError
-from depthwise.kernel import ConvKernel
+from depthwise.kernel.kernel import ConvKernel
 from optimizing import Model, check, depthwise, images, pointwise, random_
 
 X = images(1, 8, 6, 6)

@@ -127,7 +127,7 @@ def test_outputs_that_hardly_depend_on_the_input_are_remarked_on():
 
 
 def test_the_conditions_of_the_times(monkeypatch):
-    monkeypatch.setattr("depthwise.team.size", lambda: 2)
+    monkeypatch.setattr("depthwise.machine.team.size", lambda: 2)
     images = (torch.zeros(1, 3, 8, 9), {"mask": torch.zeros(4, dtype=torch.float64)}, 3)
     assert conditions(images) == "2 threads, inputs 1x3x8x9, 4 float32/float64"
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 import depthwise.torch as dwt
-from depthwise.vocabulary import ACTIVATIONS
+from depthwise.problem.vocabulary import ACTIVATIONS
 from optimizing import check, images, random_
 
 MATCHED: dict[str, Callable[[], nn.Module]] = {

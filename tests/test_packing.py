@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 import depthwise as dw
-from depthwise import packing, reference, team
-from depthwise.packing import Packer
+from depthwise.kernel import packing
+from depthwise.kernel.packing import Packer
+from depthwise.machine import team
+from depthwise.problem import reference
+from depthwise.problem.spec import ConvSpec
 from depthwise.schedule.rule import Form
-from depthwise.spec import ConvSpec
 
 SPEC = ConvSpec.depthwise(128, 9, 3, layout="NHWC")
 

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import depthwise as dw
-from depthwise.block import Spec
 from depthwise.errors import ParseError, SpecError
-from depthwise.training import PassSpec
+from depthwise.problem.block import Spec
+from depthwise.problem.training import PassSpec
 from strategies import specs
 
 
@@ -33,7 +33,7 @@ def test_the_longest_line_stays_far_from_the_limit(spec: Spec) -> None:
 
 
 def test_the_example_in_the_documentation_runs() -> None:
-    results = doctest.testmod(importlib.import_module("depthwise.parse"))
+    results = doctest.testmod(importlib.import_module("depthwise.problem.parse"))
     assert (results.attempted, results.failed) == (1, 0)
 
 

@@ -15,16 +15,17 @@ import onnx
 import pytest
 
 import depthwise as dw
-from depthwise import cli, reference
-from depthwise.bench import environments, posed, process
 from depthwise.bench.peers import copies, onnxruntime, ours, parts, roster
-from depthwise.bench.peers.base import Clock
-from depthwise.bench.peers.catalogue import SOURCES, Source
 from depthwise.bench.peers.parts import Limits
-from depthwise.bench.process import PreparedInfo, Rejected, Worker
-from depthwise.bench.worker import compare
-from depthwise.training import PassKind
-from depthwise.vocabulary import ACTIVATIONS
+from depthwise.commands import cli
+from depthwise.measure import environments, posed, process
+from depthwise.measure.catalogue import SOURCES, Source
+from depthwise.measure.engine import Clock
+from depthwise.measure.process import PreparedInfo, Rejected, Worker
+from depthwise.measure.worker import compare
+from depthwise.problem import reference
+from depthwise.problem.training import PassKind
+from depthwise.problem.vocabulary import ACTIVATIONS
 
 DEFAULT_SET = ("depthwise", "tvm", "torch", "onnxruntime")
 IN_CI = ("mxnet", "tensorflow", "onednn", "litert")
@@ -454,7 +455,7 @@ def test_a_peer_is_verified(monkeypatch, capsys, name):
 OPENVINO_PROGRAM = """
 import depthwise as dw
 import openvino
-from depthwise.bench import posed
+from depthwise.measure import posed
 from depthwise.bench.peers import copies
 from depthwise.bench.peers.openvino import _copies
 

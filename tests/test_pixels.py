@@ -11,10 +11,10 @@ from torch.nn import functional as F  # noqa: N812 (the name that everyone gives
 
 import depthwise as dw
 import stages
-from depthwise import reference
 from depthwise.errors import ParseError, PlanError, SpecError
-from depthwise.pixels import PixelSpec
-from depthwise.vocabulary import DTYPES
+from depthwise.problem import reference
+from depthwise.problem.pixels import PixelSpec
+from depthwise.problem.vocabulary import DTYPES
 
 
 @st.composite

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from depthwise import BlockPlan, Plan
 from depthwise.errors import PlanError
-from depthwise.plan import parse_plan
+from depthwise.schedule.plan import parse_plan
 
 TILES = st.integers(1, 64)
 PLANS = st.builds(Plan, st.sampled_from(["packed", "channels_last"]), TILES, TILES, TILES)

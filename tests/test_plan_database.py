@@ -8,11 +8,14 @@ import sys
 import pytest
 
 import depthwise as dw
-from depthwise import BlockPlan, Plan, disk, fusion, plan_database, schedule
+from depthwise import BlockPlan, Plan, schedule
 from depthwise.bench.peers.ours import Engine
 from depthwise.errors import CacheWarning
-from depthwise.plan_database import Trial
-from depthwise.target import host, named
+from depthwise.machine.target import host, named
+from depthwise.schedule import fusion
+from depthwise.store import database as plan_database
+from depthwise.store import disk
+from depthwise.store.database import Trial
 
 SPEC = dw.parse("depthwise c32 hw28 k3 p1 nhwc")
 FIRST, SECOND = Plan("channels_last", tc=8, tw=2), Plan("channels_last", tc=8, tw=4)
@@ -176,8 +179,9 @@ def test_processes_that_write_at_once_lose_nothing():
     program = f"""
 import sys
 import depthwise as dw
-from depthwise import Plan, plan_database
-from depthwise.target import host
+from depthwise import Plan
+from depthwise.store import database as plan_database
+from depthwise.machine.target import host
 for tw in range(1, 31):
     plan = Plan("channels_last", tc=int(sys.argv[1]), tw=tw)
     plan_database.add_trial(dw.parse('{SPEC}'), host(), 1, plan, plan_database.Trial((1.0 * tw,)))

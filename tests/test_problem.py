@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 
 import depthwise as dw
-from depthwise import reference
-from depthwise.block import Spec
 from depthwise.errors import ParseError, SpecError
-from depthwise.problem import random_problem
+from depthwise.problem import reference
+from depthwise.problem.block import Spec
+from depthwise.problem.data import random_problem
 from strategies import specs
 
 SPEC = dw.parse("separable n2 c24 o40 hw14 k3 p1 nhwc bias relu/none residual")

@@ -85,7 +85,7 @@ def run_python(code: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("module", ["depthwise", "depthwise.cli", "depthwise.bench"])
+@pytest.mark.parametrize("module", ["depthwise", "depthwise.commands.cli", "depthwise.bench"])
 def test_importing_is_light(module):
     loaded = run_python(f"import sys, {module}; print(*sys.modules)").split()
     assert "numpy" in loaded
@@ -129,8 +129,9 @@ class RefuseOthers:
         if root not in sys.stdlib_module_names and root not in ("depthwise", "numpy"):
             raise ModuleNotFoundError(f"a peer's environment has no {root}")
 sys.meta_path.insert(0, RefuseOthers())
-import depthwise.bench.worker, depthwise.problem, depthwise.reference
-print(depthwise.problem.random_problem(depthwise.parse("depthwise c8 hw8 k3"))[0].shape)
+import depthwise.measure.worker, depthwise.problem.data, depthwise.problem.reference
+from depthwise.problem.data import random_problem
+print(random_problem("depthwise c8 hw8 k3")[0].shape)
 """
     assert run_python(refuse_others).strip() == "(1, 8, 8, 8)"
 

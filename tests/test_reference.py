@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import depthwise as dw
-from depthwise import reference
-from depthwise.block import BlockSpec, SqueezeExcite
 from depthwise.errors import ArrayError, SpecError
-from depthwise.problem import random_problem
-from depthwise.spec import ConvSpec
-from depthwise.training import PassSpec
-from depthwise.vocabulary import ACTIVATIONS, LAYOUTS_1D
+from depthwise.problem import reference
+from depthwise.problem.block import BlockSpec, SqueezeExcite
+from depthwise.problem.data import random_problem
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.training import PassSpec
+from depthwise.problem.vocabulary import ACTIVATIONS, LAYOUTS_1D
 from strategies import block_specs, conv_specs, pass_specs
 
 TORCH_ACTIVATIONS = {

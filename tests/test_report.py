@@ -13,7 +13,7 @@ from depthwise.bench import comparison, plots, report, results, series
 from depthwise.bench.findings import Findings
 from depthwise.bench.results import Note, Result
 from depthwise.errors import DepthwiseError
-from depthwise.roofline import Copy, Roofline
+from depthwise.measure.roofline import Copy, Roofline
 
 LIMITS = Roofline(
     2, "float32", "some-cpu", 100.0, (Copy(2**14, 200.0, "L1"), Copy(2**26, 20.0, "memory"))

@@ -8,10 +8,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from depthwise import build, code, roofline, target
 from depthwise.errors import InternalError
-from depthwise.roofline import Copy, Roofline
-from depthwise.schedule import probes
+from depthwise.kernel import code
+from depthwise.machine import target
+from depthwise.measure import roofline
+from depthwise.measure.roofline import Copy, Roofline
+from depthwise.programs import build, probes
 
 KIB = 2**10
 

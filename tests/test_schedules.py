@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import depthwise as dw
 from depthwise import schedule
 from depthwise.errors import PlanError
-from depthwise.target import Target, host
+from depthwise.machine.target import Target, host
 from exact import exact_problem, poisoned
 from strategies import conv_specs
 

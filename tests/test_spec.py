@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depthwise.errors import DTypeError, SpecError
-from depthwise.spec import ConvSpec, causal_padding, output_size, resolve_padding
+from depthwise.problem.spec import ConvSpec, causal_padding, output_size, resolve_padding
 from strategies import conv_specs
 
 HUGE = 10**5000

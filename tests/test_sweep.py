@@ -4,9 +4,11 @@ import json
 
 import pytest
 
-from depthwise import Plan, parse, schedule, sweep
+from depthwise import Plan, schedule
+from depthwise.commands import sweep
 from depthwise.errors import InternalError, PlanError, SpecError
-from depthwise.target import named
+from depthwise.machine.target import named
+from depthwise.problem.parse import parse
 from recorded import Recorded
 
 TEXT = "depthwise c3 hw6 k3 p1"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import depthwise as dw
-from depthwise import target
 from depthwise.errors import TargetError
+from depthwise.machine import target
 
 SPEC = "depthwise c19 h9 w16 k3 p1 nhwc bias relu"
 X86 = os.uname().machine == "x86_64"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import depthwise as dw
-from depthwise import team
+from depthwise.machine import team
 from exact import exact_problem
 
 LARGE = dw.parse("depthwise c64 hw56 k3 p1 nhwc bias")
@@ -92,7 +92,7 @@ def test_a_call_releases_the_interpreter():
 FORK = """
 import os, sys
 import numpy as np, depthwise as dw
-from depthwise import team
+from depthwise.machine import team
 if "torch" in sys.argv[1:] or {torch}: import torch
 spec = dw.parse("depthwise c64 hw56 k3 p1 nhwc")
 x, w, _ = dw.random_problem(spec)
@@ -113,7 +113,7 @@ def test_a_forked_child_computes_on_one_thread(torch):
 
 
 def test_the_size_of_the_team_is_openmps():
-    ask = "from depthwise import team; print(team.size())"
+    ask = "from depthwise.machine import team; print(team.size())"
     assert python(ask, OMP_NUM_THREADS="3").strip() == "3"
     affinity = "import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); "
     without = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
@@ -125,13 +125,13 @@ def test_the_size_of_the_team_is_openmps():
 
 
 def test_the_size_of_the_team_is_torchs_where_torch_is():
-    ask = "import torch; torch.set_num_threads(3); from depthwise import team; print(team.size())"
+    ask = "import torch; torch.set_num_threads(3); from depthwise.machine import team; print(team.size())"
     assert python(ask).strip() == "3"
 
 
 def test_torch_and_the_team_share_one_runtime():
     code = """
-import depthwise.team as team
+import depthwise.machine.team as team
 team.native().size()
 import torch, re
 maps = open("/proc/self/maps").read()
@@ -142,9 +142,10 @@ print(len(set(re.findall(r"\\S*lib[gi]omp\\S*", maps))))
 
 WITHOUT = """
 import sys, warnings
-sys.modules["depthwise._team"] = None
+sys.modules["depthwise.machine._team"] = None
 import numpy as np, depthwise as dw
-from depthwise import reference, team
+from depthwise.machine import team
+from depthwise.problem import reference
 for text in ("depthwise c9 hw9 k3 p1 nhwc bias relu", "depthwise c9 hw9 k3 p1"):
     spec = dw.parse(text)
     x, *operands, out = dw.random_problem(spec)

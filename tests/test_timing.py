@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from depthwise.bench import timing
-from depthwise.bench.timing import Summary, sample
+from depthwise.measure import timing
+from depthwise.measure.timing import Summary, sample
 
 
 @dataclass

@@ -10,10 +10,10 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
 
 from depthwise.errors import SpecError
+from depthwise.problem.vocabulary import ACTIVATIONS
 from depthwise.torch import InvertedResidual, SeparableConv2d
 from depthwise.torch.activations import activate
 from depthwise.torch.fused import block, composed
-from depthwise.vocabulary import ACTIVATIONS
 
 FORMATS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
 formats = pytest.mark.parametrize("memory_format", FORMATS.values(), ids=FORMATS)

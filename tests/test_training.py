@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 
 import depthwise as dw
-from depthwise import plan_space, reference, sweep
-from depthwise.bench.worker import compare
+from depthwise.commands import sweep
 from depthwise.errors import SpecError
-from depthwise.problem import random_problem
-from depthwise.target import host
-from depthwise.training import PassSpec
+from depthwise.machine.target import host
+from depthwise.measure.worker import compare
+from depthwise.problem import reference
+from depthwise.problem.data import random_problem
+from depthwise.problem.training import PassSpec
+from depthwise.tuning import space
 from strategies import pass_specs
 
 CONV = "depthwise n2 c4 h9 w8 k3x2 s2x1 m2 bias"
@@ -120,7 +122,7 @@ def test_a_kernel_computes_one_pass() -> None:
 def test_what_is_there_for_convolutions_and_blocks_alone_says_so() -> None:
     text = f"training {CONV}"
     refusals = {
-        "a search": lambda: plan_space.space(dw.parse(text), host()),
+        "a search": lambda: space.space(dw.parse(text), host()),
         "a sweep": lambda: sweep.sweep(text, None, 1, 1, None, as_json=False),
     }
     for what, call in refusals.items():

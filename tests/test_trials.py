@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 import depthwise as dw
-from depthwise import Plan, fusion, trials
-from depthwise.plan_search import TrialError
-from depthwise.target import host
+from depthwise import Plan
+from depthwise.machine.target import host
+from depthwise.schedule import fusion
+from depthwise.tuning import trials
+from depthwise.tuning.search import TrialError
 
 SPEC = dw.parse("depthwise c4 hw6 k3 p1 nhwc bias relu")
 

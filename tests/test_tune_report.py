@@ -12,18 +12,13 @@ import time
 import pytest
 
 import depthwise as dw
-from depthwise import (
-    BlockPlan,
-    Plan,
-    cli,
-    fusion,
-    plan_database,
-    plan_search,
-    plan_space,
-    schedule,
-    tune_report,
-)
-from depthwise.target import host
+from depthwise import BlockPlan, Plan, schedule
+from depthwise.commands import cli
+from depthwise.commands import tune as tune_report
+from depthwise.machine.target import host
+from depthwise.schedule import fusion
+from depthwise.store import database as plan_database
+from depthwise.tuning import search, space
 from recorded import Recorded
 
 TEXT = "depthwise c32 hw28 k3 p1 nhwc"
@@ -142,9 +137,9 @@ def test_what_failed_is_said_and_a_wrong_result_is_the_exit_code(run):
 
 
 def test_a_budget_that_ends_says_how_far_it_came(run, monkeypatch):
-    monkeypatch.setattr(plan_search, "SEARCH_SHARE", -1.0)
+    monkeypatch.setattr(search, "SEARCH_SHARE", -1.0)
     code, _, err = run(TEXT)
-    legal = plan_space.space(dw.parse(TEXT), host()).size
+    legal = space.space(dw.parse(TEXT), host()).size
     assert code == 0
     assert f"the budget ended (plans tried: 1 of {legal}); the same command goes on" in err
 

@@ -7,11 +7,15 @@ import math
 import pytest
 
 import depthwise as dw
-from depthwise import Plan, fusion, plan_database, plan_search, schedule, tuner
-from depthwise.block_space import BlockSpace
-from depthwise.conv_space import ConvSpace, doublings
+from depthwise import Plan, schedule
 from depthwise.errors import InternalError, SpecError
-from depthwise.target import host
+from depthwise.machine.target import host
+from depthwise.schedule import fusion
+from depthwise.store import database as plan_database
+from depthwise.tuning import search as plan_search
+from depthwise.tuning import tuner
+from depthwise.tuning.block_space import BlockSpace
+from depthwise.tuning.conv_space import ConvSpace, doublings
 from recorded import Recorded
 
 SPEC = dw.parse("depthwise c32 hw28 k3 p1 nhwc")

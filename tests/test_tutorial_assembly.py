@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import depthwise as dw
-from depthwise.target import host
+from depthwise.machine.target import host
 from depthwise.tutorial.assembly import Instruction, annotated, counts, hottest, strip
 from depthwise.tutorial.tiles import Tile
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from depthwise.roofline import Copy, Roofline
+from depthwise.measure.roofline import Copy, Roofline
 from depthwise.tutorial import charts
 from depthwise.tutorial.picture import INK
 

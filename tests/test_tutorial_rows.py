@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 import depthwise as dw
-from depthwise import fusion, target
+from depthwise.machine import target
+from depthwise.schedule import fusion
 from depthwise.tutorial import rows
 
 INVERTED = "inverted c8 e16 o8 hw12 k3 p1 nhwc"

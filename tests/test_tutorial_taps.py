@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import depthwise as dw
-from depthwise import reference
+from depthwise.problem import reference
 from depthwise.schedule.window import axes
 from depthwise.tutorial import taps
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import depthwise as dw
-from depthwise.target import Target
+from depthwise.machine.target import Target
 from depthwise.tutorial.tiles import Tile, window, working_sets
 
 AVX2 = Target("haswell", "avx2")

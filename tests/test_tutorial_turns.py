@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import depthwise as dw
-from depthwise import fusion, target
+from depthwise.machine import target
+from depthwise.schedule import fusion
 from depthwise.tutorial import turns
 from depthwise.tutorial.turns import Turn
 

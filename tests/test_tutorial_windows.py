@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from depthwise import parse, reference
+from depthwise.problem import reference
+from depthwise.problem.parse import parse
 from depthwise.tutorial import windows
 
 SPECS = [

@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depthwise import parse, random_problem, reference
-from depthwise.bench import posed, timing, worker
-from depthwise.bench.peers.base import Prepared
-from depthwise.bench.process import PreparedInfo, Rejected, Worker
+from depthwise import random_problem
 from depthwise.errors import PeerError
+from depthwise.measure import posed, timing, worker
+from depthwise.measure.engine import Prepared
+from depthwise.measure.process import PreparedInfo, Rejected, Worker
+from depthwise.problem import reference
+from depthwise.problem.parse import parse
 
 SPEC = parse("depthwise c4 hw6 k3 p1 bias relu")
 FAKE = "fake.engine"
@@ -194,7 +196,7 @@ def test_requests_are_answered_in_turn_until_quit():
 
 
 def test_a_worker_ends_with_its_parent():
-    command = [sys.executable, "-m", "depthwise.bench.worker", FAKE]
+    command = [sys.executable, "-m", "depthwise.measure.worker", FAKE]
     ended = subprocess.run(command, input="", capture_output=True, text=True, check=True)
     assert ended.stdout == ""
     assert "greets" in ended.stderr
@@ -224,7 +226,7 @@ def test_an_idle_worker_is_stopped_and_takes_no_core_from_the_others(fake):
 def test_a_stopped_worker_ends_with_a_parent_that_is_killed():
     program = f"""
 import os, signal
-from depthwise.bench.process import Worker
+from depthwise.measure.process import Worker
 print(Worker({FAKE!r}, threads=1)._process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -237,7 +239,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_a_worker_needs_numpy_and_the_standard_library_alone():
     program = """
 import sys
-import depthwise.bench.worker
+import depthwise.measure.worker
 loaded = {name.partition(".")[0] for name, module in sys.modules.items() if module}
 foreign = {name for name in loaded if name not in sys.stdlib_module_names} - {"__main__"}
 print(*sorted(name for name in foreign if not name.startswith(("_", "sitecustomize"))))

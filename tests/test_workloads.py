@@ -11,8 +11,8 @@ import pytest
 
 from depthwise.bench.layers import Layer, Op, problems, read_layers, workload, workload_names
 from depthwise.errors import LayerFileError, SpecError
-from depthwise.parse import parse
-from depthwise.training import PassKind
+from depthwise.problem.parse import parse
+from depthwise.problem.training import PassKind
 
 EVERYTHING = {"epilogue": "network", "layout": "NHWC", "batch": 2}
 SMALLEST = {"c": 4, "h": 5, "w": 6, "k": 3}

@@ -1,21 +1,17 @@
 """Depthwise and depthwise-separable convolution at the speed of the hardware."""
 
 from depthwise import errors
-from depthwise.block import BlockSpec
 from depthwise.compiler import compile, explain  # noqa: A004
-from depthwise.costs import cost
-from depthwise.functional import (
-    depthwise_conv1d,
-    depthwise_conv2d,
-    pointwise_conv2d,
-)
-from depthwise.functional_blocks import inverted_residual, separable_conv2d
-from depthwise.layouts import pack_nchwc, unpack_nchwc
-from depthwise.parse import parse
-from depthwise.plan import BlockPlan, Plan
-from depthwise.problem import random_problem
-from depthwise.spec import ConvSpec
-from depthwise.tuner import tune
+from depthwise.functions.blocks import inverted_residual, separable_conv2d
+from depthwise.functions.convolutions import depthwise_conv1d, depthwise_conv2d, pointwise_conv2d
+from depthwise.functions.layouts import pack_nchwc, unpack_nchwc
+from depthwise.problem.block import BlockSpec
+from depthwise.problem.costs import cost
+from depthwise.problem.data import random_problem
+from depthwise.problem.parse import parse
+from depthwise.problem.spec import ConvSpec
+from depthwise.schedule.plan import BlockPlan, Plan
+from depthwise.tuning.tuner import tune
 
 __version__ = "0.1.0"
 

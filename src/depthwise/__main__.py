@@ -1,5 +1,5 @@
 """`python -m depthwise`: the command line."""
 
-from depthwise.cli import main
+from depthwise.commands.cli import main
 
 main()

@@ -11,25 +11,29 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from depthwise import cache, code, fusion, plan_database, schedule, team
-from depthwise.block import BlockSpec, Spec
-from depthwise.code import Code
+from depthwise import schedule
 from depthwise.errors import PlanError, SpecError
-from depthwise.parse import specification
-from depthwise.pixels import PixelSpec
-from depthwise.plan import AnyPlan, BlockPlan, Plan, parse_plan
+from depthwise.kernel import code
+from depthwise.kernel.code import Code
+from depthwise.machine import team
+from depthwise.machine.target import Target, named
+from depthwise.problem.block import BlockSpec, Spec
+from depthwise.problem.parse import specification
+from depthwise.problem.pixels import PixelSpec
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.training import PassSpec
+from depthwise.schedule import fusion
 from depthwise.schedule.chain import Chain
 from depthwise.schedule.gate import Gate
-from depthwise.spec import ConvSpec
-from depthwise.target import Target, named
-from depthwise.training import PassSpec
+from depthwise.schedule.plan import AnyPlan, BlockPlan, Plan, parse_plan
+from depthwise.store import cache, database
 
 if TYPE_CHECKING:
-    from depthwise.block_kernel import BlockKernel
-    from depthwise.build import Program
-    from depthwise.gradient_kernel import GradientKernel
-    from depthwise.kernel import ConvKernel, Kernel
-    from depthwise.pixel_kernel import PixelKernel
+    from depthwise.kernel.block_kernel import BlockKernel
+    from depthwise.kernel.gradient_kernel import GradientKernel
+    from depthwise.kernel.kernel import ConvKernel, Kernel
+    from depthwise.kernel.pixel_kernel import PixelKernel
+    from depthwise.programs.build import Program
 
 _one_at_a_time = threading.RLock()
 
@@ -80,13 +84,13 @@ def plan_of(spec: Spec, target: Target) -> AnyPlan:
 
 def conv_plan(spec: ConvSpec, target: Target) -> Plan:
     """Return the plan of a convolution; see `plan_of`."""
-    tuned = plan_database.tuned_plan(spec, target)
+    tuned = database.tuned_plan(spec, target)
     return tuned if isinstance(tuned, Plan) else schedule.default_plan(spec, target)
 
 
 def block_plan(spec: BlockSpec, target: Target) -> BlockPlan:
     """Return the plan of a block; see `plan_of`."""
-    tuned = plan_database.tuned_plan(spec, target)
+    tuned = database.tuned_plan(spec, target)
     return tuned if isinstance(tuned, BlockPlan) else fusion.default_plan(spec, target)
 
 
@@ -114,7 +118,7 @@ def _kernel_problem(spec: Spec) -> Spec:
 
 @functools.cache
 def _compile_conv(spec: ConvSpec, plan: Plan, target: Target) -> ConvKernel:
-    from depthwise.kernel import ConvKernel
+    from depthwise.kernel.kernel import ConvKernel
 
     form = schedule.rule_of(plan, spec, target).form(spec, plan, target)
     program = partial(_program, spec, plan, target)
@@ -148,7 +152,7 @@ def _remembered(entry: cache.Entry | None) -> Code | None:
 
 def _program(spec: ConvSpec, plan: Plan, target: Target) -> Program:
     """Define and schedule."""
-    from depthwise import build, define
+    from depthwise.programs import build, define
 
     rule = schedule.rule_of(plan, spec, target)
     form = rule.form(spec, plan, target)
@@ -160,7 +164,7 @@ def _program(spec: ConvSpec, plan: Plan, target: Target) -> Program:
 
 @functools.cache
 def _compile_gradient(spec: PassSpec, plan: Plan, target: Target) -> GradientKernel:
-    from depthwise.gradient_kernel import GradientKernel, GradientStage
+    from depthwise.kernel.gradient_kernel import GradientKernel, GradientStage
 
     stages = []
     for number in range(schedule.gradient_rule_of(plan, spec, target).stages):
@@ -170,7 +174,7 @@ def _compile_gradient(spec: PassSpec, plan: Plan, target: Target) -> GradientKer
 
 
 def _gradient_program(spec: PassSpec, plan: Plan, target: Target, stage: int) -> Program:
-    from depthwise import build, define_gradient
+    from depthwise.programs import build, define_gradient
 
     functions = schedule.gradient_rule_of(plan, spec, target).functions(spec, plan, target)[stage]
     return build.Program({build.SYMBOL: define_gradient.define(spec)}, functions, target)
@@ -178,7 +182,7 @@ def _gradient_program(spec: PassSpec, plan: Plan, target: Target, stage: int) ->
 
 @functools.cache
 def _compile_pixels(spec: PixelSpec, plan: Plan, target: Target) -> PixelKernel:
-    from depthwise.pixel_kernel import PixelKernel
+    from depthwise.kernel.pixel_kernel import PixelKernel
 
     if plan != schedule.PIXEL_PLAN:
         raise PlanError(f"the plan of this problem is {schedule.PIXEL_PLAN}; got {plan}: {spec}")
@@ -187,8 +191,7 @@ def _compile_pixels(spec: PixelSpec, plan: Plan, target: Target) -> PixelKernel:
 
 
 def _pixel_program(spec: PixelSpec, target: Target) -> Program:
-    from depthwise import build, define_pixels
-    from depthwise.schedule import pixel_passes
+    from depthwise.programs import build, define_pixels, pixel_passes
 
     definition = {build.SYMBOL: define_pixels.define(spec)}
     return build.Program(definition, pixel_passes.functions(spec, target), target)
@@ -196,7 +199,7 @@ def _pixel_program(spec: PixelSpec, target: Target) -> Program:
 
 @functools.cache
 def _compile_block(spec: BlockSpec, plan: BlockPlan, target: Target) -> BlockKernel:
-    from depthwise.block_kernel import BlockKernel, ChainKernel, GatedKernel, GateKernel
+    from depthwise.kernel.block_kernel import BlockKernel, ChainKernel, GatedKernel, GateKernel
 
     if len(plan.parts) != len(spec.parts):
         raise PlanError(f"the plan has a part for each of the block's; got {plan}: {spec}")
@@ -222,8 +225,7 @@ def _compile_block(spec: BlockSpec, plan: BlockPlan, target: Target) -> BlockKer
 
 def _chain_program(chain: Chain) -> Program:
     """Define each part, schedule the depthwise one, and write the loop over strips."""
-    from depthwise import build, define
-    from depthwise.schedule import strips
+    from depthwise.programs import build, define, strips
 
     definitions = {
         name: define.define(part, form)
@@ -239,7 +241,7 @@ def _chain_program(chain: Chain) -> Program:
 
 
 def _gate_program(gate: Gate) -> Program:
-    from depthwise import build, define
+    from depthwise.programs import build, define
 
     definitions = {
         name: define.define(part, form)

@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 
-from depthwise import reference
-from depthwise.bench.peers.base import Prepared
+from depthwise.measure.engine import Prepared
+from depthwise.problem import reference
 
 
 class Engine:

@@ -10,30 +10,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from depthwise import console, roofline, target, team
-from depthwise.bench import (
-    environments,
-    layers,
-    machine,
-    plots,
-    report,
-    results,
-    run,
-    series,
-)  # fmt: skip
+from depthwise import console
+from depthwise.bench import layers, plots, report, results, run, series
 from depthwise.bench.comparison import OURS, is_ours
 from depthwise.bench.findings import Findings
 from depthwise.bench.html import layers as layers_page
 from depthwise.bench.html import page
 from depthwise.bench.inference import command as inference
 from depthwise.bench.layers import Epilogue
-from depthwise.bench.peers.base import Clock
-from depthwise.bench.peers.catalogue import SOURCES
-from depthwise.bench.process import Worker
 from depthwise.bench.results import Result
-from depthwise.block import Spec
 from depthwise.errors import PeerError, SpecError, TargetError
-from depthwise.vocabulary import DType
+from depthwise.machine import target, team
+from depthwise.measure import environments, roofline, state
+from depthwise.measure.catalogue import SOURCES
+from depthwise.measure.engine import Clock
+from depthwise.measure.process import Worker
+from depthwise.problem.block import Spec
+from depthwise.problem.vocabulary import DType
 
 Op = Literal[layers.Op, "network"]
 
@@ -64,7 +57,7 @@ class Options:
     """Names; None means every peer that is installed."""
     repeats: int = REPEATS
     cpu: str | None = None
-    """The CPU to compile for; None is this machine."""
+    """The CPU to compile for; None is this state."""
     pin: Sequence[int] | None = None
     """The cores to stay on."""
     json: Path = Path("results/bench.json")
@@ -111,8 +104,8 @@ def bench(options: Options) -> int:
     if options.op == "network":
         return inference.bench(options, partial(_measure_limits, options))
     problems = _problems(options, options.op)
-    about = machine.describe()
-    for warning in machine.warnings(about):
+    about = state.describe()
+    for warning in state.warnings(about):
         report.tell(f"warning: {warning}", "yellow")
     limits = _measure_limits(options)
     findings: Findings[Result] = Findings(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from depthwise.bench.results import Note, Result
-from depthwise.block import BlockSpec, Spec
-from depthwise.parse import parse
+from depthwise.problem.block import BlockSpec, Spec
+from depthwise.problem.parse import parse
 
 R = TypeVar("R", bound=Result)
 

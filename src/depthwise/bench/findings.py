@@ -12,7 +12,7 @@ from depthwise.bench.comparison import R
 from depthwise.bench.results import Note
 
 if TYPE_CHECKING:
-    from depthwise.roofline import Roofline
+    from depthwise.measure.roofline import Roofline
 
 
 @dataclass(kw_only=True)

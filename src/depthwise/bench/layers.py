@@ -31,13 +31,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from depthwise.block import BlockKind, BlockSpec, Spec
 from depthwise.errors import DepthwiseError, LayerFileError, SpecError
-from depthwise.parse import parse
-from depthwise.spec import ConvSpec
-from depthwise.training import PassKind, PassSpec
-from depthwise.values import whole, word
-from depthwise.vocabulary import Activation, Padding, Pair
+from depthwise.problem.block import BlockKind, BlockSpec, Spec
+from depthwise.problem.parse import parse
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.training import PassKind, PassSpec
+from depthwise.problem.values import whole, word
+from depthwise.problem.vocabulary import Activation, Padding, Pair
 
 Op = Literal["depthwise", "separable", "inverted", PassKind]
 Epilogue = Literal["none", "network"]

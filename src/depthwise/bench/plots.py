@@ -23,7 +23,7 @@ from depthwise.bench.series import (
 from depthwise.errors import DepthwiseError
 
 if TYPE_CHECKING:
-    from depthwise.roofline import Roofline
+    from depthwise.measure.roofline import Roofline
 
 DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D")

@@ -18,7 +18,7 @@ from depthwise.bench.comparison import (
     pairs,
 )  # fmt: skip
 from depthwise.bench.results import Note, Result
-from depthwise.bench.timing import UNSTABLE
+from depthwise.measure.timing import UNSTABLE
 
 COLUMNS = (
     "engine", "layout", "median us", "+- us", "GFLOP/s", "GB/s", "x fastest peer", "of limit",

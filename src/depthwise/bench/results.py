@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from depthwise.bench.timing import Summary
 from depthwise.errors import DepthwiseError
+from depthwise.measure.timing import Summary
 
 Kind = Literal["wrong", "failed", "rejected", "unstable"]
 

@@ -10,17 +10,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from depthwise.bench import posed
-from depthwise.bench.peers.base import Clock
-from depthwise.bench.process import PreparedInfo, Rejected, Worker
 from depthwise.bench.results import Kind, Note, Result
-from depthwise.bench.timing import Summary
-from depthwise.block import Spec
-from depthwise.costs import cost
 from depthwise.errors import PeerError
+from depthwise.measure import posed
+from depthwise.measure.engine import Clock
+from depthwise.measure.process import PreparedInfo, Rejected, Worker
+from depthwise.measure.timing import Summary
+from depthwise.problem.block import Spec
+from depthwise.problem.costs import cost
 
 if TYPE_CHECKING:
-    from depthwise.roofline import Roofline
+    from depthwise.measure.roofline import Roofline
 
 Step = Callable[[str], None]
 """Told what is about to be done."""

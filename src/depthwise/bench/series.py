@@ -7,18 +7,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from depthwise.bench import posed
 from depthwise.bench.comparison import OURS, pairs
 from depthwise.bench.peers.parts import convolutions
 from depthwise.bench.results import Result
-from depthwise.block import BlockSpec, Spec
-from depthwise.costs import cost
-from depthwise.parse import parse
-from depthwise.team import in_words
-from depthwise.training import PassSpec
+from depthwise.machine.team import in_words
+from depthwise.measure import posed
+from depthwise.problem.block import BlockSpec, Spec
+from depthwise.problem.costs import cost
+from depthwise.problem.parse import parse
+from depthwise.problem.training import PassSpec
 
 if TYPE_CHECKING:
-    from depthwise.roofline import Roofline
+    from depthwise.measure.roofline import Roofline
 
 OUR_COLOUR = "#D55E00"
 COLOURS = (

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from depthwise.errors import PlanError
-from depthwise.pixels import PixelSpec
-from depthwise.plan import Plan
+from depthwise.machine.target import Target
+from depthwise.problem.pixels import PixelSpec
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.training import PassSpec
 from depthwise.schedule import (
     adjoint,
     channels_first,
@@ -20,10 +22,8 @@ from depthwise.schedule import (
     pointwise,
     weight_gradient,
 )
+from depthwise.schedule.plan import Plan
 from depthwise.schedule.rule import GradientRule, Rule
-from depthwise.spec import ConvSpec
-from depthwise.target import Target
-from depthwise.training import PassSpec
 
 RULES: tuple[Rule, ...] = (
     channels_last, multiples, channels_first, packed, pointwise, dense, general, default,

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from depthwise.plan import Plan
+from depthwise.machine.target import Target
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.training import PassSpec
 from depthwise.schedule import channels_first
-from depthwise.spec import ConvSpec
-from depthwise.target import Target
-from depthwise.training import PassSpec
+from depthwise.schedule.plan import Plan
 
 name = "adjoint"
 stages = 1
@@ -48,7 +48,7 @@ def plans(spec: PassSpec, target: Target) -> Iterator[Plan]:
 
 def functions(spec: PassSpec, plan: Plan, target: Target) -> Sequence[dict[str, Any]]:
     """Return the function of the kernel."""
-    from depthwise import build, define
+    from depthwise.programs import build, define
 
     conv, tiles = adjoint(spec.conv), replace(plan, schedule=channels_first.name)
     definition = define.define(conv, channels_first.form(conv, tiles, target))

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from math import ceil
 
-from depthwise.plan import Plan
+from depthwise.machine.target import Target, private_cache_bytes
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.values import itemsize, nbytes
+from depthwise.problem.vocabulary import Pair
 from depthwise.schedule import channels_last, multiples, pointwise
+from depthwise.schedule.plan import Plan
 from depthwise.schedule.rule import Form, Rule
 from depthwise.schedule.tiling import Ahead, Runs
-from depthwise.spec import ConvSpec
-from depthwise.target import Target, private_cache_bytes
-from depthwise.values import itemsize, nbytes
-from depthwise.vocabulary import Pair
 
 _LINE_BYTES = 64
 

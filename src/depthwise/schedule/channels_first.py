@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from math import prod
 from typing import Any
 
-from depthwise.plan import LARGEST_TILE, Plan
+from depthwise.machine.target import Target
+from depthwise.problem.spec import ConvSpec
+from depthwise.schedule.plan import LARGEST_TILE, Plan
 from depthwise.schedule.rule import Form, by_transforming, stage, unrolls
-from depthwise.spec import ConvSpec
-from depthwise.target import Target
 
 name = "channels_first"
 

@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from math import ceil, prod
 from typing import Any
 
-from depthwise.costs import cost
-from depthwise.plan import Plan
+from depthwise.machine.target import Target
+from depthwise.problem.costs import cost
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.vocabulary import Pair
+from depthwise.schedule.plan import Plan
 from depthwise.schedule.rule import Form, by_transforming, register_tile, stage, unrolls
-from depthwise.spec import ConvSpec
-from depthwise.target import Target
-from depthwise.vocabulary import Pair
 
 name = "channels_last"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from depthwise.plan import Plan
+from depthwise.machine.target import Target
+from depthwise.problem.spec import ConvSpec
+from depthwise.schedule.plan import Plan
 from depthwise.schedule.rule import Form, by_transforming
-from depthwise.spec import ConvSpec
-from depthwise.target import Target
 
 name = "default"
 

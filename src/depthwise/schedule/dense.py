@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from math import ceil
 from typing import Any
 
-from depthwise.plan import Plan
+from depthwise.machine.target import Target
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.values import itemsize
 from depthwise.schedule import tiling
+from depthwise.schedule.plan import Plan
 from depthwise.schedule.rule import Form
 from depthwise.schedule.stack import Stack
 from depthwise.schedule.tiling import Panels, Tiling
-from depthwise.spec import ConvSpec
-from depthwise.target import Target
-from depthwise.values import itemsize
 
 name = "dense"
 
@@ -70,7 +70,7 @@ def form(spec: ConvSpec, plan: Plan, target: Target) -> Form:
 
 def scheduled(definition: Any, spec: ConvSpec, plan: Plan, target: Target) -> Any:
     """Write the product anew."""
-    from depthwise.schedule import dense_sums
+    from depthwise.programs import dense_sums
 
     del definition
     panels, runs = _panels(spec, plan, target), _runs(spec, plan)

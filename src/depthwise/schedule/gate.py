@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from depthwise.block import BlockSpec
-from depthwise.packing import packed_shape
+from depthwise.kernel.packing import packed_shape
+from depthwise.machine.target import Target
+from depthwise.problem.block import BlockSpec
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.values import itemsize
 from depthwise.schedule import pointwise
 from depthwise.schedule.rule import Form
-from depthwise.spec import ConvSpec
-from depthwise.target import Target
-from depthwise.values import itemsize
 
 _NAMES = ("reduce", "expand")
 _LINE = 16
@@ -79,8 +79,8 @@ class Gate:
         from tvm.script.ir_builder import IRBuilder
         from tvm.tirx.script import builder as T  # noqa: N812
 
-        from depthwise.build import SCRATCH_BYTES, SYMBOL, TASKS
-        from depthwise.schedule import products
+        from depthwise.programs import products
+        from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS
 
         (narrow, wide), dtype = (self.expand.channels, self.reduce.channels), self.reduce.dtype
         mean_at, hidden_at = 0, -(-wide // _LINE) * _LINE

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from depthwise.block import Spec
-from depthwise.costs import cost
-from depthwise.plan import Plan
-from depthwise.target import Target
-from depthwise.training import PassSpec
+from depthwise.machine.target import Target
+from depthwise.problem.block import Spec
+from depthwise.problem.costs import cost
+from depthwise.problem.training import PassSpec
+from depthwise.schedule.plan import Plan
 
 name = "input_gradient"
 stages = 1
@@ -49,7 +49,7 @@ def plans(spec: PassSpec, target: Target) -> Iterator[Plan]:
 
 def functions(spec: PassSpec, plan: Plan, target: Target) -> Sequence[dict[str, Any]]:
     """Return the functions of the kernel."""
-    from depthwise.schedule import input_sums
+    from depthwise.programs import input_sums
 
     conv, lanes = spec.conv, target.lanes(spec.dtype)
     runs = runs_of_channels(conv.channels // lanes, conv.batch * conv.height)

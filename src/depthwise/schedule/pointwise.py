@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from math import ceil
 from typing import Any
 
-from depthwise.plan import Plan
+from depthwise.machine.target import Target
+from depthwise.problem.spec import ConvSpec
 from depthwise.schedule import tiling
+from depthwise.schedule.plan import Plan
 from depthwise.schedule.rule import Form
 from depthwise.schedule.tiling import Panels, Runs, Tiling
-from depthwise.spec import ConvSpec
-from depthwise.target import Target
 
 name = "pointwise"
 
@@ -74,7 +74,7 @@ def form(spec: ConvSpec, plan: Plan, target: Target) -> Form:
 
 def scheduled(definition: Any, spec: ConvSpec, plan: Plan, target: Target) -> Any:
     """Write the product anew."""
-    from depthwise.schedule import products
+    from depthwise.programs import products
 
     del definition
     panels = _panels(spec, plan, target)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, Protocol
 
-from depthwise.plan import Plan
+from depthwise.machine.target import Target
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.training import PassSpec
+from depthwise.problem.vocabulary import Pair
+from depthwise.schedule.plan import Plan
 from depthwise.schedule.tiling import Panels
-from depthwise.spec import ConvSpec
-from depthwise.target import Target
-from depthwise.training import PassSpec
-from depthwise.vocabulary import Pair
 
 UNROLLED_STEPS = 256
 """Most multiply-adds of one tile that are unrolled whole; beyond it compile time explodes."""
@@ -82,7 +82,7 @@ def by_transforming(
     """Return a rule's `scheduled` that transforms the definition in a `tvm.s_tir.Schedule`."""
 
     def scheduled(definition: Any, spec: ConvSpec, plan: Plan, target: Target) -> Any:
-        from depthwise.build import new_schedule
+        from depthwise.programs.build import new_schedule
 
         del target
         sch = new_schedule(definition)

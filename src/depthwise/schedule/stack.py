@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise, starmap
 from typing import Any
 
-from depthwise.spec import ConvSpec
-from depthwise.vocabulary import Pair
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.vocabulary import Pair
 
 
 @dataclass(frozen=True)

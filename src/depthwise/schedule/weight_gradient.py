@@ -7,18 +7,13 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from depthwise.costs import cost
-from depthwise.plan import Plan
-from depthwise.schedule.input_gradient import (
-    TILES,
-    block_channels,
-    is_far,
-    runs_of_channels,
-)
-from depthwise.spec import ConvSpec
-from depthwise.target import Target
-from depthwise.training import PassSpec
-from depthwise.values import MAX_ELEMENTS, itemsize
+from depthwise.machine.target import Target
+from depthwise.problem.costs import cost
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.training import PassSpec
+from depthwise.problem.values import MAX_ELEMENTS, itemsize
+from depthwise.schedule.input_gradient import TILES, block_channels, is_far, runs_of_channels
+from depthwise.schedule.plan import Plan
 
 name = "weight_gradient"
 stages = 2
@@ -81,7 +76,7 @@ def plans(spec: PassSpec, target: Target) -> Iterator[Plan]:
 
 def functions(spec: PassSpec, plan: Plan, target: Target) -> Sequence[dict[str, Any]]:
     """Return the functions of the kernel that sums parts, and of that which adds them up."""
-    from depthwise.schedule import weight_sums
+    from depthwise.programs import weight_sums
 
     return weight_sums.functions(sums(spec, plan, target))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from depthwise.spec import ConvSpec
+from depthwise.problem.spec import ConvSpec
 
 Steps: TypeAlias = "dict[int, list[tuple[int, int]]]"
 """For each source that a tile reads, the targets that it adds to, each with the tap."""

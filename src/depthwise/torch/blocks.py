@@ -8,12 +8,12 @@ from torch import Tensor, device, dtype, nn
 from torch.nn.modules import module as hooks
 
 from depthwise.errors import SpecError
+from depthwise.problem.values import word
+from depthwise.problem.vocabulary import ACTIVATIONS
 from depthwise.torch import ops
 from depthwise.torch.activations import activate
 from depthwise.torch.modules import DepthwiseConv2d, PointwiseConv2d
 from depthwise.torch.paddings import around
-from depthwise.values import word
-from depthwise.vocabulary import ACTIVATIONS
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -23,8 +23,8 @@ class SeparableConv2d(nn.Module):
     """A depthwise convolution, then a pointwise one: the submodules `depthwise` and `pointwise`.
 
     Takes (N, C, H, W) to the shape that `nn.Conv2d` with the same arguments gives, with about
-    KH * KW times fewer parameters (`depthwise.costs.parameter_ratio`).  Computed as one kernel;
-    submodules with hooks, and others in their place, are called one after the other.
+    KH * KW times fewer parameters (`depthwise.problem.costs.parameter_ratio`).  Computed as one
+    kernel; submodules with hooks, and others in their place, are called one after the other.
 
     Args:
         in_channels: C.
@@ -119,7 +119,7 @@ class InvertedResidual(nn.Module):
         bias: whether each convolution adds a bias.
         expansion: the depthwise convolution has round(C * expansion) channels; with 1 there is no
             `expand`.
-        activation: None or one of `depthwise.vocabulary.ACTIVATIONS`.
+        activation: None or one of `depthwise.problem.vocabulary.ACTIVATIONS`.
         device: as of `DepthwiseConv2d`.
         dtype: as of `DepthwiseConv2d`.
 

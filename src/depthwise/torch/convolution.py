@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
-from depthwise import functional
-from depthwise.functional_gradients import (
+from depthwise.functions import convolutions
+from depthwise.functions.gradients import (
     depthwise_conv2d_input_gradient,
     depthwise_conv2d_weight_gradient,
 )
@@ -38,7 +38,7 @@ def _conv2d(
     window = tuple(stride), tuple(padding), tuple(dilation)
     output = eager.conv2d(x, weight, bias, *window)
     if output is None:
-        output = functional.depthwise_conv2d(x, weight, bias, **attributes(*window))
+        output = convolutions.depthwise_conv2d(x, weight, bias, **attributes(*window))
     return output
 
 

@@ -1,4 +1,4 @@
-"""What a whole torch model costs, layer by layer, by the conventions of `depthwise.costs`."""
+"""What a whole torch model costs, layer by layer; `depthwise.problem.costs` has the conventions."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def cost(model: nn.Module, example: Any, *, backward: bool = False) -> ModelCost
 
     A deep copy of the model runs on tensors that have shapes and no memory, so that the model stays
     as it is and nothing is computed.  Its mode, train or eval, is the copy's.  The conventions are
-    those of `depthwise.costs`: convolutions and matrix products have MACs; biases, activations,
-    normalisation and pooling have none.  Attention counts as its two products.
+    those of `depthwise.problem.costs`: convolutions and matrix products have MACs; biases,
+    activations, normalisation and pooling have none.  Attention counts as its two products.
 
     Args:
         model: any module.

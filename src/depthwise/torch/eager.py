@@ -12,11 +12,11 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from depthwise.call import remembered
 from depthwise.compiler import compile as compile_kernel
-from depthwise.spec import ConvSpec
+from depthwise.functions.call import remembered
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.training import PassSpec
 from depthwise.torch.formats import attributes, memory_format
-from depthwise.training import PassSpec
 
 Ints: TypeAlias = "tuple[int, ...]"
 _DTYPES = {torch.float32: "float32", torch.float64: "float64"}

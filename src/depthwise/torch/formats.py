@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from depthwise.errors import ArrayError, DTypeError, SpecError
-from depthwise.spec import output_size
+from depthwise.problem.spec import output_size
 
 
 def memory_format(x: Tensor) -> torch.memory_format:
@@ -33,7 +33,7 @@ def empty_as(x: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def attributes(stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]) -> Any:
-    """Return an operator's attributes as keyword arguments of `depthwise.functional`."""
+    """Return an operator's attributes as arguments of `depthwise.functions.convolutions`."""
     top, bottom, left, right = padding
     return {
         "stride": tuple(stride),

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from depthwise import functional_blocks
+from depthwise.functions import blocks
 from depthwise.torch.activations import activate_, activation_gradient
 from depthwise.torch.batching import Dims, folded, unfolded
 from depthwise.torch.convolution import conv2d, conv2d_gradients
@@ -70,12 +70,12 @@ def _compute(
     window = attributes(stride, padding, dilation)
     output: Tensor
     if expand_weight is None:
-        output = functional_blocks.separable_conv2d(
+        output = blocks.separable_conv2d(
             x, depthwise_weight, project_weight, depthwise_bias, project_bias, **window,
             depthwise_activation=activation, residual=residual,
         )  # fmt: skip
     else:
-        output = functional_blocks.inverted_residual(
+        output = blocks.inverted_residual(
             x, expand_weight, depthwise_weight, project_weight, expand_bias, depthwise_bias,
             project_bias, **window, activation=activation, residual=residual,
         )  # fmt: skip

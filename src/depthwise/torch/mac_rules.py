@@ -1,4 +1,4 @@
-"""What torch's operators and this package's own cost, by the conventions of `depthwise.costs`.
+"""What torch's operators and ours cost; `depthwise.problem.costs` has the conventions.
 
 A matrix product counts whatever it multiplies; a transposed convolution counts every tap of every
 input, those that its padding crops included.

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from depthwise import functional, functional_blocks
-from depthwise.spec import causal_padding
+from depthwise.functions import blocks, convolutions
+from depthwise.problem.spec import causal_padding
 from depthwise.torch.activations import activate_
 from depthwise.torch.convolution import conv2d
 from depthwise.torch.formats import attributes
@@ -107,7 +107,7 @@ def separable_conv2d(
     sides = around(padding, depthwise_weight.shape[2:], dilation)
     if padding_mode != "zeros" and any(sides):
         if pads_as_it_reads(x, *weights):
-            output: Tensor = functional_blocks.separable_conv2d(
+            output: Tensor = blocks.separable_conv2d(
                 x, depthwise_weight, pointwise_weight, depthwise_bias, pointwise_bias,
                 **attributes(stride, sides, dilation), padding_mode=padding_mode,
             )  # fmt: skip
@@ -145,7 +145,7 @@ def inverted_residual(
         stride: of the depthwise convolution.
         padding: of the depthwise convolution.
         dilation: of the depthwise convolution.
-        activation: after the first two; None or one of `depthwise.vocabulary.ACTIVATIONS`.
+        activation: after the first two; None or one of `depthwise.problem.vocabulary.ACTIVATIONS`.
         residual: whether `x` is added.
     """
     weights = (
@@ -171,7 +171,7 @@ def _convolved(
     """Return the convolution of (N, C, H, W); `sides` is (top, bottom, left, right)."""
     if padding_mode != "zeros" and any(sides):
         if pads_as_it_reads(x, weight, bias):
-            output: Tensor = functional.depthwise_conv2d(
+            output: Tensor = convolutions.depthwise_conv2d(
                 x, weight, bias, **attributes(stride, sides, dilation), padding_mode=padding_mode
             )
             return output

@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 from depthwise.compiler import compile as compile_kernel
 from depthwise.errors import DepthwiseError, ModelError
-from depthwise.pixels import PixelSpec
+from depthwise.problem.pixels import PixelSpec
 from depthwise.torch.network import parts, timing
 from depthwise.torch.network.absorb import absorb
 from depthwise.torch.network.agreement import Agreement
@@ -29,7 +29,7 @@ from depthwise.torch.network.profile import measure
 from depthwise.torch.network.simplify import simplify
 from depthwise.torch.network.tracing import Trace, trace
 from depthwise.torch.optimize_report import Report
-from depthwise.tuner import tune_all
+from depthwise.tuning.tuner import tune_all
 
 Step = Callable[[str], None]
 """Told what is about to be done."""

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name that everyone gives it)
 
-from depthwise.spec import resolve_padding
+from depthwise.problem.spec import resolve_padding
 from depthwise.torch.fallback import left_to_torch
 from depthwise.torch.registry import differentiated, unwatched
 

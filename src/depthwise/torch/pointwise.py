@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name that everyone gives it)
 
-from depthwise import functional
 from depthwise.errors import ArrayError
+from depthwise.functions import convolutions
 from depthwise.torch.batching import Dims, at_front, folded, unfolded
 from depthwise.torch.fallback import left_to_torch
 from depthwise.torch.formats import as_lies, empty_as, memory_format, same_kind
@@ -20,7 +20,7 @@ from depthwise.torch.registry import operator
 def _compute(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if left_to_torch(x, weight):
         return as_lies(F.conv2d(x, weight, bias), x)
-    output: Tensor = functional.pointwise_conv2d(x, weight, bias)
+    output: Tensor = convolutions.pointwise_conv2d(x, weight, bias)
     return output
 
 

@@ -10,8 +10,8 @@ from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from depthwise.bench.plots import columns, spread
-from depthwise.roofline import Roofline
-from depthwise.team import in_words
+from depthwise.machine.team import in_words
+from depthwise.measure.roofline import Roofline
 from depthwise.tutorial.picture import COLOURS, INK, canvas, picture
 from depthwise.tutorial.prose import number
 

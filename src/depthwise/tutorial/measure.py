@@ -7,9 +7,9 @@ import os
 from collections.abc import Callable, Mapping
 from functools import cache
 
-from depthwise import roofline, team
-from depthwise.bench import machine
-from depthwise.bench.timing import Summary, interleave
+from depthwise.machine import team
+from depthwise.measure import roofline, state
+from depthwise.measure.timing import Summary, interleave
 
 SHORT = bool(os.environ.get("DEPTHWISE_SHORT"))
 """Whether to measure briefly: fewer rounds, fewer problems, the same pages."""
@@ -38,13 +38,13 @@ def keep_memory() -> None:
 
 @cache
 def limits(threads: int = 1) -> roofline.Roofline:
-    """Return the limits of this machine, measured once a page."""
+    """Return the limits of this state, measured once a page."""
     return roofline.measure(threads)
 
 
 def conditions() -> str:
-    """Return the machine, the team and the care of the measurement in words."""
-    about = machine.describe()
+    """Return the state, the team and the care of the measurement in words."""
+    about = state.describe()
     threads = team.in_words(team.size())
     care = "measured briefly" if SHORT else f"medians of {_ROUNDS} rounds"
     return f"{about['cpu']} ({about['isa']}), {threads}, {care}, {about['date'][:10]}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from depthwise.problem.spec import ConvSpec
 from depthwise.schedule.window import Axis, axes
-from depthwise.spec import ConvSpec
 from depthwise.tutorial.picture import COLOURS, canvas, picture
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from depthwise.costs import cost
-from depthwise.plan import Plan
-from depthwise.spec import ConvSpec
-from depthwise.target import Target, caches
+from depthwise.machine.target import Target, caches
+from depthwise.problem.costs import cost
+from depthwise.problem.spec import ConvSpec
+from depthwise.schedule.plan import Plan
 from depthwise.tutorial.picture import COLOURS, INK, canvas, picture
 
 if TYPE_CHECKING:

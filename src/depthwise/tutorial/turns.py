@@ -9,8 +9,8 @@ from threading import get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from depthwise import team
-from depthwise.kernel import Launch
+from depthwise.kernel.kernel import Launch
+from depthwise.machine import team
 from depthwise.tutorial.picture import COLOURS, canvas, picture
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from depthwise.block import BlockSpec, Forward, parts_of
-from depthwise.costs import cost
-from depthwise.spec import ConvSpec
+from depthwise.problem.block import BlockSpec, Forward, parts_of
+from depthwise.problem.costs import cost
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.vocabulary import Pair
 from depthwise.tutorial.picture import COLOURS, INK, canvas, picture
-from depthwise.vocabulary import Pair
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -25,7 +25,7 @@ from depthwise.bench.series import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from depthwise.roofline import Roofline
+    from depthwise.measure.roofline import Roofline
 
 DASHES = ("solid", "dash", "dot", "dashdot")
 MARKERS = ("circle", "square", "triangle-up", "diamond")

@@ -9,7 +9,7 @@ from depthwise.bench.comparison import mean_ratios, pairs
 from depthwise.bench.findings import Findings
 from depthwise.bench.html import charts, page
 from depthwise.bench.results import Result
-from depthwise.parse import parse
+from depthwise.problem.parse import parse
 
 
 def write(file: Path, findings: Findings[Result]) -> None:

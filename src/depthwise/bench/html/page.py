@@ -7,15 +7,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depthwise.bench import machine, report, results, series
+from depthwise.bench import report, results, series
 from depthwise.bench.comparison import R
 from depthwise.bench.findings import Findings
 from depthwise.bench.html.charts import Chart
 from depthwise.bench.report import Table
 from depthwise.errors import DepthwiseError
+from depthwise.measure import state
 
 if TYPE_CHECKING:
-    from depthwise.roofline import Roofline
+    from depthwise.measure.roofline import Roofline
 
 NEEDS = ("jinja2", "plotly")
 
@@ -73,7 +74,7 @@ def write(
         legend=legend,
         remarks=report.remarks(findings.notes),
         layers={result.spec: result.layer for result in findings.results},
-        machine=machine.words(findings.machine),
+        machine=state.words(findings.machine),
         engines={result.engine: result.version for result in findings.results},
         roofline=series.roofline_title(findings.limits),
         limits=_limits(findings.limits),
@@ -83,7 +84,7 @@ def write(
 
 
 def _warnings(findings: Findings[R]) -> list[str]:
-    found = machine.warnings(findings.machine)
+    found = state.warnings(findings.machine)
     if findings.complete < findings.asked:
         found.insert(
             0,

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthwise import console, team
-from depthwise.bench import environments, machine, report
+from depthwise import console
+from depthwise.bench import report
 from depthwise.bench.comparison import OURS, is_ours
 from depthwise.bench.findings import Findings
 from depthwise.bench.html import networks as page
@@ -16,13 +16,15 @@ from depthwise.bench.inference import plot, run
 from depthwise.bench.inference.problem import NetworkProblem
 from depthwise.bench.inference.report import print_results
 from depthwise.bench.inference.run import NetworkResult
-from depthwise.bench.peers.catalogue import SOURCES
-from depthwise.bench.process import Worker
 from depthwise.errors import PeerError, SpecError
+from depthwise.machine import team
+from depthwise.measure import environments, state
+from depthwise.measure.catalogue import SOURCES
+from depthwise.measure.process import Worker
 
 if TYPE_CHECKING:
     from depthwise.bench.command import Options
-    from depthwise.roofline import Roofline
+    from depthwise.measure.roofline import Roofline
 
 WORKLOADS = ("mobilenet_v2",)
 
@@ -43,8 +45,8 @@ def bench(options: Options, measure_limits: Callable[[], Roofline]) -> int:
     problems = _problems(options)
     environments.interpreter("torch")  # raises where it is not installed: networks are its modules
     entries = run.ways(_engines(options))
-    about = machine.describe()
-    for warning in machine.warnings(about):
+    about = state.describe()
+    for warning in state.warnings(about):
         report.tell(f"warning: {warning}", "yellow")
     findings: Findings[NetworkResult] = Findings(
         command=options.command, summary=_summary(options, about), conditions=_conditions(options),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from depthwise.arrays import Array, aligned
-from depthwise.bench.posed import aligned_copy
+from depthwise.measure.posed import aligned_copy
+from depthwise.problem.arrays import Array, aligned
 
 MODULE = "network.pt"
 """The network in eval mode, for PyTorch."""

@@ -10,7 +10,7 @@ from depthwise.bench.comparison import is_ours
 from depthwise.bench.inference.report import MIB
 from depthwise.bench.inference.run import NetworkResult
 from depthwise.bench.series import COLOURS, OUR_COLOUR
-from depthwise.team import in_words
+from depthwise.machine.team import in_words
 
 
 def draw(results: Sequence[NetworkResult], file: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from depthwise.errors import SpecError
-from depthwise.values import whole
+from depthwise.problem.values import whole
 
 SIZES = {
     "mobilenet_v1": 224,

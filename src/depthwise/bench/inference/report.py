@@ -8,7 +8,7 @@ from depthwise import console
 from depthwise.bench import report
 from depthwise.bench.comparison import by_problem, fastest, is_peer, ratios
 from depthwise.bench.inference.run import NetworkResult
-from depthwise.bench.timing import UNSTABLE
+from depthwise.measure.timing import UNSTABLE
 
 COLUMNS = (
     "engine", "ms", "+- ms", "images/s", "x fastest peer", "GFLOP/s", "of peak", "prepare s",

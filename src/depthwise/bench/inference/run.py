@@ -11,13 +11,13 @@ from tempfile import TemporaryDirectory
 
 from depthwise.bench.inference import files
 from depthwise.bench.inference.problem import NetworkProblem
-from depthwise.bench.memory import Memory
-from depthwise.bench.peers.catalogue import SOURCES
-from depthwise.bench.process import PreparedInfo, Worker
 from depthwise.bench.results import Note, Result
 from depthwise.bench.run import Contestant, Step, in_turns, note
-from depthwise.bench.timing import Summary
 from depthwise.errors import PeerError
+from depthwise.measure.catalogue import SOURCES
+from depthwise.measure.memory import Memory
+from depthwise.measure.process import PreparedInfo, Worker
+from depthwise.measure.timing import Summary
 
 Start = Callable[[str, Path], Worker]
 """Starts a worker of an engine that keeps what it compiles in a folder."""

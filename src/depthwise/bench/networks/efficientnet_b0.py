@@ -6,12 +6,7 @@ from functools import partial
 
 from torch import nn
 
-from depthwise.bench.networks.layers import (
-    Classifier,
-    ConvNorm,
-    InvertedResidual,
-    SqueezeExcite,
-)
+from depthwise.bench.networks.layers import Classifier, ConvNorm, InvertedResidual, SqueezeExcite
 
 STAGES = (
     (1, 3, 16, 1, 1), (6, 3, 24, 2, 2), (6, 5, 40, 2, 2), (6, 3, 80, 2, 3), (6, 5, 112, 1, 3),

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from depthwise.bench.networks.layers import (
-    Classifier,
-    ConvNorm,
-    InvertedResidual,
-    SqueezeExcite,
-)
+from depthwise.bench.networks.layers import Classifier, ConvNorm, InvertedResidual, SqueezeExcite
 
 BLOCKS = (
     (3, 16, 16, False, nn.ReLU, 1),

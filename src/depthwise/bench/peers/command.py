@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from depthwise import console
-from depthwise.bench import environments
 from depthwise.bench.peers import roster
 from depthwise.bench.peers.roster import Standing, Verdict
+from depthwise.measure import environments
 
 HEADERS = ("engine", "version", "verified on this machine", "command")
 

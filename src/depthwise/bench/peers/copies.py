@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 
 from depthwise.bench.peers.parts import Layer, convolutions
-from depthwise.block import Spec
+from depthwise.problem.block import Spec
 
 COPIES = 5
 EXCLUDED = "weight packing, reorders at both ends, the call's own overhead"

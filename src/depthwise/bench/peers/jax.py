@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from depthwise.bench.peers import parts
-from depthwise.bench.peers.base import Array, Clock, Prepared
 from depthwise.bench.peers.parts import Layer, Limits, Order
-from depthwise.block import Spec
+from depthwise.measure.engine import Array, Clock, Prepared
+from depthwise.problem.block import Spec
 
 _PADDING_MODES = {
     "zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap",

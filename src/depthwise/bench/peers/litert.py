@@ -8,8 +8,8 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from depthwise.bench.peers import parts, tensorflow
-from depthwise.bench.peers.base import Array, Clock, Prepared
-from depthwise.block import Spec
+from depthwise.measure.engine import Array, Clock, Prepared
+from depthwise.problem.block import Spec
 
 
 class Engine:

@@ -8,9 +8,9 @@ from typing import Any
 import mxnet
 
 from depthwise.bench.peers import parts
-from depthwise.bench.peers.base import Array, Clock, Prepared
 from depthwise.bench.peers.parts import Layer, Limits
-from depthwise.block import Spec
+from depthwise.measure.engine import Array, Clock, Prepared
+from depthwise.problem.block import Spec
 
 _PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}
 _SINGLE = Limits(padding_modes=tuple(_PADDING_MODES))

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from depthwise.bench.peers import parts
-from depthwise.bench.peers.base import Array, Clock, Prepared
 from depthwise.bench.peers.onednn_api import (
     ANY,
     BIAS,
@@ -26,7 +25,8 @@ from depthwise.bench.peers.onednn_api import (
     Primitive,
 )
 from depthwise.bench.peers.parts import Layer, Limits
-from depthwise.block import Spec
+from depthwise.measure.engine import Array, Clock, Prepared
+from depthwise.problem.block import Spec
 
 Step: TypeAlias = Callable[[], None]
 

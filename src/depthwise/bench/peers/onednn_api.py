@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from depthwise.bench.peers.base import Array
+from depthwise.measure.engine import Array
 
 CPU, IN_ORDER, ANY, FLOAT32 = 1, 1, 1, 3
 FORWARD_INFERENCE, CONVOLUTION_DIRECT = 96, 1

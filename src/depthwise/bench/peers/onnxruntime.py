@@ -12,9 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from depthwise.bench.inference import files
 from depthwise.bench.peers import copies, parts
-from depthwise.bench.peers.base import Array, Clock, Prepared
 from depthwise.bench.peers.parts import Layer, Limits, Order
-from depthwise.block import Spec
+from depthwise.measure.engine import Array, Clock, Prepared
+from depthwise.problem.block import Spec
 
 _OPSET, _IR_VERSION = 20, 10
 _PADDING_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}

@@ -12,9 +12,9 @@ from openvino import opset13 as ops
 
 from depthwise.bench.inference import files
 from depthwise.bench.peers import copies, parts
-from depthwise.bench.peers.base import Array, Clock, Prepared
 from depthwise.bench.peers.parts import Layer, Limits, Order
-from depthwise.block import Spec
+from depthwise.measure.engine import Array, Clock, Prepared
+from depthwise.problem.block import Spec
 
 _PADDING_MODES = {"reflect": "reflect", "replicate": "edge"}
 _LIMITS = Limits(padding_modes=("zeros", *_PADDING_MODES))

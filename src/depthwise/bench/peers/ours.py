@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import depthwise as dw
-from depthwise import plan_database, schedule, team
-from depthwise.arrays import aligned
+from depthwise import schedule
 from depthwise.bench.peers import parts
-from depthwise.bench.peers.base import TARGET_VARIABLE, Array, Clock, Prepared
 from depthwise.bench.peers.parts import Limits, Order
-from depthwise.block import BlockSpec, Forward, Spec, forward_only
 from depthwise.errors import PeerError
-from depthwise.spec import ConvSpec
-from depthwise.target import named
-from depthwise.training import PassSpec, array_names
-from depthwise.vocabulary import PADDING_MODES
+from depthwise.machine import team
+from depthwise.machine.target import named
+from depthwise.measure.engine import TARGET_VARIABLE, Array, Clock, Prepared
+from depthwise.problem.arrays import aligned
+from depthwise.problem.block import BlockSpec, Forward, Spec, forward_only
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.training import PassSpec, array_names
+from depthwise.problem.vocabulary import PADDING_MODES
+from depthwise.store import database
 
 _ORDERS: dict[str, Order] = {"nchw": "NCHW", "nhwc": "NHWC", "packed": "NCHW"}
 _LIMITS = Limits(dtypes=("float32", "float64"), padding_modes=PADDING_MODES)
@@ -43,7 +45,7 @@ class Engine:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._target = named(os.environ.get(TARGET_VARIABLE))
-        os.environ.setdefault(plan_database.VARIABLE, "0")
+        os.environ.setdefault(database.VARIABLE, "0")
 
     def version(self) -> str:
         """Return this package's version."""

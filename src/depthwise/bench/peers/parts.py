@@ -11,12 +11,12 @@ from typing import Literal
 
 import numpy as np
 
-from depthwise.arrays import aligned
-from depthwise.bench.peers.base import Array, Clock
-from depthwise.block import BlockSpec, Spec, forward_only, parts_of
-from depthwise.spec import ConvSpec
-from depthwise.training import PassSpec
-from depthwise.vocabulary import ACTIVATIONS, Layout
+from depthwise.measure.engine import Array, Clock
+from depthwise.problem.arrays import aligned
+from depthwise.problem.block import BlockSpec, Spec, forward_only, parts_of
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.training import PassSpec
+from depthwise.problem.vocabulary import ACTIVATIONS, Layout
 
 Order = Literal["NCHW", "NHWC"]
 """The order of the four axes in memory."""

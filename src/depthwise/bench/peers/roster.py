@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import get_args
 
-from depthwise.bench import environments
-from depthwise.bench.peers.base import Clock
-from depthwise.bench.peers.catalogue import SOURCES
-from depthwise.bench.process import PreparedInfo, Worker
 from depthwise.errors import PeerError
-from depthwise.parse import parse
+from depthwise.measure import environments
+from depthwise.measure.catalogue import SOURCES
+from depthwise.measure.engine import Clock
+from depthwise.measure.process import PreparedInfo, Worker
+from depthwise.problem.parse import parse
 
 PROBLEMS = (
     "depthwise c16 hw64 k3 p1",

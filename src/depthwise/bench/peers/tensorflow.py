@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from depthwise.bench.peers import parts
-from depthwise.bench.peers.base import Array, Clock, Prepared
 from depthwise.bench.peers.parts import Layer, Limits, Order
-from depthwise.block import BlockSpec, Spec
-from depthwise.spec import ConvSpec
+from depthwise.measure.engine import Array, Clock, Prepared
+from depthwise.problem.block import BlockSpec, Spec
+from depthwise.problem.spec import ConvSpec
 
 LIMITS = Limits(
     dtypes=("float32", "float64"), dense=False, equal_strides=True, stride_or_dilation=True

@@ -12,11 +12,11 @@ from torch import nn
 from torch.nn import functional
 
 from depthwise.bench.peers import parts, torch_networks, torch_training
-from depthwise.bench.peers.base import Array, Clock, Prepared
 from depthwise.bench.peers.parts import Layer, Limits, Order
 from depthwise.bench.peers.torch_tensors import converted, tensor
-from depthwise.block import Spec
-from depthwise.training import PassSpec
+from depthwise.measure.engine import Array, Clock, Prepared
+from depthwise.problem.block import Spec
+from depthwise.problem.training import PassSpec
 
 Tensor: TypeAlias = torch.Tensor
 Step: TypeAlias = Callable[[Tensor], Tensor]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from depthwise.bench.inference import files
 from depthwise.bench.inference.problem import NetworkProblem
 from depthwise.bench.networks.weights import randomized
-from depthwise.bench.peers.base import Array, Prepared
+from depthwise.measure.engine import Array, Prepared
 
 _ONNX_OPSET = 20
 

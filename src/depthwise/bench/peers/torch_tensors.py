@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from depthwise.bench.peers.base import Array
 from depthwise.bench.peers.parts import Order
+from depthwise.measure.engine import Array
 
 _FORMATS = {"NCHW": torch.contiguous_format, "NHWC": torch.channels_last}
 

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from depthwise.bench.peers import parts
-from depthwise.bench.peers.base import Array, Prepared
 from depthwise.bench.peers.parts import Order
 from depthwise.bench.peers.torch_tensors import converted, tensor
-from depthwise.spec import ConvSpec
-from depthwise.training import PassSpec, array_names
+from depthwise.measure.engine import Array, Prepared
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.training import PassSpec, array_names
 
 Step: TypeAlias = Callable[[Tensor], Tensor]
 

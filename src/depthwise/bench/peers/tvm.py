@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import tvm
 
-from depthwise import define
 from depthwise.bench.peers import parts
-from depthwise.bench.peers.base import TARGET_VARIABLE, Array, Clock, Prepared
 from depthwise.bench.peers.parts import Layer, Limits, Order
-from depthwise.block import Spec
+from depthwise.machine.target import named
+from depthwise.measure.engine import TARGET_VARIABLE, Array, Clock, Prepared
+from depthwise.problem.block import Spec
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.vocabulary import PADDING_MODES
+from depthwise.programs import define
 from depthwise.schedule.rule import Form
-from depthwise.spec import ConvSpec
-from depthwise.target import named
-from depthwise.vocabulary import PADDING_MODES
 
 _LIMITS = Limits(dtypes=("float32", "float64"), padding_modes=PADDING_MODES)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from depthwise.errors import DepthwiseError
-from depthwise.spec import resolve_padding
+from depthwise.problem.spec import resolve_padding
 from depthwise.torch.network.draft import DTYPES, Draft, convolution, product
 from depthwise.torch.network.operators import (
     activation_of,

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from depthwise.block import BlockSpec, Layer, SqueezeExcite
-from depthwise.spec import ConvSpec
-from depthwise.vocabulary import Activation, DType, Kind
+from depthwise.problem.block import BlockSpec, Layer, SqueezeExcite
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.vocabulary import Activation, DType, Kind
 
 _NO_PADDING = (0, 0), (0, 0)
 DTYPES: dict[Any, DType] = {torch.float32: "float32", torch.float64: "float64"}

@@ -19,15 +19,15 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from depthwise import team
-from depthwise.arrays import CACHE_LINE
-from depthwise.kernel import Kernel, Launch
+from depthwise.kernel.kernel import Kernel, Launch
+from depthwise.machine import team
+from depthwise.problem.arrays import CACHE_LINE
+from depthwise.problem.values import nbytes
 from depthwise.torch.network.network import Network, Step, Values, filled
 from depthwise.torch.network.operators import function
 from depthwise.torch.network.places import Life, Lives, planned
 from depthwise.torch.network.stage import in_order
 from depthwise.torch.network.tracing import is_view
-from depthwise.values import nbytes
 
 Run: TypeAlias = Callable[[Values], None]
 Key: TypeAlias = "tuple[int, int]"

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from depthwise.pixels import PixelSpec
+from depthwise.problem.pixels import PixelSpec
 from depthwise.torch.network.absorb import place
 from depthwise.torch.network.draft import DTYPES, Draft
 from depthwise.torch.network.operators import (

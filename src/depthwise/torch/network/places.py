@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from depthwise.arrays import CACHE_LINE
+from depthwise.problem.arrays import CACHE_LINE
 from depthwise.torch.network.network import Network, Values, filled
 from depthwise.torch.network.operators import function
 from depthwise.torch.network.tracing import may_view

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from depthwise.block import Layer, parts_of, resized
 from depthwise.compiler import compile as compile_kernel
 from depthwise.errors import ArrayError
-from depthwise.kernel import Kernel
-from depthwise.parse import parse
-from depthwise.pixels import PixelSpec
-from depthwise.spec import output_size
+from depthwise.kernel.kernel import Kernel
+from depthwise.problem.block import Layer, parts_of, resized
+from depthwise.problem.parse import parse
+from depthwise.problem.pixels import PixelSpec
+from depthwise.problem.spec import output_size
 from depthwise.torch.network.draft import DTYPES
 from depthwise.torch.registry import LIBRARY
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from depthwise import team
+from depthwise.machine import team
 from depthwise.torch.network.network import Step
 from depthwise.torch.network.operators import function
 from depthwise.torch.network.optimized import Optimized

@@ -1,0 +1,104 @@
+"""`depthwise cache`: what is kept on disk, and clearing it."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from typing import Any
+
+from rich.filesize import decimal
+
+from depthwise import console
+from depthwise.store import cache, disk
+from depthwise.store.cache import Stored
+
+HEADERS = ("problem", "plan", "target", "made by", "last used", "size")
+DAY = 86400
+_AGES = (("d", DAY), ("h", 3600), ("min", 60))
+
+
+def listing(*, as_json: bool) -> None:
+    """Print the kernels and the tuned plans on disk, those that were used last first."""
+    kernels, plans = cache.stored()[::-1], cache.stored_plans()[::-1]
+    if as_json:
+        console.print_json(_summary(kernels, plans))
+        return
+    console.out.print(_title(kernels, plans), markup=False, soft_wrap=True)
+    for name, entries in (("Kernels", kernels), ("Tuned plans", plans)):
+        if entries:
+            console.out.print()
+            console.print_table(HEADERS, map(_row, entries), left=4, title=name)
+
+
+def clear(*, stale: bool, older_than: float | None, plans: bool) -> None:
+    """Remove files from the cache, and say how many.
+
+    Args:
+        stale: only those that another version of this package or of TVM made.
+        older_than: only those that were not used for so many days; None removes them all.
+        plans: also tuned plans, which take longer to find again than kernels to compile.
+    """
+
+    def remove(entries: list[Stored]) -> list[Stored]:
+        chosen = [entry for entry in entries if entry.stale or not stale]
+        if older_than is not None:
+            before = time.time() - older_than * DAY
+            chosen = [entry for entry in chosen if entry.used < before]
+        for entry in chosen:
+            disk.remove(entry.path)
+        return chosen
+
+    gone = _amount(remove(cache.stored()), "kernel")
+    if plans:
+        gone += f" and {_amount(remove(cache.stored_plans()), 'tuned plan')}"
+    cache.tidy()
+    console.out.print(f"removed {gone}")
+
+
+def _title(kernels: list[Stored], plans: list[Stored]) -> str:
+    if disk.root() is None:
+        return f"{disk.VARIABLE} is empty: nothing is kept on disk"
+    stale = sum(entry.stale for entry in kernels)
+    old = f" ({stale} of other versions: depthwise cache clear --stale)" if stale else ""
+    return (
+        f"{disk.root()}: {_amount(kernels, 'kernel')} of at most {decimal(cache.LARGEST_BYTES)}"
+        f"{old}, {_amount(plans, 'tuned plan')}"
+    )
+
+
+def _amount(entries: list[Stored], noun: str) -> str:
+    plural = "" if len(entries) == 1 else "s"
+    return f"{len(entries)} {noun}{plural}, {decimal(sum(entry.size for entry in entries))}"
+
+
+def _row(entry: Stored) -> tuple[str | None, ...]:
+    problem = cache.describe(entry) or {"spec": "(damaged)", "plan": "", "target": ""}
+    maker = "another version" if entry.stale else "this version"
+    return (*problem.values(), maker, _age(time.time() - entry.used), decimal(entry.size))
+
+
+def _age(seconds: float) -> str:
+    """Return a time span in its largest whole unit."""
+    found = ((name, int(seconds // unit)) for name, unit in _AGES)
+    return next((f"{count} {name} ago" for name, count in found if count > 0), "now")
+
+
+def _summary(kernels: list[Stored], plans: list[Stored]) -> dict[str, Any]:
+    place = disk.root()
+    return {
+        "folder": None if place is None else str(place),
+        "fingerprint": cache.fingerprint(),
+        "largest_bytes": cache.LARGEST_BYTES,
+        "kernels": [_entry_summary(entry) for entry in kernels],
+        "plans": [_entry_summary(entry) for entry in plans],
+    }
+
+
+def _entry_summary(entry: Stored) -> dict[str, Any]:
+    return {
+        **(cache.describe(entry) or {"spec": None, "plan": None, "target": None}),
+        "fingerprint": entry.path.parent.name,
+        "bytes": entry.size,
+        "used": datetime.fromtimestamp(entry.used, timezone.utc).isoformat("T", "seconds"),
+        "path": str(entry.path),
+    }

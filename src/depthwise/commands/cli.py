@@ -1,0 +1,474 @@
+"""The command line: one thin function a subcommand.
+
+The work is in the module that a function imports when it runs, so that `depthwise --help` starts
+fast.  Whatever a subcommand raises is turned into a message and an exit code in one place, `main`.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from depthwise import __version__
+from depthwise.errors import DepthwiseError
+
+Op = Literal[
+    "depthwise", "separable", "inverted", "input_gradient", "weight_gradient", "backward",
+    "training",
+]  # fmt: skip
+
+
+def examples(*lines: str) -> str:
+    """Return the epilog of a help text: command lines to copy, one a line."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
+
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=examples(
+        "depthwise bench",
+        'depthwise cost "separable c144 o24 hw56 k3 p1"',
+        'depthwise show "depthwise c256 hw12 k3 p1" --stage definition',
+        "depthwise bench --help",
+    ),
+)
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and leave, when `--version` is given."""
+    if wanted:
+        typer.echo(f"depthwise {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def depthwise(
+    context: typer.Context,
+    _version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=print_version),
+    ] = False,
+) -> None:
+    """Depthwise and depthwise-separable convolution at the speed of the hardware."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command(
+    epilog=examples(
+        'depthwise cost "separable c144 o24 hw56 k3 p1" "conv c144 o24 hw56 k3 p1"',
+        "depthwise cost --workload mobilenet_v2 --op separable --batch 8",
+        "depthwise cost --workload convnext_tiny --op training --batch 8",
+        'depthwise cost "depthwise c256 hw64 k3 p1" --plot roofline.png',
+    )
+)
+def cost(
+    specs: Annotated[
+        list[str] | None, typer.Argument(help="Problems in their text form.", metavar="SPEC")
+    ] = None,
+    workload: Annotated[str | None, typer.Option(help="A named workload's layers.")] = None,
+    layers: Annotated[Path | None, typer.Option(help="A layer file (JSON).")] = None,
+    op: Annotated[Op, typer.Option(help="What the layers pose.")] = "depthwise",
+    batch: Annotated[int, typer.Option(help="The batch of the layers.")] = 1,
+    roofline: Annotated[
+        bool, typer.Option("--roofline", help="Measure this machine's limit of each problem.")
+    ] = False,
+    threads: Annotated[int, typer.Option(help="Threads of the roofline.", min=1)] = 1,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the roofline to this file (measures it).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print what problems cost: parameters, MACs, FLOPs (2 per MAC), bytes moved at least."""
+    from depthwise.bench.layers import collect
+    from depthwise.commands import cost as cost_report
+
+    problems = collect(specs or [], workload, layers, op, batch=batch)
+    measured = cost_report.measure_roofline(threads) if roofline or plot else None
+    cost_report.report(problems, measured, as_json=as_json, plot=plot)
+
+
+@app.command(
+    epilog=examples(
+        'depthwise compare "conv c8 o64 hw128 k3 bias"',
+        'depthwise compare "conv c256 o512 hw12 k3 p1 nhwc" --threads 2 --json',
+    )
+)
+def compare(
+    spec: Annotated[
+        str, typer.Argument(help="A standard convolution: conv c... o... k...", metavar="SPEC")
+    ],
+    threads: Annotated[int, typer.Option(help="Threads of each engine.", min=1)] = 1,
+    repeats: Annotated[int, typer.Option(help="Samples of each time.", min=1)] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare a standard convolution with its separable counterpart: shapes, costs, times."""
+    from depthwise.commands import compare as comparison
+    from depthwise.problem.parse import parse
+
+    raise typer.Exit(
+        comparison.compare(parse(spec), threads=threads, repeats=repeats, as_json=as_json)
+    )
+
+
+@app.command(
+    epilog=examples(
+        "depthwise bench",
+        "depthwise bench --workload blocks --op inverted --epilogue network",
+        "depthwise bench --workload training --op training --batch 8 --peers torch",
+        "depthwise bench --workload efficientnet_b0 --op network --batch 16 --threads 2",
+        "depthwise bench --layers my_layers.json --clock call --layout nhwc --threads 2",
+        "depthwise bench --workload seeds --peers torch,onnxruntime --json seeds.json",
+        "depthwise bench --workload mobilenet_v2 --threads 2 --html report.html",
+    )
+)
+def bench(
+    op: Annotated[
+        Literal[Op, "network"],
+        typer.Option(help="What the layers pose; network: the workload itself, as a whole."),
+    ] = "depthwise",
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(help="A network's layers; may be repeated.  [default: seeds, mobilenet_v2]"),
+    ] = None,
+    layers: Annotated[Path | None, typer.Option(help="A layer file (JSON).")] = None,
+    batch: Annotated[int, typer.Option(help="Images at once.")] = 1,
+    dtype: Annotated[Literal["float32", "float64"], typer.Option(help="Element type.")] = "float32",
+    layout: Annotated[
+        Literal["nchw", "nhwc"], typer.Option(help="Of the arrays given, under --clock call.")
+    ] = "nchw",
+    threads: Annotated[int, typer.Option(help="Threads of every engine.", min=1)] = 1,
+    clock: Annotated[
+        Literal["kernel", "call"],
+        typer.Option(help="Raw kernels in each engine's own layout, or what a person calls."),
+    ] = "kernel",
+    epilogue: Annotated[
+        Literal["none", "network"], typer.Option(help="Also bias and the network's activations.")
+    ] = "none",
+    peers: Annotated[
+        str | None, typer.Option(help="Names with commas, or none.  [default: all installed]")
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Samples of each time.", min=1)] = 20,
+    target: Annotated[
+        str | None, typer.Option(help="The CPU to compile for.  [default: this machine]")
+    ] = None,
+    pin: Annotated[str | None, typer.Option(help="Cores to stay on, e.g. 0,1.")] = None,
+    json: Annotated[Path, typer.Option(help="The file of results.")] = Path("results/bench.json"),
+    plot: Annotated[Path, typer.Option(help="The folder of pictures.")] = Path("results"),
+    html: Annotated[
+        Path | None, typer.Option(help="Also a page of everything: this one file.")
+    ] = None,
+) -> int:
+    """Measure depthwise convolution on this machine beside other engines, each verified first."""
+    from depthwise.bench import command
+
+    return command.bench(
+        command.Options(
+            op=op, workloads=workload or (), layers=layers, batch=batch, dtype=dtype,
+            layout=layout, threads=threads, clock=clock, epilogue=epilogue,
+            peers=command.names(peers), repeats=repeats, cpu=target, pin=command.cores(pin),
+            json=json, plot=plot, html=html, command=shlex.join(["depthwise", *sys.argv[1:]]),
+        )
+    )  # fmt: skip
+
+
+peers_app = typer.Typer(
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    epilog=examples(
+        "depthwise peers",
+        "depthwise peers install mxnet tensorflow onednn",
+        "depthwise peers verify",
+    ),
+)
+app.add_typer(peers_app, name="peers")
+
+
+@peers_app.callback()
+def peers(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Other engines to compare with: installed, version, verified on this machine."""
+    from depthwise.bench.peers import command
+
+    if context.invoked_subcommand is None:
+        command.listing(as_json=as_json)
+
+
+@peers_app.command(name="install", epilog=examples("depthwise peers install mxnet"))
+def install_peers(
+    names: Annotated[list[str], typer.Argument(help="Engines of `depthwise peers`.")],
+) -> int:
+    """Install engines into environments of their own (the folder DEPTHWISE_PEERS), and verify."""
+    from depthwise.bench.peers import command
+
+    return command.install(names)
+
+
+@peers_app.command(name="verify", epilog=examples("depthwise peers verify mxnet onednn"))
+def verify_peers(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Engines.  [default: all that are installed]")
+    ] = None,
+) -> int:
+    """Hold engines against the oracle on a few problems; exit with 1 where a result is wrong."""
+    from depthwise.bench.peers import command
+
+    return command.verify(names or [])
+
+
+@app.command(
+    epilog=examples(
+        'depthwise show "depthwise c256 hw12 k3 p1" --stage definition --plan default',
+        'depthwise show "depthwise c144 hw56 k3 p1 nhwc" --stage asm --target skylake-avx512',
+        'depthwise show "depthwise c32 hw64 k3 p1" --plan "packed tc16 tw4"',
+    )
+)
+def show(
+    spec: Annotated[str, typer.Argument(help="A problem in its text form.", metavar="SPEC")],
+    stage: Annotated[
+        Literal["definition", "schedule", "llvm", "asm"],
+        typer.Option(help="The program before and after scheduling, LLVM IR, machine code."),
+    ] = "schedule",
+    plan: Annotated[
+        str | None, typer.Option(help="E.g. 'packed tc16 tw4'.  [default: the heuristic's]")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The CPU to compile for.  [default: this machine]")
+    ] = None,
+) -> None:
+    """Print what is generated for a problem."""
+    from depthwise.commands import explanation
+
+    explanation.show(spec, stage, plan, target)
+
+
+@app.command(
+    epilog=examples(
+        'depthwise explain "depthwise c144 hw56 k3 p1 nhwc"',
+        'depthwise explain "separable c144 o24 hw56 k3 p1" --json',
+    )
+)
+def explain(
+    spec: Annotated[str, typer.Argument(help="A problem in its text form.", metavar="SPEC")],
+    target: Annotated[
+        str | None, typer.Option(help="The CPU to compile for.  [default: this machine]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say which schedule takes a problem, and why each other one does not."""
+    from depthwise.commands import explanation
+
+    explanation.explain(spec, target, as_json)
+
+
+@app.command(
+    epilog=examples(
+        'depthwise sweep "depthwise c32 hw64 k3 p1"',
+        'depthwise sweep "depthwise c144 hw56 k3 p1 nhwc" --threads 2 --plot tilings.png',
+        'depthwise sweep "inverted c24 e144 o24 hw56 k3 p1 nhwc"',
+    )
+)
+def sweep(
+    spec: Annotated[str, typer.Argument(help="A problem in its text form.", metavar="SPEC")],
+    schedule: Annotated[
+        str | None,
+        typer.Option(help="Whose tiles.  [default: packed, or channels_last for such data]"),
+    ] = None,
+    threads: Annotated[int, typer.Option(help="Threads of each kernel.", min=1)] = 1,
+    repeats: Annotated[int, typer.Option(help="Samples of each time.", min=1)] = 9,
+    plot: Annotated[
+        Path | None, typer.Option(help="The file of the heat map (of a convolution).")
+    ] = Path("results/sweep.png"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Try every tiling of a schedule: each verified, timed, ranked and drawn.
+
+    Of a block, every way of fusing its parts in strips of every height is tried.
+    """
+    from depthwise.commands import sweep as tilings
+
+    tilings.sweep(spec, schedule, threads, repeats, plot, as_json)
+
+
+@app.command(
+    epilog=examples(
+        'depthwise tune "depthwise c144 hw56 k3 p1 nhwc"',
+        "depthwise tune --workload mobilenet_v2 --layout nhwc --epilogue network --threads 1",
+        "depthwise tune --workload mobilenet_v2 --op inverted --layout nhwc --epilogue network",
+        'depthwise tune --layers my_layers.json "depthwise1d c1536 l2048 k4 causal" --json',
+    )
+)
+def tune(
+    specs: Annotated[
+        list[str] | None, typer.Argument(help="Problems in their text form.", metavar="SPEC")
+    ] = None,
+    workload: Annotated[str | None, typer.Option(help="A named workload's layers.")] = None,
+    layers: Annotated[Path | None, typer.Option(help="A layer file (JSON).")] = None,
+    op: Annotated[
+        Literal["depthwise", "separable", "inverted"], typer.Option(help="What the layers pose.")
+    ] = "depthwise",
+    batch: Annotated[int, typer.Option(help="The batch of the layers.")] = 1,
+    dtype: Annotated[
+        Literal["float32", "float64"], typer.Option(help="Element type of the layers.")
+    ] = "float32",
+    layout: Annotated[
+        Literal["nchw", "nhwc"], typer.Option(help="Of the layers' arrays.")
+    ] = "nchw",
+    epilogue: Annotated[
+        Literal["none", "network"], typer.Option(help="Also the layers' bias and activations.")
+    ] = "none",
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of each kernel.  [default: all]", min=1)
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="Budget of each problem.  [default: 10, or 30 for blocks and 7x7 and larger]"
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Search for the fastest plans of problems, and remember them for the calls to come.
+
+    Each plan is built, held against the oracle and timed.  After an interrupt, or at the end of its
+    budget, the same command goes on from there.
+    """
+    from depthwise.bench.layers import collect
+    from depthwise.commands import tune as tune_report
+
+    problems = collect(
+        specs or [], workload, layers, op,
+        batch=batch, dtype=dtype, layout=layout.upper(), epilogue=epilogue,
+    )  # fmt: skip
+    return tune_report.tune(problems, threads, seconds, as_json)
+
+
+cache_app = typer.Typer(
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    epilog=examples(
+        "depthwise cache", "depthwise cache clear --stale", "depthwise cache clear --older-than 30"
+    ),
+)
+app.add_typer(cache_app, name="cache")
+
+
+@cache_app.callback()
+def cache(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compiled kernels and tuned plans on disk (the folder DEPTHWISE_CACHE; empty, none)."""
+    from depthwise.commands import cache as cache_report
+
+    if context.invoked_subcommand is None:
+        cache_report.listing(as_json=as_json)
+
+
+@cache_app.command(name="clear", epilog=examples("depthwise cache clear --stale"))
+def clear_cache(
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Only what other versions made, which is not loaded.")
+    ] = False,
+    older_than: Annotated[
+        float | None,
+        typer.Option(help="Only what was not used for so many days.", metavar="DAYS", min=0),
+    ] = None,
+    plans: Annotated[
+        bool, typer.Option("--plans", help="Tuned plans as well, which are otherwise kept.")
+    ] = False,
+) -> None:
+    """Remove compiled kernels from the disk; they are compiled anew when they are needed."""
+    from depthwise.commands import cache as cache_report
+
+    cache_report.clear(stale=stale, older_than=older_than, plans=plans)
+
+
+@app.command(epilog=examples("depthwise doctor", "depthwise doctor --json"))
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """Check that this machine and its settings let kernels run at full speed; 1 if not."""
+    from depthwise.commands import doctor as examination
+
+    return examination.doctor(as_json=as_json)
+
+
+@app.command(
+    epilog=examples(
+        "depthwise optimize depthwise.bench.networks.mobilenet_v2:mobilenet_v2 --input 1,3,224,224",
+        "depthwise optimize model.pt2 --input 1,3,224,224 --threads 1 --plot layers.png",
+        "depthwise optimize my_models:two_images --input 1,3,64,64 --input 1,3,64,64 --json",
+        "depthwise optimize model.pt2 --input 8,3,224,224 --tune --save fast.pt",
+    )
+)
+def optimize(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="model.pt2 (torch.export.save), module:factory, or model.pt (with --trust).",
+            metavar="MODEL",
+        ),
+    ],
+    inputs: Annotated[
+        list[str], typer.Option("--input", help="An input's sizes; once for each input.")
+    ],
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Search for the fastest plans, for minutes.")
+    ] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load a pickled module, which runs code it names.")
+    ] = False,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of both.  [default: all]", min=1)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the time of each layer to this file.")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Save the fast module to this file (torch.save).")
+    ] = None,
+) -> None:
+    """Replace what is slow in a PyTorch model, and say what was, what was not and why."""
+    try:
+        from depthwise.torch import optimize_command as command
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise DepthwiseError(
+            "depthwise optimize needs PyTorch; this installs it: pip install 'depthwise[torch]'"
+        ) from None
+
+    command.run(
+        command.Options(
+            model=model, inputs=inputs, tune=tune, trust=trust, threads=threads, as_json=as_json,
+            plot=plot, save=save,
+        )
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Run the command line and exit with 0, or 2 after one line on stderr, or 130 if interrupted.
+
+    Usage errors and every `DepthwiseError` are the user's to mend and exit with 2; any other
+    exception is a fault of this package and keeps its traceback.
+    """
+    warnings.formatwarning = lambda message, *_args, **_kwargs: f"depthwise: {message}\n"
+    try:
+        status = app(prog_name="depthwise", standalone_mode=False)
+    except (DepthwiseError, typer.TyperException) as error:
+        message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+        typer.echo(f"depthwise: {message}", err=True)
+        status = 2
+    sys.exit(status)

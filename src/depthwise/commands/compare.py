@@ -1,0 +1,115 @@
+"""A standard convolution beside its separable counterpart: shapes, costs, and measured times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+
+from depthwise import console
+from depthwise.bench import report, run
+from depthwise.bench.comparison import OURS, fastest, is_ours
+from depthwise.bench.results import Note, Result
+from depthwise.commands.cost import COLUMNS, Record, measure_roofline, number, record
+from depthwise.errors import SpecError
+from depthwise.measure.environments import installed_version
+from depthwise.measure.process import Worker
+from depthwise.problem.block import BlockSpec, Spec
+from depthwise.problem.costs import parameter_ratio_limit
+from depthwise.problem.spec import ConvSpec
+
+
+def counterpart(spec: Spec) -> BlockSpec:
+    """Return the separable convolution with the sizes, window and epilogue of a standard one.
+
+    Raises:
+        SpecError: the problem is not a standard convolution.
+    """
+    if not isinstance(spec, ConvSpec) or spec.kind != "conv" or spec.groups != 1:
+        raise SpecError(f"a standard convolution is a conv with one group; got {spec}")
+    return BlockSpec.separable(
+        spec.channels, spec.out_channels, (spec.height, spec.width), spec.kernel,
+        stride=spec.stride, padding=spec.padding, dilation=spec.dilation,
+        padding_mode=spec.padding_mode, depthwise_bias=spec.bias, pointwise_bias=spec.bias,
+        activation=spec.activation, batch=spec.batch, layout=spec.layout, dtype=spec.dtype,
+    )  # fmt: skip
+
+
+def compare(spec: Spec, *, threads: int, repeats: int, as_json: bool) -> int:
+    """Print the comparison: costs, and times of our kernels and of PyTorch where it is installed.
+
+    Returns:
+        0, or 1 where one of our kernels gave a wrong result or failed.
+
+    Raises:
+        SpecError: the problem is not a standard convolution.
+        PeerError: an engine does not start.
+    """
+    separable = counterpart(spec)
+    engines = [OURS, *(["torch"] if installed_version("torch") else [])]
+    found, notes = _measure((spec, separable), engines, threads, repeats)
+    costs = record(spec), record(separable)
+    limit = parameter_ratio_limit(separable.depthwise.kernel)
+    if as_json:
+        console.print_json(
+            {
+                "standard": costs[0],
+                "separable": costs[1],
+                "ratios": {key: costs[0][key] / costs[1][key] for key in COLUMNS},
+                "parameter_ratio_limit": limit,
+                "results": [asdict(result) for result in found],
+            }
+        )
+    else:
+        shapes = ["output", str(spec.output_shape), str(separable.output_shape), ""]
+        rows = [shapes, *_cost_rows(costs), *_time_rows((spec, separable), engines, found)]
+        console.print_table(("", str(spec), str(separable), "ratio"), rows)
+        console.out.print(
+            f"us: median of {repeats} samples on {threads} thread(s), and of the machine's limit.\n"
+            f"The ratio of the parameters tends to KH * KW = {limit} as the channels grow.",
+            markup=False,
+        )
+    told = [note for note in notes if note.kind != "rejected"]
+    report.print_notes(told, timed=len(found))
+    return int(any(note.grave and is_ours(note) for note in notes))
+
+
+def _measure(
+    pair: Sequence[Spec], engines: Sequence[str], threads: int, repeats: int
+) -> tuple[list[Result], list[Note]]:
+    roofline = measure_roofline(threads)
+    conditions = run.Conditions("compare", "call", repeats, roofline)
+    with ExitStack() as stack:
+        workers = [stack.enter_context(Worker(engine, threads)) for engine in engines]
+        entries = run.contestants(workers)
+        problems = dict.fromkeys(pair, "")
+        with console.progress(run.steps(problems, entries)) as step:
+            outcomes = list(run.measure(problems, entries, conditions, step))
+    results = [result for outcome in outcomes for result in outcome.results]
+    return results, [note for outcome in outcomes for note in outcome.notes]
+
+
+def _cost_rows(costs: Sequence[Record]) -> Iterator[list[str]]:
+    for key, name in COLUMNS.items():
+        standard, separable = (each[key] for each in costs)
+        yield [name, number(standard), number(separable), f"{standard / separable:.2f}"]
+
+
+def _time_rows(
+    pair: Sequence[Spec], engines: Sequence[str], found: Sequence[Result]
+) -> Iterator[list[str]]:
+    for engine in engines:
+        standard, separable = (_fastest(found, engine, spec) for spec in pair)
+        ratio = f"{standard.time / separable.time:.2f}" if standard and separable else ""
+        yield [f"us, {engine}", _time(standard), _time(separable), ratio]
+
+
+def _fastest(found: Sequence[Result], engine: str, spec: Spec) -> Result | None:
+    """Return the result of the engine's fastest variant, or None where none was timed."""
+    return fastest(found, lambda r: r.engine == engine and r.spec == str(spec))
+
+
+def _time(result: Result | None) -> str:
+    if result is None:
+        return ""
+    return f"{report.microseconds(result.time)} ({result.variant}, {result.of_limit:.0%})"

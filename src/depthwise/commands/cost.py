@@ -1,0 +1,104 @@
+"""`depthwise cost`: the costs of problems and their limits on this machine, printed and drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from depthwise import console
+from depthwise.bench import plots
+from depthwise.bench.series import Point
+from depthwise.problem.block import Spec
+from depthwise.problem.costs import Cost, cost
+
+if TYPE_CHECKING:
+    from depthwise.measure.roofline import Roofline
+
+Record: TypeAlias = dict[str, Any]
+
+COLUMNS = {
+    "params": "params",
+    "macs": "MACs",
+    "flops": "FLOPs",
+    "bytes": "bytes",
+    "unfused_bytes": "bytes unfused",
+    "intensity": "FLOP/byte",
+}
+LIMIT_COLUMNS = {"limit_us": "limit us", "limit_gflops": "limit GFLOP/s", "bound_by": "bound by"}
+
+
+def measure_roofline(threads: int) -> Roofline:
+    """Measure this machine's limits, showing how far that has come."""
+    from depthwise.measure import roofline
+
+    with console.progress(1 + len(roofline.footprints(threads))) as step:
+        return roofline.measure(threads, step=step)
+
+
+def record(spec: Spec, roofline: Roofline | None = None) -> Record:
+    """Return the costs of a problem and of its parts, with their limits where a roofline is given.
+
+    The keys are those of `COLUMNS` and `LIMIT_COLUMNS`.  A block's limit is that of the whole, what
+    its parts pass on never leaving the processor.
+    """
+    shape = list(spec.output_shape)
+    return {"spec": str(spec), "output_shape": shape, **_values(cost(spec), roofline)}
+
+
+def report(
+    named: Mapping[Spec, str], roofline: Roofline | None, *, as_json: bool, plot: Path | None
+) -> None:
+    """Print the costs of problems, each with the names of its layers; draw them where asked to."""
+    records = [{**record(spec, roofline), "layers": names} for spec, names in named.items()]
+    if as_json:
+        limits = {"roofline": roofline.as_dict()} if roofline else {}
+        console.print_json({**limits, "problems": records})
+    else:
+        _print_table(records)
+    if roofline and plot:
+        points = [Point(r["spec"], r["intensity"], r["limit_gflops"]) for r in records]
+        plots.roofline_plot(points, roofline, plot)
+
+
+def _values(costs: Cost, roofline: Roofline | None) -> Record:
+    values: Record = {name: getattr(costs, name) for name in COLUMNS}
+    if roofline:
+        values |= _limits(costs, roofline)
+    if costs.parts:
+        values["parts"] = {name: _values(part, roofline) for name, part in costs.parts.items()}
+    return values
+
+
+def _limits(costs: Cost, roofline: Roofline) -> Record:
+    limit_us = roofline.limit_us(costs.flops, costs.bytes)
+    arithmetic_us = costs.flops / roofline.peak_gflops / 1e3
+    return {
+        "limit_us": limit_us,
+        "limit_gflops": costs.flops / limit_us / 1e3,
+        "bound_by": "memory" if limit_us > arithmetic_us else "arithmetic",
+    }
+
+
+def _print_table(records: Sequence[Record]) -> None:
+    columns = COLUMNS | (LIMIT_COLUMNS if "limit_us" in records[0] else {})
+    words = {"spec": "problem"}
+    if any(values["layers"] for values in records):
+        words["layers"] = "layers"
+    rows = []
+    for values in _with_parts(records):
+        cells = [values[column] for column in (*words, *columns)]
+        rows.append([cell if isinstance(cell, str) else number(cell) for cell in cells])
+    console.print_table((*words.values(), *columns.values()), rows, left=len(words))
+
+
+def _with_parts(records: Iterable[Record]) -> Iterator[Record]:
+    for values in records:
+        yield values
+        for name, part in values.get("parts", {}).items():
+            yield {"spec": f"  {name}", "layers": "", **part}
+
+
+def number(value: float) -> str:
+    """Return a count with its thousands apart, or a measure with two decimals."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"

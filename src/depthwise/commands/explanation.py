@@ -1,0 +1,162 @@
+"""`depthwise show` and `depthwise explain`: what is generated, and why it is this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
+from typing import Any
+
+from depthwise import schedule
+from depthwise.compiler import compile as compile_kernel
+from depthwise.compiler import conv_plan, plan_of
+from depthwise.console import out, print_json, print_table
+from depthwise.machine import team
+from depthwise.machine.target import Target, named
+from depthwise.problem.block import BlockSpec, Spec, parts_of
+from depthwise.problem.parse import parse
+from depthwise.problem.pixels import PixelSpec
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.training import PassSpec
+from depthwise.schedule import fusion
+from depthwise.schedule.plan import Plan
+from depthwise.store import database
+
+_COSTS = {
+    "flops": "FLOPs", "far_bytes": "far bytes", "scratch_bytes": "scratch bytes",
+    "cycles": "cycles",
+}  # fmt: skip
+
+
+def show(text: str, stage: str, plan: str | None, cpu: str | None) -> None:
+    """Print one stage of the program of a problem, exactly as it is."""
+    out.file.write(compile_kernel(text, plan, cpu).show(stage).rstrip() + "\n")
+
+
+def explain(text: str, cpu: str | None, as_json: bool) -> None:
+    """Print every way of computing a problem: the plan, or why it is none.
+
+    For a block that is every way of fusing its parts with what it costs, then the schedules of each
+    part; for a pass of training those of each of its kernels.
+    """
+    spec, target = parse(text), named(cpu)
+    described = [_describe(part, target) for part in _parts(spec)]
+    fused = _describe_block(spec, target) if isinstance(spec, BlockSpec) else None
+    if as_json:
+        print_json([*([fused] if fused else []), *described])
+        return
+    if fused:
+        print_table(
+            ("parts in one kernel", "", "plan, or the reason against it", *_COSTS.values()),
+            _fused_rows(fused),
+            title=f"{spec}  for {target}, {fused['threads']} threads",
+            left=3,
+        )
+        out.print(f"taken: {fused['why']}", markup=False)
+    for conv in described:
+        title = f"{conv['spec']}  for {target}"
+        if conv["tuned"]:
+            title += f"  (tuned: {conv['tuned']}, heuristic: {conv['heuristic']})"
+        print_table(
+            ("schedule", "", "plan, or the reason against it"), _rows(conv), title=title, left=3
+        )
+
+
+def _parts(spec: Spec) -> Sequence[ConvSpec | PassSpec | PixelSpec]:
+    if isinstance(spec, PassSpec):
+        return spec.kernels
+    return (spec,) if isinstance(spec, PixelSpec) else parts_of(spec)
+
+
+def _describe_block(spec: BlockSpec, target: Target) -> dict[str, Any]:
+    threads = team.size()
+    taken = plan_of(spec, target)
+    ways = []
+    for name, way in fusion.ways(spec, target, threads).items():
+        if isinstance(way, str):
+            ways.append({"parts": name, "rejects": way, "plan": None})
+        else:
+            costs = {f.name: getattr(way, f.name) for f in fields(way) if f.name != "plan"}
+            ways.append({"parts": name, "rejects": None, "plan": str(way.plan), **costs})
+    return {
+        "spec": str(spec),
+        "target": target.cpu,
+        "threads": threads,
+        "taken": str(taken),
+        "why": fusion.why(fusion.ways(spec, target, threads)),
+        "ways": ways,
+    }
+
+
+def _fused_rows(block: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    for way in block["ways"]:
+        if way["rejects"]:
+            yield way["parts"], "no", way["rejects"], *[""] * len(_COSTS)
+            continue
+        costs = (f"{way[name]:,.0f}" for name in _COSTS)
+        yield (
+            way["parts"],
+            "taken" if way["plan"] == block["taken"] else "could",
+            way["plan"],
+            *costs,
+        )
+
+
+def _describe(spec: ConvSpec | PassSpec | PixelSpec, target: Target) -> dict[str, Any]:
+    if isinstance(spec, PassSpec):
+        return _describe_gradient(spec, target)
+    if isinstance(spec, PixelSpec):
+        return _described_pixels(spec, target)
+    tuned = database.tuned_plan(spec, target)
+    taken = conv_plan(spec, target)
+    rules = []
+    for rule in schedule.RULES:
+        plan = None
+        if (reason := rule.rejects(spec, target)) is None:
+            plan = taken if taken.schedule == rule.name else rule.default_plan(spec, target)
+        rules.append({"schedule": rule.name, "rejects": reason, "plan": plan and str(plan)})
+    return {
+        "spec": str(spec),
+        "target": target.cpu,
+        "taken": taken.schedule,
+        "tuned": tuned and str(tuned),
+        "heuristic": str(schedule.default_plan(spec, target)),
+        "schedules": rules,
+    }
+
+
+def _describe_gradient(spec: PassSpec, target: Target) -> dict[str, Any]:
+    taken = schedule.default_gradient_plan(spec, target)
+    rules = []
+    for rule in schedule.GRADIENT_RULES:
+        reason = rule.rejects(spec, target)
+        plan = None if reason else str(rule.default_plan(spec, target))
+        rules.append({"schedule": rule.name, "rejects": reason, "plan": plan})
+    return _described(spec, target, taken, rules)
+
+
+def _described_pixels(spec: PixelSpec, target: Target) -> dict[str, Any]:
+    plan = schedule.PIXEL_PLAN
+    rule = {"schedule": plan.schedule, "rejects": None, "plan": str(plan)}
+    return _described(spec, target, plan, [rule])
+
+
+def _described(spec: Spec, target: Target, taken: Plan, rules: list[Any]) -> dict[str, Any]:
+    """Return what is said of a problem that is not searched for."""
+    return {
+        "spec": str(spec),
+        "target": target.cpu,
+        "taken": taken.schedule,
+        "tuned": None,
+        "heuristic": str(taken),
+        "schedules": rules,
+    }
+
+
+def _rows(conv: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    for rule in conv["schedules"]:
+        if rule["rejects"]:
+            yield rule["schedule"], "no", rule["rejects"]
+        elif rule["schedule"] == conv["taken"]:
+            yield rule["schedule"], "taken", rule["plan"]
+        else:
+            yield rule["schedule"], "could", rule["plan"]

@@ -1,0 +1,140 @@
+"""`depthwise sweep`: every tiling of a convolution, or strip of a block, verified and timed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from depthwise import schedule
+from depthwise.console import err, print_json, print_table, progress
+from depthwise.errors import InternalError, SpecError
+from depthwise.machine.target import Target, named
+from depthwise.measure.timing import Summary
+from depthwise.problem.block import BlockSpec, Spec, forward_only
+from depthwise.problem.costs import cost
+from depthwise.problem.parse import parse
+from depthwise.problem.spec import ConvSpec
+from depthwise.schedule import fusion
+from depthwise.schedule.plan import AnyPlan, Plan
+from depthwise.tuning.block_space import BlockSpace
+from depthwise.tuning.search import TrialError
+from depthwise.tuning.trials import Laboratory
+
+_PREFERRED = ("packed", "channels_last")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One plan with its time."""
+
+    plan: AnyPlan
+    median_us: float
+    mad_us: float
+    gflops: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what JSON shows: the plan as text and in figures, and its time."""
+        times = {"median_us": self.median_us, "mad_us": self.mad_us, "gflops": self.gflops}
+        return {"plan": str(self.plan), **_figures(self.plan), **times}
+
+
+def sweep(
+    text: str, name: str | None, threads: int, repeats: int, plot: Path | None, as_json: bool
+) -> None:
+    """Measure every plan of a schedule, or every strip of a block, and print the fastest first.
+
+    Args:
+        text: a convolution or a block.
+        name: the schedule whose tiles are tried; None is the usual one, and what a block takes.
+        threads: of each kernel.
+        repeats: samples of each time.
+        plot: the file of a convolution's heat map.
+        as_json: print JSON.
+
+    Raises:
+        SpecError: a block is given a schedule, or the problem is a pass of training.
+        PlanError: the schedule does not take the problem.
+    """
+    spec, target = forward_only(parse(text), "a sweep"), named(None)
+    if isinstance(spec, BlockSpec):
+        default, plans = _strips(spec, name, target)
+    else:
+        default, plans = _tilings(spec, name, target)
+    found = sorted(_measured(spec, plans, threads, repeats), key=lambda each: each.median_us)
+    if as_json:
+        tilings = [each.as_dict() for each in found]
+        print_json({"spec": str(spec), "default": str(default), "tilings": tilings})
+    else:
+        title = f"{spec}  {threads} thread(s)  (default plan: {default})"
+        headers = ("plan", "time us", "spread us", "GFLOP/s", "of the best")
+        print_table(headers, _rows(found), title=title)
+    if plot and isinstance(spec, ConvSpec):
+        from depthwise.bench.plots import tiling_map
+
+        cells = [(*_figures(each.plan).values(), each.gflops) for each in found]
+        tiling_map(str(spec), cells, plot)
+
+
+def _tilings(spec: ConvSpec, name: str | None, target: Target) -> tuple[AnyPlan, list[AnyPlan]]:
+    """Return the default plan and every plan of a schedule."""
+    taken = [rule.name for rule in schedule.RULES if rule.rejects(spec, target) is None]
+    chosen = name or next((rule for rule in _PREFERRED if rule in taken), taken[0])
+    rule = schedule.rule_of(Plan(chosen), spec, target)
+    return rule.default_plan(spec, target), list(rule.plans(spec, target))
+
+
+def _strips(spec: BlockSpec, name: str | None, target: Target) -> tuple[AnyPlan, list[AnyPlan]]:
+    """Return the default plan and every one of fusing and of strips; say what is impossible."""
+    if name is not None:
+        raise SpecError(f"each part of a block has a schedule of its own; got {name}: {spec}")
+    for way, why in fusion.ways(spec, target, 1).items():
+        if isinstance(why, str):
+            err.print(f"{way}: {why}", markup=False, soft_wrap=True)
+    space = BlockSpace(spec, target)
+    return space.default, list(space.strips())
+
+
+def _measured(spec: Spec, plans: Sequence[AnyPlan], threads: int, repeats: int) -> list[Measured]:
+    """Return the plans that can be timed; after an interrupt, those that were until then."""
+    found: list[Measured] = []
+    with progress(len(plans)) as step, Laboratory(threads) as laboratory:
+        try:
+            laboratory.pose(spec)
+            for plan in plans:
+                step(str(plan))
+                found += _measure(spec, plan, laboratory, repeats)
+        except KeyboardInterrupt:
+            err.print(f"interrupted after {len(found)} of {len(plans)} plans")
+            if not found:
+                raise
+    return found
+
+
+def _measure(spec: Spec, plan: AnyPlan, laboratory: Laboratory, repeats: int) -> list[Measured]:
+    """Return the plan's time; nothing, after a message, where it cannot be timed."""
+    try:
+        times = Summary.of(laboratory.sample(plan, repeats))
+    except TrialError as error:
+        if error.trial.failure == "wrong":
+            raise InternalError(
+                f"every plan computes what the oracle does; {plan} is {error}: {spec}"
+            ) from None
+        err.print(f"{plan}: {error}", markup=False, soft_wrap=True)
+        return []
+    gflops = cost(spec).flops / times.median / 1e3
+    return [Measured(plan, times.median, times.mad, gflops)]
+
+
+def _figures(plan: AnyPlan) -> dict[str, Any]:
+    if isinstance(plan, Plan):
+        return {"tc": plan.tc, "tw": plan.tw, "th": plan.th}
+    return {"fused": plan.fused, "rows": plan.rows}
+
+
+def _rows(found: Sequence[Measured]) -> Iterator[tuple[object, ...]]:
+    for each in found:
+        best = found[0].median_us / each.median_us
+        times = f"{each.median_us:.1f}", f"{each.mad_us:.1f}", f"{each.gflops:.1f}"
+        yield each.plan, *times, f"{best:.0%}"

@@ -1,0 +1,192 @@
+"""From a function's arrays to its kernel: prepared once for arrays of these shapes, then looked up.
+
+A call is prepared by checking everything, compiling the kernel and choosing how each array gets to
+it.  All of that depends on the kinds, shapes, strides and element types of the arrays and on the
+attributes alone, so that the next call with the same ones is one dictionary hit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from depthwise.compiler import compile as compile_kernel
+from depthwise.errors import ArrayError
+from depthwise.kernel.kernel import thread_count
+from depthwise.problem.arrays import (
+    DTYPE_NAMES,
+    Array,
+    Memory,
+    as_numpy,
+    empty,
+    fit,
+    in_place,
+    like,
+    output,
+    signature,
+)
+from depthwise.problem.block import Spec
+from depthwise.problem.values import word
+
+_MOST_REMEMBERED = 4096
+_prepared: dict[Hashable, Any] = {}
+
+
+def call(
+    spec_of: Callable[..., Spec],
+    layouts: tuple[str, ...],
+    layout: str,
+    attributes: tuple[Any, ...],
+    x: Any,
+    operands: Sequence[Any],
+    out: Any,
+    threads: int | None,
+) -> Any:
+    """Compute a function of arrays.
+
+    Args:
+        spec_of: `spec_of(image, operands, *attributes)` returns the problem.
+        layouts: those that the function takes.
+        layout: of `x`, of a residual, of `out` and of the result.
+        attributes: what the problem depends on beside the arrays.
+        x: the input, with or without a batch axis.
+        operands: the arrays beside it in the order of `spec.operands`, None where one is absent.
+        out: where to write the result, or None.
+        threads: how many threads to use; None is `team.size()`.
+    """
+    try:
+        kinds = map(type, attributes)  # as dictionaries see it, 1 and True are the same
+        key = spec_of, layout, attributes, *kinds, signature(x), *map(signature, operands)
+        prepared = _prepared.get(key)
+    except TypeError:
+        word("layout", layout, layouts)
+        return Prepared(spec_of, layout, _tuples(attributes), x, operands)(
+            x, operands, out, threads
+        )
+    if prepared is None:
+        word("layout", layout, layouts)
+        prepared = remembered(key, lambda: Prepared(spec_of, layout, attributes, x, operands))
+    return prepared(x, operands, out, threads)
+
+
+def remembered(key: Hashable, prepare: Callable[[], Any]) -> Any:
+    """Return what was prepared for this key, or prepare it now."""
+    prepared = _prepared.get(key)
+    if prepared is None:
+        prepared = prepare()
+        if len(_prepared) >= _MOST_REMEMBERED:
+            _prepared.clear()
+        _prepared[key] = prepared
+    return prepared
+
+
+def forget() -> None:
+    """Prepare every call anew: its kernel may now be another one."""
+    _prepared.clear()
+
+
+class Image:
+    """The input of a call: its sizes, and the order of its axes in memory.
+
+    An input in channels-first order whose memory is channels-last is computed in place as such.
+    """
+
+    def __init__(self, x: Any, layout: str) -> None:
+        view = as_numpy(x, "x")
+        rank = len(layout)
+        if view.ndim not in (rank - 1, rank) or 0 in view.shape:
+            raise ArrayError(
+                f"x has {rank} axes, or {rank - 1} without a batch, none empty; "
+                f"got shape {view.shape}"
+            )
+        self.batched, self.rank = view.ndim == rank, rank
+        batch = view if self.batched else view[None]
+        last = (0, *range(2, rank), 1)
+        self.transposed = layout[1] == "C" and not _is_contiguous(batch) and (
+            _is_contiguous(batch.transpose(last))
+        )  # fmt: skip
+        self._to_memory = last if self.transposed else None
+        self._from_memory = (0, rank - 1, *range(1, rank - 1)) if self.transposed else None
+        channels_last = self.transposed or layout[-1] == "C"
+        memory = f"N{layout.strip('NC')}C" if channels_last else layout
+        sizes = dict(zip(memory, self.in_memory_order(view).shape, strict=True))
+        self.channels = sizes["C"]
+        self.size = tuple(sizes[axis] for axis in layout.strip("NC"))
+        self.fields: dict[str, Any] = {
+            "batch": sizes["N"], "layout": memory, "dtype": DTYPE_NAMES[view.dtype],
+        }  # fmt: skip
+
+    def in_memory_order(self, view: Array) -> Array:
+        """View an array of the call as the problem has it: with a batch, in memory order."""
+        batch = view if self.batched else view[None]
+        return batch.transpose(self._to_memory) if self._to_memory else batch
+
+    def in_call_order(self, result: Array) -> Array:
+        """Undo `in_memory_order`."""
+        ordered = result.transpose(self._from_memory) if self._from_memory else result
+        return ordered if self.batched else ordered[0]
+
+
+class Prepared:
+    """A call whose arrays all have the signatures that it was prepared for."""
+
+    def __init__(
+        self,
+        spec_of: Callable[..., Spec],
+        layout: str,
+        attributes: tuple[Any, ...],
+        x: Any,
+        operands: Sequence[Any],
+    ) -> None:
+        self._image = image = Image(x, layout)
+        given = [operand for operand in operands if operand is not None]
+        self._spec = spec = spec_of(image, operands, *attributes)
+        for name, operand in zip(spec.operands, given, strict=True):
+            fit(self._ordered(operand, name), name, spec.operands[name], spec)
+        self._kernel = compile_kernel(spec)
+        self._shape, self._dtype = spec.output_shape, np.dtype(spec.dtype)
+        images_out = len(spec.output_shape) == image.rank
+        self._reorders = images_out and (image.transposed or not image.batched)
+        self._inputs = [
+            self._memory_of(array, name)
+            for array, name in zip((x, *given), ("x", *spec.operands), strict=True)
+        ]
+        self._wrap = like(x)
+
+    def __call__(self, x: Any, operands: Sequence[Any], out: Any, threads: int | None) -> Any:
+        """Compute; arrays that lie as the kernel takes them are not copied."""
+        count = 0 if threads is None else thread_count(threads, self._spec)
+        given = [x, *[operand for operand in operands if operand is not None]]
+        source, *memory = [lend(array) for lend, array in zip(self._inputs, given)]  # noqa: B905 (twice as fast)
+        packed = self._kernel.pack(memory)
+        if out is None:
+            result = empty(self._shape, self._dtype)
+            self._kernel.run(source, packed, result, count)
+            return self._wrap(self._image.in_call_order(result) if self._reorders else result)
+        inputs = [as_numpy(array, "x") for array in given]
+        with output(out, self._ordered(out, "out"), self._spec, inputs) as result:
+            self._kernel.run(source, packed, result, count)
+        return out
+
+    def _memory_of(self, array: Any, name: str) -> Callable[[Any], Memory]:
+        """Return what makes an array contiguous, its axes in memory order, where it is not."""
+        as_it_is = self._ordered(array, name).flags.c_contiguous and in_place(array)
+        return as_it_is or (lambda same: np.ascontiguousarray(self._ordered(same, name)))
+
+    def _ordered(self, array: Any, name: str) -> Array:
+        view = as_numpy(array, name)
+        if name not in ("x", "residual", "out"):
+            return view
+        if view.ndim != self._image.rank - (not self._image.batched):
+            raise ArrayError(f"{name} has as many axes as x; got shape {view.shape}: {self._spec}")
+        return self._image.in_memory_order(view)
+
+
+def _is_contiguous(array: Array) -> bool:
+    return bool(array.flags.c_contiguous)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,1 @@
+"""What a call runs: steps, packed weights, machine code in this process."""

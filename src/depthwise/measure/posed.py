@@ -1,0 +1,72 @@
+"""A problem as the benchmark poses it: its arrays, and what the oracle expects of them.
+
+What an inverted residual adds is its own input, as in a network: one array, read once.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from depthwise.problem import reference
+from depthwise.problem.arrays import Array, aligned
+from depthwise.problem.block import BlockSpec, Spec
+from depthwise.problem.costs import cost
+from depthwise.problem.data import random_problem
+
+_EXPECTED = "expected.npy"
+
+
+def adds_input(spec: Spec) -> bool:
+    """Whether the residual of the problem is the input itself."""
+    return (
+        isinstance(spec, BlockSpec)
+        and spec.kind == "inverted"
+        and spec.project.residual
+        and spec.input_shape == spec.output_shape
+    )
+
+
+def arrays(spec: Spec, seed: int = 0) -> tuple[Array, ...]:
+    """Return what `depthwise.random_problem` does, the input standing for a residual of its own."""
+    return _sharing(spec, random_problem(spec, seed))
+
+
+def write(folder: Path, spec: Spec, seed: int = 0) -> None:
+    """Write the arrays and what the oracle expects of them, for `read` in other processes."""
+    *given, _ = arrays(spec, seed)
+    for number, array in enumerate(given):
+        np.save(folder / f"{number}.npy", array)
+    np.save(folder / _EXPECTED, reference.forward(spec, *given))
+
+
+def read(folder: Path, spec: Spec) -> tuple[tuple[Array, ...], Array]:
+    """Return what `arrays` does, and the expected result, which stays in its file."""
+    y = aligned(spec.output_shape, spec.dtype)
+    y.fill(np.nan)
+    given = [aligned_copy(folder / f"{number}.npy") for number in range(1 + len(spec.operands))]
+    return _sharing(spec, (*given, y)), np.load(folder / _EXPECTED, mmap_mode="r")
+
+
+def least_bytes(spec: Spec) -> int:
+    """Return the bytes that move at least: every array once."""
+    again = prod(spec.input_shape) if adds_input(spec) else 0
+    return cost(spec).bytes - again * np.dtype(spec.dtype).itemsize
+
+
+def _sharing(spec: Spec, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Put the input in the place of a residual that is the input."""
+    x, *operands, y = arrays
+    if adds_input(spec):
+        operands[list(spec.operands).index("residual")] = x
+    return (x, *operands, y)
+
+
+def aligned_copy(file: Path) -> Array:
+    """Return the array of a file in memory that begins with a cache line."""
+    stored = np.load(file, mmap_mode="r")
+    copy = aligned(stored.shape, stored.dtype)
+    copy[...] = stored
+    return copy

@@ -1,0 +1,283 @@
+"""The process that hosts one engine: a request a line in, an answer a line out, both JSON.
+
+`python -m depthwise.measure.worker ENGINE --threads N [--pin 0,1]`, where ENGINE is a name of
+`depthwise peers` or the path of any module with a class `Engine` (see `peers.base.Peer`).
+
+======= ============================ ===========================================================
+request with                         answer
+======= ============================ ===========================================================
+hello                                name, version, variants, threads
+pose    spec, seed                   posed; what is prepared of this problem shares its arrays
+prepare spec, variant, clock, seed,  key, layout, excluded, max_abs_err, verified, prepare_seconds;
+        folder (see `posed.read`)    or rejected
+network folder, variant              what prepare answers
+sample  key, repeats, min_seconds     microseconds (of one call, one per sample)
+memory  key                          what `memory.measure` finds of one call, in bytes
+release key                          released
+quit                                 none; the process ends
+======= ============================ ===========================================================
+
+An answer that holds `error` says in one line what went wrong; the process goes on.  What the engine
+itself prints goes to stderr.  This module needs the standard library and NumPy alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import faulthandler
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import numpy as np
+
+from depthwise.bench.inference import files
+from depthwise.measure import memory, posed, timing
+from depthwise.measure.engine import Array, NetworkPeer, Peer, Prepared
+from depthwise.problem import reference
+from depthwise.problem.block import Spec
+from depthwise.problem.parse import parse
+
+_COMPARED_AT_ONCE = 2**20
+"""Elements, for a comparison of any size in little memory."""
+NETWORK_TOLERANCE = 1e-4
+"""The largest difference of logits over the largest logit, float32 against float64."""
+_PR_SET_PDEATHSIG = 1  # of Linux's prctl
+
+MODULES = {"depthwise": "ours"}
+"""Adapters whose module is not called like the engine."""
+
+
+def load_engine(name: str, threads: int) -> Peer:
+    """Import the adapter of an engine, and with it the engine."""
+    path = name if "." in name else f"depthwise.bench.peers.{MODULES.get(name, name)}"
+    engine: Peer = importlib.import_module(path).Engine(threads)
+    return engine
+
+
+class Host:
+    """One engine with the problems that are ready in it; one method a request."""
+
+    def __init__(self, engine: Peer) -> None:
+        self.engine = engine
+        self.ready: dict[int, Prepared] = {}
+        self._posed: tuple[tuple[Spec, int], tuple[Array, ...], Array] | None = None
+
+    def answer(self, do: str, **given: Any) -> dict[str, Any]:
+        """Carry out one request."""
+        requests: dict[str, Callable[..., dict[str, Any]]] = {
+            "hello": self.hello,
+            "pose": self.pose,
+            "prepare": self.prepare,
+            "network": self.network,
+            "sample": self.sample,
+            "memory": self.memory,
+            "release": self.release,
+        }
+        return requests[do](**given)
+
+    def hello(self) -> dict[str, Any]:
+        """Say which engine this is."""
+        return {
+            "name": self.engine.name,
+            "version": self.engine.version(),
+            "variants": list(self.engine.variants),
+            "threads": self.engine.threads(),
+        }
+
+    def pose(self, spec: str, seed: int = 0) -> dict[str, Any]:
+        """Make the arrays of a problem and compute what the oracle expects, once for all variants.
+
+        Where arrays lie has a part in how fast they are read: these favour no variant.
+        """
+        problem = parse(spec)
+        arrays = posed.arrays(problem, seed)
+        self._posed = (problem, seed), arrays, reference.forward(problem, *arrays[:-1])
+        return {"posed": spec}
+
+    def prepare(
+        self, spec: str, variant: str, clock: Any, seed: int = 0, folder: str | None = None
+    ) -> dict[str, Any]:
+        """Make a problem ready, run it twice, and hold the result against the oracle.
+
+        With a `folder`, its arrays and the expected result are taken from there, once for all
+        variants.
+        """
+        problem = parse(spec)
+        if reason := self.engine.rejects(problem, variant, clock):
+            return {"rejected": reason}
+        if folder is not None and (self._posed is None or self._posed[0] != (problem, seed)):
+            self._posed = (problem, seed), *posed.read(Path(folder), problem)
+        arrays, expected = self._arrays(problem, seed)
+        start = time.perf_counter()
+        prepared = self.engine.prepare(problem, variant, clock, arrays)
+        seconds = time.perf_counter() - start
+        prepared.run()
+        (prepared.baseline or prepared.run)()
+        error, verified = compare(problem, prepared.output(), expected)
+        return self._keep(prepared, error, verified, seconds)
+
+    def network(self, folder: str, variant: str) -> dict[str, Any]:
+        """Make a network ready, run it twice, and hold its logits against those expected.
+
+        What is done at the first call is part of the preparation.
+        """
+        start = time.perf_counter()
+        prepared = cast(NetworkPeer, self.engine).network(Path(folder), variant)
+        prepared.run()
+        seconds = time.perf_counter() - start
+        prepared.run()
+        expected = files.expected(Path(folder))
+        error, verified = compare_logits(prepared.output(), expected)
+        return self._keep(prepared, error, verified, seconds)
+
+    def memory(self, key: int) -> dict[str, Any]:
+        """Measure the memory of one call."""
+        return asdict(memory.measure(self.ready[key].run))
+
+    def sample(
+        self, key: int, repeats: int = 1, min_seconds: float = timing.MIN_SECONDS
+    ) -> dict[str, Any]:
+        """Time one call, so many times."""
+        prepared = self.ready[key]
+        times = timing.sample(prepared.run, repeats, min_seconds)
+        if prepared.baseline is not None:
+            base = timing.sample(prepared.baseline, repeats, min_seconds)
+            times = [long - short for long, short in zip(times, base, strict=True)]
+        return {"microseconds": [each / prepared.calls for each in times]}
+
+    def release(self, key: int) -> dict[str, Any]:
+        """Let go of a problem and its arrays."""
+        del self.ready[key]
+        return {"released": key}
+
+    def _keep(
+        self, prepared: Prepared, error: float, verified: bool, seconds: float
+    ) -> dict[str, Any]:
+        """Have it at hand under a new key, and say how it did."""
+        key = max(self.ready, default=0) + 1
+        self.ready[key] = prepared
+        return {
+            "key": key,
+            "layout": prepared.layout,
+            "excluded": prepared.excluded,
+            "max_abs_err": error,
+            "verified": verified,
+            "prepare_seconds": seconds,
+        }
+
+    def _arrays(self, problem: Spec, seed: int) -> tuple[tuple[Array, ...], Array]:
+        """Return the arrays of a problem, nothing in the output, and what the oracle expects."""
+        if self._posed is not None and self._posed[0] == (problem, seed):
+            _, arrays, expected = self._posed
+            arrays[-1].fill(np.nan)
+            return arrays, expected
+        arrays = posed.arrays(problem, seed)
+        return arrays, reference.forward(problem, *arrays[:-1])
+
+
+def compare(spec: Spec, got: Array, expected: Array) -> tuple[float, bool]:
+    """Return the largest absolute error against the oracle, and whether the result is right.
+
+    Right is: the shape is the problem's, every element is within `reference.tolerance`, and the
+    expected result is not zero throughout, which any empty output would match.
+    """
+    if got.shape != expected.shape:
+        return float("inf"), False
+    rtol, atol = reference.tolerance(spec, spec.dtype)
+    worst, right, something = 0.0, True, False
+    elements, oracle = got.reshape(-1), expected.reshape(-1)
+    for start in range(0, got.size, _COMPARED_AT_ONCE):
+        piece = slice(start, start + _COMPARED_AT_ONCE)
+        each, wanted = elements[piece], oracle[piece]
+        error = np.abs(each.astype(np.float64) - wanted)
+        right = right and bool(np.all(error <= atol + rtol * np.abs(wanted)))
+        worst = max(worst, float(error.max()) if np.all(np.isfinite(error)) else float("inf"))
+        something = something or bool(np.any(wanted != 0))
+    return worst, right and something
+
+
+def compare_logits(got: Array, expected: Array) -> tuple[float, bool]:
+    """Return the largest absolute error of logits, and whether they are right.
+
+    Right is: the shape is that expected, no error exceeds `NETWORK_TOLERANCE` of the largest logit,
+    and the expected logits are not all alike.
+    """
+    if got.shape != expected.shape or not np.all(np.isfinite(got)):
+        return float("inf"), False
+    error = float(np.abs(got - expected).max())
+    right = error <= NETWORK_TOLERANCE * float(np.abs(expected).max())
+    return error, right and float(np.ptp(expected)) > 0
+
+
+def serve(host: Host, requests: Iterator[str], answers: TextIO) -> None:
+    """Answer each request in its turn until `quit` or the end of the input."""
+    for line in requests:
+        request = json.loads(line)
+        if request["do"] == "quit":
+            return
+        send(answers, attempt(host, request))
+
+
+def attempt(host: Host, request: dict[str, Any]) -> dict[str, Any]:
+    """Return the answer to a request, or the error as an answer."""
+    try:
+        return host.answer(**request)
+    except Exception as error:  # an engine may raise anything; the parent decides what it means
+        return {"error": in_words(error)}
+
+
+def in_words(error: BaseException) -> str:
+    """Return the kind of an error and the first line of its message."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"
+
+
+def send(answers: TextIO, answer: dict[str, Any]) -> None:
+    """Write one answer."""
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
+
+
+def private_stdout() -> TextIO:
+    """Keep stdout for the answers; whatever else this process prints goes to stderr."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
+
+
+def end_with_parent() -> None:
+    """Have Linux end this process with its parent, even while it is stopped and reads nothing."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def main() -> None:
+    """Host the engine named on the command line."""
+    parser = argparse.ArgumentParser(description="Host one engine of the benchmark.")
+    parser.add_argument("engine")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--pin", help="the cores to stay on, e.g. 0,1")
+    options = parser.parse_args()
+    answers = private_stdout()
+    end_with_parent()
+    faulthandler.enable()
+    if options.pin:
+        os.sched_setaffinity(0, {int(core) for core in options.pin.split(",")})
+    try:
+        host = Host(load_engine(options.engine, options.threads))
+    except Exception as error:
+        send(answers, {"error": in_words(error)})
+        raise
+    serve(host, iter(sys.stdin.readline, ""), answers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,265 @@
+"""The problem of a block: expand (or none), depthwise, project, computed as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias, get_args
+
+from depthwise.errors import SpecError
+from depthwise.problem.pixels import PixelSpec
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.text import block_text, errors_with
+from depthwise.problem.training import PassSpec
+from depthwise.problem.values import MAX_ELEMENTS, flag, shown, whole, word
+from depthwise.problem.vocabulary import ACTIVATIONS, Activation, DType, Layout, Pair
+
+BlockKind = Literal["separable", "inverted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SqueezeExcite:
+    """The gate of a squeeze-and-excite block: mean, reduce, activation, expand, gate, scale."""
+
+    channels: int
+    activation: Activation = "relu"
+    gate: Activation = "sigmoid"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", whole("squeeze-and-excite channels", self.channels))
+        if self.channels < 1:
+            raise SpecError(f"squeeze-and-excite channels are at least 1; got {self.channels}")
+        word("squeeze-and-excite activation", self.activation, ACTIVATIONS)
+        word("squeeze-and-excite gate", self.gate, ACTIVATIONS)
+
+    def __str__(self) -> str:
+        default = (self.activation, self.gate) == ("relu", "sigmoid")
+        return f"se{self.channels}" + ("" if default else f":{self.activation}/{self.gate}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockSpec:
+    """A chain of convolutions computed as one: expand (or none), depthwise, project.
+
+    `kind` is "separable" (depthwise, then pointwise) or "inverted" (an inverted residual).
+    A residual is added to the project's output (`project.residual`).
+
+    Raises:
+        SpecError: the parts do not follow one another.
+    """
+
+    kind: BlockKind
+    expand: ConvSpec | None
+    depthwise: ConvSpec
+    project: ConvSpec
+    squeeze_excite: SqueezeExcite | None = None
+
+    def __post_init__(self) -> None:
+        given = {name: value for name, value in vars(self).items() if name != "kind"}
+        with errors_with(self.kind, given):
+            word("kind", self.kind, get_args(BlockKind))
+            for name, value, allowed in _part_types(self):
+                if not isinstance(value, allowed):
+                    raise SpecError(f"{name} is a {allowed[0].__name__}; got {shown(value)}")
+        for rule, values in _broken_block_rules(self):
+            raise SpecError(f"{rule}; got {values}: {self}")
+
+    @classmethod
+    def separable(
+        cls,
+        channels: int,
+        out_channels: int,
+        size: int | Pair,
+        kernel: int | Pair,
+        *,
+        depthwise_bias: bool = False,
+        pointwise_bias: bool = False,
+        depthwise_activation: Activation | None = None,
+        activation: Activation | None = None,
+        residual: bool = False,
+        **fields: Any,
+    ) -> BlockSpec:
+        """Return depthwise, then pointwise; `fields` are those of `ConvSpec.depthwise`."""
+        depthwise = ConvSpec.depthwise(
+            channels, size, kernel, bias=depthwise_bias, activation=depthwise_activation, **fields
+        )
+        project = _following(depthwise, out_channels, pointwise_bias, activation, residual)
+        return cls(kind="separable", expand=None, depthwise=depthwise, project=project)
+
+    @classmethod
+    def inverted(
+        cls,
+        channels: int,
+        out_channels: int,
+        size: int | Pair,
+        kernel: int | Pair,
+        *,
+        expanded: int | None = None,
+        expand_bias: bool = False,
+        depthwise_bias: bool = False,
+        project_bias: bool = False,
+        activation: Activation | None = None,
+        residual: bool = False,
+        squeeze_excite: SqueezeExcite | None = None,
+        **fields: Any,
+    ) -> BlockSpec:
+        """Return an inverted residual; `expanded` None leaves the expansion out.
+
+        The activation follows the expansion and the depthwise convolution; the projection is
+        linear.
+        """
+        given = {"channels": channels, "out_channels": out_channels, "size": size, "kernel": kernel}
+        with errors_with("inverted", given):
+            flag("expand_bias", expand_bias)
+            if expanded is None and expand_bias:
+                raise SpecError("an expand_bias needs an expansion; got expanded=None")
+        depthwise = ConvSpec.depthwise(
+            channels if expanded is None else expanded,
+            size, kernel, bias=depthwise_bias, activation=activation, **fields,
+        )  # fmt: skip
+        expand = None
+        if expanded is not None:
+            shared = {name: getattr(depthwise, name) for name in ("batch", "layout", "dtype")}
+            expand = ConvSpec.pointwise(
+                channels, expanded, size, bias=expand_bias, activation=activation, **shared
+            )
+        project = _following(depthwise, out_channels, project_bias, None, residual)
+        return cls(
+            kind="inverted", expand=expand, depthwise=depthwise, project=project,
+            squeeze_excite=squeeze_excite,
+        )  # fmt: skip
+
+    @property
+    def parts(self) -> tuple[ConvSpec, ...]:
+        """The convolutions in the order in which they run."""
+        return tuple(part for part in (self.expand, self.depthwise, self.project) if part)
+
+    @property
+    def batch(self) -> int:
+        """Images at once."""
+        return self.depthwise.batch
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of input, output and residual."""
+        return self.depthwise.layout
+
+    @property
+    def dtype(self) -> DType:
+        """The element type of every array."""
+        return self.depthwise.dtype
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The first part's input shape."""
+        return self.parts[0].input_shape
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The last part's output shape."""
+        return self.project.output_shape
+
+    @property
+    def operands(self) -> dict[str, tuple[int, ...]]:
+        """The arrays beside the input, in the order of a call: weights, biases, gate, residual."""
+        last = "pointwise" if self.kind == "separable" else "project"
+        named = [("expand", self.expand), ("depthwise", self.depthwise), (last, self.project)]
+        present = [(name, part) for name, part in named if part]
+        shapes = {f"{name}_weight": part.weight_shape for name, part in present}
+        shapes |= {f"{name}_bias": (part.out_channels,) for name, part in present if part.bias}
+        if self.squeeze_excite:
+            wide, narrow = self.depthwise.out_channels, self.squeeze_excite.channels
+            shapes |= {"se_reduce_weight": (narrow, wide), "se_reduce_bias": (narrow,)}
+            shapes |= {"se_expand_weight": (wide, narrow), "se_expand_bias": (wide,)}
+        if self.project.residual:
+            shapes["residual"] = self.output_shape
+        return shapes
+
+    def __str__(self) -> str:
+        return block_text(self)
+
+
+def _following(
+    before: ConvSpec, out_channels: int, bias: bool, activation: Activation | None, residual: bool
+) -> ConvSpec:
+    return ConvSpec.pointwise(
+        before.out_channels, out_channels, (before.out_height, before.out_width), bias=bias,
+        activation=activation, residual=residual, batch=before.batch, layout=before.layout,
+        dtype=before.dtype,
+    )  # fmt: skip
+
+
+def _part_types(b: BlockSpec) -> Iterator[tuple[str, object, tuple[type, ...]]]:
+    yield "expand", b.expand, (ConvSpec, type(None))
+    yield "depthwise", b.depthwise, (ConvSpec,)
+    yield "project", b.project, (ConvSpec,)
+    yield "squeeze_excite", b.squeeze_excite, (SqueezeExcite, type(None))
+
+
+def _broken_block_rules(b: BlockSpec) -> Iterator[tuple[str, object]]:
+    if b.kind == "separable" and (b.expand or b.squeeze_excite):
+        yield "a separable block has neither an expansion nor a gate", b.expand or b.squeeze_excite
+    kinds = tuple(part.kind for part in b.parts)
+    if kinds[-2:] != ("depthwise", "pointwise") or kinds[:-2] not in ((), ("pointwise",)):
+        yield "the parts are pointwise or none, depthwise, pointwise", kinds
+    for before, after in zip(b.parts, b.parts[1:], strict=False):
+        if (before.output_shape, before.layout, before.dtype) != (
+            after.input_shape, after.layout, after.dtype,
+        ):  # fmt: skip
+            yield "each part takes what the one before gives", f"{before} -> {after}"
+    if any(part.residual for part in b.parts[:-1]):
+        yield "only the last part takes a residual", [str(part) for part in b.parts]
+    if b.kind == "inverted" and b.project.activation:
+        yield "the projection of an inverted residual is linear", b.project.activation
+    if b.expand and b.expand.activation != b.depthwise.activation:
+        activations = b.expand.activation, b.depthwise.activation
+        yield "one activation serves expansion and depthwise", activations
+    if b.squeeze_excite:
+        weight = b.squeeze_excite.channels * b.depthwise.out_channels
+        if weight > MAX_ELEMENTS:
+            yield (
+                f"no array has more than {MAX_ELEMENTS} elements",
+                f"squeeze-and-excite weight of {weight}",
+            )
+
+
+Forward: TypeAlias = "ConvSpec | BlockSpec"
+Layer: TypeAlias = "Forward | PixelSpec"
+Spec: TypeAlias = "Layer | PassSpec"
+
+
+def parts_of(spec: Forward) -> tuple[ConvSpec, ...]:
+    """Return the convolutions of a problem in the order in which they run."""
+    return spec.parts if isinstance(spec, BlockSpec) else (spec,)
+
+
+def resized(spec: Layer, batch: int, height: int, width: int) -> Layer:
+    """Return the same problem for images of another number and size.
+
+    Raises:
+        SpecError: it cannot exist at this size.
+    """
+    if not isinstance(spec, BlockSpec):
+        return replace(spec, batch=batch, height=height, width=width)
+    parts: dict[str, Any] = {}
+    for name in ("expand", "depthwise", "project"):
+        part: ConvSpec | None = getattr(spec, name)
+        if part is not None:
+            parts[name] = now = replace(part, batch=batch, height=height, width=width)
+            height, width = now.out_height, now.out_width
+    return replace(spec, **parts)
+
+
+def forward_only(spec: Spec, what: str) -> Forward:
+    """Return a problem that is a convolution or a block.
+
+    Args:
+        spec: the problem.
+        what: is done for such problems alone, as the error says it: "a search".
+
+    Raises:
+        SpecError: it is something else.
+    """
+    if isinstance(spec, (PassSpec, PixelSpec)):
+        raise SpecError(f"{what} is one of a convolution or a block; got {spec}")
+    return spec

@@ -1,0 +1,76 @@
+"""The problems between convolutions: the mean of pixels, and their normalisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar, Literal, get_args
+
+from depthwise.errors import SpecError
+from depthwise.problem.values import MAX_ELEMENTS, shown, whole, word
+from depthwise.problem.vocabulary import DTYPES, DType, Layout
+
+PixelKind = Literal["mean", "norm"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelSpec:
+    """What is computed of the pixels of channels-last images (N, H, W, C).
+
+    One of::
+
+        mean    (N, 1, 1, C), the mean of each channel
+        norm    (x - m) / sqrt(v + epsilon) * weight + bias, with m and v the mean and the variance
+                of the channels of a pixel (Ba et al. 2016, Layer Normalization)
+
+    Equivalent to `F.adaptive_avg_pool2d(x, 1)` and to `F.layer_norm(x, (C,), weight, bias,
+    epsilon)` of (N, H, W, C).
+
+    Raises:
+        SpecError: the problem cannot exist.
+    """
+
+    kind: PixelKind
+    channels: int
+    height: int
+    width: int
+    batch: int = 1
+    dtype: DType = "float32"
+    epsilon: float = 0.0
+
+    layout: ClassVar[Layout] = "NHWC"
+
+    def __post_init__(self) -> None:
+        word("kind", self.kind, get_args(PixelKind))
+        word("dtype", self.dtype, DTYPES)
+        for name in ("channels", "height", "width", "batch"):
+            size = whole(name, getattr(self, name))
+            if size < 1:
+                raise SpecError(f"sizes are at least 1; got {name}={size}: {self}")
+            object.__setattr__(self, name, size)
+        if not self.epsilon >= 0 or (self.epsilon and self.kind == "mean"):
+            raise SpecError(f"epsilon is 0 or more, of a norm; got {shown(self.epsilon)}: {self}")
+        if self.batch * self.height * self.width * self.channels > MAX_ELEMENTS:
+            raise SpecError(f"no array has more than {MAX_ELEMENTS} elements: {self}")
+
+    @cached_property
+    def input_shape(self) -> tuple[int, ...]:
+        """(N, H, W, C)."""
+        return self.batch, self.height, self.width, self.channels
+
+    @cached_property
+    def output_shape(self) -> tuple[int, ...]:
+        """(N, 1, 1, C) of a mean, otherwise the input's."""
+        return (self.batch, 1, 1, self.channels) if self.kind == "mean" else self.input_shape
+
+    @cached_property
+    def operands(self) -> dict[str, tuple[int, ...]]:
+        """The arrays beside the input, in the order of a call, with their shapes."""
+        names = ("weight", "bias") if self.kind == "norm" else ()
+        return dict.fromkeys(names, (self.channels,))
+
+    def __str__(self) -> str:
+        size = f"hw{self.height}" if self.height == self.width else f"h{self.height} w{self.width}"
+        tokens = [self.kind, *[f"n{self.batch}"] * (self.batch != 1), f"c{self.channels}", size]
+        tokens += ["nhwc", *[self.dtype] * (self.dtype != "float32")]
+        return " ".join([*tokens, *[f"eps{self.epsilon!r}"] * (self.epsilon > 0)])

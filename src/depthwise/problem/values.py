@@ -1,0 +1,71 @@
+"""What a single value of a problem may be; every refusal says what was given, whatever it was."""
+
+from __future__ import annotations
+
+import math
+import operator
+
+import numpy as np
+
+from depthwise.errors import DTypeError, SpecError
+from depthwise.problem.vocabulary import Pair
+
+MAX_ELEMENTS = 2**31 - 1
+"""Generated code indexes each tensor with 32-bit integers; no size or count is larger."""
+
+_LONGEST = 120
+
+
+def itemsize(dtype: str) -> int:
+    """Return the bytes of an element."""
+    return np.dtype(dtype).itemsize
+
+
+def nbytes(shape: tuple[int, ...], dtype: str) -> int:
+    """Return the bytes of an array."""
+    return math.prod(shape) * itemsize(dtype)
+
+
+def shown(value: object) -> str:
+    """Return `value` as errors print it: its repr in one line, cut short where it is long."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # a repr may raise anything, as that of an integer of 5000 digits does
+        text = f"<unprintable {type(value).__name__}>"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def whole(name: str, value: object) -> int:
+    """Return `value` as an int; refuse what is not a whole number of at most 32 bits."""
+    try:
+        if isinstance(value, (bool, np.bool_)):  # an index too, the second until NumPy 2.3
+            raise TypeError
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise SpecError(f"{name} is a whole number; got {shown(value)}") from None
+    if abs(number) > MAX_ELEMENTS:
+        raise SpecError(f"{name} is at most {MAX_ELEMENTS} in size; got {shown(number)}")
+    return number
+
+
+def pair(name: str, value: object) -> Pair:
+    """Return (value, value), or the two whole numbers that `value` already is."""
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise SpecError(f"{name} is one number or two; got {shown(value)}")
+        return whole(name, value[0]), whole(name, value[1])
+    both = whole(name, value)
+    return both, both
+
+
+def word(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    """Refuse what is not one of the words allowed."""
+    if not (isinstance(value, str) and value in allowed):
+        error = DTypeError if name == "dtype" else SpecError
+        raise error(f"{name} is one of {', '.join(allowed)}; got {shown(value)}")
+
+
+def flag(name: str, value: object) -> None:
+    """Refuse what is neither True nor False."""
+    if not isinstance(value, bool):
+        raise SpecError(f"{name} is True or False; got {shown(value)}")

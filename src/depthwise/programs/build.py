@@ -1,0 +1,337 @@
+"""Scheduled TensorIR to machine code: the only file that compiles.
+
+A kernel is a C function of its arrays and of a run of tasks, `void kernel(X, K, ..., Y, int32_t
+first, int32_t last)`: the iterations of the program's parallel loop are the tasks, of which `team`
+gives each thread a run.  It needs nothing else in the process: no part of TVM, and of the C library
+only mathematics and memory.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tvm
+import tvm_ffi
+from tvm import s_tir, tirx
+
+from depthwise.errors import InternalError
+from depthwise.machine.target import Target
+
+SYMBOL = "kernel"
+"""The name of the function in the machine code."""
+TASKS = "depthwise.tasks"
+"""The attribute of a function that takes its run of tasks itself: how many there are."""
+SCRATCH_BYTES = "depthwise.scratch_bytes"
+"""The attribute of a function whose last array is scratch memory: how large that is."""
+
+_PASS_CONFIG = {
+    "s_tir.LoopPartition": {
+        "partition_const_loop": True,
+        "no_unroll_loop_with_extent_one": True,
+        "unroll_loop_with_partition_hint_no_interval": False,
+    }
+}
+_STACK_BYTES = 256 * 1024
+"""Larger buffers come from the heap: threads have stacks of megabytes, and few are guarded."""
+_SEVERAL_FUNCTIONS = ["-inline-threshold:int=-1000000", "-enable-tbaa:bool=false"]
+"""TVM says of each parameter that it points to a type of its own, which is no longer true where
+functions that hand memory to each other are inlined."""
+_GETTER = "address"
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is generated for one problem, stage by stage."""
+
+    definitions: Mapping[str, tirx.PrimFunc]
+    """What is computed, part by part."""
+    functions: Mapping[str, tirx.PrimFunc]
+    """How it is computed: the functions of the machine code, the kernel under `SYMBOL`."""
+    target: Target
+
+    @cached_property
+    def built(self) -> Built:
+        """The machine code."""
+        return build(self.functions, self.target)
+
+    def show(self, stage: str) -> str:
+        """Return one stage as text: definition, schedule, llvm or asm."""
+        if stage == "definition":
+            return _scripts(self.definitions)
+        if stage == "schedule":
+            return _scripts({name: _lowered(func) for name, func in self.functions.items()})
+        return self.built.llvm if stage == "llvm" else self.built.assembly
+
+
+@dataclass(frozen=True)
+class Built:
+    """Machine code of one program."""
+
+    module: Any
+    tasks: int
+    """How many tasks a call has."""
+    scratch_bytes: int
+    """How much memory each thread works in, given as the last array."""
+
+    @property
+    def llvm(self) -> str:
+        """The optimised LLVM IR."""
+        return str(self.module.inspect_source("ll"))
+
+    @property
+    def assembly(self) -> str:
+        """The machine code as text."""
+        return str(self.module.inspect_source("asm"))
+
+    def write_object(self, path: Path) -> None:
+        """Write a relocatable object file, which a linker takes."""
+        self.module.write_to_file(str(path))
+
+    def write_llvm(self, path: Path) -> None:
+        """Write LLVM IR that `address_in` loads."""
+        path.write_text(f"{self.llvm}\n{_getter()}")
+
+
+def build(functions: Mapping[str, tirx.PrimFunc], target: Target) -> Built:
+    """Compile functions whose arguments may lie at any address of their element's alignment.
+
+    Args:
+        functions: by the names under which they call each other; `SYMBOL` is what is called.
+        target: the CPU to generate code for.
+    """
+    plain = {
+        name: _any_alignment(func).with_attr("global_symbol", name)
+        for name, func in functions.items()
+    }
+    with tvm.transform.PassContext(config=_PASS_CONFIG):
+        llvm = _llvm(target, _SEVERAL_FUNCTIONS if len(functions) > 1 else [])
+        module = tirx.build(tvm.IRModule(plain), target=llvm, pipeline="depthwise")
+    kernel = functions[SYMBOL]
+    return Built(module, task_count(kernel), int((kernel.attrs or {}).get(SCRATCH_BYTES, 0)))
+
+
+def address_in(path: Path) -> tuple[int, Any]:
+    """Load a file of `Built.write_llvm`: the kernel's address, and what must live as long."""
+    module = tvm.runtime.load_module(str(path))
+    return int(module[_GETTER]()), module
+
+
+def new_schedule(func: tirx.PrimFunc) -> s_tir.Schedule:
+    """Return a schedule that transforms a copy of the program."""
+    return s_tir.Schedule(func)
+
+
+def _lowered(func: tirx.PrimFunc) -> tirx.PrimFunc:
+    """Return the program as plain loops: blocks opened, buffers no larger than they are used."""
+    module = tvm.IRModule({"main": func.with_attr("global_symbol", "main")})
+    passes = [*_open_blocks(), tirx.transform.StmtSimplify()]
+    return tvm.transform.Sequential(passes)(module)["main"]
+
+
+def _llvm(target: Target, options: Sequence[str]) -> tvm.target.Target:
+    return tvm.target.Target(
+        {
+            "kind": "llvm",
+            "mcpu": target.cpu,
+            "mtriple": f"{platform.machine()}-linux-gnu",
+            "cl-opt": options,
+        }
+    )
+
+
+def _getter() -> str:
+    """Return LLVM IR of a function by TVM's calling convention that returns the kernel's address.
+
+    Its result is a tagged 16-byte value: the tag of integers, then the integer.
+    """
+    return f"""
+define i32 @__tvm_ffi_{_GETTER}(ptr %self, ptr %arguments, i32 %count, ptr %result) {{
+  store i32 1, ptr %result
+  %value = getelementptr i8, ptr %result, i64 8
+  store i64 ptrtoint (ptr @{SYMBOL} to i64), ptr %value
+  ret i32 0
+}}
+"""
+
+
+def task_count(func: tirx.PrimFunc) -> int:
+    """Return how many iterations the parallel loops have, which run in step.
+
+    (There are several where segments of channels have loop nests of their own.)
+    """
+    if TASKS in (func.attrs or {}):
+        return int(func.attrs[TASKS])
+    extents = set()
+
+    def look(loop: Any) -> Any:
+        if loop.kind == tirx.ForKind.PARALLEL:
+            extents.add(int(loop.extent))
+        return loop
+
+    tvm_ffi.structural_map(func.body, [(tirx.For, look)])
+    if len(extents) > 1:
+        raise InternalError(f"parallel loops have the same extent; got {sorted(extents)}")
+    return extents.pop() if extents else 1
+
+
+def _any_alignment(func: tirx.PrimFunc) -> tirx.PrimFunc:
+    """Declare each argument with its element's own alignment.
+
+    TVM's default is 64 bytes, unchecked: an array elsewhere would crash the process.
+    """
+    arguments = [
+        (old, tirx.decl_buffer(
+            old.shape, old.dtype, old.name, data_alignment=tvm_ffi.dtype(old.dtype).itemsize
+        ))
+        for old in func.params
+        if not _is_number(old)
+    ]  # fmt: skip
+
+    def replace(var: Any) -> Any:
+        return next((new for old, new in arguments if var.same_as(old)), var)
+
+    return tvm_ffi.structural_map(func, [(tvm.ir.expr.Var, replace)])
+
+
+@tirx.transform.prim_func_pass(opt_level=0)  # type: ignore[untyped-decorator]
+def _compact_buffers(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.PrimFunc:
+    """Make buffers as large as they are used.
+
+    Functions that take their run of tasks are written with theirs so; there it would take most of
+    the time of the build.
+    """
+    if TASKS in (func.attrs or {}):
+        return func
+    return s_tir.transform.CompactBufferAllocation()(tvm.IRModule({"main": func}))["main"]
+
+
+@tirx.transform.prim_func_pass(opt_level=0)  # type: ignore[untyped-decorator]
+def _narrow_indices(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.PrimFunc:
+    """Compute indices in 32 bits, where a function is not written with the types that it means."""
+    if TASKS in (func.attrs or {}):
+        return func
+    return tirx.transform.NarrowDataType(32)(tvm.IRModule({"main": func}))["main"]
+
+
+@tirx.transform.prim_func_pass(opt_level=0)  # type: ignore[untyped-decorator]
+def _iterations_to_tasks(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.PrimFunc:
+    """Run a part of the iterations: those of the two parameters that are put behind the others."""
+    if TASKS in (func.attrs or {}):
+        return func
+    first, last, task = (tirx.Var(name, "int32") for name in ("first", "last", "task"))
+
+    def one_iteration(loop: Any) -> Any:
+        if loop.kind != tirx.ForKind.PARALLEL:
+            return loop
+        one = tirx.IntImm("int32", 1)
+        return tirx.For(
+            loop.loop_var, task, one, tirx.ForKind.SERIAL, loop.body, None, loop.annotations
+        )
+
+    body = tvm_ffi.structural_map(func.body, [(tirx.For, one_iteration)])
+    run = tirx.For(task, first, last - first, tirx.ForKind.SERIAL, body)
+    return tirx.PrimFunc([*func.params, first, last], run, func.ret_type, func.attrs)
+
+
+@tirx.transform.prim_func_pass(opt_level=0)  # type: ignore[untyped-decorator]
+def _arrays_to_pointers(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.PrimFunc:
+    """Take each array as a pointer that aliases no other."""
+    pointers = {
+        array: tirx.Var(f"{array.name}_data", _pointer_to(array.dtype))
+        for array in func.params
+        if not _is_number(array)
+    }
+    views = [tirx.DeclBuffer(array, data=pointer) for array, pointer in pointers.items()]
+    body = tirx.SeqStmt([*views, func.body])
+    parameters = [pointers.get(parameter, parameter) for parameter in func.params]
+    plain = tirx.PrimFunc(parameters, body, func.ret_type, func.attrs)
+    return plain.with_attr("tirx.noalias", True)
+
+
+@tirx.transform.prim_func_pass(opt_level=0)  # type: ignore[untyped-decorator]
+def _buffers_without_runtime(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.PrimFunc:
+    """Put buffers on the stack, large ones on the C heap: TVM's own workspace is not there."""
+    on_stack = {"disable_lower_builtin": tirx.IntImm("bool", 1)}
+    on_heap: list[Any] = []
+
+    def place(alloc: Any) -> Any:
+        size = math.prod(int(extent) for extent in alloc.buffer.shape)
+        nbytes = size * tvm_ffi.dtype(alloc.buffer.dtype).itemsize
+        if nbytes <= _STACK_BYTES:
+            return tirx.AllocBuffer(alloc.buffer, on_stack)
+        pointer = tirx.Var(f"{alloc.buffer.name}_heap", _pointer_to(alloc.buffer.dtype))
+        on_heap.append((pointer, tirx.IntImm("int64", nbytes)))
+        return tirx.DeclBuffer(alloc.buffer, data=pointer)
+
+    body = tvm_ffi.structural_map(func.body, [(tirx.AllocBuffer, place)])
+    take = [tirx.Bind(p, tirx.call_extern(p.ty, "malloc", nbytes)) for p, nbytes in on_heap]
+    give = [tirx.Evaluate(tirx.call_extern("void", "free", p)) for p, _ in on_heap]
+    return func.with_body(tirx.SeqStmt([*take, body, *give]) if on_heap else body)
+
+
+def _is_number(parameter: Any) -> bool:
+    return isinstance(parameter.ty, tvm.ir.PrimType)
+
+
+def _scripts(functions: Mapping[str, tirx.PrimFunc]) -> str:
+    if len(functions) == 1:
+        return str(next(iter(functions.values())).script())
+    return "\n".join(f"# {name}\n{func.script()}" for name, func in functions.items())
+
+
+def _pointer_to(dtype: Any) -> Any:
+    return tvm.ir.PointerType(tvm.ir.PrimType(str(dtype)), "global")
+
+
+def _open_blocks() -> Sequence[Any]:
+    """Return the passes after which a program is loops alone."""
+    return (
+        s_tir.transform.LowerInitBlock(),
+        s_tir.transform.PlanAndUpdateBufferAllocationLocation(),
+        s_tir.transform.ConvertBlocksToOpaque(),
+        _compact_buffers,
+        s_tir.transform.LowerOpaqueBlock(),
+    )
+
+
+def _pipeline() -> tuple[Any, Any, Any]:
+    """Return TVM's own passes as far as a CPU needs them, with ours among them."""
+    passes = [
+        s_tir.transform.CanonicalizeLoop(),
+        *_open_blocks(),
+        tirx.transform.FlattenBuffer(),
+        _narrow_indices,
+        s_tir.transform.LoopPartition(),
+        tirx.transform.VectorizeLoop(True),
+        tirx.transform.StorageRewrite(),
+        s_tir.transform.HoistIfThenElse(),
+        tirx.transform.UnrollLoop(),
+        s_tir.transform.RenormalizeSplitPattern(),
+        tirx.transform.StmtSimplify(),
+        tirx.transform.RemoveNoOp(),
+        s_tir.transform.RewriteUnsafeSelect(),
+        tirx.transform.CommonSubexprElim(),
+        _iterations_to_tasks,
+        tirx.transform.VerifyMemory(),
+        tirx.transform.AnnotateEntryFunc(),
+        _arrays_to_pointers,
+    ]
+    finish = [
+        _buffers_without_runtime,
+        tirx.transform.LowerTVMBuiltin(),
+        tirx.transform.LowerIntrin(),
+    ]
+    return (
+        tvm.transform.Sequential(passes),
+        lambda: tvm.transform.Sequential(finish),
+        s_tir.pipeline.finalize_device_passes,
+    )
+
+
+tirx.compilation_pipeline.register_tir_pipeline("depthwise", _pipeline)

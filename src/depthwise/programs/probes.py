@@ -1,0 +1,69 @@
+"""Two programs whose speed is the machine's limit: a chain of FMAs and a copy (of other sign).
+
+Both are written with their schedule: the loop over `t` runs one task a thread, the innermost loop
+is one or more vector registers.
+"""
+
+from __future__ import annotations
+
+from tvm import tirx
+from tvm.script import tirx as T  # noqa: N812
+
+from depthwise.machine.target import Target
+
+SPARE_REGISTERS = 4
+"""Vector registers left for the factor, the addend and whatever the compiler wants."""
+COPY_REGISTERS = 4
+"""Vectors moved per iteration of the copy, so that its loop counter costs nothing."""
+
+
+def fma_chain(target: Target, dtype: str, tasks: int, steps: int) -> tirx.PrimFunc:
+    """Return Y[t, r, l] = X[t, r, l] after `steps` times y <- y / 2 + 1, which tends to 2.
+
+    Each of the R accumulators is a chain in which an FMA waits for the one before; R independent
+    chains keep every FMA unit busy as long as R is at least latency times units (8 to 16 on
+    today's cores).  X and Y are (T, R, L) with L lanes to a vector register.
+    """
+    registers = target.vector_registers - SPARE_REGISTERS
+    lanes = target.lanes(dtype)
+
+    @T.prim_func(s_tir=True)  # type: ignore[untyped-decorator]
+    def main(x: T.handle, y: T.handle) -> None:
+        X = T.match_buffer(x, (tasks, registers, lanes), dtype)
+        Y = T.match_buffer(y, (tasks, registers, lanes), dtype)
+        for t in T.parallel(tasks):
+            acc = T.alloc_buffer((registers, lanes), dtype, scope="local")
+            for r in T.unroll(registers):
+                for lane in T.vectorized(lanes):
+                    acc[r, lane] = X[t, r, lane]
+            for _ in range(steps):
+                for r in T.unroll(registers):
+                    for lane in T.vectorized(lanes):
+                        acc[r, lane] = acc[r, lane] * T.Cast(dtype, 0.5) + T.Cast(dtype, 1.0)
+            for r in T.unroll(registers):
+                for lane in T.vectorized(lanes):
+                    Y[t, r, lane] = acc[r, lane]
+
+    return main
+
+
+def copy(target: Target, tasks: int, vectors: int, repeats: int) -> tirx.PrimFunc:
+    """Return Y[t, i, l] = -X[t, i, l], so many times over; X and Y are float32 (T, I, L).
+
+    Each task stays in a part of its own, so that the part lies in that core's private caches where
+    it fits into them.  (The sign costs nothing beside loads and stores, and keeps the compiler from
+    seeing a `memcpy`, which it would do once, and which is slower in the first cache.)
+    """
+    lanes = COPY_REGISTERS * target.lanes("float32")
+
+    @T.prim_func(s_tir=True)  # type: ignore[untyped-decorator]
+    def main(x: T.handle, y: T.handle) -> None:
+        X = T.match_buffer(x, (tasks, vectors, lanes), "float32")
+        Y = T.match_buffer(y, (tasks, vectors, lanes), "float32")
+        for t in T.parallel(tasks):
+            for _ in range(repeats):
+                for i in range(vectors):
+                    for lane in T.vectorized(lanes):
+                        Y[t, i, lane] = -X[t, i, lane]
+
+    return main

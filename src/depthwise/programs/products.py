@@ -1,0 +1,339 @@
+"""Matrix products in register tiles, written with their schedule: what pointwise convolutions are.
+
+Rows that are left when the last whole tile is done belong to a tile that overlaps the one before:
+it computes some rows twice, and there is one code for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from math import prod
+from typing import Any, TypeAlias
+
+from tvm import tirx
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script import builder as T  # noqa: N812
+
+from depthwise.problem.spec import ConvSpec
+from depthwise.programs.activations import activate
+from depthwise.programs.build import TASKS
+from depthwise.programs.fetching import fetch
+from depthwise.schedule.tiling import Ahead, Panels, packed_columns
+
+Expr: TypeAlias = Any
+Rows: TypeAlias = Callable[[Expr, int], Sequence[Callable[[Expr], Expr]]]
+"""Makes so many rows of A ready; each is the function from the distance to its first element to an
+element."""
+Terms: TypeAlias = tuple[tuple[Any, int], ...]
+"""The loops over the terms of a sum from the outside in: how many turns, and by how many elements
+of A each turn is farther than the one before."""
+
+
+@dataclass(frozen=True)
+class Operands:
+    """The arrays of a convolution, all flat, and what becomes of a sum."""
+
+    spec: ConvSpec
+    x: Any
+    weight: Any
+    bias: Any | None
+    residual: Any | None
+    y: Any
+
+    @classmethod
+    def declare(cls, spec: ConvSpec, columns: int) -> Operands:
+        """Declare the parameters of a function whose packed weights have so many columns."""
+
+        def array(name: str, size: int) -> Any:
+            return T.arg(name, T.Buffer((size,), spec.dtype))
+
+        outputs = prod(spec.output_shape)
+        x, weight = array("X", prod(spec.input_shape)), array("K", spec.depth * columns)
+        bias = array("bias", spec.out_channels) if spec.bias else None
+        residual = array("residual", outputs) if spec.residual else None
+        return cls(spec, x, weight, bias, residual, array("Y", outputs))
+
+    def store(self, total: Expr, channel: Expr, at: Expr) -> None:
+        """Finish the sum of an output channel and write it."""
+        value = total if self.bias is None else total + self.bias[channel]
+        value = activate(self.spec.activation, value, self.spec.dtype)
+        if self.residual is not None:
+            value = value + self.residual[at]
+        T.buffer_store(self.y, value, [at])
+
+
+@dataclass(frozen=True)
+class Fetching:
+    """Brings memory into the second cache while a product is computed."""
+
+    ahead: Ahead
+    array: Any
+    """What begins with that memory."""
+
+    def share(self, tile: Expr, tiles: Expr) -> _Share:
+        """Return what one of all tiles fetches."""
+        runs = self.ahead.runs
+        integer = "int32" if runs * self.ahead.tiles < 2**31 else "int64"
+
+        def start(of_tile: Expr) -> Expr:
+            of_all = tirx.const(runs, integer) * tirx.Cast(integer, of_tile)
+            return tirx.Cast("int32", of_all // tirx.Cast(integer, tiles))
+
+        begin = T.Bind(start(tile))
+        count = T.Bind(T.min(start(tile + 1) - begin, self.ahead.most))
+        return _Share(self.ahead, self.array, begin, count)
+
+
+@dataclass(frozen=True)
+class _Share:
+    """Some of the runs, fetched by one tile."""
+
+    ahead: Ahead
+    array: Any
+    begin: Expr
+    count: Expr
+
+    def steps(self, depth: int) -> int:
+        """Return how many steps of k lie between two lines."""
+        return depth // (self.ahead.most * self.ahead.lines)
+
+    def fetch(self, run: Expr, line: Expr) -> None:
+        """Begin to fetch a line of one of the runs."""
+        at = (self.begin + run) * self.ahead.stride + line * self.ahead.line
+        fetch(self.array, at)
+
+
+def product(
+    panels: tuple[Panels, ...],
+    first: Expr,
+    last: Expr,
+    terms: Terms,
+    lanes: int,
+    dtype: str,
+    *,
+    a: Rows,
+    b: Callable[[Panels, Expr], Callable[[Expr, Expr], Expr]],
+    store: Callable[[Expr, Expr, Expr], None],
+    share: tuple[Expr, int] = (0, 1),
+    fetching: Fetching | None = None,
+) -> None:
+    """Write Y[m, n] = sum over k of A[m, k] B[k, n] as loops.
+
+    Args:
+        panels: the columns, and the tiles of their rows.
+        first: the first row to compute.
+        last: the row to stop before; there are at least as many as in a tile.
+        terms: the products of a sum.
+        lanes: elements of a vector.
+        dtype: the element type.
+        a: `a(m, count)` makes rows from m on ready.
+        b: `b(panel, column)` makes the panel at this column ready and returns the function from k
+            and the column in the panel to an element.
+        store: `store(sum, m, n)` writes an element of Y.
+        share: (i, n), the i-th of n shares of the panels is computed.
+        fetching: what goes on meanwhile.
+    """
+    part, parts = share
+    before: Expr = 0
+    tiles = [(last - first + (panel.rows - 1)) // panel.rows for panel in panels]
+    total = sum(panel.count * count for panel, count in zip(panels, tiles, strict=True))
+    for panel, count in zip(panels, tiles, strict=True):
+        begin, end = panel.count * part // parts, panel.count * (part + 1) // parts
+        with T.serial(begin, end) as index:
+            column = T.Bind(index * panel.width + panel.start)
+            element = b(panel, column)
+            with T.serial(0, count) as tile:
+                top = T.Bind(T.min(first + tile * panel.rows, last - panel.rows))
+                place = before + index * count + tile
+                fetch = fetching.share(place, total) if fetching else None
+                _tile(panel, top, column, terms, lanes, dtype, a, element, store, fetch)
+        before = before + panel.count * count
+
+
+def _tile(
+    panel: Panels, top: Expr, column: Expr, terms: Terms, lanes: int, dtype: str,
+    a: Rows, b: Callable[[Expr, Expr], Expr],
+    store: Callable[[Expr, Expr, Expr], None], fetch: _Share | None,
+) -> None:  # fmt: skip
+    sums = T.alloc_buffer((panel.rows * panel.width,), dtype, scope="local")
+    for at in range(0, panel.rows * panel.width, lanes):
+        with T.vectorized(0, lanes) as lane:
+            T.buffer_store(sums, tirx.const(0, dtype), [at + lane])
+    rows = a(top, panel.rows)
+
+    def add(k: Expr, distance: Expr) -> None:
+        for row, element in enumerate(rows):
+            for start in range(0, panel.width, lanes):
+                with T.vectorized(0, lanes) as lane:
+                    at = row * panel.width + start + lane
+                    total = sums[at] + element(distance) * b(k, start + lane)
+                    T.buffer_store(sums, total, [at])
+
+    *outer, (depth, stride) = terms
+    with _nested(outer) as (before, distance):
+        done: Expr = 0
+        if fetch:
+            lines, steps = fetch.ahead.lines, fetch.steps(depth)
+            with T.serial(0, fetch.count) as run, T.serial(0, lines) as line:
+                fetch.fetch(run, line)
+                start = T.Bind((run * lines + line) * steps)
+                with T.serial(0, steps) as step:
+                    add(start + step, (start + step) * stride)
+            done = T.Bind(fetch.count * (lines * steps))
+        with T.serial(done, depth) as k:
+            add(before * depth + k, distance + k * stride)
+    for row in range(panel.rows):
+        for start in range(0, panel.used, lanes):
+            with T.vectorized(0, min(lanes, panel.used - start)) as lane:
+                total = sums[row * panel.width + start + lane]
+                store(total, top + row, column + (start + lane))
+
+
+@contextmanager
+def _nested(loops: Iterable[tuple[Expr, int]]) -> Iterator[tuple[Expr, Expr]]:
+    """Write loops in each other; yield the number of the turn and its distance in A."""
+    number: Expr = 0
+    distance: Expr = 0
+    with ExitStack() as stack:
+        for count, stride in loops:
+            turn = stack.enter_context(T.serial(0, count))
+            number, distance = number * count + turn, distance + turn * stride
+        yield number, distance
+
+
+def pixel_rows(
+    operands: Operands, panels: tuple[Panels, ...], first: Expr, last: Expr, lanes: int,
+    share: tuple[Expr, int] = (0, 1), planes: bool = False, fetching: Fetching | None = None,
+) -> None:  # fmt: skip
+    """Write the product whose rows are pixels; weights are packed in panels.
+
+    The output is channels-last, the input too unless it is said to lie in planes.
+    """
+    spec, x = operands.spec, operands.x
+    depth, plane = spec.channels, spec.height * spec.width
+
+    rows = _evenly(x, 1 if planes else depth)
+    terms = ((depth, plane if planes else 1),)
+    windows(operands, panels, first, last, terms, lanes, rows, share, fetching)
+
+
+def _evenly(array: Any, pitch: int) -> Rows:
+    """Return rows that begin so many elements one after the other."""
+
+    def row(m: Expr) -> Callable[[Expr], Expr]:
+        return lambda distance: array[m * pitch + distance]
+
+    return lambda top, count: [row(top + number) for number in range(count)]
+
+
+def windows(
+    operands: Operands, panels: tuple[Panels, ...], first: Expr, last: Expr, terms: Terms,
+    lanes: int, a: Rows, share: tuple[Expr, int],
+    fetching: Fetching | None = None,
+) -> None:  # fmt: skip
+    """Write the product whose rows are what output pixels read; weights are packed in panels."""
+    spec, weight = operands.spec, operands.weight
+    depth, outputs = spec.depth, spec.out_channels
+
+    def packed(panel: Panels, column: Expr) -> Callable[[Expr, Expr], Expr]:
+        return lambda k, n: weight[column * depth + k * panel.width + n]
+
+    product(
+        panels, first, last, terms, lanes, spec.dtype, a=a, b=packed,
+        store=lambda total, m, n: operands.store(total, n, m * outputs + n),
+        share=share, fetching=fetching,
+    )  # fmt: skip
+
+
+def channel_rows(
+    operands: Operands, panels: tuple[Panels, ...], first: Expr, last: Expr, lanes: int,
+    share: tuple[Expr, int], image: Expr,
+) -> None:  # fmt: skip
+    """Write the product whose rows are the output channels of a channels-first image."""
+    spec, x, weight = operands.spec, operands.x, operands.weight
+    depth, pixels = spec.channels, spec.height * spec.width
+
+    def side_by_side(panel: Panels, column: Expr) -> Callable[[Expr, Expr], Expr]:
+        near = T.alloc_buffer((depth * panel.width,), spec.dtype)
+        with T.serial(0, depth) as k:
+            for start in range(0, panel.width, lanes):
+                there = max(0, min(lanes, panel.used - start))
+                if there < lanes:
+                    with T.vectorized(0, lanes) as lane:
+                        zero = tirx.const(0, spec.dtype)
+                        T.buffer_store(near, zero, [k * panel.width + start + lane])
+                if there:
+                    with T.vectorized(0, there) as lane:
+                        source = x[(image * depth + k) * pixels + column + (start + lane)]
+                        T.buffer_store(near, source, [k * panel.width + start + lane])
+        return lambda k, n: near[k * panel.width + n]
+
+    def store(total: Expr, m: Expr, n: Expr) -> None:
+        operands.store(total, m, (image * spec.out_channels + m) * pixels + n)
+
+    product(
+        panels, first, last, ((depth, 1),), lanes, spec.dtype,
+        a=_evenly(weight, depth), b=side_by_side, store=store, share=share,
+    )  # fmt: skip
+
+
+def function(
+    spec: ConvSpec, panels: tuple[Panels, ...], lanes: int, planes: bool = False,
+    ahead: Ahead | None = None,
+) -> tirx.PrimFunc:  # fmt: skip
+    """Return the function `(X, K, bias, residual, Y, ahead, pixels)` of a run of pixels.
+
+    Its output is channels-last, and its input too unless it is said to lie in planes.  What will be
+    read next is fetched from the address `ahead` on; without it the argument is absent.
+    """
+    with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
+        T.func_name("main")
+        T.func_attr({TASKS: 1})
+        operands = Operands.declare(spec, packed_columns(panels))
+        fetching = None
+        if ahead:
+            fetching = Fetching(ahead, T.arg("ahead", T.Buffer((1,), spec.dtype)))
+        pixels = T.arg("pixels", T.int32())
+        pixel_rows(operands, panels, 0, pixels, lanes, planes=planes, fetching=fetching)
+    return builder.get()
+
+
+def run_of_rows(run: Expr, runs: int, rows: int, tile: int) -> tuple[Expr, Expr]:
+    """Return where one of so many runs of rows begins and ends, as `tiling.ends` has it."""
+    tiles = -(-rows // tile)
+    first = T.Bind(run * tiles // runs * tile)
+    return first, T.Bind(T.min((run + 1) * tiles // runs * tile, rows))
+
+
+def pointwise(
+    spec: ConvSpec, panels: tuple[Panels, ...], tile: int, tasks: tuple[int, int], lanes: int
+) -> tirx.PrimFunc:
+    """Return the program of a pointwise convolution.
+
+    Args:
+        spec: the convolution.
+        panels: the columns of the product, and the tiles of their rows.
+        tile: rows that runs of rows are multiples of.
+        tasks: into how many runs the rows, and the panels, are cut.
+        lanes: elements of a vector.
+    """
+    row_tasks, column_tasks = tasks
+    last_channels = spec.channels_last
+    rows = spec.batch * spec.height * spec.width if last_channels else spec.out_channels
+    images = 1 if last_channels else spec.batch
+    with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
+        T.func_name("main")
+        columns = packed_columns(panels) if last_channels else spec.out_channels
+        operands = Operands.declare(spec, columns)
+        with T.parallel(0, images * row_tasks * column_tasks) as task:
+            run = T.Bind(task // column_tasks % row_tasks)
+            first, last = run_of_rows(run, row_tasks, rows, tile)
+            share = task % column_tasks, column_tasks
+            if last_channels:
+                pixel_rows(operands, panels, first, last, lanes, share)
+            else:
+                image = T.Bind(task // (row_tasks * column_tasks))
+                channel_rows(operands, panels, first, last, lanes, share, image)
+    return builder.get()

@@ -1,0 +1,144 @@
+"""A plan: which schedule, with which tiles; for a block, which parts in one kernel.
+
+Plain data, however it was found.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from itertools import accumulate, pairwise
+from typing import TypeAlias
+
+from depthwise.errors import PlanError
+from depthwise.problem.values import shown
+
+LARGEST_TILE = 64
+"""Tiles are unrolled: larger ones take minutes to compile and leave registers and caches."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The choice of a schedule and its tiles for one problem.
+
+    `repr` is a literal that can be pasted; `str` is the one-line form of `--plan`.
+    """
+
+    schedule: str
+    """The name of a rule in `depthwise.schedule`."""
+    tc: int = 1
+    """Neighbouring channels in one vector (channels-last) or block (packed)."""
+    tw: int = 1
+    """Neighbouring output columns in one register tile."""
+    th: int = 1
+    """Neighbouring output rows in one register tile."""
+
+    def __post_init__(self) -> None:
+        for name in ("tc", "tw", "th"):
+            tile = getattr(self, name)
+            if isinstance(tile, bool) or not isinstance(tile, int) or not 1 <= tile <= LARGEST_TILE:
+                raise PlanError(
+                    f"{name} is a whole number from 1 to {LARGEST_TILE}; got {shown(tile)}"
+                )
+
+    def __repr__(self) -> str:
+        return f"Plan({', '.join([repr(self.schedule), *self._tiles('{}={}')])})"
+
+    def __str__(self) -> str:
+        return " ".join([self.schedule, *self._tiles("{}{}")])
+
+    def _tiles(self, form: str) -> list[str]:
+        """Return the tiles that are not 1, each in this form of name and size."""
+        tiles = [(f.name, getattr(self, f.name)) for f in fields(self)[1:]]
+        return [form.format(name, tile) for name, tile in tiles if tile != 1]
+
+    @classmethod
+    def parse(cls, text: str) -> Plan:
+        """Read a plan from its one-line form, e.g. "packed tc16 tw4".
+
+        Raises:
+            PlanError: the line is not a schedule's name followed by tiles, each given once.
+        """
+        name, *tokens = (text.split() if isinstance(text, str) else []) or [""]
+        found = [re.fullmatch(r"(tc|tw|th)(\d{1,9})", token) for token in tokens]
+        tiles = {tile[1]: int(tile[2]) for tile in found if tile}
+        if not name.isidentifier() or len(tiles) < len(tokens):
+            raise PlanError(
+                "a plan is a schedule's name and tiles, each once, as 'packed tc16 tw4'; "
+                f"got {shown(text)}"
+            )
+        return cls(name, **tiles)
+
+
+PARTS = ("expand", "depthwise", "project")
+"""What the parts of a block are called in plans; a block without expansion has the last two."""
+_ROWS = re.compile(r"rows(\d{1,9})")
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """Which parts of a block are computed in one kernel, and how each part is.
+
+    `repr` is a literal that can be pasted; `str` is the one-line form of `--plan`, for instance
+    "expand+depthwise+project rows4 | pointwise tc16 tw6 | channels_last tc8 tw4 th2 | pointwise
+    tc24 tw4".
+    """
+
+    fused: tuple[int, ...]
+    """How many neighbouring parts each kernel computes: (3,) all, (1, 2) the last two in one."""
+    rows: int
+    """Output rows of a strip, which passes through all parts of a kernel while it is in cache."""
+    parts: tuple[Plan, ...]
+    """How each part is computed, in the order in which they run."""
+
+    def __post_init__(self) -> None:
+        if len(self.parts) not in (2, 3) or sum(self.fused) != len(self.parts):
+            raise PlanError(
+                "a block's plan has two or three parts, each in one kernel; got "
+                f"{len(self.parts)} in kernels of {self.fused}"
+            )
+        if isinstance(self.rows, bool) or not isinstance(self.rows, int) or self.rows < 1:
+            raise PlanError(f"rows are a whole number from 1 on; got {shown(self.rows)}")
+
+    def __repr__(self) -> str:
+        return f"BlockPlan({self.fused!r}, {self.rows!r}, {self.parts!r})"
+
+    def __str__(self) -> str:
+        names = PARTS[-len(self.parts) :]
+        kernels = " ".join("+".join(names[start:end]) for start, end in self.kernels)
+        return " | ".join([f"{kernels} rows{self.rows}", *map(str, self.parts)])
+
+    @property
+    def kernels(self) -> list[tuple[int, int]]:
+        """The parts of each kernel: the first, and the one to stop before."""
+        return list(pairwise(accumulate(self.fused, initial=0)))
+
+    @classmethod
+    def parse(cls, text: str) -> BlockPlan:
+        """Read a plan from its one-line form.
+
+        Raises:
+            PlanError: the line is not kernels of parts and the rows of a strip, then a plan for
+                each part.
+        """
+        head, *plans = text.split("|") if isinstance(text, str) else [""]
+        *kernels, rows = head.split() or [""]
+        groups = [kernel.split("+") for kernel in kernels]
+        names = [name for group in groups for name in group]
+        found = _ROWS.fullmatch(rows)
+        if not found or names not in ([*PARTS], [*PARTS[1:]]) or len(plans) != len(names):
+            raise PlanError(
+                "a block's plan is its kernels, the rows of a strip and a plan for each part, as "
+                "'depthwise+project rows4 | channels_last tc8 tw4 | pointwise tc16 tw6'; "
+                f"got {shown(text)}"
+            )
+        fused = tuple(len(group) for group in groups)
+        return cls(fused, int(found[1]), tuple(Plan.parse(plan) for plan in plans))
+
+
+AnyPlan: TypeAlias = "Plan | BlockPlan"
+
+
+def parse_plan(text: str) -> AnyPlan:
+    """Read the plan of a convolution or of a block."""
+    return BlockPlan.parse(text) if isinstance(text, str) and "|" in text else Plan.parse(text)

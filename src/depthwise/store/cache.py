@@ -1,0 +1,293 @@
+"""Compiled kernels on disk, so that a second process starts fast.
+
+An entry is one file, `kernels/FINGERPRINT/KEY.SUFFIX`: the object as a loader takes it, and below
+it a line that describes the entry and ends with the SHA-256 of all before it.  (A loader of ELF
+files reads no further than the headers say; in LLVM's text form the line is a comment.)  One file
+is put into its place by one rename, so there is never half an entry and nothing to lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from depthwise.machine.target import Target
+from depthwise.problem.block import Spec
+from depthwise.schedule.plan import AnyPlan
+from depthwise.store import disk
+
+KERNELS = "kernels"
+"""The subfolder of the entries."""
+PLANS = "plans"
+"""The subfolder of what tuning learnt: JSON files with the keys "spec", "target" and "tuned"."""
+SUFFIXES = (".so", ".ll")
+"""The forms of objects, first the one that loads faster."""
+LARGEST_BYTES = 512 * 2**20
+"""What all entries may take together; beyond it go those that were not used for longest."""
+ABANDONED_SECONDS = 3600.0
+"""The age at which what was being written has lost its writer."""
+ROOMS = ("problem", "machine", "schedule", "programs", "kernel")
+"""The folders of this package on which machine code depends, beside the compiler's page."""
+_PACKAGE = Path(__file__).parents[1]
+_MARK = b"\n; depthwise "
+_DIGEST = 2 * hashlib.sha256().digest_size
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A compiled kernel on disk, checked a moment ago."""
+
+    path: Path
+    """The object, for a loader."""
+    meta: dict[str, Any]
+    """What `store` was given beside it."""
+
+    def discard(self, reason: str) -> None:
+        """Remove the entry, which turned out not to load, and warn."""
+        _discard(self.path, reason)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file of the cache as it lies on disk, unread."""
+
+    path: Path
+    size: int
+    """Bytes."""
+    used: float
+    """When it was last stored, or loaded as a kernel, in seconds since the epoch."""
+
+    @property
+    def stale(self) -> bool:
+        """Whether another version of this package or of TVM made it: it is not used here."""
+        return self.path.parent.name != fingerprint()
+
+
+def load(spec: Spec, plan: AnyPlan, target: Target, stage: int = 0) -> Entry | None:
+    """Return the stored kernel of a problem, or None where there is none.
+
+    `stage` tells the kernels of one block from each other.
+
+    An entry that is damaged, of another problem or open to others is removed with a warning.
+    """
+    place = _place()
+    if place is None:
+        return None
+    identity = _identity(spec, plan, target, stage)
+    for suffix in SUFFIXES:
+        path = _path(place, identity, suffix)
+        try:
+            head = _head(disk.read(path))
+            if head["identity"] != identity:
+                raise ValueError(f"it is of another problem, {head['problem']}")
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            _discard(path, str(error))
+            continue
+        with suppress(OSError):
+            os.utime(path)
+        return Entry(path, head["meta"])
+    return None
+
+
+def store(
+    spec: Spec,
+    plan: AnyPlan,
+    target: Target,
+    write: Callable[[Path], None],
+    meta: dict[str, Any],
+    suffix: str,
+    stage: int = 0,
+) -> Entry | None:
+    """Keep a compiled kernel for other processes and return it as `load` does.
+
+    None: it could not be kept, which is warned about once.
+
+    Args:
+        spec: the problem.
+        plan: how it is computed.
+        target: the CPU that the code is for.
+        write: writes the object to the path that it is given.
+        meta: what `load` returns beside the object; plain data for JSON.
+        suffix: the form of the object, one of `SUFFIXES`.
+        stage: which kernel of a block it is.
+    """
+    place = _place()
+    if place is None:
+        return None
+    identity = _identity(spec, plan, target, stage)
+    problem = {"spec": str(spec), "plan": str(plan), "target": str(target)}
+    head = {"identity": identity, "problem": problem, "made": time.time(), "meta": meta}
+    try:
+        content = _written(write, place, suffix)
+    except Exception as error:  # a linker's failure as well as a disk's
+        disk.warn_unwritten(place, error)
+        return None
+    path = _path(place, identity, suffix)
+    if not disk.write_atomically(path, _sealed(content, head)):
+        return None
+    tidy()
+    return Entry(path, meta)
+
+
+@cache
+def fingerprint() -> str:
+    """Return a short hash of all that machine code depends on beside the problem.
+
+    These are the versions of TVM, the kind of machine, and the sources of the rooms that have a
+    part in it, whole: one file too many costs a compilation, one too few runs stale code.
+    """
+    parts = [platform.machine().encode(), *_tvm_versions()]
+    for source in sources():
+        content, name = source.read_bytes(), source.relative_to(_PACKAGE).as_posix()
+        parts += [f"{name} {len(content)}".encode(), content]
+    return hashlib.sha256(b"\n".join(parts)).hexdigest()[:16]
+
+
+def sources() -> list[Path]:
+    """Return the files of this package that the fingerprint covers."""
+    rooms = (path for room in ROOMS for path in (_PACKAGE / room).rglob("*.py"))
+    return sorted([_PACKAGE / "compiler.py", *rooms])
+
+
+def stored() -> list[Stored]:
+    """Return every kernel in the folder, the one that was not used for longest first."""
+    return _stored(KERNELS, SUFFIXES)
+
+
+def stored_plans() -> list[Stored]:
+    """Return every file of what tuning learnt, the oldest first."""
+    return _stored(PLANS, (".json",))
+
+
+def describe(entry: Stored) -> dict[str, Any] | None:
+    """Return {"spec", "plan", "target"} of a file as text; None where it is damaged."""
+    try:
+        content = disk.read(entry.path)
+        if entry.path.suffix in SUFFIXES:
+            return dict(_head(content)["problem"])
+        learnt = json.loads(content)
+        return {"spec": learnt["spec"], "plan": learnt.get("tuned"), "target": learnt["target"]}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def tidy() -> None:
+    """Remove what writers left behind that were killed, and what exceeds `LARGEST_BYTES`."""
+    abandoned = time.time() - ABANDONED_SECONDS
+    for subfolder in (KERNELS, PLANS):
+        for path, status in _files(subfolder):
+            if path.name.startswith(disk.TEMPORARY) and status.st_mtime < abandoned:
+                disk.remove(path)
+    entries = stored()
+    excess = sum(entry.size for entry in entries) - LARGEST_BYTES
+    for entry in entries:
+        if excess <= 0:
+            break
+        disk.remove(entry.path)
+        excess -= entry.size
+
+
+def _place() -> Path | None:
+    """Return the folder of this fingerprint's entries, None where code cannot be loaded from it."""
+    place = disk.folder(KERNELS, fingerprint())
+    if place is not None and not disk.may_run_code(place):
+        disk.warn_once(
+            f"kernels are not kept on disk: the file system is mounted noexec: {place}; "
+            f"{disk.ELSEWHERE}"
+        )
+        return None
+    return place
+
+
+def _stored(subfolder: str, suffixes: tuple[str, ...]) -> list[Stored]:
+    entries = [
+        Stored(path, status.st_size, status.st_mtime)
+        for path, status in _files(subfolder)
+        if path.suffix in suffixes and not path.name.startswith(disk.TEMPORARY)
+    ]
+    return sorted(entries, key=lambda entry: entry.used)
+
+
+def _files(subfolder: str) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield what lies in a subfolder's folders, which are one a fingerprint, with its status."""
+    place = disk.folder(subfolder)
+    if place is None:
+        return
+    for path in place.glob("*/*"):
+        with suppress(FileNotFoundError):
+            yield path, path.lstat()
+
+
+def _tvm_versions() -> list[bytes]:
+    """Return the names, which state the versions, of the folders of TVM's installed metadata.
+
+    (Where there are none, `importlib.metadata` looks further; its import takes 20 ms.)
+    """
+    package = find_spec("tvm")
+    if package is None or package.origin is None:
+        return []
+    installed = Path(package.origin).parents[1].glob("apache_tvm*-info")
+    if names := sorted(path.name.encode() for path in installed):
+        return names
+    from importlib.metadata import distributions
+
+    found = (d for name in ("apache-tvm", "apache-tvm-ffi") for d in distributions(name=name))
+    return [distribution.version.encode() for distribution in found]
+
+
+def _identity(spec: Spec, plan: AnyPlan, target: Target, stage: int) -> str:
+    parts = [fingerprint(), repr(spec), repr(plan), repr(target), str(stage)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _path(place: Path, identity: str, suffix: str) -> Path:
+    return place / f"{identity[:32]}{suffix}"
+
+
+def _written(write: Callable[[Path], None], place: Path, suffix: str) -> bytes:
+    """Return what `write` writes, which nobody else can have touched."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory(
+        prefix=disk.TEMPORARY, dir=place, ignore_cleanup_errors=True
+    ) as own:
+        path = Path(own) / f"object{suffix}"
+        write(path)
+        return path.read_bytes()
+
+
+def _sealed(content: bytes, head: dict[str, Any]) -> bytes:
+    content += _MARK + json.dumps(head).encode() + b" "
+    return content + hashlib.sha256(content).hexdigest().encode() + b"\n"
+
+
+def _head(sealed: bytes) -> dict[str, Any]:
+    """Return the description at the end of an entry.
+
+    Raises:
+        ValueError: the entry is not what was stored.
+    """
+    content, digest = sealed[: -_DIGEST - 1], sealed[-_DIGEST - 1 :]
+    if hashlib.sha256(content).hexdigest().encode() + b"\n" != digest:
+        raise ValueError("its checksum is not that of its content")
+    head = json.loads(content[content.rindex(_MARK) + len(_MARK) :])
+    if not isinstance(head, dict) or not {"identity", "problem", "meta"} <= head.keys():
+        raise ValueError("its description is not one of this version")
+    return head
+
+
+def _discard(path: Path, reason: str) -> None:
+    disk.remove(path)
+    disk.warn_once(f"a stored kernel is compiled anew: {reason}: {path}")

@@ -1,0 +1,126 @@
+"""The plans of a block: too many to try them all, so a search changes one thing at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import cache, cached_property, partial
+
+from depthwise import schedule
+from depthwise.machine import team
+from depthwise.machine.target import Target
+from depthwise.problem.block import BlockSpec
+from depthwise.schedule import fusion
+from depthwise.schedule.chain import inner
+from depthwise.schedule.plan import BlockPlan, Plan
+from depthwise.tuning.conv_space import doublings
+
+
+class BlockSpace:
+    """The legal plans of a block.
+
+    They are every way of fusing that it allows, in strips of every height that the heuristic knows,
+    with every plan of each part.
+    """
+
+    size = None
+
+    def __init__(self, spec: BlockSpec, target: Target) -> None:
+        self._spec, self._target = spec, target
+
+    @cached_property
+    def default(self) -> BlockPlan:
+        """The heuristic's."""
+        return fusion.default_plan(self._spec, self._target)
+
+    def __contains__(self, plan: object) -> bool:
+        return (
+            isinstance(plan, BlockPlan)
+            and plan.fused in self._ways
+            and plan.rows in self._usual(plan.fused)
+            and all(part in self._plans(index, plan) for index, part in enumerate(plan.parts))
+        )
+
+    def strips(self) -> list[BlockPlan]:
+        """Return every way of fusing with every height of strips, each part in its usual tiles."""
+        return [plan for fused in self._ways for plan in self._usual(fused).values()]
+
+    def walk(self, times: Mapping[BlockPlan, float]) -> Iterator[BlockPlan]:
+        """Yield the default, then what differs from the best so far in one respect.
+
+        These are the rows of a strip, what is fused, and the plan of each part (the depthwise one
+        first, for the heuristic knows the tiles of products better), in their turn and then again,
+        until none has anything better.
+        """
+        if self.default not in times:
+            yield self.default
+        parts = self._spec.parts
+        order = sorted(range(len(parts)), key=lambda index: parts[index].kind == "pointwise")
+        respects: list[Callable[[BlockPlan], Iterable[BlockPlan]]] = [
+            self._of_other_rows,
+            self._of_other_kernels,
+            *(partial(self._of_another_part, index) for index in order),
+        ]
+        before = None
+        while before != _best(times):
+            before = _best(times)
+            for others in respects:
+                yield from (plan for plan in others(_best(times)) if plan not in times)
+
+    def _of_other_rows(self, plan: BlockPlan) -> Iterator[BlockPlan]:
+        """Yield strips of other heights, the nearest first."""
+        heights = self._usual(plan.fused)
+        for rows in sorted(heights, key=lambda height: abs(math.log2(height / plan.rows))):
+            yield self._with(plan, plan.fused, rows)
+
+    def _of_other_kernels(self, plan: BlockPlan) -> Iterator[BlockPlan]:
+        """Yield other ways of fusing, in strips of the same height or else of the heuristic's."""
+        has_strips = len(self._usual(plan.fused)) > 1
+        for way in fusion.ways(self._spec, self._target, team.size()).values():
+            if isinstance(way, fusion.Estimate):
+                fused, rows = way.plan.fused, way.plan.rows
+                same = has_strips and plan.rows in self._usual(fused)
+                yield self._with(plan, fused, plan.rows if same else rows)
+
+    def _of_another_part(self, index: int, plan: BlockPlan) -> Iterator[BlockPlan]:
+        """Yield other plans of one part, those of the nearest tiles first."""
+        before, own, behind = plan.parts[:index], plan.parts[index], plan.parts[index + 1 :]
+        for part in sorted(self._plans(index, plan), key=lambda part: doublings(part, own)):
+            yield replace(plan, parts=(*before, part, *behind))
+
+    @property
+    def _ways(self) -> list[tuple[int, ...]]:
+        """The ways of fusing that the block allows."""
+        ways = fusion.ways_of_fusing(self._spec)
+        return [fused for fused in ways if not fusion.rejects(self._spec, fused)]
+
+    def _usual(self, fused: tuple[int, ...]) -> dict[int, BlockPlan]:
+        """Return the plan for each height of strips that the heuristic would take."""
+        return _usual(self._spec, fused, self._target)
+
+    def _with(self, plan: BlockPlan, fused: tuple[int, ...], rows: int) -> BlockPlan:
+        """Return a plan with other kernels or strips; parts that were as usual are so again."""
+        before, usual = self._usual(plan.fused)[plan.rows], self._usual(fused)[rows]
+        parts = tuple(
+            old if old != was and old.schedule == new.schedule else new
+            for old, was, new in zip(plan.parts, before.parts, usual.parts, strict=True)
+        )
+        return replace(usual, parts=parts)
+
+    def _plans(self, index: int, plan: BlockPlan) -> dict[Plan, None]:
+        """Return the plans of a part in such kernels and strips, the usual one first."""
+        part = self._spec.parts[index]
+        conv = inner(part) if fusion.is_in_chain(self._spec, plan.fused, index) else part
+        usual = self._usual(plan.fused)[plan.rows].parts[index]
+        rule = schedule.rule_of(usual, conv, self._target)
+        return dict.fromkeys([usual, *rule.plans(conv, self._target)])
+
+
+@cache
+def _usual(spec: BlockSpec, fused: tuple[int, ...], target: Target) -> dict[int, BlockPlan]:
+    return {plan.rows: plan for plan in fusion.plans(spec, fused, target)}
+
+
+def _best(times: Mapping[BlockPlan, float]) -> BlockPlan:
+    return min(times, key=times.__getitem__)

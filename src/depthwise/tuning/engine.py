@@ -1,0 +1,48 @@
+"""Our own kernels by plan: each variant is a plan in its text form.  `tuning.trials` asks it."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+
+import depthwise as dw
+from depthwise.measure.engine import Array, Clock, Prepared
+from depthwise.problem.block import Spec
+from depthwise.programs import build, define  # noqa: F401 (loads TVM before a plan is timed)
+from depthwise.store import disk
+
+
+class Engine:
+    """Raw kernels on the arrays given; what is built here is not kept on disk."""
+
+    name = "plans"
+    variants = ()
+
+    def __init__(self, threads: int) -> None:
+        os.environ[disk.VARIABLE] = ""
+        self._threads = threads
+
+    def version(self) -> str:
+        """Return this package's version."""
+        return dw.__version__
+
+    def threads(self) -> int:
+        """Return what every call is given."""
+        return self._threads
+
+    def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
+        """Take every problem: what a plan cannot do is an error."""
+        return None
+
+    def prepare(
+        self,
+        spec: Spec,
+        variant: str,
+        clock: Clock,  # noqa: ARG002
+        arrays: tuple[Array, ...],
+    ) -> Prepared:
+        """Compile the problem with the plan `variant` and pack its weights."""
+        x, *operands, y = arrays
+        bound = dw.compile(spec, variant).bind(*operands)
+        run = partial(bound.run, x, y, self._threads)
+        return Prepared(run, lambda: y, spec.layout, "compiling, weight packing, allocation")

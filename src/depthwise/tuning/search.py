@@ -1,0 +1,246 @@
+"""The search for the fastest plan of a problem.
+
+Plans are tried one by one, the default first, then those near the best so far (see `plan_space`):
+each is built, held against the oracle and timed, in a process of its own (see `trials`).  What came
+of it is written down at once (see `plan_database`), so that a search which is interrupted, or ends
+with its budget, goes on from there the next time.  Then the fastest few and the default are timed
+once more, in turns and in a new process, where memory lies elsewhere: that can cost a plan a tenth
+of its speed.  The winner is remembered: `compile` takes it from then on.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from depthwise.errors import InternalError, SpecError
+from depthwise.machine.target import Target
+from depthwise.problem.block import Spec
+from depthwise.problem.spec import ConvSpec
+from depthwise.schedule.plan import AnyPlan
+from depthwise.store import database
+from depthwise.store.database import Failure, Trial
+from depthwise.tuning.space import space
+
+BUDGET_SECONDS = 10.0
+LARGE_BUDGET_SECONDS = 30.0
+"""For kernels of `LARGE_KERNEL` taps and more along an axis, and for blocks: both take longer to
+build."""
+LARGE_KERNEL = 7
+SEARCH_SHARE = 0.75
+"""The part of the budget after which no further plan is tried."""
+PLAN_SHARE = 0.25
+"""The part of the budget that a plan may take until it is verified; the default may take all."""
+
+SAMPLE_SECONDS = 0.0005
+"""How long a sample lasts: often shorter than what else the machine does leaves it alone."""
+FIRST_SAMPLES, MORE_SAMPLES = 4, 8
+"""The latter only of a plan that is not clearly slower than the best one."""
+CLEARLY_SLOWER = 1.3
+FINALISTS = 4
+"""The fastest plans that are timed once more, beside the default."""
+ROUNDS = 60
+FEWEST_ROUNDS = 5
+"""Where a call takes so long that the budget ends before."""
+UNDISTURBED = 25
+"""Percent of the rounds that are taken to be free of noise, which only ever adds time."""
+
+
+class TrialError(Exception):
+    """A plan that cannot be timed."""
+
+    def __init__(self, failure: Failure, detail: str) -> None:
+        super().__init__(detail)
+        self.trial = Trial(failure=failure, detail=detail)
+
+
+class Laboratory(Protocol):
+    """What plans are tried with: `trials.Laboratory`, or recorded times."""
+
+    def pose(self, spec: Spec) -> None:
+        """Take up a problem."""
+
+    def prepare(self, plan: AnyPlan, seconds: float) -> None:
+        """Build and verify a plan; raises `TrialError`."""
+
+    def sample(self, plan: AnyPlan, repeats: int, min_seconds: float) -> list[float]:
+        """Return so many samples of the time of one call in microseconds; raises `TrialError`."""
+
+    def close(self) -> None:
+        """End the process; what is asked next runs in a new one."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What a search found."""
+
+    spec: Spec
+    threads: int
+    plan: AnyPlan
+    """The winner, which is the default where nothing is clearly faster."""
+    us: float
+    """Its time of one call in microseconds: the lower quartile of the last rounds."""
+    default: AnyPlan
+    """The heuristic's plan."""
+    default_us: float | None
+    """The default's in the same rounds; None where it failed."""
+    trials: Mapping[AnyPlan, Trial]
+    """Everything that was tried, now or before."""
+    legal: int | None
+    """How many plans there are to try; None where what comes of one says which are next."""
+    complete: bool
+    """Whether there is nothing left to try."""
+
+    @property
+    def gain(self) -> float | None:
+        """How many times as fast as the default the winner is."""
+        return self.default_us / self.us if self.default_us else None
+
+    @property
+    def tried(self) -> int:
+        """How many plans were tried, now or before."""
+        return len(self.trials)
+
+
+def budget(spec: Spec) -> float:
+    """Return how many seconds a search takes at most, unless told otherwise."""
+    small = isinstance(spec, ConvSpec) and max(spec.kernel) < LARGE_KERNEL
+    return BUDGET_SECONDS if small else LARGE_BUDGET_SECONDS
+
+
+def search(
+    spec: Spec,
+    target: Target,
+    threads: int,
+    laboratory: Laboratory,
+    seconds: float | None,
+    step: Callable[[AnyPlan], object],
+    clock: Callable[[], float] = time.monotonic,
+) -> Tuning:
+    """Find the fastest legal plan of a problem, and remember it.
+
+    Args:
+        spec: the problem.
+        target: this machine.
+        threads: on which every plan is timed.
+        laboratory: builds, verifies and times.
+        seconds: after which the search ends with the best that was found; None is `budget`.
+        step: called before each trial with its plan.
+        clock: the seconds that pass.
+
+    Raises:
+        SpecError: there are no seconds.
+        InternalError: no plan that was tried computes the problem.
+    """
+    if seconds is not None and not seconds > 0:
+        raise SpecError(f"seconds are more than 0; got {seconds}: {spec}")
+    start, allowed = clock(), budget(spec) if seconds is None else seconds
+    hunt = _Search(spec, target, threads, laboratory)
+    laboratory.pose(spec)
+    fresh, plan = True, next(hunt.untried, None)
+    while plan and (fresh or clock() < start + SEARCH_SHARE * allowed):
+        step(plan)
+        hunt.attempt(plan, allowed if plan == hunt.default else PLAN_SHARE * allowed)
+        fresh, plan = False, next(hunt.untried, None)
+    times = hunt.last_rounds((1 - SEARCH_SHARE) * allowed, clock)
+    if not times:
+        raise InternalError(
+            f"one plan at least can be timed; got none in {len(hunt.found)}, the first of them "
+            f"{hunt.default}, {hunt.found[hunt.default].detail}: {spec}"
+        )
+    winner = _winner(times, hunt.default, hunt.found[hunt.default].samples)
+    database.remember(spec, target, winner)
+    return Tuning(
+        spec=spec,
+        threads=threads,
+        plan=winner,
+        us=_time(times[winner]),
+        default=hunt.default,
+        default_us=_time(times[hunt.default]) if hunt.default in times else None,
+        trials=hunt.found,
+        legal=hunt.space.size,
+        complete=plan is None,
+    )
+
+
+class _Search:
+    """The plans of one problem: what came of those that were tried, and those that were not."""
+
+    def __init__(self, spec: Spec, target: Target, threads: int, laboratory: Laboratory) -> None:
+        self._place = spec, target, threads
+        self._laboratory = laboratory
+        self.space = space(spec, target)
+        self.default = self.space.default
+        known = database.trials(spec, target, threads)
+        self.found = {plan: trial for plan, trial in known.items() if plan in self.space}
+        self._times = {plan: trial.us for plan, trial in self.found.items()}
+        self.untried = self.space.walk(self._times)
+
+    def attempt(self, plan: AnyPlan, seconds: float) -> None:
+        """Build, verify and time a plan; one that is clearly slower than the best only shortly."""
+        enough = CLEARLY_SLOWER * min(self._times.values(), default=math.inf)
+        try:
+            self._laboratory.prepare(plan, seconds)
+            samples = self._laboratory.sample(plan, FIRST_SAMPLES, SAMPLE_SECONDS)
+            if min(samples) <= enough:
+                samples += self._laboratory.sample(plan, MORE_SAMPLES, SAMPLE_SECONDS)
+        except TrialError as error:
+            self._note(plan, error.trial)
+        else:
+            self._note(plan, Trial(tuple(samples)))
+
+    def last_rounds(self, seconds: float, clock: Callable[[], float]) -> dict[AnyPlan, list[float]]:
+        """Time the default and the fastest plans in turns, so that noise meets them all alike."""
+        timed = sorted((plan for plan in self.found if self.found[plan].samples), key=self._us)
+        finalists = [plan for plan in timed if plan == self.default or plan in timed[:FINALISTS]]
+        times: dict[AnyPlan, list[float]] = {plan: [] for plan in finalists}
+        self._laboratory.close()
+        self._add_round(times)  # which builds them
+        end = clock() + seconds
+        for finished in range(1, ROUNDS):
+            if finished >= FEWEST_ROUNDS and clock() >= end:
+                break
+            self._add_round(times)
+        return times
+
+    def _add_round(self, times: dict[AnyPlan, list[float]]) -> None:
+        """Take a sample of each plan; one that fails is a finalist no longer."""
+        for plan in list(times):
+            try:
+                times[plan] += self._laboratory.sample(plan, 1, SAMPLE_SECONDS)
+            except TrialError as error:
+                self._note(plan, error.trial)
+                del times[plan]
+
+    def _us(self, plan: AnyPlan) -> float:
+        return self._times[plan]
+
+    def _note(self, plan: AnyPlan, trial: Trial) -> None:
+        self.found[plan] = trial
+        self._times[plan] = trial.us
+        database.add_trial(*self._place, plan, trial)
+
+
+def _winner(
+    times: Mapping[AnyPlan, Sequence[float]], default: AnyPlan, earlier: Sequence[float]
+) -> AnyPlan:
+    """Return the fastest plan if its time is below every one of the default's, else the default.
+
+    Args:
+        times: of the last rounds.
+        default: the heuristic's plan.
+        earlier: its times before, in another process.
+    """
+    fastest = min(times, key=lambda plan: _time(times[plan]))
+    clear = default not in times or _time(times[fastest]) < min(*times[default], *earlier)
+    return fastest if clear else default
+
+
+def _time(rounds: Sequence[float]) -> float:
+    """Return the time of a plan without the noise in it."""
+    return float(np.percentile(rounds, UNDISTURBED))
