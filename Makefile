@@ -8,13 +8,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PINS := requirements/constraints.txt
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test readme docs lint pins clean
+.PHONY: help setup bench test test-all fuzz readme docs lint pins clean
 
 help:  ## list what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
-	@echo 'ARGS="..." is handed on by bench and test; PYTHON=/path/to/python3 chooses the interpreter.'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+	@echo 'ARGS="..." is handed on by bench, docs, fuzz and tests; PYTHON=/path/to/python3 chooses the interpreter.'
 
 setup: $(READY)  ## only set up .venv, which everything else does where needed
 
@@ -22,7 +23,13 @@ bench: $(READY)  ## measure depthwise convolution on this machine: a table, resu
 	$(BIN)/depthwise bench $(ARGS)
 
 test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
+	$(PYTEST) $(ARGS)
+
+test-all: $(READY)  ## run the tests, the slow ones too
+	$(PYTEST) -m "not peers and not site" $(ARGS)
+
+fuzz: $(READY)  ## run the tests that draw problems with a seed of chance, and draw more of them
+	$(PYTEST) -m hypothesis --hypothesis-profile=fuzz $(ARGS)
 
 readme: $(READY)  ## run the Python examples of README.md
 	$(BIN)/python tests/readme.py

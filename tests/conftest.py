@@ -1,33 +1,84 @@
-"""What every test shares: how hypothesis searches, and a cache folder of the session's own."""
+"""What every test shares: how hypothesis searches, and the cache folder of the run."""
 
 import os
+import secrets
+import shlex
 import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import is_hypothesis_test, settings
 
 from browser import console_errors, emulate, requests_outside, start
 from guarding import GuardedProcess
 
-settings.register_profile("local", deadline=None, max_examples=60)
-settings.register_profile("ci", parent=settings.get_profile("local"), derandomize=True)
-settings.load_profile("ci" if os.environ.get("CI") else "local")
-
+settings.register_profile("fixed", deadline=None, max_examples=60, derandomize=True)
+settings.register_profile(
+    "fuzz", settings.get_profile("fixed"), derandomize=False, database=None, print_blob=True
+)
+settings.load_profile("fixed")
+FUZZ_FACTOR = 5
+"""How many times as many examples `make fuzz` draws as `make test`."""
 
 NOBODY = 65534
 
 
+def fuzzes(config):
+    return config.getoption("hypothesis_profile") == "fuzz"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """Choose the seed of a fuzzing run, where none is given; workers have that of the run."""
+    if fuzzes(config) and config.option.hypothesis_seed is None:
+        of_the_run = getattr(config, "workerinput", {}).get("hypothesis_seed")
+        config.option.hypothesis_seed = of_the_run or str(secrets.randbelow(2**32))
+
+
+def pytest_configure_node(node):
+    node.workerinput["hypothesis_seed"] = node.config.option.hypothesis_seed
+
+
+def pytest_report_header(config):
+    return f"hypothesis seed: {config.option.hypothesis_seed}" if fuzzes(config) else None
+
+
+def pytest_collection_modifyitems(config, items):
+    if not fuzzes(config):
+        return
+    properties = {item.function for item in items if is_hypothesis_test(item.function)}
+    for function in properties:
+        few = function._hypothesis_internal_use_settings
+        function._hypothesis_internal_use_settings = settings(
+            few, max_examples=FUZZ_FACTOR * few.max_examples
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Say how to repeat what failed in a fuzzing run."""
+    report = yield
+    if report.failed and fuzzes(item.config):
+        again = f"--hypothesis-seed={item.config.option.hypothesis_seed} {shlex.quote(item.nodeid)}"
+        report.sections.append(("How to repeat this", f'make fuzz ARGS="{again}"'))
+    return report
+
+
 @pytest.fixture(scope="session", autouse=True)
-def cache_of_the_session(tmp_path_factory):
-    """Keep what tests and their processes compile out of the user's cache."""
+def cache_of_the_run(tmp_path_factory, worker_id):
+    """Keep what tests and their processes compile out of the user's cache.
+
+    The workers of a run share it, so that none compiles what another has compiled.
+    """
+    own = tmp_path_factory.getbasetemp()
+    run = own if worker_id == "master" else own.parent
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DEPTHWISE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("DEPTHWISE_CACHE", str(run / "cache"))
         yield
 
 
 @pytest.fixture(scope="session")
-def guarded(cache_of_the_session):
+def guarded(cache_of_the_run):
     """Return the process that computes on guarded pages."""
     process = GuardedProcess()
     yield process
