@@ -6,9 +6,10 @@ from typing import get_args
 from hypothesis import strategies as st
 
 from depthwise.problem.block import BlockSpec, Spec, SqueezeExcite
+from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassKind, PassSpec
-from depthwise.problem.vocabulary import ACTIVATIONS, DTYPES, KINDS, LAYOUTS_1D, PADDING_MODES
+from depthwise.problem.vocabulary import ACTIVATIONS, KINDS, LAYOUTS_1D, PADDING_MODES
 
 _SIZES = st.integers(1, 9)
 _LAYOUTS = st.sampled_from(["NCHW", "NHWC"])

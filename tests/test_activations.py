@@ -11,7 +11,8 @@ import pytest
 import depthwise as dw
 from depthwise.errors import TargetError
 from depthwise.problem import reference
-from depthwise.problem.vocabulary import ACTIVATIONS, DTYPES
+from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.vocabulary import ACTIVATIONS
 
 CPUS = {
     "x86_64": ["x86-64", "x86-64-v2", "x86-64-v3", "x86-64-v4"],

@@ -13,8 +13,8 @@ import depthwise as dw
 import stages
 from depthwise.errors import ParseError, PlanError, SpecError
 from depthwise.problem import reference
+from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.pixels import PixelSpec
-from depthwise.problem.vocabulary import DTYPES
 
 
 @st.composite

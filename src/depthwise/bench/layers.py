@@ -33,6 +33,7 @@ from typing import Any, Literal, get_args
 
 from depthwise.errors import DepthwiseError, LayerFileError, SpecError
 from depthwise.problem.block import BlockKind, BlockSpec, Spec
+from depthwise.problem.dtypes import DEFAULT
 from depthwise.problem.parse import parse
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassKind, PassSpec
@@ -108,7 +109,7 @@ class Layer:
         op: Op,
         *,
         batch: int = 1,
-        dtype: str = "float32",
+        dtype: str = DEFAULT,
         layout: str = "NCHW",
         epilogue: Epilogue = "none",
     ) -> Spec:

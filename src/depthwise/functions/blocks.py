@@ -65,7 +65,7 @@ def separable_conv2d(
     Raises:
         SpecError: the problem cannot exist.
         ArrayError: an array does not fit the problem, or `out` cannot be written to.
-        DTypeError: an array is neither float32 nor float64, or not an array.
+        DTypeError: an array is of another element type than `dtypes.DTYPES`, or not an array.
     """
     attributes = stride, padding, dilation, padding_mode, depthwise_activation, activation
     weights = depthwise_weight, pointwise_weight, depthwise_bias, pointwise_bias
@@ -127,7 +127,7 @@ def inverted_residual(
     Raises:
         SpecError: the problem cannot exist.
         ArrayError: an array does not fit the problem, or `out` cannot be written to.
-        DTypeError: an array is neither float32 nor float64, or not an array.
+        DTypeError: an array is of another element type than `dtypes.DTYPES`, or not an array.
     """
     gate_arrays, gate = _taken_apart(squeeze_excite)
     attributes = stride, padding, dilation, activation, gate

@@ -146,7 +146,7 @@ class Prepared:
         for name, operand in zip(spec.operands, given, strict=True):
             fit(self._ordered(operand, name), name, spec.operands[name], spec)
         self._kernel = compile_kernel(spec)
-        self._shape, self._dtype = spec.output_shape, np.dtype(spec.dtype)
+        self._shape, self._dtype = spec.output_shape, np.dtype(spec.element.numpy)
         images_out = len(spec.output_shape) == image.rank
         self._reorders = images_out and (image.transposed or not image.batched)
         self._inputs = [

@@ -1,8 +1,9 @@
 """The NumPy face: one call, compiled at first use for these shapes, remembered afterwards.
 
-Arrays are NumPy's or DLPack tensors on the CPU (a torch tensor comes back as a torch tensor),
-float32 or float64.  NCHW is (N, C, H, W), NHWC is (N, H, W, C); the batch axis may be left out.  An
-NCHW array whose memory is channels-last, as torch's channels_last, is computed in place as NHWC.
+Arrays are NumPy's or DLPack tensors on the CPU (a torch tensor comes back as a torch tensor), of an
+element type out of `depthwise.problem.dtypes.DTYPES`.  NCHW is (N, C, H, W), NHWC is (N, H, W, C);
+the batch axis may be left out.  An NCHW array whose memory is channels-last, as torch's
+channels_last, is computed in place as NHWC.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def depthwise_conv2d(
     Raises:
         SpecError: the problem cannot exist.
         ArrayError: an array does not fit the problem, or `out` cannot be written to.
-        DTypeError: an array is neither float32 nor float64, or not an array.
+        DTypeError: an array is of another element type than `dtypes.DTYPES`, or not an array.
     """
     attributes = stride, padding, dilation, padding_mode, activation
     return call(_depthwise_spec, LAYOUTS_2D, layout, attributes, x, (weight, bias), out, threads)
@@ -106,7 +107,7 @@ def depthwise_conv1d(
     Raises:
         SpecError: the problem cannot exist.
         ArrayError: an array does not fit the problem, or `out` cannot be written to.
-        DTypeError: an array is neither float32 nor float64, or not an array.
+        DTypeError: an array is of another element type than `dtypes.DTYPES`, or not an array.
     """
     attributes = stride, padding, dilation, padding_mode, activation
     return call(_depthwise1d_spec, LAYOUTS_1D, layout, attributes, x, (weight, bias), out, threads)
@@ -143,7 +144,7 @@ def pointwise_conv2d(
     Raises:
         SpecError: the problem cannot exist.
         ArrayError: an array does not fit the problem, or `out` cannot be written to.
-        DTypeError: an array is neither float32 nor float64, or not an array.
+        DTypeError: an array is of another element type than `dtypes.DTYPES`, or not an array.
     """
     operands = weight, bias, to_add(x, residual)
     return call(_pointwise_spec, LAYOUTS_2D, layout, (activation,), x, operands, out, threads)

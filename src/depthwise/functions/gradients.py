@@ -49,7 +49,7 @@ def depthwise_conv2d_input_gradient(
     Raises:
         SpecError: the problem cannot exist.
         ArrayError: an array does not fit the problem, or `out` cannot be written to.
-        DTypeError: an array is neither float32 nor float64, or not an array.
+        DTypeError: an array is of another element type than `dtypes.DTYPES`, or not an array.
     """
     attributes = size, multiplier, stride, padding, dilation
     return call(_input_spec, LAYOUTS_2D, layout, attributes, grad, (weight,), out, threads)
@@ -91,7 +91,7 @@ def depthwise_conv2d_weight_gradient(
     Raises:
         SpecError: the problem cannot exist.
         ArrayError: an array does not fit the problem.
-        DTypeError: an array is neither float32 nor float64, or not an array.
+        DTypeError: an array is of another element type than `dtypes.DTYPES`, or not an array.
     """
     attributes = kernel, stride, padding, dilation, bias, layout
     return call(_weight_spec, LAYOUTS_2D, layout, attributes, grad, (x,), None, threads)

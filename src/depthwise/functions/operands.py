@@ -19,7 +19,7 @@ def filters(weight: Any, name: str, channels: int, taps: str) -> tuple[int, Any]
 
     Raises:
         ArrayError: it has other axes, or no whole number of filters a channel.
-        DTypeError: it is neither float32 nor float64, or not an array.
+        DTypeError: it is of another element type than `dtypes.DTYPES`, or not an array.
     """
     shape = as_numpy(weight, name).shape
     rank = 2 + len(taps.split(","))
@@ -36,7 +36,7 @@ def mixes(weight: Any, name: str) -> int:
 
     Raises:
         ArrayError: it has other axes than a matrix, or a 1x1 convolution's weight.
-        DTypeError: it is neither float32 nor float64, or not an array.
+        DTypeError: it is of another element type than `dtypes.DTYPES`, or not an array.
     """
     shape = as_numpy(weight, name).shape
     if len(shape) not in (2, 4) or 0 in shape:

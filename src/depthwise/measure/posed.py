@@ -44,7 +44,7 @@ def write(folder: Path, spec: Spec, seed: int = 0) -> None:
 
 def read(folder: Path, spec: Spec) -> tuple[tuple[Array, ...], Array]:
     """Return what `arrays` does, and the expected result, which stays in its file."""
-    y = aligned(spec.output_shape, spec.dtype)
+    y = aligned(spec.output_shape, spec.element.numpy)
     y.fill(np.nan)
     given = [aligned_copy(folder / f"{number}.npy") for number in range(1 + len(spec.operands))]
     return _sharing(spec, (*given, y)), np.load(folder / _EXPECTED, mmap_mode="r")
@@ -53,7 +53,7 @@ def read(folder: Path, spec: Spec) -> tuple[tuple[Array, ...], Array]:
 def least_bytes(spec: Spec) -> int:
     """Return the bytes that move at least: every array once."""
     again = prod(spec.input_shape) if adds_input(spec) else 0
-    return cost(spec).bytes - again * np.dtype(spec.dtype).itemsize
+    return cost(spec).bytes - again * spec.element.bytes
 
 
 def _sharing(spec: Spec, arrays: tuple[Array, ...]) -> tuple[Array, ...]:

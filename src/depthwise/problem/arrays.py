@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 from depthwise.errors import ArrayError, DTypeError
 from depthwise.problem.block import Spec
+from depthwise.problem.dtypes import DTYPES, element, names_by
 from depthwise.problem.values import nbytes
-from depthwise.problem.vocabulary import DTYPES
 
 Array = NDArray[Any]
 Memory: TypeAlias = "Array | int"
 """A C-contiguous array, or the address of one that somebody keeps."""
 
 _DLPACK_CPU = 1
-DTYPE_NAMES = {np.dtype(name): name for name in DTYPES}
-
+DTYPE_NAMES = names_by(lambda entry: np.dtype(entry.numpy))
+"""Problems' names of element types by NumPy's types."""
 
 CACHE_LINE = 64
 """Bytes.  Vectors that lie across two lines cost a fifth of a kernel's speed where data are hot."""
@@ -51,14 +51,17 @@ _kept = threading.local()
 
 
 def kept_arrays(shapes: Sequence[tuple[int, ...]], dtype: str) -> list[Array]:
-    """Return arrays of these shapes in memory that the calling thread keeps, one behind another."""
+    """Return arrays of these shapes in memory that the calling thread keeps, one behind another.
+
+    `dtype` is the name of a problem's element type.
+    """
     sizes = [nbytes(shape, dtype) for shape in shapes]
     memory = getattr(_kept, "memory", None)
     if memory is None or memory.nbytes < sum(sizes):
         memory = _kept.memory = np.empty(sum(sizes), np.uint8)
     arrays, start = [], 0
     for shape, size in zip(shapes, sizes, strict=True):
-        arrays.append(memory[start : start + size].view(dtype).reshape(shape))
+        arrays.append(memory[start : start + size].view(element(dtype).numpy).reshape(shape))
         start += size
     return arrays
 
@@ -149,7 +152,7 @@ def fit(array: Any, name: str, shape: tuple[int, ...], spec: Spec) -> Array:
         DTypeError: the element type is not the specification's.
     """
     view = as_numpy(array, name)
-    if view.dtype != spec.dtype:
+    if view.dtype != spec.element.numpy:
         raise DTypeError(f"{name} has the problem's dtype {spec.dtype}; got {view.dtype}: {spec}")
     units = view.ndim - len(shape)
     if name.endswith("weight") and units > 0 and view.shape == (*shape, *(1,) * units):
@@ -186,7 +189,7 @@ def output(out: Any, view: Array, spec: Spec, inputs: list[Array]) -> Iterator[A
 
 
 def _check_output(out: Array, spec: Spec, inputs: list[Array]) -> None:
-    if out.dtype != spec.dtype:
+    if out.dtype != spec.element.numpy:
         raise DTypeError(f"out has the problem's dtype {spec.dtype}; got {out.dtype}: {spec}")
     if out.shape != spec.output_shape:
         raise ArrayError(f"out has shape {spec.output_shape}; got {out.shape}: {spec}")

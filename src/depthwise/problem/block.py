@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 from depthwise.errors import SpecError
+from depthwise.problem.dtypes import ElementType
 from depthwise.problem.pixels import PixelSpec
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.text import block_text, errors_with
 from depthwise.problem.training import PassSpec
 from depthwise.problem.values import MAX_ELEMENTS, flag, shown, whole, word
-from depthwise.problem.vocabulary import ACTIVATIONS, Activation, DType, Layout, Pair
+from depthwise.problem.vocabulary import ACTIVATIONS, Activation, Layout, Pair
 
 BlockKind = Literal["separable", "inverted"]
 
@@ -145,9 +146,14 @@ class BlockSpec:
         return self.depthwise.layout
 
     @property
-    def dtype(self) -> DType:
-        """The element type of every array."""
+    def dtype(self) -> str:
+        """The name of the element type of every array."""
         return self.depthwise.dtype
+
+    @property
+    def element(self) -> ElementType:
+        """What `dtype` names."""
+        return self.depthwise.element
 
     @property
     def input_shape(self) -> tuple[int, ...]:

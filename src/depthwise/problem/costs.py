@@ -22,8 +22,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 
-import numpy as np
-
 from depthwise.problem.block import BlockSpec, Spec, SqueezeExcite
 from depthwise.problem.parse import specification
 from depthwise.problem.pixels import PixelSpec
@@ -77,7 +75,7 @@ def cost(problem: Spec | str) -> Cost:
     return Cost(
         params=_params(spec),
         macs=_macs(spec, parts),
-        bytes=sum(map(prod, shapes)) * _itemsize(spec),
+        bytes=sum(map(prod, shapes)) * spec.element.bytes,
         parts=parts,
     )
 
@@ -138,9 +136,5 @@ def _gate_cost(gated: ConvSpec, gate: SqueezeExcite) -> Cost:
     return Cost(
         params=params,
         macs=gated.batch * 2 * wide * narrow,
-        bytes=(params + 2 * prod(gated.output_shape)) * _itemsize(gated),
+        bytes=(params + 2 * prod(gated.output_shape)) * gated.element.bytes,
     )
-
-
-def _itemsize(spec: Spec) -> int:
-    return np.dtype(spec.dtype).itemsize

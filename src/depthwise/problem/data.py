@@ -41,7 +41,7 @@ def random_problem(problem: Spec | str, seed: int = 0) -> tuple[Array, ...]:
         for name, shape in zip(names, shapes, strict=True)
     ]
     arrays.append(np.full(spec.output_shape, np.nan))
-    return tuple(_aligned_copy(array, spec.dtype) for array in arrays)
+    return tuple(_aligned_copy(array, spec.element.numpy) for array in arrays)
 
 
 def _scale(spec: Spec, name: str) -> float:

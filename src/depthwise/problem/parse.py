@@ -7,13 +7,13 @@ from typing import Any, get_args
 
 from depthwise.errors import ParseError, SpecError
 from depthwise.problem.block import BlockSpec, Forward, Spec, SqueezeExcite
+from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.pixels import PixelKind, PixelSpec
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassKind, PassSpec
 from depthwise.problem.values import shown
 from depthwise.problem.vocabulary import (
     ACTIVATIONS,
-    DTYPES,
     LAYOUTS,
     NUMBER_TOKENS,
     PADDING_MODES,

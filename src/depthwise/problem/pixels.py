@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import ClassVar, Literal, get_args
 
 from depthwise.errors import SpecError
+from depthwise.problem.dtypes import DEFAULT, DTYPES, ElementType, element
 from depthwise.problem.values import MAX_ELEMENTS, shown, whole, word
-from depthwise.problem.vocabulary import DTYPES, DType, Layout
+from depthwise.problem.vocabulary import Layout
 
 PixelKind = Literal["mean", "norm"]
 
@@ -35,7 +36,7 @@ class PixelSpec:
     height: int
     width: int
     batch: int = 1
-    dtype: DType = "float32"
+    dtype: str = DEFAULT
     epsilon: float = 0.0
 
     layout: ClassVar[Layout] = "NHWC"
@@ -52,6 +53,11 @@ class PixelSpec:
             raise SpecError(f"epsilon is 0 or more, of a norm; got {shown(self.epsilon)}: {self}")
         if self.batch * self.height * self.width * self.channels > MAX_ELEMENTS:
             raise SpecError(f"no array has more than {MAX_ELEMENTS} elements: {self}")
+
+    @property
+    def element(self) -> ElementType:
+        """What `dtype` names."""
+        return element(self.dtype)
 
     @cached_property
     def input_shape(self) -> tuple[int, ...]:
@@ -72,5 +78,5 @@ class PixelSpec:
     def __str__(self) -> str:
         size = f"hw{self.height}" if self.height == self.width else f"h{self.height} w{self.width}"
         tokens = [self.kind, *[f"n{self.batch}"] * (self.batch != 1), f"c{self.channels}", size]
-        tokens += ["nhwc", *[self.dtype] * (self.dtype != "float32")]
+        tokens += ["nhwc", *[self.dtype] * (self.dtype != DEFAULT)]
         return " ".join([*tokens, *[f"eps{self.epsilon!r}"] * (self.epsilon > 0)])

@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from depthwise.errors import ArrayError, SpecError
 from depthwise.problem.block import BlockSpec, Spec, SqueezeExcite, parts_of
+from depthwise.problem.dtypes import element
 from depthwise.problem.pixels import PixelSpec
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec, array_names
@@ -129,21 +130,23 @@ def activate(name: str | None, x: ArrayLike) -> Array:
     return _ACTIVATE[name](x)
 
 
-def tolerance(spec: Spec, dtype: DTypeLike | None = None) -> tuple[float, float]:
+def tolerance(spec: Spec, dtype: str | None = None) -> tuple[float, float]:
     """Return (rtol, atol) for results computed in `dtype` from data of `random_problem`'s scale.
 
-    Each sum of products may be off by as many units of rounding (eps) as it has products, and by 16
-    more for bias, activation and the last rounding.  The gradient of a weight sums over all pixels:
-    too many for all their errors to have one sign, so that it is granted twice the square root of
-    their number, more than ten standard deviations.  (Errors of random data: Higham and Mary,
-    "Sharper Probabilistic Backward Error Analysis for Basic Linear Algebra Kernels with Random
-    Data", 2020.)
+    Each sum of products may be off by as many units of rounding of its accumulator as it has
+    products, and by 16 of the element type for bias, activation and the last rounding.  The
+    gradient of a weight sums over all pixels: too many for all their errors to have one sign, so
+    that it is granted twice the square root of their number, more than ten standard deviations.
+    (Errors of random data: Higham and Mary, "Sharper Probabilistic Backward Error Analysis for
+    Basic Linear Algebra Kernels with Random Data", 2020.)
 
     Args:
         spec: the problem.
-        dtype: the element type computed in; the specification's own unless given.
+        dtype: the name of the element type computed in; the specification's own unless given.
     """
-    bound = sum(length + 16 for length in _lengths(spec)) * float(np.finfo(dtype or spec.dtype).eps)
+    computed = element(dtype or spec.dtype)
+    sums = element(computed.accumulator)
+    bound = sum(length * sums.epsilon + 16 * computed.epsilon for length in _lengths(spec))
     return bound, bound
 
 

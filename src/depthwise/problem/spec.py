@@ -12,18 +12,17 @@ from functools import cached_property
 from typing import Any
 
 from depthwise.errors import SpecError
+from depthwise.problem.dtypes import DEFAULT, DTYPES, ElementType, element
 from depthwise.problem.rules import conv_rules
 from depthwise.problem.text import axes, conv_text, errors_with
 from depthwise.problem.values import flag, pair, shown, whole, word
 from depthwise.problem.vocabulary import (
     ACTIVATIONS,
-    DTYPES,
     KINDS,
     LAYOUTS,
     LAYOUTS_1D,
     PADDING_MODES,
     Activation,
-    DType,
     Kind,
     Layout,
     Padding,
@@ -134,7 +133,7 @@ class ConvSpec:
     dilation: Pair = (1, 1)
     batch: int = 1
     layout: Layout = "NCHW"
-    dtype: DType = "float32"
+    dtype: str = DEFAULT
     bias: bool = False
     activation: Activation | None = None
     residual: bool = False
@@ -238,6 +237,11 @@ class ConvSpec:
             "conv", channels, size, out_channels=out_channels, kernel=kernel, groups=groups,
             stride=stride, padding=padding, dilation=dilation, **fields,
         )  # fmt: skip
+
+    @property
+    def element(self) -> ElementType:
+        """What `dtype` names."""
+        return element(self.dtype)
 
     @property
     def multiplier(self) -> int:

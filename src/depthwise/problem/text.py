@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from depthwise.errors import DTypeError, SpecError
+from depthwise.problem.dtypes import DEFAULT
 from depthwise.problem.values import shown
 from depthwise.problem.vocabulary import NUMBER_TOKENS
 
@@ -113,7 +114,7 @@ def _window_tokens(s: ConvSpec) -> Iterator[str]:
         yield f"g{s.groups}"
     if s.layout not in ("NCHW", "NCL"):
         yield str(s.layout).lower()
-    if s.dtype != "float32":
+    if s.dtype != DEFAULT:
         yield str(s.dtype)
     if s.padding_mode != "zeros":
         yield str(s.padding_mode)

@@ -8,10 +8,11 @@ from math import prod
 from typing import Literal, get_args
 
 from depthwise.errors import SpecError
+from depthwise.problem.dtypes import ElementType
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.text import pass_text
 from depthwise.problem.values import shown, word
-from depthwise.problem.vocabulary import DType, Layout
+from depthwise.problem.vocabulary import Layout
 
 PassKind = Literal["input_gradient", "weight_gradient", "backward", "training"]
 
@@ -62,9 +63,14 @@ class PassSpec:
         return self.conv.layout
 
     @property
-    def dtype(self) -> DType:
-        """The element type of every array."""
+    def dtype(self) -> str:
+        """The name of the element type of every array."""
         return self.conv.dtype
+
+    @property
+    def element(self) -> ElementType:
+        """What `dtype` names."""
+        return self.conv.element
 
     @cached_property
     def input_shape(self) -> tuple[int, ...]:

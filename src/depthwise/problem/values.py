@@ -8,6 +8,7 @@ import operator
 import numpy as np
 
 from depthwise.errors import DTypeError, SpecError
+from depthwise.problem.dtypes import element
 from depthwise.problem.vocabulary import Pair
 
 MAX_ELEMENTS = 2**31 - 1
@@ -17,12 +18,12 @@ _LONGEST = 120
 
 
 def itemsize(dtype: str) -> int:
-    """Return the bytes of an element."""
-    return np.dtype(dtype).itemsize
+    """Return the bytes of an element, its type given by name."""
+    return element(dtype).bytes
 
 
 def nbytes(shape: tuple[int, ...], dtype: str) -> int:
-    """Return the bytes of an array."""
+    """Return the bytes of an array of elements of the type of that name."""
     return math.prod(shape) * itemsize(dtype)
 
 

@@ -1,4 +1,4 @@
-"""The words and number types of a problem: kinds, layouts, element types, activations."""
+"""The words of a problem: kinds, layouts, padding modes, activations, letters of numbers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ Padding: TypeAlias = "int | Pair | Pads | str"
 
 Kind = Literal["depthwise", "depthwise1d", "pointwise", "conv"]
 Layout = Literal["NCHW", "NHWC", "NCL", "NLC"]
-DType = Literal["float32", "float64"]
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 Activation = Literal[
     "relu", "relu6", "hardswish", "silu", "gelu", "leaky_relu", "sigmoid", "hardsigmoid"
@@ -18,7 +17,6 @@ Activation = Literal[
 
 KINDS: tuple[str, ...] = get_args(Kind)
 LAYOUTS: tuple[str, ...] = get_args(Layout)
-DTYPES: tuple[str, ...] = get_args(DType)
 PADDING_MODES: tuple[str, ...] = get_args(PaddingMode)
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 LAYOUTS_1D = ("NCL", "NLC")

@@ -16,10 +16,10 @@ from depthwise.compiler import compile as compile_kernel
 from depthwise.functions.call import remembered
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
+from depthwise.torch.dtypes import DTYPES, torch_type
 from depthwise.torch.formats import attributes, memory_format
 
 Ints: TypeAlias = "tuple[int, ...]"
-_DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 
 
 class _Ready:
@@ -27,7 +27,7 @@ class _Ready:
 
     def __init__(self, spec: ConvSpec | PassSpec, shape: Ints, lies: torch.memory_format) -> None:
         self._kernel = compile_kernel(spec)
-        self._dtype = getattr(torch, spec.dtype)
+        self._dtype = torch_type(spec.element)
         self._shape = shape
         self._strides = torch.empty(shape, memory_format=lies, device="meta").stride()
 
@@ -148,7 +148,7 @@ def _usable(x: Tensor, lies: torch.memory_format, weight: Tensor) -> bool:
 def _lies(tensor: Tensor, memory_format: torch.memory_format) -> bool:
     return (
         tensor.is_cpu
-        and tensor.dtype in _DTYPES
+        and tensor.dtype in DTYPES
         and tensor.is_contiguous(memory_format=memory_format)
         and not tensor.is_neg()
     )
@@ -167,7 +167,7 @@ def _spec(
     return ConvSpec.depthwise(
         channels, (height, width), (rows, columns), multiplier=outputs // channels, **window,
         batch=batch, layout="NHWC" if lies is torch.channels_last else "NCHW",
-        dtype=_DTYPES[dtype], bias=bias,
+        dtype=DTYPES[dtype], bias=bias,
     )  # fmt: skip
 
 

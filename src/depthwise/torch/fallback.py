@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name that everyone gives it)
 
+from depthwise.torch.dtypes import DTYPES
 from depthwise.torch.formats import same_kind
 
-_COMPUTED = (torch.float32, torch.float64)
 _NARROW = (torch.bfloat16, torch.float16)
 _said: set[str] = set()
 
@@ -25,7 +25,7 @@ def left_to_torch(x: Tensor, weight: Tensor) -> bool:
     Raises:
         ArrayError, DTypeError: torch would compute, and the tensors differ in device or dtype.
     """
-    if x.is_cpu and x.dtype in _COMPUTED:
+    if x.is_cpu and x.dtype in DTYPES:
         return x.numel() == 0
     if x.is_cpu and x.dtype not in _NARROW:
         return False
@@ -34,8 +34,8 @@ def left_to_torch(x: Tensor, weight: Tensor) -> bool:
     if what not in _said:
         _said.add(what)
         warnings.warn(
-            f"kernels compute float32 and float64 on the CPU; got {what}, which torch's own "
-            "convolution computes",
+            f"kernels compute {' and '.join(DTYPES.values())} on the CPU; got {what}, which "
+            "torch's own convolution computes",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -91,7 +91,7 @@ class Tile:
         then the strip of rows below.
         """
         spec, (rows, columns) = self.spec, self.window
-        item = np.dtype(spec.dtype).itemsize
+        item = spec.element.bytes
         taps, outputs = prod(spec.kernel), self.plan.th * self.plan.tw
         pixel = spec.channels * item
         return {

@@ -135,7 +135,7 @@ def _step(
 def _given(spec: PassSpec, arrays: tuple[Array, ...], order: Order) -> _Given:
     conv = spec.conv
     shapes = {"x": conv.input_shape, **conv.operands, "grad": conv.output_shape}
-    given = {name: np.zeros(shape, conv.dtype) for name, shape in shapes.items()}
+    given = {name: np.zeros(shape, conv.element.numpy) for name, shape in shapes.items()}
     given |= dict(zip(array_names(spec), arrays[:-1], strict=True))
     x, grad = (tensor(parts.data(spec, given[name], order), order) for name in ("x", "grad"))
     weight = torch.from_numpy(given["weight"]).reshape(conv.out_channels, 1, *conv.kernel)

@@ -15,12 +15,13 @@ from depthwise.bench.peers.parts import Layer, Limits, Order
 from depthwise.machine.target import named
 from depthwise.measure.engine import TARGET_VARIABLE, Array, Clock, Prepared
 from depthwise.problem.block import Spec
+from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.vocabulary import PADDING_MODES
 from depthwise.programs import define
 from depthwise.schedule.rule import Form
 
-_LIMITS = Limits(dtypes=("float32", "float64"), padding_modes=PADDING_MODES)
+_LIMITS = Limits(dtypes=DTYPES, padding_modes=PADDING_MODES)
 
 
 class Engine:
@@ -61,7 +62,7 @@ class Engine:
         calls: list[Callable[[], object]] = []
         for layer in parts.layers(spec, arrays):
             part = _two_dimensional(layer.spec, outside)
-            z = tvm.runtime.tensor(np.full(part.output_shape, np.nan, part.dtype))
+            z = tvm.runtime.tensor(np.full(part.output_shape, np.nan, part.element.numpy))
             operands = _operands(layer, spec, outside)
             if layer.adds_input:
                 operands[-1] = x

@@ -10,7 +10,8 @@ from torch import Tensor, fx
 
 from depthwise.errors import DepthwiseError
 from depthwise.problem.spec import resolve_padding
-from depthwise.torch.network.draft import DTYPES, Draft, convolution, product
+from depthwise.torch.dtypes import DTYPES
+from depthwise.torch.network.draft import Draft, convolution, product
 from depthwise.torch.network.operators import (
     activation_of,
     arguments,

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from depthwise.errors import ModelError
-from depthwise.torch.network.draft import DTYPES
+from depthwise.torch.dtypes import DTYPES
 
 _NAMED = 3
 

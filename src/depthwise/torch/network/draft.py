@@ -10,11 +10,10 @@ from torch import Tensor
 
 from depthwise.problem.block import BlockSpec, Layer, SqueezeExcite
 from depthwise.problem.spec import ConvSpec
-from depthwise.problem.vocabulary import Activation, DType, Kind
+from depthwise.problem.vocabulary import Activation, Kind
+from depthwise.torch.dtypes import DTYPES, torch_type
 
 _NO_PADDING = (0, 0), (0, 0)
-DTYPES: dict[Any, DType] = {torch.float32: "float32", torch.float64: "float64"}
-"""The element types that kernels compute."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +31,7 @@ class Draft:
     @property
     def dtype(self) -> torch.dtype:
         """The type of the result, and of everything else."""
-        dtype: torch.dtype = getattr(torch, self.spec.dtype)
-        return dtype
+        return torch_type(self.spec.element)
 
     def followed_by(self, scale: Tensor, shift: Tensor) -> Draft:
         """Return the convolution with `y * scale + shift` for each output channel in it.

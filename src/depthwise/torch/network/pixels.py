@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, fx
 
 from depthwise.problem.pixels import PixelSpec
+from depthwise.torch.dtypes import DTYPES
 from depthwise.torch.network.absorb import place
-from depthwise.torch.network.draft import DTYPES, Draft
+from depthwise.torch.network.draft import Draft
 from depthwise.torch.network.operators import (
     arguments,
     channel_norm,

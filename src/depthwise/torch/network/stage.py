@@ -16,7 +16,7 @@ from depthwise.problem.block import Layer, parts_of, resized
 from depthwise.problem.parse import parse
 from depthwise.problem.pixels import PixelSpec
 from depthwise.problem.spec import output_size
-from depthwise.torch.network.draft import DTYPES
+from depthwise.torch.dtypes import torch_type
 from depthwise.torch.registry import LIBRARY
 
 _SCHEMA = "compute(Tensor x, Tensor[] weights, Tensor? residual, str problem) -> Tensor"
@@ -88,7 +88,7 @@ def _check(spec: Layer, x: Tensor, residual: Tensor | None, output: Tensor) -> N
     Raises:
         ArrayError: an image of another type, or a residual of another shape.
     """
-    if DTYPES.get(x.dtype) != spec.dtype:
+    if x.dtype != torch_type(spec.element):
         raise ArrayError(f"the input of {spec} is {spec.dtype}; got {x.dtype}")
     if residual is not None and (residual.shape, residual.dtype) != (output.shape, output.dtype):
         raise ArrayError(

@@ -1,0 +1,69 @@
+"""The element types that a problem may have: one entry each, and no rule about them elsewhere.
+
+A specification names its element type (`spec.dtype`); `spec.element` is the entry of that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+
+_Key = TypeVar("_Key")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElementType:
+    """What the elements of a problem's arrays are, and what it is called in each library."""
+
+    name: str
+    """As problems have it."""
+    numpy: str
+    """NumPy's name of it."""
+    tvm: str
+    """TensorIR's name of it."""
+    torch: str
+    """The attribute of `torch` that it is: "float32" is `torch.float32`."""
+    accumulator: str
+    """The name of the element type that sums of products are kept in."""
+
+    @cached_property
+    def bytes(self) -> int:
+        """The size of one element."""
+        return np.dtype(self.numpy).itemsize
+
+    @cached_property
+    def epsilon(self) -> float:
+        """The unit of rounding: the distance from 1 to the next larger number."""
+        return float(np.finfo(self.numpy).eps)
+
+
+_ENTRIES = (
+    ElementType(
+        name="float32", numpy="float32", tvm="float32", torch="float32", accumulator="float32"
+    ),
+    ElementType(
+        name="float64", numpy="float64", tvm="float64", torch="float64", accumulator="float64"
+    ),
+)
+
+ELEMENT_TYPES = {entry.name: entry for entry in _ENTRIES}
+DTYPES = tuple(ELEMENT_TYPES)
+DEFAULT = DTYPES[0]
+"""What a problem has unless it names another one."""
+
+
+def element(name: str) -> ElementType:
+    """Return the element type of a name out of `DTYPES`."""
+    return ELEMENT_TYPES[name]
+
+
+def names_by(key: Callable[[ElementType], _Key]) -> dict[_Key, str]:
+    """Return the names by what `key` gives for their entries; the first of several entries wins."""
+    names: dict[_Key, str] = {}
+    for entry in _ENTRIES:
+        names.setdefault(key(entry), entry.name)
+    return names
