@@ -13,6 +13,7 @@ import time
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+import grimp
 import pytest
 
 from depthwise.errors import CacheWarning
@@ -358,17 +359,29 @@ def test_the_fingerprint_follows_the_sources_and_nothing_else(tmp_path):
     assert fingerprint_of(package) == first
 
 
-def test_the_fingerprint_covers_every_file_that_compiling_takes():
+def test_the_fingerprint_covers_every_file_that_is_loaded_to_compile():
     code = """
 import depthwise
+before = set(sys.modules)
 depthwise.compile("depthwise c8 hw8 k3 nhwc")
-files = {m.__file__ for n, m in sys.modules.items() if n.split(".")[0] == "depthwise"}
-print(*sorted(Path(file).resolve() for file in files if file.endswith(".py")), sep="\\n")
+loaded = (sys.modules[name] for name in set(sys.modules) - before if name.startswith("depthwise."))
+print(*(Path(module.__file__).resolve() for module in loaded), sep="\\n")
 """
     with start(code) as process:
         loaded = {Path(line) for line in process.communicate(timeout=120)[0].splitlines()}
-    assert {path.name for path in loaded} >= {"define.py", "build.py", "plan.py", "rule.py"}
+    assert {path.name for path in loaded} >= {"build.py", "define.py"}
     assert loaded <= {path.resolve() for path in cache.sources()}
+
+
+def test_the_rooms_of_the_fingerprint_import_no_others():
+    """But errors: what machine code depends on lies in these rooms and in the compiler's page."""
+    graph = grimp.build_graph("depthwise", exclude_type_checking_imports=True, cache_dir=None)
+    rooms = [f"depthwise.{room}" for room in cache.ROOMS]
+    reached = {
+        name for room in rooms for name in graph.find_upstream_modules(room, as_package=True)
+    }
+    assert {"depthwise.machine.target", "depthwise.schedule.plan"} <= reached
+    assert {name for name in reached if not name.startswith((*rooms, "depthwise.errors"))} == set()
 
 
 def test_the_fingerprint_follows_the_versions_of_tvm(tmp_path, monkeypatch):
