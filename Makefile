@@ -38,10 +38,11 @@ docs: $(READY)  ## build the site, its tutorial executed here: results/site; DEP
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --write-all docs results/site $(ARGS)
 	@echo "The site: results/site/index.html"
 
-lint: $(READY)  ## check style, formatting and types
+lint: $(READY)  ## check style, formatting, types and who imports whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
 
 pins: $(READY)  ## resolve the dependencies anew into requirements/constraints.txt
 	$(BIN)/python -m pip install --quiet uv
