@@ -5,8 +5,9 @@ from typing import get_args
 
 from hypothesis import strategies as st
 
-from depthwise.problem.block import BlockSpec, Spec, SqueezeExcite
+from depthwise.problem.block import BlockSpec, SqueezeExcite
 from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassKind, PassSpec
 from depthwise.problem.vocabulary import ACTIVATIONS, KINDS, LAYOUTS_1D, PADDING_MODES
@@ -238,7 +239,7 @@ def pass_specs(draw: st.DrawFn, kinds: tuple[str, ...] = get_args(PassKind)) -> 
     return PassSpec(kind=draw(st.sampled_from(kinds)), conv=replace(conv, activation=None))
 
 
-def specs() -> st.SearchStrategy[Spec]:
+def specs() -> st.SearchStrategy[Problem]:
     """Draw any problem."""
     return conv_specs() | block_specs() | pass_specs()
 

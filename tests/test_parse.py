@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 
 import depthwise as dw
 from depthwise.errors import ParseError, SpecError
-from depthwise.problem.block import Spec
+from depthwise.problem.problem import Problem
 from depthwise.problem.training import PassSpec
 from strategies import specs
 
 
 @given(specs())
-def test_every_line_parses_back(spec: Spec) -> None:
+def test_every_line_parses_back(spec: Problem) -> None:
     assert dw.parse(str(spec)) == spec
 
 
 @given(specs(), st.data())
-def test_tokens_come_in_any_order(spec: Spec, data: st.DataObject) -> None:
+def test_tokens_come_in_any_order(spec: Problem, data: st.DataObject) -> None:
     tokens = str(spec).split()
     kinds = 2 if isinstance(spec, PassSpec) else 1
     shuffled = data.draw(st.permutations(tokens[kinds:]))
@@ -28,7 +28,7 @@ def test_tokens_come_in_any_order(spec: Spec, data: st.DataObject) -> None:
 
 
 @given(specs())
-def test_the_longest_line_stays_far_from_the_limit(spec: Spec) -> None:
+def test_the_longest_line_stays_far_from_the_limit(spec: Problem) -> None:
     assert len(str(spec)) < 200
 
 

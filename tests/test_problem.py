@@ -7,15 +7,15 @@ from hypothesis import given
 import depthwise as dw
 from depthwise.errors import ParseError, SpecError
 from depthwise.problem import reference
-from depthwise.problem.block import Spec
 from depthwise.problem.data import random_problem
+from depthwise.problem.problem import Problem
 from strategies import specs
 
 SPEC = dw.parse("separable n2 c24 o40 hw14 k3 p1 nhwc bias relu/none residual")
 
 
 @given(specs())
-def test_arrays_come_in_the_order_of_a_call(spec: Spec) -> None:
+def test_arrays_come_in_the_order_of_a_call(spec: Problem) -> None:
     arrays = random_problem(spec)
     shapes = [spec.input_shape, *spec.operands.values(), spec.output_shape]
     assert [array.shape for array in arrays] == shapes

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from depthwise.bench.results import Note, Result
-from depthwise.problem.block import BlockSpec, Spec
+from depthwise.problem.block import BlockSpec
 from depthwise.problem.parse import parse
+from depthwise.problem.problem import Problem
 
 R = TypeVar("R", bound=Result)
 
@@ -94,5 +95,5 @@ def ratios(results: Iterable[Result]) -> dict[str, list[float]]:
     return found
 
 
-def _narrows(spec: Spec) -> bool:
+def _narrows(spec: Problem) -> bool:
     return isinstance(spec, BlockSpec) and spec.project.out_channels < spec.project.channels

@@ -32,9 +32,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from depthwise.errors import DepthwiseError, LayerFileError, SpecError
-from depthwise.problem.block import BlockKind, BlockSpec, Spec
+from depthwise.problem.block import BlockKind, BlockSpec
 from depthwise.problem.dtypes import DEFAULT
 from depthwise.problem.parse import parse
+from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassKind, PassSpec
 from depthwise.problem.values import whole, word
@@ -112,7 +113,7 @@ class Layer:
         dtype: str = DEFAULT,
         layout: str = "NCHW",
         epilogue: Epilogue = "none",
-    ) -> Spec:
+    ) -> Problem:
         """Return what this layer asks of an engine.
 
         Args:
@@ -171,7 +172,7 @@ class Layer:
         return replace(block, project=replace(block.project, residual=True))
 
 
-def problems(layers: Iterable[Layer], op: Op, **options: Any) -> dict[Spec, str]:
+def problems(layers: Iterable[Layer], op: Op, **options: Any) -> dict[Problem, str]:
     """Return each distinct problem of these layers with the titles of all layers that pose it.
 
     Args:
@@ -182,7 +183,7 @@ def problems(layers: Iterable[Layer], op: Op, **options: Any) -> dict[Spec, str]
     Raises:
         SpecError: no layer poses a problem of this kind.
     """
-    titles: dict[Spec, list[str]] = {}
+    titles: dict[Problem, list[str]] = {}
     for layer in layers:
         if layer.poses(op):
             titles.setdefault(layer.problem(op, **options), []).append(layer.title)
@@ -193,7 +194,7 @@ def problems(layers: Iterable[Layer], op: Op, **options: Any) -> dict[Spec, str]
 
 def collect(
     texts: Sequence[str], name: str | None, file: Path | None, op: Op, **options: Any
-) -> dict[Spec, str]:
+) -> dict[Problem, str]:
     """Return the problems that a command is given, each with the titles of its layers.
 
     Args:

@@ -16,8 +16,8 @@ from depthwise.measure import posed
 from depthwise.measure.engine import Clock
 from depthwise.measure.process import PreparedInfo, Rejected, Worker
 from depthwise.measure.timing import Summary
-from depthwise.problem.block import Spec
 from depthwise.problem.costs import cost
+from depthwise.problem.problem import Problem
 
 if TYPE_CHECKING:
     from depthwise.measure.roofline import Roofline
@@ -64,13 +64,13 @@ def contestants(workers: Sequence[Worker]) -> list[Contestant]:
     return [Contestant(worker, variant) for worker in workers for variant in worker.hello.variants]
 
 
-def steps(problems: Mapping[Spec, str], entries: Sequence[Contestant]) -> int:
+def steps(problems: Mapping[Problem, str], entries: Sequence[Contestant]) -> int:
     """Return how often `measure` calls `step`."""
     return len(problems) * (len(entries) + 2)
 
 
 def measure(
-    problems: Mapping[Spec, str],
+    problems: Mapping[Problem, str],
     entries: Sequence[Contestant],
     conditions: Conditions,
     step: Step,
@@ -109,7 +109,7 @@ def measure(
 
 
 def _prepare(
-    entry: Contestant, spec: Spec, clock: Clock, folder: Path, notes: list[Note]
+    entry: Contestant, spec: Problem, clock: Clock, folder: Path, notes: list[Note]
 ) -> PreparedInfo | None:
     if not entry.worker.alive:
         return None
@@ -157,7 +157,7 @@ def _result(
     entry: Contestant,
     info: PreparedInfo,
     summary: Summary | None,
-    spec: Spec,
+    spec: Problem,
     layer: str,
     conditions: Conditions,
 ) -> Result:

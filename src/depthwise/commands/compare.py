@@ -14,12 +14,13 @@ from depthwise.commands.cost import COLUMNS, Record, measure_roofline, number, r
 from depthwise.errors import SpecError
 from depthwise.measure.environments import installed_version
 from depthwise.measure.process import Worker
-from depthwise.problem.block import BlockSpec, Spec
+from depthwise.problem.block import BlockSpec
 from depthwise.problem.costs import parameter_ratio_limit
+from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 
 
-def counterpart(spec: Spec) -> BlockSpec:
+def counterpart(spec: Problem) -> BlockSpec:
     """Return the separable convolution with the sizes, window and epilogue of a standard one.
 
     Raises:
@@ -35,7 +36,7 @@ def counterpart(spec: Spec) -> BlockSpec:
     )  # fmt: skip
 
 
-def compare(spec: Spec, *, threads: int, repeats: int, as_json: bool) -> int:
+def compare(spec: Problem, *, threads: int, repeats: int, as_json: bool) -> int:
     """Print the comparison: costs, and times of our kernels and of PyTorch where it is installed.
 
     Returns:
@@ -75,7 +76,7 @@ def compare(spec: Spec, *, threads: int, repeats: int, as_json: bool) -> int:
 
 
 def _measure(
-    pair: Sequence[Spec], engines: Sequence[str], threads: int, repeats: int
+    pair: Sequence[Problem], engines: Sequence[str], threads: int, repeats: int
 ) -> tuple[list[Result], list[Note]]:
     roofline = measure_roofline(threads)
     conditions = run.Conditions("compare", "call", repeats, roofline)
@@ -96,7 +97,7 @@ def _cost_rows(costs: Sequence[Record]) -> Iterator[list[str]]:
 
 
 def _time_rows(
-    pair: Sequence[Spec], engines: Sequence[str], found: Sequence[Result]
+    pair: Sequence[Problem], engines: Sequence[str], found: Sequence[Result]
 ) -> Iterator[list[str]]:
     for engine in engines:
         standard, separable = (_fastest(found, engine, spec) for spec in pair)
@@ -104,7 +105,7 @@ def _time_rows(
         yield [f"us, {engine}", _time(standard), _time(separable), ratio]
 
 
-def _fastest(found: Sequence[Result], engine: str, spec: Spec) -> Result | None:
+def _fastest(found: Sequence[Result], engine: str, spec: Problem) -> Result | None:
     """Return the result of the engine's fastest variant, or None where none was timed."""
     return fastest(found, lambda r: r.engine == engine and r.spec == str(spec))
 

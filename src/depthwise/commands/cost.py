@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from depthwise import console
 from depthwise.bench import plots
 from depthwise.bench.series import Point
-from depthwise.problem.block import Spec
-from depthwise.problem.costs import Cost, cost
+from depthwise.problem.costs import cost
+from depthwise.problem.counting import Cost
+from depthwise.problem.problem import Problem
 
 if TYPE_CHECKING:
     from depthwise.measure.roofline import Roofline
@@ -36,7 +37,7 @@ def measure_roofline(threads: int) -> Roofline:
         return roofline.measure(threads, step=step)
 
 
-def record(spec: Spec, roofline: Roofline | None = None) -> Record:
+def record(spec: Problem, roofline: Roofline | None = None) -> Record:
     """Return the costs of a problem and of its parts, with their limits where a roofline is given.
 
     The keys are those of `COLUMNS` and `LIMIT_COLUMNS`.  A block's limit is that of the whole, what
@@ -47,7 +48,7 @@ def record(spec: Spec, roofline: Roofline | None = None) -> Record:
 
 
 def report(
-    named: Mapping[Spec, str], roofline: Roofline | None, *, as_json: bool, plot: Path | None
+    named: Mapping[Problem, str], roofline: Roofline | None, *, as_json: bool, plot: Path | None
 ) -> None:
     """Print the costs of problems, each with the names of its layers; draw them where asked to."""
     records = [{**record(spec, roofline), "layers": names} for spec, names in named.items()]

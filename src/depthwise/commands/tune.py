@@ -8,7 +8,7 @@ from typing import Any
 
 from depthwise import console
 from depthwise.machine import team
-from depthwise.problem.block import Spec
+from depthwise.problem.problem import Problem
 from depthwise.store import disk
 from depthwise.tuning.search import Tuning
 from depthwise.tuning.trials import Laboratory
@@ -18,7 +18,7 @@ HEADERS = ("problem", "default plan", "us", "tuned plan", "us", "times as fast",
 
 
 def tune(
-    problems: Collection[Spec], threads: int | None, seconds: float | None, as_json: bool
+    problems: Collection[Problem], threads: int | None, seconds: float | None, as_json: bool
 ) -> int:
     """Search for the fastest plan of each problem in its turn, and print them all.
 

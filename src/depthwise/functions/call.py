@@ -27,7 +27,7 @@ from depthwise.problem.arrays import (
     output,
     signature,
 )
-from depthwise.problem.block import Spec
+from depthwise.problem.problem import Problem
 from depthwise.problem.values import word
 
 _MOST_REMEMBERED = 4096
@@ -35,7 +35,7 @@ _prepared: dict[Hashable, Any] = {}
 
 
 def call(
-    spec_of: Callable[..., Spec],
+    spec_of: Callable[..., Problem],
     layouts: tuple[str, ...],
     layout: str,
     attributes: tuple[Any, ...],
@@ -134,7 +134,7 @@ class Prepared:
 
     def __init__(
         self,
-        spec_of: Callable[..., Spec],
+        spec_of: Callable[..., Problem],
         layout: str,
         attributes: tuple[Any, ...],
         x: Any,

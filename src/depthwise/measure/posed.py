@@ -12,14 +12,15 @@ import numpy as np
 
 from depthwise.problem import reference
 from depthwise.problem.arrays import Array, aligned
-from depthwise.problem.block import BlockSpec, Spec
+from depthwise.problem.block import BlockSpec
 from depthwise.problem.costs import cost
 from depthwise.problem.data import random_problem
+from depthwise.problem.problem import Problem
 
 _EXPECTED = "expected.npy"
 
 
-def adds_input(spec: Spec) -> bool:
+def adds_input(spec: Problem) -> bool:
     """Whether the residual of the problem is the input itself."""
     return (
         isinstance(spec, BlockSpec)
@@ -29,12 +30,12 @@ def adds_input(spec: Spec) -> bool:
     )
 
 
-def arrays(spec: Spec, seed: int = 0) -> tuple[Array, ...]:
+def arrays(spec: Problem, seed: int = 0) -> tuple[Array, ...]:
     """Return what `depthwise.random_problem` does, the input standing for a residual of its own."""
     return _sharing(spec, random_problem(spec, seed))
 
 
-def write(folder: Path, spec: Spec, seed: int = 0) -> None:
+def write(folder: Path, spec: Problem, seed: int = 0) -> None:
     """Write the arrays and what the oracle expects of them, for `read` in other processes."""
     *given, _ = arrays(spec, seed)
     for number, array in enumerate(given):
@@ -42,7 +43,7 @@ def write(folder: Path, spec: Spec, seed: int = 0) -> None:
     np.save(folder / _EXPECTED, reference.forward(spec, *given))
 
 
-def read(folder: Path, spec: Spec) -> tuple[tuple[Array, ...], Array]:
+def read(folder: Path, spec: Problem) -> tuple[tuple[Array, ...], Array]:
     """Return what `arrays` does, and the expected result, which stays in its file."""
     y = aligned(spec.output_shape, spec.element.numpy)
     y.fill(np.nan)
@@ -50,13 +51,13 @@ def read(folder: Path, spec: Spec) -> tuple[tuple[Array, ...], Array]:
     return _sharing(spec, (*given, y)), np.load(folder / _EXPECTED, mmap_mode="r")
 
 
-def least_bytes(spec: Spec) -> int:
+def least_bytes(spec: Problem) -> int:
     """Return the bytes that move at least: every array once."""
     again = prod(spec.input_shape) if adds_input(spec) else 0
     return cost(spec).bytes - again * spec.element.bytes
 
 
-def _sharing(spec: Spec, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+def _sharing(spec: Problem, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
     """Put the input in the place of a residual that is the input."""
     x, *operands, y = arrays
     if adds_input(spec):

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthwise.errors import ArrayError, DTypeError
-from depthwise.problem.block import Spec
 from depthwise.problem.dtypes import DTYPES, element, names_by
+from depthwise.problem.problem import Problem
 from depthwise.problem.values import nbytes
 
 Array = NDArray[Any]
@@ -142,7 +142,7 @@ def _tracked(tensor: Any) -> bool:
     return bool(tensor.requires_grad) and bool(sys.modules["torch"].is_grad_enabled())
 
 
-def fit(array: Any, name: str, shape: tuple[int, ...], spec: Spec) -> Array:
+def fit(array: Any, name: str, shape: tuple[int, ...], spec: Problem) -> Array:
     """Return a C-contiguous NumPy array of this shape; a copy only where the memory needs one.
 
     A weight may carry unit axes at its end, as a 1x1 convolution's (O, C, 1, 1).
@@ -163,7 +163,7 @@ def fit(array: Any, name: str, shape: tuple[int, ...], spec: Spec) -> Array:
 
 
 @contextmanager
-def output(out: Any, view: Array, spec: Spec, inputs: list[Array]) -> Iterator[Array]:
+def output(out: Any, view: Array, spec: Problem, inputs: list[Array]) -> Iterator[Array]:
     """Give contiguous memory to write the result to, which is in `out` afterwards.
 
     Args:
@@ -188,7 +188,7 @@ def output(out: Any, view: Array, spec: Spec, inputs: list[Array]) -> Iterator[A
         sys.modules["torch"].autograd.graph.increment_version(out)
 
 
-def _check_output(out: Array, spec: Spec, inputs: list[Array]) -> None:
+def _check_output(out: Array, spec: Problem, inputs: list[Array]) -> None:
     if out.dtype != spec.element.numpy:
         raise DTypeError(f"out has the problem's dtype {spec.dtype}; got {out.dtype}: {spec}")
     if out.shape != spec.output_shape:

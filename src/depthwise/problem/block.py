@@ -8,10 +8,9 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from depthwise.errors import SpecError
 from depthwise.problem.dtypes import ElementType
-from depthwise.problem.pixels import PixelSpec
+from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.text import block_text, errors_with
-from depthwise.problem.training import PassSpec
 from depthwise.problem.values import MAX_ELEMENTS, flag, shown, whole, word
 from depthwise.problem.vocabulary import ACTIVATIONS, Activation, Layout, Pair
 
@@ -131,9 +130,21 @@ class BlockSpec:
         )  # fmt: skip
 
     @property
+    def named_parts(self) -> dict[str, ConvSpec]:
+        """The convolutions in the order in which they run, by the names that operands give them."""
+        last = "pointwise" if self.kind == "separable" else "project"
+        parts = {"expand": self.expand, "depthwise": self.depthwise, last: self.project}
+        return {name: part for name, part in parts.items() if part}
+
+    @property
     def parts(self) -> tuple[ConvSpec, ...]:
         """The convolutions in the order in which they run."""
-        return tuple(part for part in (self.expand, self.depthwise, self.project) if part)
+        return tuple(self.named_parts.values())
+
+    @property
+    def kernels(self) -> tuple[BlockSpec]:
+        """The problem itself, which one kernel computes."""
+        return (self,)
 
     @property
     def batch(self) -> int:
@@ -168,11 +179,9 @@ class BlockSpec:
     @property
     def operands(self) -> dict[str, tuple[int, ...]]:
         """The arrays beside the input, in the order of a call: weights, biases, gate, residual."""
-        last = "pointwise" if self.kind == "separable" else "project"
-        named = [("expand", self.expand), ("depthwise", self.depthwise), (last, self.project)]
-        present = [(name, part) for name, part in named if part]
-        shapes = {f"{name}_weight": part.weight_shape for name, part in present}
-        shapes |= {f"{name}_bias": (part.out_channels,) for name, part in present if part.bias}
+        parts = self.named_parts.items()
+        shapes = {f"{name}_weight": part.weight_shape for name, part in parts}
+        shapes |= {f"{name}_bias": (part.out_channels,) for name, part in parts if part.bias}
         if self.squeeze_excite:
             wide, narrow = self.depthwise.out_channels, self.squeeze_excite.channels
             shapes |= {"se_reduce_weight": (narrow, wide), "se_reduce_bias": (narrow,)}
@@ -180,6 +189,21 @@ class BlockSpec:
         if self.project.residual:
             shapes["residual"] = self.output_shape
         return shapes
+
+    @property
+    def array_names(self) -> tuple[str, ...]:
+        """The names of the arrays of a call: x, then those of the operands."""
+        return ("x", *self.operands)
+
+    def resized(self, batch: int, height: int, width: int) -> BlockSpec:
+        """Return the same block for so many images of this size; see `Layer.resized`."""
+        parts: dict[str, Any] = {}
+        for name in ("expand", "depthwise", "project"):
+            part: ConvSpec | None = getattr(self, name)
+            if part is not None:
+                parts[name] = now = part.resized(batch, height, width)
+                height, width = now.out_height, now.out_width
+        return replace(self, **parts)
 
     def __str__(self) -> str:
         return block_text(self)
@@ -230,33 +254,9 @@ def _broken_block_rules(b: BlockSpec) -> Iterator[tuple[str, object]]:
 
 
 Forward: TypeAlias = "ConvSpec | BlockSpec"
-Layer: TypeAlias = "Forward | PixelSpec"
-Spec: TypeAlias = "Layer | PassSpec"
 
 
-def parts_of(spec: Forward) -> tuple[ConvSpec, ...]:
-    """Return the convolutions of a problem in the order in which they run."""
-    return spec.parts if isinstance(spec, BlockSpec) else (spec,)
-
-
-def resized(spec: Layer, batch: int, height: int, width: int) -> Layer:
-    """Return the same problem for images of another number and size.
-
-    Raises:
-        SpecError: it cannot exist at this size.
-    """
-    if not isinstance(spec, BlockSpec):
-        return replace(spec, batch=batch, height=height, width=width)
-    parts: dict[str, Any] = {}
-    for name in ("expand", "depthwise", "project"):
-        part: ConvSpec | None = getattr(spec, name)
-        if part is not None:
-            parts[name] = now = replace(part, batch=batch, height=height, width=width)
-            height, width = now.out_height, now.out_width
-    return replace(spec, **parts)
-
-
-def forward_only(spec: Spec, what: str) -> Forward:
+def forward_only(spec: Problem, what: str) -> Forward:
     """Return a problem that is a convolution or a block.
 
     Args:
@@ -266,6 +266,6 @@ def forward_only(spec: Spec, what: str) -> Forward:
     Raises:
         SpecError: it is something else.
     """
-    if isinstance(spec, (PassSpec, PixelSpec)):
+    if not isinstance(spec, (ConvSpec, BlockSpec)):
         raise SpecError(f"{what} is one of a convolution or a block; got {spec}")
     return spec

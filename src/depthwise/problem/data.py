@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 
 from depthwise.errors import SpecError
 from depthwise.problem.arrays import Array, aligned
-from depthwise.problem.block import Spec
+from depthwise.problem.families import family_of
 from depthwise.problem.parse import specification
-from depthwise.problem.training import PassSpec, array_names
+from depthwise.problem.problem import Problem
 from depthwise.problem.values import whole
 
 
-def random_problem(problem: Spec | str, seed: int = 0) -> tuple[Array, ...]:
+def random_problem(problem: Problem | str, seed: int = 0) -> tuple[Array, ...]:
     """Return the arrays of one call: input, then `spec.operands` in order, then an empty output.
 
     Values are normally distributed.  Weights are scaled by 1 / sqrt(products per output), and the
@@ -34,22 +32,14 @@ def random_problem(problem: Spec | str, seed: int = 0) -> tuple[Array, ...]:
     if whole("seed", seed) < 0:
         raise SpecError(f"seed is not negative; got {seed}: {spec}")
     rng = np.random.default_rng(seed)
-    names = array_names(spec) if isinstance(spec, PassSpec) else ("input", *spec.operands)
+    scale = family_of(spec).scale
     shapes = spec.input_shape, *spec.operands.values()
     arrays = [
-        _scale(spec, name) * rng.standard_normal(shape)
-        for name, shape in zip(names, shapes, strict=True)
+        scale(spec, name) * rng.standard_normal(shape)
+        for name, shape in zip(spec.array_names, shapes, strict=True)
     ]
     arrays.append(np.full(spec.output_shape, np.nan))
     return tuple(_aligned_copy(array, spec.element.numpy) for array in arrays)
-
-
-def _scale(spec: Spec, name: str) -> float:
-    if name.endswith("weight"):
-        return float(prod(spec.operands[name][1:]) ** -0.5)
-    if isinstance(spec, PassSpec) and name == "grad" and spec.kind != "input_gradient":
-        return float(spec.summands**-0.5)
-    return 1.0
 
 
 def _aligned_copy(array: Array, dtype: str) -> Array:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
 from depthwise.errors import SpecError
 from depthwise.problem.dtypes import DEFAULT, DTYPES, ElementType, element
 from depthwise.problem.values import MAX_ELEMENTS, shown, whole, word
 from depthwise.problem.vocabulary import Layout
+
+if TYPE_CHECKING:
+    from depthwise.problem.spec import ConvSpec
 
 PixelKind = Literal["mean", "norm"]
 
@@ -74,6 +77,25 @@ class PixelSpec:
         """The arrays beside the input, in the order of a call, with their shapes."""
         names = ("weight", "bias") if self.kind == "norm" else ()
         return dict.fromkeys(names, (self.channels,))
+
+    @property
+    def array_names(self) -> tuple[str, ...]:
+        """The names of the arrays of a call: x, then those of the operands."""
+        return ("x", *self.operands)
+
+    @property
+    def kernels(self) -> tuple[PixelSpec]:
+        """The problem itself, which one kernel computes."""
+        return (self,)
+
+    @property
+    def parts(self) -> tuple[ConvSpec, ...]:
+        """None: it computes no convolution."""
+        return ()
+
+    def resized(self, batch: int, height: int, width: int) -> PixelSpec:
+        """Return the same for so many images of this size; see `Layer.resized`."""
+        return replace(self, batch=batch, height=height, width=width)
 
     def __str__(self) -> str:
         size = f"hw{self.height}" if self.height == self.width else f"h{self.height} w{self.width}"

@@ -45,7 +45,7 @@ def _sizes_below_one(s: ConvSpec) -> str:
 
 
 def _wrong_kind(s: ConvSpec) -> str:
-    if s.kind.startswith("depthwise") and s.groups != s.channels:
+    if s.is_depthwise and s.groups != s.channels:
         return f"{s.groups} groups for {s.channels} channels"
     window = (s.kernel, s.stride, s.dilation, s.padding)
     if s.kind == "pointwise" and (window != ((1, 1),) * 3 + (((0, 0), (0, 0)),) or s.groups != 1):

@@ -7,7 +7,7 @@ the package computes either.  Every specification prints as one line of text, an
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,6 +18,7 @@ from depthwise.problem.text import axes, conv_text, errors_with
 from depthwise.problem.values import flag, pair, shown, whole, word
 from depthwise.problem.vocabulary import (
     ACTIVATIONS,
+    DEPTHWISE_KINDS,
     KINDS,
     LAYOUTS,
     LAYOUTS_1D,
@@ -244,6 +245,11 @@ class ConvSpec:
         return element(self.dtype)
 
     @property
+    def is_depthwise(self) -> bool:
+        """Whether each channel is convolved with filters of its own, by its kind."""
+        return self.kind in DEPTHWISE_KINDS
+
+    @property
     def multiplier(self) -> int:
         """Output channels per input channel."""
         return self.out_channels // self.channels
@@ -317,6 +323,25 @@ class ConvSpec:
         if self.residual:
             shapes["residual"] = self.output_shape
         return shapes
+
+    @property
+    def array_names(self) -> tuple[str, ...]:
+        """The names of the arrays of a call: x, then those of the operands."""
+        return ("x", *self.operands)
+
+    @property
+    def kernels(self) -> tuple[ConvSpec]:
+        """The problem itself, which one kernel computes."""
+        return (self,)
+
+    @property
+    def parts(self) -> tuple[ConvSpec]:
+        """The convolution itself."""
+        return (self,)
+
+    def resized(self, batch: int, height: int, width: int) -> ConvSpec:
+        """Return the same convolution for so many images of this size; see `Layer.resized`."""
+        return replace(self, batch=batch, height=height, width=width)
 
     def __str__(self) -> str:
         return conv_text(self)

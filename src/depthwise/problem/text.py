@@ -87,7 +87,7 @@ def _size_tokens(s: ConvSpec, out_channels: int | None = None) -> Iterator[str]:
     if s.batch != 1:
         yield f"n{s.batch}"
     yield f"c{s.channels}"
-    if out_channels is not None or not s.kind.startswith("depthwise"):
+    if out_channels is not None or not s.is_depthwise:
         yield f"o{s.out_channels if out_channels is None else out_channels}"
     if s.kind == "depthwise1d":
         yield f"l{s.width}"
@@ -108,7 +108,7 @@ def _window_tokens(s: ConvSpec) -> Iterator[str]:
         yield "p" + _padding_text(s.padding, one_dimensional)
     if s.dilation != (1, 1):
         yield f"d{text(s.dilation)}"
-    if s.kind.startswith("depthwise") and s.out_channels != s.channels:
+    if s.is_depthwise and s.out_channels != s.channels:
         yield f"m{s.multiplier}" if s.channels > 0 else f"o{s.out_channels}"
     if s.kind == "conv" and s.groups != 1:
         yield f"g{s.groups}"

@@ -45,7 +45,7 @@ class PassSpec:
         word("kind", self.kind, get_args(PassKind))
         if not isinstance(self.conv, ConvSpec):
             raise SpecError(f"a pass is one of a convolution; got {shown(self.conv)}")
-        if not self.conv.kind.startswith("depthwise"):
+        if not self.conv.is_depthwise:
             raise SpecError(f"gradients are those of depthwise convolutions; got {self.conv}")
         if self.conv.padding_mode != "zeros":
             raise SpecError(f"gradients are those of zero padding; got {self.conv}")
@@ -97,13 +97,27 @@ class PassSpec:
             return {"weight": self.conv.weight_shape, "x": self.conv.input_shape}
         return {**self.conv.operands, "grad": self.conv.output_shape}
 
+    @property
+    def array_names(self) -> tuple[str, ...]:
+        """The names of the arrays of a call: x or grad, then those of the operands."""
+        return ("x" if self.kind == "training" else "grad", *self.operands)
+
     @cached_property
     def kernels(self) -> tuple[ConvSpec | PassSpec, ...]:
         """The problems whose results it has one behind another; of a gradient, itself."""
+        return (self.conv, *self.gradients) if self.kind == "training" else self.gradients
+
+    @cached_property
+    def gradients(self) -> tuple[PassSpec, ...]:
+        """The gradients among its `kernels`."""
         if self.kind in ("input_gradient", "weight_gradient"):
             return (self,)
-        gradients = (replace(self, kind="input_gradient"), replace(self, kind="weight_gradient"))
-        return (self.conv, *gradients) if self.kind == "training" else gradients
+        return replace(self, kind="input_gradient"), replace(self, kind="weight_gradient")
+
+    @property
+    def parts(self) -> tuple[ConvSpec, ...]:
+        """None: what it computes is not a chain of convolutions."""
+        return ()
 
     @property
     def summands(self) -> int:
@@ -112,9 +126,3 @@ class PassSpec:
 
     def __str__(self) -> str:
         return pass_text(self)
-
-
-def array_names(spec: ConvSpec | PassSpec) -> tuple[str, ...]:
-    """Return what the arrays of a call are, without its result: of x, weight, bias and grad."""
-    takes_x = isinstance(spec, ConvSpec) or spec.kind == "training"
-    return ("x" if takes_x else "grad", *spec.operands)

@@ -16,6 +16,8 @@ Activation = Literal[
 ]
 
 KINDS: tuple[str, ...] = get_args(Kind)
+DEPTHWISE_KINDS = ("depthwise", "depthwise1d")
+"""The kinds whose output channels each take one channel of the input."""
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 PADDING_MODES: tuple[str, ...] = get_args(PaddingMode)
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)

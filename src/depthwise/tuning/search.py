@@ -20,7 +20,7 @@ import numpy as np
 
 from depthwise.errors import InternalError, SpecError
 from depthwise.machine.target import Target
-from depthwise.problem.block import Spec
+from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.schedule.plan import AnyPlan
 from depthwise.store import database
@@ -62,7 +62,7 @@ class TrialError(Exception):
 class Laboratory(Protocol):
     """What plans are tried with: `trials.Laboratory`, or recorded times."""
 
-    def pose(self, spec: Spec) -> None:
+    def pose(self, spec: Problem) -> None:
         """Take up a problem."""
 
     def prepare(self, plan: AnyPlan, seconds: float) -> None:
@@ -79,7 +79,7 @@ class Laboratory(Protocol):
 class Tuning:
     """What a search found."""
 
-    spec: Spec
+    spec: Problem
     threads: int
     plan: AnyPlan
     """The winner, which is the default where nothing is clearly faster."""
@@ -107,14 +107,14 @@ class Tuning:
         return len(self.trials)
 
 
-def budget(spec: Spec) -> float:
+def budget(spec: Problem) -> float:
     """Return how many seconds a search takes at most, unless told otherwise."""
     small = isinstance(spec, ConvSpec) and max(spec.kernel) < LARGE_KERNEL
     return BUDGET_SECONDS if small else LARGE_BUDGET_SECONDS
 
 
 def search(
-    spec: Spec,
+    spec: Problem,
     target: Target,
     threads: int,
     laboratory: Laboratory,
@@ -171,7 +171,7 @@ def search(
 class _Search:
     """The plans of one problem: what came of those that were tried, and those that were not."""
 
-    def __init__(self, spec: Spec, target: Target, threads: int, laboratory: Laboratory) -> None:
+    def __init__(self, spec: Problem, target: Target, threads: int, laboratory: Laboratory) -> None:
         self._place = spec, target, threads
         self._laboratory = laboratory
         self.space = space(spec, target)

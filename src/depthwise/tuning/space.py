@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 from depthwise.machine.target import Target
-from depthwise.problem.block import BlockSpec, Spec, forward_only
+from depthwise.problem.block import BlockSpec, forward_only
+from depthwise.problem.problem import Problem
 from depthwise.schedule.plan import AnyPlan
 from depthwise.tuning.block_space import BlockSpace
 from depthwise.tuning.conv_space import ConvSpace
@@ -35,7 +36,7 @@ class Space(Protocol):
         """
 
 
-def space(spec: Spec, target: Target) -> Space:
+def space(spec: Problem, target: Target) -> Space:
     """Return the legal plans of a problem.
 
     Raises:

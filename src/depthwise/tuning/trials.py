@@ -7,7 +7,7 @@ from types import TracebackType
 from depthwise.errors import PeerError
 from depthwise.measure.process import TIMEOUT_SECONDS, PreparedInfo, Worker, WorkerTimeoutError
 from depthwise.measure.timing import MIN_SECONDS
-from depthwise.problem.block import Spec
+from depthwise.problem.problem import Problem
 from depthwise.schedule.plan import AnyPlan
 from depthwise.tuning.search import TrialError
 
@@ -27,10 +27,10 @@ class Laboratory:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._worker: Worker | None = None
-        self._spec: Spec | None = None
+        self._spec: Problem | None = None
         self._ready: dict[AnyPlan, int] = {}
 
-    def pose(self, spec: Spec) -> None:
+    def pose(self, spec: Problem) -> None:
         """Take up a problem: make its arrays and what the oracle expects."""
         worker = self._alive()
         for key in self._ready.values():

@@ -9,15 +9,15 @@ from depthwise.functions import call
 from depthwise.kernel.kernel import thread_count
 from depthwise.machine import team
 from depthwise.machine.target import host
-from depthwise.problem.block import Spec
 from depthwise.problem.parse import specification
+from depthwise.problem.problem import Problem
 from depthwise.schedule.plan import AnyPlan
 from depthwise.store import database
 from depthwise.tuning.search import Laboratory, Tuning, search
 from depthwise.tuning.space import space
 
 
-def tune(spec: Spec | str, *, threads: int | None = None, seconds: float | None = None) -> AnyPlan:
+def tune(spec: Problem | str, *, threads: int | None = None, seconds: float | None = None) -> AnyPlan:
     """Search for the fastest plan of a problem on this machine, and remember it on disk.
 
     `compile` and the functions take it from then on, whatever the number of threads.  A search that
@@ -41,7 +41,7 @@ def tune(spec: Spec | str, *, threads: int | None = None, seconds: float | None 
         return watched_search(problem, laboratory, count, seconds).plan
 
 
-def tune_all(specs: Sequence[Spec], step: Callable[[str], None]) -> None:
+def tune_all(specs: Sequence[Problem], step: Callable[[str], None]) -> None:
     """Search for the fastest plan of each problem in turn; see `tune`.
 
     Args:
@@ -57,12 +57,12 @@ def tune_all(specs: Sequence[Spec], step: Callable[[str], None]) -> None:
     call.forget()
 
 
-def _told(step: Callable[[str], None], spec: Spec, plan: AnyPlan) -> None:
+def _told(step: Callable[[str], None], spec: Problem, plan: AnyPlan) -> None:
     step(f"{spec}: {plan}")
 
 
 def watched_search(
-    spec: Spec,
+    spec: Problem,
     laboratory: Laboratory,
     threads: int,
     seconds: float | None = None,

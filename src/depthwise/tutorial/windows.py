@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from depthwise.problem.block import BlockSpec, Forward, parts_of
+from depthwise.problem.block import BlockSpec, Forward
 from depthwise.problem.costs import cost
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.vocabulary import Pair
@@ -86,7 +86,7 @@ def channel_structure(problems: Mapping[str, Forward]) -> Drawn:
     Args:
         problems: by name; with few channels.
     """
-    chains = {name: parts_of(spec) for name, spec in problems.items()}
+    chains = {name: spec.parts for name, spec in problems.items()}
     lengths = [1 + len(chain) for chain in chains.values()]
     most = max(max(part.channels, part.out_channels) for c in chains.values() for part in c)
     figure, panels = canvas(
@@ -188,7 +188,7 @@ def _taps(part: ConvSpec) -> str:
 
 
 def _connected(spec: Forward) -> str:
-    parts = parts_of(spec)
+    parts = spec.parts
     told = [
         f"each of {part.out_channels} outputs sums {_taps(part)} of "
         f"{part.channels // part.groups} of {part.channels} channels"

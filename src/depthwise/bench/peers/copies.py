@@ -17,7 +17,7 @@ from typing import TypeVar
 import numpy as np
 
 from depthwise.bench.peers.parts import Layer, convolutions
-from depthwise.problem.block import Spec
+from depthwise.problem.problem import Problem
 
 COPIES = 5
 EXCLUDED = "weight packing, reorders at both ends, the call's own overhead"
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 def outputs(
-    spec: Spec,
+    spec: Problem,
     layers: Sequence[Layer],
     count: int,
     x: T,
@@ -53,6 +53,6 @@ def outputs(
     return list(islice(cycle(ends), COPIES))
 
 
-def pooled_shape(spec: Spec) -> tuple[int, ...]:
+def pooled_shape(spec: Problem) -> tuple[int, ...]:
     """Return the shape of the poolings' results, one behind the other along the channels."""
     return spec.batch, COPIES * convolutions(spec)[-1].out_channels, 1, 1

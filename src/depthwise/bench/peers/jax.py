@@ -12,7 +12,7 @@ import numpy as np
 from depthwise.bench.peers import parts
 from depthwise.bench.peers.parts import Layer, Limits, Order
 from depthwise.measure.engine import Array, Clock, Prepared
-from depthwise.problem.block import Spec
+from depthwise.problem.problem import Problem
 
 _PADDING_MODES = {
     "zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap",
@@ -45,14 +45,14 @@ class Engine:
         """Return the count asked for."""
         return self._threads
 
-    def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
+    def rejects(self, spec: Problem, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
         """Refuse shifts for what is not depthwise or pointwise."""
         if variant == "shifts" and any(part.kind == "conv" for part in parts.convolutions(spec)):
             return "shifts are for depthwise and pointwise convolutions"
         return _LIMITS.reason(spec)
 
     def prepare(
-        self, spec: Spec, variant: str, clock: Clock, arrays: tuple[Array, ...]
+        self, spec: Problem, variant: str, clock: Clock, arrays: tuple[Array, ...]
     ) -> Prepared:
         """Compile the problem; NCHW arrays are transposed inside the call clock."""
         outside = parts.outside(spec, clock, "NHWC")

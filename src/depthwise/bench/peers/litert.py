@@ -9,7 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from depthwise.bench.peers import parts, tensorflow
 from depthwise.measure.engine import Array, Clock, Prepared
-from depthwise.problem.block import Spec
+from depthwise.problem.problem import Problem
 
 
 class Engine:
@@ -29,7 +29,7 @@ class Engine:
         """Return the count that each interpreter is made with."""
         return self._threads
 
-    def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
+    def rejects(self, spec: Problem, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
         """Refuse float64, and what TensorFlow refuses."""
         if spec.dtype != "float32":
             return f"no {spec.dtype}"
@@ -37,7 +37,7 @@ class Engine:
 
     def prepare(
         self,
-        spec: Spec,
+        spec: Problem,
         variant: str,  # noqa: ARG002
         clock: Clock,
         arrays: tuple[Array, ...],
@@ -59,7 +59,7 @@ class Engine:
         )
 
 
-def _model(spec: Spec, arrays: tuple[Array, ...], x: Array, outside: parts.Order) -> bytes:
+def _model(spec: Problem, arrays: tuple[Array, ...], x: Array, outside: parts.Order) -> bytes:
     forward = tf.function(tensorflow.forward(spec, arrays, outside))
     function = forward.get_concrete_function(tf.TensorSpec(x.shape, x.dtype))
     model: bytes = tf.lite.TFLiteConverter.from_concrete_functions([function]).convert()

@@ -10,7 +10,7 @@ import mxnet
 from depthwise.bench.peers import parts
 from depthwise.bench.peers.parts import Layer, Limits
 from depthwise.measure.engine import Array, Clock, Prepared
-from depthwise.problem.block import Spec
+from depthwise.problem.problem import Problem
 
 _PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge"}
 _SINGLE = Limits(padding_modes=tuple(_PADDING_MODES))
@@ -39,13 +39,13 @@ class Engine:
         """Return the count asked for."""
         return self._threads
 
-    def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
+    def rejects(self, spec: Problem, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
         """Refuse circular padding, and some activations in float64."""
         return (_DOUBLE if spec.dtype == "float64" else _SINGLE).reason(spec)
 
     def prepare(
         self,
-        spec: Spec,
+        spec: Problem,
         variant: str,  # noqa: ARG002
         clock: Clock,
         arrays: tuple[Array, ...],
@@ -73,7 +73,7 @@ class Engine:
 class _Network:
     """A problem in MXNet's operators, eager (`mxnet.nd`) or symbolic (`mxnet.sym`) alike."""
 
-    def __init__(self, spec: Spec, arrays: tuple[Array, ...], outside: str) -> None:
+    def __init__(self, spec: Problem, arrays: tuple[Array, ...], outside: str) -> None:
         self.outside = outside
         self.layers = parts.layers(spec, arrays)
         self.operands = {}

@@ -26,7 +26,7 @@ from depthwise.bench.peers.onednn_api import (
 )
 from depthwise.bench.peers.parts import Layer, Limits
 from depthwise.measure.engine import Array, Clock, Prepared
-from depthwise.problem.block import Spec
+from depthwise.problem.problem import Problem
 
 Step: TypeAlias = Callable[[], None]
 
@@ -73,7 +73,7 @@ class Engine:
         """Return what OpenMP says."""
         return int(self._openmp.omp_get_max_threads())
 
-    def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
+    def rejects(self, spec: Problem, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
         """Refuse what the library or the block does not take."""
         layers = parts.convolutions(spec)
         for name in {layer.activation for layer in layers if layer.activation}:
@@ -85,7 +85,7 @@ class Engine:
         return _LIMITS.reason(spec)
 
     def prepare(
-        self, spec: Spec, variant: str, clock: Clock, arrays: tuple[Array, ...]
+        self, spec: Problem, variant: str, clock: Clock, arrays: tuple[Array, ...]
     ) -> Prepared:
         """Make one primitive a convolution, and a reorder at each end that needs one."""
         x, y = (self._library.plain(_logical(spec, array)) for array in (arrays[0], arrays[-1]))
@@ -117,7 +117,7 @@ class Engine:
         return tag
 
     def _steps(
-        self, spec: Spec, tag: int, arrays: tuple[Array, ...], x: Memory, y: Memory
+        self, spec: Problem, tag: int, arrays: tuple[Array, ...], x: Memory, y: Memory
     ) -> tuple[list[Step], list[Step], Step]:
         """Return what comes before, the convolutions, and what comes after.
 
@@ -179,7 +179,7 @@ class Engine:
         return library.primitive(described, arguments)
 
 
-def _logical(spec: Spec, array: Array) -> Array:
+def _logical(spec: Problem, array: Array) -> Array:
     """View an array of the problem as (N, C, H, W), whatever its strides."""
     array = parts.four_axes(array, spec.layout)
     return array.transpose(0, 3, 1, 2) if parts.order(spec) == "NHWC" else array

@@ -11,7 +11,8 @@ import tensorflow as tf
 from depthwise.bench.peers import parts
 from depthwise.bench.peers.parts import Layer, Limits, Order
 from depthwise.measure.engine import Array, Clock, Prepared
-from depthwise.problem.block import BlockSpec, Spec
+from depthwise.problem.block import BlockSpec
+from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 
 LIMITS = Limits(
@@ -39,13 +40,13 @@ class Engine:
         """Return what TensorFlow says it uses inside an operator."""
         return int(tf.config.threading.get_intra_op_parallelism_threads())
 
-    def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
+    def rejects(self, spec: Problem, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
         """Refuse unequal strides, and stride together with dilation."""
         return LIMITS.reason(spec)
 
     def prepare(
         self,
-        spec: Spec,
+        spec: Problem,
         variant: str,  # noqa: ARG002
         clock: Clock,
         arrays: tuple[Array, ...],
@@ -65,7 +66,7 @@ class Engine:
         return Prepared(run, lambda: parts.result(spec, y.numpy(), outside), "NHWC", "tracing")
 
 
-def forward(spec: Spec, arrays: tuple[Array, ...], outside: Order) -> Callable[[Tensor], Tensor]:
+def forward(spec: Problem, arrays: tuple[Array, ...], outside: Order) -> Callable[[Tensor], Tensor]:
     """Return the problem as a function of a tensor whose axes are in the order `outside`."""
     layers = parts.layers(spec, arrays)
     if isinstance(spec, BlockSpec) and _one_call(layers):

@@ -15,7 +15,7 @@ from depthwise.bench.peers import parts, torch_networks, torch_training
 from depthwise.bench.peers.parts import Layer, Limits, Order
 from depthwise.bench.peers.torch_tensors import converted, tensor
 from depthwise.measure.engine import Array, Clock, Prepared
-from depthwise.problem.block import Spec
+from depthwise.problem.problem import Problem
 from depthwise.problem.training import PassSpec
 
 Tensor: TypeAlias = torch.Tensor
@@ -69,7 +69,7 @@ class Engine:
         """Return what PyTorch says it uses inside an operator."""
         return torch.get_num_threads()
 
-    def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
+    def rejects(self, spec: Problem, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
         """Refuse what oneDNN does not take prepacked."""
         if variant == "prepacked" and not torch.backends.mkldnn.is_available():
             return "this build of PyTorch has no oneDNN"
@@ -84,7 +84,7 @@ class Engine:
         return torch_networks.prepare(folder, variant)
 
     def prepare(
-        self, spec: Spec, variant: str, clock: Clock, arrays: tuple[Array, ...]
+        self, spec: Problem, variant: str, clock: Clock, arrays: tuple[Array, ...]
     ) -> Prepared:
         """Make the problem ready; in the call clock the conversion between layouts is timed."""
         inside = _ORDERS[variant]
@@ -113,7 +113,7 @@ class Engine:
         )
 
 
-def _steps(spec: Spec, arrays: tuple[Array, ...], variant: str, order: Order) -> list[Step]:
+def _steps(spec: Problem, arrays: tuple[Array, ...], variant: str, order: Order) -> list[Step]:
     steps: list[Step] = []
     shape = parts.data(spec, arrays[0], "NCHW").shape
     for layer in parts.layers(spec, arrays):

@@ -16,7 +16,7 @@ from depthwise.bench.peers.parts import Order
 from depthwise.bench.peers.torch_tensors import converted, tensor
 from depthwise.measure.engine import Array, Prepared
 from depthwise.problem.spec import ConvSpec
-from depthwise.problem.training import PassSpec, array_names
+from depthwise.problem.training import PassSpec
 
 Step: TypeAlias = Callable[[Tensor], Tensor]
 
@@ -136,7 +136,7 @@ def _given(spec: PassSpec, arrays: tuple[Array, ...], order: Order) -> _Given:
     conv = spec.conv
     shapes = {"x": conv.input_shape, **conv.operands, "grad": conv.output_shape}
     given = {name: np.zeros(shape, conv.element.numpy) for name, shape in shapes.items()}
-    given |= dict(zip(array_names(spec), arrays[:-1], strict=True))
+    given |= dict(zip(spec.array_names, arrays[:-1], strict=True))
     x, grad = (tensor(parts.data(spec, given[name], order), order) for name in ("x", "grad"))
     weight = torch.from_numpy(given["weight"]).reshape(conv.out_channels, 1, *conv.kernel)
     bias = torch.from_numpy(given["bias"]) if conv.bias else None

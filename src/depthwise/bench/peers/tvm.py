@@ -14,8 +14,8 @@ from depthwise.bench.peers import parts
 from depthwise.bench.peers.parts import Layer, Limits, Order
 from depthwise.machine.target import named
 from depthwise.measure.engine import TARGET_VARIABLE, Array, Clock, Prepared
-from depthwise.problem.block import Spec
 from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.vocabulary import PADDING_MODES
 from depthwise.programs import define
@@ -44,13 +44,13 @@ class Engine:
         """Return 1, whatever was asked for."""
         return 1
 
-    def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
+    def rejects(self, spec: Problem, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
         """Refuse what has no definition yet."""
         return _LIMITS.reason(spec)
 
     def prepare(
         self,
-        spec: Spec,
+        spec: Problem,
         variant: str,  # noqa: ARG002
         clock: Clock,
         arrays: tuple[Array, ...],
@@ -91,7 +91,7 @@ def _two_dimensional(spec: ConvSpec, order: Order) -> ConvSpec:
     return replace(spec, kind=kind, layout=order)
 
 
-def _operands(layer: Layer, spec: Spec, order: Order) -> list[Any]:
+def _operands(layer: Layer, spec: Problem, order: Order) -> list[Any]:
     """Return weight, bias and residual as the definition takes them."""
     weight = layer.weight if order == "NCHW" else layer.weight.transpose(2, 3, 1, 0)
     operands = [weight]

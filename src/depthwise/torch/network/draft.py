@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from depthwise.problem.block import BlockSpec, Layer, SqueezeExcite
+from depthwise.problem.block import BlockSpec, SqueezeExcite
+from depthwise.problem.problem import Layer
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.vocabulary import Activation, Kind
 from depthwise.torch.dtypes import DTYPES, torch_type

@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from depthwise.compiler import compile as compile_kernel
 from depthwise.errors import ArrayError
 from depthwise.kernel.kernel import Kernel
-from depthwise.problem.block import Layer, parts_of, resized
 from depthwise.problem.parse import parse
-from depthwise.problem.pixels import PixelSpec
+from depthwise.problem.problem import Layer
 from depthwise.problem.spec import output_size
 from depthwise.torch.dtypes import torch_type
 from depthwise.torch.registry import LIBRARY
@@ -101,9 +100,9 @@ def _fake(x: Tensor, weights: Sequence[Tensor], residual: Tensor | None, problem
     del weights, residual
     spec = _parsed(problem)
     height, width = x.shape[2:] if x.dim() == 4 else (1, 1)
-    if isinstance(spec, PixelSpec) and spec.kind == "mean":
+    if spec.kind == "mean":
         height, width = 1, 1
-    for part in () if isinstance(spec, PixelSpec) else parts_of(spec):
+    for part in spec.parts:
         sides = zip(part.kernel, part.stride, part.padding, part.dilation, strict=True)
         height, width = (
             output_size(size, *side) for size, side in zip((height, width), sides, strict=True)
@@ -129,7 +128,7 @@ def in_order(image: Tensor) -> Tensor:
 
 def _resized(spec: Layer, shape: Sequence[int]) -> Layer:
     batch, _, height, width = shape if len(shape) == 4 else (*shape, 1, 1)
-    return resized(spec, batch, height, width)
+    return spec.resized(batch, height, width)
 
 
 @functools.cache

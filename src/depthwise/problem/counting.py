@@ -1,0 +1,67 @@
+"""A cost as numbers, and what is counted alike for every kind of problem.
+
+- A MAC is one multiplication and the addition that accumulates its product.  A FLOP is one floating
+  point operation, so there are 2 per MAC.
+- Every tap of every output counts, those that fall on padding included.
+- The gradient with respect to the input, and that with respect to the weight, each have the MACs of
+  the convolution; that with respect to the bias has none.
+- Only convolutions and the two dense layers of squeeze-and-excite have MACs.  Adding a bias or a
+  residual, activations, the gate's mean and scaling, and what is computed of pixels (mean, norm)
+  count as none.
+- `bytes` is the least that must move between memory and the processor: input, weights, biases and
+  residual read once, output written once, and what is a result of several passes of training read
+  and written once.  What a block hands from part to part is not in it; `unfused_bytes` has that
+  too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import prod
+from types import MappingProxyType
+
+from depthwise.problem.problem import Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """The cost of a problem for its whole batch; `parts` has that of each of its parts."""
+
+    params: int
+    """Elements of weights and biases; of the convolution, where the problem is a gradient."""
+    macs: int
+    """Multiply-accumulates."""
+    bytes: int
+    """The least bytes that move: every array of the call once."""
+    parts: dict[str, Cost] = field(default_factory=dict, hash=False)
+    """Those of a block or of training, in the order in which they run; otherwise empty."""
+
+    @property
+    def flops(self) -> int:
+        """Floating point operations: 2 per MAC."""
+        return 2 * self.macs
+
+    @property
+    def intensity(self) -> float:
+        """Arithmetic intensity: FLOPs per byte."""
+        return self.flops / self.bytes
+
+    @property
+    def unfused_bytes(self) -> int:
+        """The least bytes that move when the parts run one after the other through memory."""
+        return sum(part.bytes for part in self.parts.values()) or self.bytes
+
+
+def counted(
+    spec: Problem, macs: int, *, params: int, parts: Mapping[str, Cost] = MappingProxyType({})
+) -> Cost:
+    """Return a cost whose bytes are those of every array of a call."""
+    shapes = spec.input_shape, *spec.operands.values(), spec.output_shape
+    moved = sum(map(prod, shapes)) * spec.element.bytes
+    return Cost(params=params, macs=macs, bytes=moved, parts=dict(parts))
+
+
+def parameters(spec: Problem) -> int:
+    """Return the elements of all operands but the residual."""
+    return sum(prod(shape) for name, shape in spec.operands.items() if name != "residual")

@@ -1,0 +1,76 @@
+"""What every problem has, whatever its kind: the protocols that specifications keep."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from depthwise.problem.dtypes import ElementType
+from depthwise.problem.vocabulary import Layout
+
+if TYPE_CHECKING:
+    from depthwise.problem.spec import ConvSpec
+
+
+class Problem(Protocol):
+    """What is to be computed: a value that can be compared, hashed, and printed as one line.
+
+    A call takes an input and the operands, and gives one output.
+    """
+
+    def __hash__(self) -> int:
+        """Return the same number for problems that are equal."""
+
+    @property
+    def kind(self) -> str:
+        """The first word of its line."""
+
+    @property
+    def batch(self) -> int:
+        """Images at once."""
+
+    @property
+    def layout(self) -> Layout:
+        """The order of the axes of images, whether input, residual or output."""
+
+    @property
+    def dtype(self) -> str:
+        """The name of the element type of every array."""
+
+    @property
+    def element(self) -> ElementType:
+        """What `dtype` names."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of the input, the first array of a call."""
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """The shape of the output."""
+
+    @property
+    def operands(self) -> dict[str, tuple[int, ...]]:
+        """The arrays beside the input by name, in the order of a call, with their shapes."""
+
+    @property
+    def array_names(self) -> tuple[str, ...]:
+        """What the arrays of a call are: the name of the input, then those of the operands."""
+
+    @property
+    def kernels(self) -> tuple[Problem, ...]:
+        """The problems that a kernel each is compiled for: itself where one kernel computes it."""
+
+    @property
+    def parts(self) -> tuple[ConvSpec, ...]:
+        """The convolutions that it computes one after another; () where it is something else."""
+
+
+class Layer(Problem, Protocol):
+    """A problem that may be part of a network: it exists for images of more than one size."""
+
+    def resized(self, batch: int, height: int, width: int) -> Layer:
+        """Return the same problem for so many images of this size.
+
+        Raises:
+            SpecError: it cannot exist at this size.
+        """
