@@ -13,7 +13,8 @@ import numpy as np
 
 from depthwise.measure.engine import Array, Clock
 from depthwise.problem.arrays import aligned
-from depthwise.problem.block import BlockSpec, Spec, forward_only, parts_of
+from depthwise.problem.block import BlockSpec, forward_only
+from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
 from depthwise.problem.vocabulary import ACTIVATIONS, Layout
@@ -42,14 +43,14 @@ class Layer:
     """Whether the residual is the input of the whole problem."""
 
 
-def convolutions(spec: Spec) -> tuple[ConvSpec, ...]:
+def convolutions(spec: Problem) -> tuple[ConvSpec, ...]:
     """Return the convolutions of a problem without their arrays."""
     if isinstance(spec, PassSpec):
         return (spec.conv,)
-    return parts_of(forward_only(spec, "a chain of convolutions"))
+    return forward_only(spec, "a chain of convolutions").parts
 
 
-def layers(spec: Spec, arrays: tuple[Array, ...]) -> list[Layer]:
+def layers(spec: Problem, arrays: tuple[Array, ...]) -> list[Layer]:
     """Return the convolutions of a problem, no pass of training, in the order in which they run."""
     problem = forward_only(spec, "a chain of layers")
     named = dict(zip(spec.operands, arrays[1:-1], strict=True))
@@ -72,12 +73,12 @@ def _layer(spec: ConvSpec, prefix: str, named: dict[str, Array]) -> Layer:
     return Layer(spec, weight, named.get(f"{prefix}bias"), residual)
 
 
-def order(spec: Spec) -> Order:
+def order(spec: Problem) -> Order:
     """Return the order of the axes of the arrays that the problem comes with."""
     return "NHWC" if spec.layout in ("NHWC", "NLC") else "NCHW"
 
 
-def outside(spec: Spec, clock: Clock, favourite: Order) -> Order:
+def outside(spec: Problem, clock: Clock, favourite: Order) -> Order:
     """Return the order in which the arrays stand before the clock starts.
 
     Where it is not the engine's favourite one, the conversions are part of what is timed.
@@ -102,12 +103,12 @@ def reordered(array: Array, given: Order, wanted: Order) -> Array:
     return copy
 
 
-def data(spec: Spec, array: Array, wanted: Order) -> Array:
+def data(spec: Problem, array: Array, wanted: Order) -> Array:
     """Return an array of the problem as four axes in this order."""
     return reordered(four_axes(array, spec.layout), order(spec), wanted)
 
 
-def result(spec: Spec, array: Array, given: Order) -> Array:
+def result(spec: Problem, array: Array, given: Order) -> Array:
     """Return four axes in this order as the problem's output."""
     return reordered(np.asarray(array), given, order(spec)).reshape(spec.output_shape)
 
@@ -129,7 +130,7 @@ def pass_result(spec: PassSpec, results: Mapping[str, Array], given: Order) -> A
     return np.concatenate(flat).reshape(spec.output_shape)
 
 
-def in_order(spec: Spec, wanted: Order) -> Spec:
+def in_order(spec: Problem, wanted: Order) -> Problem:
     """Return the same problem on arrays whose axes are in this order."""
     if order(spec) == wanted:
         return spec
@@ -148,7 +149,7 @@ def in_order(spec: Spec, wanted: Order) -> Spec:
     return replace(spec, expand=expand, depthwise=depthwise, project=project)
 
 
-def arrays_in_order(spec: Spec, arrays: tuple[Array, ...], wanted: Order) -> list[Array]:
+def arrays_in_order(spec: Problem, arrays: tuple[Array, ...], wanted: Order) -> list[Array]:
     """Return the arrays of `in_order(spec, wanted)`, laid out anew where they differ.
 
     What is one array stays one.
@@ -182,7 +183,7 @@ class Limits:
     stride_or_dilation: bool = False
     """Whether it refuses a stride and a dilation above 1 in one convolution."""
 
-    def reason(self, spec: Spec) -> str | None:
+    def reason(self, spec: Problem) -> str | None:
         """Return the first thing in the problem that the engine does not do."""
         if isinstance(spec, PassSpec):
             return "it trains nothing here"
