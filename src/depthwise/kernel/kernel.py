@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -25,13 +25,10 @@ from depthwise.problem.arrays import (
     like,
     output,
 )
-from depthwise.problem.block import Spec
-from depthwise.problem.costs import cost
-from depthwise.problem.pixels import PixelSpec
-from depthwise.problem.spec import ConvSpec
-from depthwise.problem.values import whole
-from depthwise.schedule.plan import AnyPlan, Plan
-from depthwise.schedule.rule import Form
+from depthwise.problem.problem import Problem
+from depthwise.problem.values import nbytes, whole
+from depthwise.schedule.plan import AnyPlan
+from depthwise.schedule.steps import INPUT, OUTPUT, Step
 
 if TYPE_CHECKING:
     from depthwise.programs.build import Program
@@ -40,18 +37,38 @@ Stage = Literal["definition", "schedule", "llvm", "asm"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
 
 
-class Kernel(ABC):
+class Launch(NamedTuple):
+    """Machine code with its arrays, on as many threads as are worth waking."""
+
+    code: Code
+    most_threads: int
+    arrays: tuple[Memory, ...]
+
+    def run(self, threads: int) -> None:
+        """Run every task, on no more than so many threads; 0 is `team.size()`."""
+        self.code.run(min(threads or team.size(), self.most_threads), *self.arrays)
+
+
+@dataclass(frozen=True)
+class Kernel:
     """A compiled problem.  Shapes, layout and types are those of `spec`.
 
     Attributes:
         spec: the problem.
         plan: how it is computed.
         target: the CPU that the code is for.
+        steps: what a call runs, one after the other.
+        codes: the machine code of each step.
+        programs: generates the program of each step again, to look at; the machine code may come
+            from the disk.
     """
 
-    spec: Spec
+    spec: Problem
     plan: AnyPlan
     target: Target
+    steps: tuple[Step, ...]
+    codes: tuple[Code, ...]
+    programs: Callable[[], tuple[Program, ...]]
 
     def __call__(self, x: Any, *operands: Any, out: Any = None, threads: int | None = None) -> Any:
         """Compute the problem.
@@ -88,29 +105,67 @@ class Kernel(ABC):
         """Return one stage of the generated program as text: definition, schedule, llvm or asm."""
         if stage not in STAGES:
             raise SpecError(f"stage is one of {', '.join(STAGES)}; got {stage!r}: {self.spec}")
-        return self._show(stage)
+        programs = self.programs()
+        if len(programs) == 1 and self.steps[0].title == str(self.spec):
+            return programs[0].show(stage)
+        texts = [program.show(stage) for program in programs]
+        shown = zip(self.steps, texts, strict=True)
+        return "\n".join(f"# {step.title}\n{text}" for step, text in shown if text)
 
-    @abstractmethod
-    def pack(self, operands: Sequence[Memory]) -> Sequence[Any]:
-        """Return the arrays of `spec.operands` as `run` takes them; unchecked."""
-
-    def with_residual(self, packed: Sequence[Any], residual: Memory) -> Sequence[Any]:
-        """Return what `pack` made, with another residual, which is the last operand."""
-        return *packed[:-1], residual
+    @cached_property
+    def buffers(self) -> dict[str, tuple[int, ...]]:
+        """What lies between the steps of a call: names and shapes."""
+        return {name: shape for step in self.steps for name, shape in step.buffers.items()}
 
     @property
-    def between(self) -> list[tuple[int, ...]]:
-        """The shapes of the arrays that lie between the launches of a call."""
-        return []
+    def scratch_bytes(self) -> int:
+        """Memory beside the arrays that each thread of a call works in, and keeps for the next.
 
-    @abstractmethod
+        The buffers are in this; the thread that calls keeps them.
+        """
+        buffers = sum(nbytes(shape, self.spec.dtype) for shape in self.buffers.values())
+        return max(code.scratch_bytes for code in self.codes) + buffers
+
+    def pack(self, operands: Sequence[Memory]) -> list[Memory]:
+        """Return the arrays of `spec.operands` as `run` takes them; unchecked."""
+        packed = list(operands)
+        for index, packer in self._packers:
+            packed[index] = packer(packed[index])
+        return packed
+
+    @cached_property
+    def _packers(self) -> list[tuple[int, Packer]]:
+        """Those of the weights, each with its place among the operands."""
+        names = [*self.spec.operands]
+        return [
+            (names.index(name), Packer(packing.conv, packing.form))
+            for step in self.steps
+            for name, packing in step.packings.items()
+        ]
+
+    def with_residual(self, packed: Sequence[Memory], residual: Memory) -> list[Memory]:
+        """Return what `pack` made, with another residual, which is the last operand."""
+        return [*packed[:-1], residual]
+
     def launches(
-        self, x: Memory, packed: Sequence[Any], between: Sequence[Memory], out: Memory
+        self, x: Memory, packed: Sequence[Memory], buffers: Sequence[Memory], out: Memory
     ) -> list[Launch]:
-        """Return what a call runs, one after the other; `between` are arrays of those shapes."""
+        """Return what a call runs, one after the other; unchecked.
 
-    def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
-        """Compute, unchecked.
+        Args:
+            x: the input.
+            packed: what `pack` made of the operands, which must still exist.
+            buffers: an array for each of `self.buffers`.
+            out: where to write the result.
+        """
+        arrays = (x, *packed, *buffers, out)
+        return [
+            Launch(code, step.most_threads, taken(arrays))
+            for code, step, taken in zip(self.codes, self.steps, self._taken, strict=True)
+        ]
+
+    def run(self, x: Memory, packed: Sequence[Memory], out: Memory, threads: int) -> None:
+        """Run the steps on the team; see `launches`.
 
         Args:
             x: the input.
@@ -118,17 +173,26 @@ class Kernel(ABC):
             out: where to write the result.
             threads: how many threads to use at most; 0 is `team.size()`.
         """
-        between = kept_arrays(self.between, self.spec.dtype) if self.between else []
-        for launch in self.launches(x, packed, between, out):
-            launch.run(threads)
+        shapes = self.buffers
+        buffers = kept_arrays([*shapes.values()], self.spec.dtype) if shapes else ()
+        arrays = (x, *packed, *buffers, out)
+        for launch, code, most, taken in self._runs:
+            count = 1 if most == 1 else min(threads or team.size(), most)
+            launch(code.address, code.tasks, count, code.scratch_bytes, *taken(arrays))
 
-    @property
-    @abstractmethod
-    def scratch_bytes(self) -> int:
-        """Memory beside the arrays that each thread of a call works in, and keeps for the next."""
+    @cached_property
+    def _taken(self) -> list[Callable[..., tuple[Memory, ...]]]:
+        """For each step, what takes its arguments from the input, operands, buffers and output."""
+        names = (INPUT, *self.spec.operands, *self.buffers, OUTPUT)
+        places = {name: place for place, name in enumerate(names)}
+        return [itemgetter(*(places[name] for name in step.arguments)) for step in self.steps]
 
-    @abstractmethod
-    def _show(self, stage: str) -> str: ...
+    @cached_property
+    def _runs(self) -> list[tuple[Callable[..., None], Code, int, Callable[..., Any]]]:
+        """What `run` needs of each step, looked up once."""
+        most = [step.most_threads for step in self.steps]
+        run = team.native().run
+        return [(run, *each) for each in zip(self.codes, most, self._taken, strict=True)]
 
 
 class BoundKernel:
@@ -177,7 +241,7 @@ class BoundKernel:
         return out
 
 
-def thread_count(threads: int | None, spec: Spec) -> int:
+def thread_count(threads: int | None, spec: Problem) -> int:
     """Return how many threads a call was told to use, 0 where it was not.
 
     Raises:
@@ -189,93 +253,3 @@ def thread_count(threads: int | None, spec: Spec) -> int:
     if count < 1:
         raise SpecError(f"threads are at least 1; got {count}: {spec}")
     return count
-
-
-class Launch(NamedTuple):
-    """Machine code with its arrays, on as many threads as are worth waking."""
-
-    code: Code
-    most_threads: int
-    arrays: tuple[Memory, ...]
-
-    def run(self, threads: int) -> None:
-        """Run every task, on no more than so many threads; 0 is `team.size()`."""
-        self.code.run(min(threads or team.size(), self.most_threads), *self.arrays)
-
-
-@dataclass(frozen=True)
-class SingleKernel(Kernel):
-    """A problem that one launch computes."""
-
-    spec: ConvSpec | PixelSpec
-    plan: Plan
-    target: Target
-    code: Code
-    program: Callable[[], Program]
-    """Generates the program again, to look at; the machine code may come from the disk."""
-
-    @cached_property
-    def _most_threads(self) -> int:
-        return threads_worth_waking(self.spec)
-
-    @cached_property
-    def _launch(self) -> Callable[..., None]:
-        return team.native().run  # type: ignore[no-any-return]
-
-    def launches(
-        self, x: Memory, packed: Sequence[Any], between: Sequence[Memory], out: Memory
-    ) -> list[Launch]:
-        """Return the one launch."""
-        del between
-        return [Launch(self.code, self._most_threads, (x, *packed, out))]
-
-    def run(self, x: Memory, packed: Sequence[Any], out: Memory, threads: int) -> None:
-        """Run the tasks of the kernel on the team."""
-        most = self._most_threads
-        count = 1 if most == 1 else min(threads or team.size(), most)
-        code = self.code
-        self._launch(code.address, code.tasks, count, code.scratch_bytes, x, *packed, out)
-
-    @property
-    def scratch_bytes(self) -> int:
-        """Memory beside the arrays that each thread works in."""
-        return self.code.scratch_bytes
-
-    def _show(self, stage: str) -> str:
-        return self.program().show(stage)
-
-
-@dataclass(frozen=True)
-class ConvKernel(SingleKernel):
-    """One convolution with its epilogue."""
-
-    spec: ConvSpec
-    form: Form
-
-    @property
-    def title(self) -> str:
-        """What it computes."""
-        return str(self.spec)
-
-    @property
-    def output_shape(self) -> tuple[int, ...]:
-        """The problem's."""
-        return self.spec.output_shape
-
-    @cached_property
-    def _pack(self) -> Packer:
-        return Packer(self.spec, self.form)
-
-    def pack(self, operands: Sequence[Memory]) -> Sequence[Any]:
-        """Pack the weight, which comes first; the others are taken as they are."""
-        weight, *others = operands
-        return self._pack(weight), *others
-
-
-def threads_worth_waking(spec: Spec) -> int:
-    """Return how many threads a problem keeps busy for longer than waking one takes.
-
-    (That is about a microsecond, in which a core moves or computes some 100 thousand of anything.)
-    """
-    costs = cost(spec)
-    return 1 + int(costs.flops + costs.bytes) // 200_000

@@ -10,15 +10,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 from depthwise.errors import TargetError
+from depthwise.problem.dtypes import element
 
 Isa = Literal["avx512", "avx2", "sse", "neon"]
 
-_VECTORS: dict[Isa, tuple[int, int]] = {
-    "avx512": (64, 32),
-    "avx2": (32, 16),
-    "sse": (16, 16),
-    "neon": (16, 32),
+_ISAS: dict[Isa, tuple[str, int, int]] = {
+    "avx512": ("x86_64", 64, 32),
+    "avx2": ("x86_64", 32, 16),
+    "sse": ("x86_64", 16, 16),
+    "neon": ("aarch64", 16, 32),
 }
+"""Of each: the architecture, the bytes of a vector register, how many registers there are."""
+_KIB = 2**10
+_CACHES = {
+    **dict.fromkeys(("nehalem", "westmere", "sandybridge", "ivybridge"), (32 * _KIB, 256 * _KIB)),
+    **dict.fromkeys(("haswell", "broadwell", "skylake"), (32 * _KIB, 256 * _KIB)),
+    **dict.fromkeys(("skylake-avx512", "cascadelake", "znver4"), (32 * _KIB, 1024 * _KIB)),
+    "znver5": (48 * _KIB, 1024 * _KIB),
+    "sapphirerapids": (48 * _KIB, 2048 * _KIB),
+}
+"""The first and the second data cache of a core, by LLVM's name of the CPU, where they are not as
+those of `Target`.  Source: the makers' optimization manuals."""
 _LLVM_VERSION = "22.0"
 _CODE_FEATURES = re.compile(
     r"sse|ssse|avx|fma|f16c|bmi|amx|gfni|vaes|vpclmul|popcnt|movbe|asimd|sve"
@@ -35,20 +47,33 @@ class Target:
     """The widest vectors that plans may use."""
     missing: tuple[str, ...] = ()
     """Features that its code may use and this machine lacks; empty where the code runs here."""
+    first_cache_bytes: int = 32 * _KIB
+    """A core's first data cache."""
+    private_cache_bytes: int = 512 * _KIB
+    """A core's own second cache."""
+    shared_cache_bytes: int = 2**23
+    """About a core's share of the last cache; a virtual machine does not say how many share it."""
+    line_bytes: int = 64
+    """What a cache fetches at once."""
+
+    @property
+    def architecture(self) -> str:
+        """The architecture as LLVM's triples begin with it."""
+        return _ISAS[self.isa][0]
 
     @property
     def vector_bytes(self) -> int:
         """Width of one vector register."""
-        return _VECTORS[self.isa][0]
+        return _ISAS[self.isa][1]
 
     @property
     def vector_registers(self) -> int:
         """Number of vector registers."""
-        return _VECTORS[self.isa][1]
+        return _ISAS[self.isa][2]
 
     def lanes(self, dtype: str) -> int:
-        """Return the number of elements of `dtype` in one vector register."""
-        return self.vector_bytes // {"float32": 4, "float64": 8}[dtype]
+        """Return how many elements of the type of that name fit into one vector register."""
+        return self.vector_bytes // element(dtype).bytes
 
     def __str__(self) -> str:
         return f"{self.cpu} ({self.isa})"
@@ -63,7 +88,12 @@ def host() -> Target:
     import archspec.cpu  # not there in a peer's environment
 
     machine = archspec.cpu.host()
-    return Target(_llvm_name(machine), _isa(machine))
+    sizes = caches()
+    return Target(
+        _llvm_name(machine), _isa(machine),
+        first_cache_bytes=sizes.get("L1", Target.first_cache_bytes),
+        private_cache_bytes=sizes.get("L2", Target.private_cache_bytes),
+    )  # fmt: skip
 
 
 @cache
@@ -83,11 +113,12 @@ def named(cpu: str | None) -> Target:
     if cpu not in known:
         raise TargetError(f"target is one of {', '.join(sorted(known))}; got {cpu!r}")
     lacking = {f for f in known[cpu].features - here.features if _CODE_FEATURES.match(f)}
-    return Target(cpu, _isa(known[cpu]), tuple(sorted(lacking)))
+    usual = Target.first_cache_bytes, Target.private_cache_bytes
+    return Target(cpu, _isa(known[cpu]), tuple(sorted(lacking)), *_CACHES.get(cpu, usual))
 
 
 def caches() -> dict[str, int]:
-    """Return the data caches of the first core in bytes, e.g. {"L1": 32768, "L2": 524288}."""
+    """Return the data caches of this machine's first core in bytes, e.g. {"L1": 32768, "L2": 524288}."""
     sizes = {}
     for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         kind, level, size = (
@@ -96,12 +127,6 @@ def caches() -> dict[str, int]:
         if kind != "Instruction":
             sizes[f"L{level}"] = int(size.rstrip("KM")) * {"K": 2**10, "M": 2**20}[size[-1]]
     return sizes
-
-
-@cache
-def private_cache_bytes() -> int:
-    """Return the size of a core's own second cache; half a megabyte where nothing tells."""
-    return caches().get("L2", 2**19)
 
 
 def _llvm_name(machine: Any) -> str:

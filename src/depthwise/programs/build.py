@@ -9,7 +9,6 @@ only mathematics and memory.
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -122,11 +121,6 @@ def address_in(path: Path) -> tuple[int, Any]:
     return int(module[_GETTER]()), module
 
 
-def new_schedule(func: tirx.PrimFunc) -> s_tir.Schedule:
-    """Return a schedule that transforms a copy of the program."""
-    return s_tir.Schedule(func)
-
-
 def _lowered(func: tirx.PrimFunc) -> tirx.PrimFunc:
     """Return the program as plain loops: blocks opened, buffers no larger than they are used."""
     module = tvm.IRModule({"main": func.with_attr("global_symbol", "main")})
@@ -139,7 +133,7 @@ def _llvm(target: Target, options: Sequence[str]) -> tvm.target.Target:
         {
             "kind": "llvm",
             "mcpu": target.cpu,
-            "mtriple": f"{platform.machine()}-linux-gnu",
+            "mtriple": f"{target.architecture}-linux-gnu",
             "cl-opt": options,
         }
     )

@@ -1,12 +1,12 @@
 """What is computed: a convolution as an unscheduled TensorIR program.
 
-Three stages can be seen in each program: `PaddedX` (left out where nothing is padded), the sum
-over the taps, and `Y` (the sum itself, or `Acc` with bias, activation and residual applied).  No
+Three computations can be seen in each program: `PaddedX` (left out where nothing is padded), the
+sum over the taps, and `Y` (the sum itself, or `Acc` with bias, activation and residual applied).  No
 tile size lives here: a `Form` names the data layout (NCHW[x]c by its x) and the runs of output
 channels that are computed by loop nests of their own.
 
 Arguments of every program, in order: X, K, then bias and residual where the problem has them,
-then Y.  K is packed as `packing.packed_shape` says; 1-D problems have a height of 1.
+then Y.  K has the shape that its form says; 1-D problems have a height of 1.
 """
 
 from __future__ import annotations
@@ -19,11 +19,17 @@ import tvm
 import tvm_ffi
 from tvm import te, tirx
 
-from depthwise.kernel.packing import packed_shape
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.vocabulary import Pair
 from depthwise.programs.activations import activate
-from depthwise.schedule.rule import Form
+from depthwise.schedule.form import (
+    Form,
+    MultiplesForm,
+    PackedForm,
+    PanelsForm,
+    PlainForm,
+    PlanesForm,
+)
 
 Expr: TypeAlias = Any
 
@@ -33,33 +39,34 @@ def define(spec: ConvSpec, form: Form) -> tirx.PrimFunc:
 
     With segments it has an output for each; `join_segments` makes them one again.
     """
-    if form.block is not None:
-        return _packed(spec, form.block)
-    if form.tile is not None:
-        return _planes(spec, form.tile)
-    if form.multiples:
-        return _multiples(spec, form)
-    return _plain(spec, form.segments)
+    return _DEFINITIONS[type(form)](spec, form)
 
 
-def _plain(spec: ConvSpec, segments: tuple[Pair, ...]) -> tirx.PrimFunc:
+def _plain(spec: ConvSpec, form: PlainForm) -> tirx.PrimFunc:
     X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.dtype, "X")
-    K = te.placeholder(packed_shape(spec, Form()), spec.dtype, "K")
+    K = te.placeholder(form.weight_shape(spec), spec.dtype, "K")
     epilogue, extra = _epilogue_inputs(spec)
     padded = _padded(spec, X)
+    segments = form.segments or ((0, spec.out_channels),)
     outputs = [
-        _convolve(spec, padded, K, extra, segment, suffix=str(k) if segments else "")
-        for k, segment in enumerate(segments or ((0, spec.out_channels),))
+        _convolve(spec, padded, K, extra, segment, suffix=str(k) if form.segments else "")
+        for k, segment in enumerate(segments)
     ]
     return te.create_prim_func([X, K, *epilogue, *outputs])
 
 
-def _packed(spec: ConvSpec, block: int) -> tirx.PrimFunc:
-    """Stages: `PaddedX`, `PackedX` (zero beyond the last channel), `PackedY`, `Y`."""
-    blocks = -(-spec.channels // block)
+def _product(spec: ConvSpec, form: PanelsForm) -> tirx.PrimFunc:
+    """Define the sums that the product of a matrix in panels computes, as a plain form has them."""
+    del form
+    return _plain(spec, PlainForm())
+
+
+def _packed(spec: ConvSpec, form: PackedForm) -> tirx.PrimFunc:
+    """Define `PaddedX`, `PackedX` (zero beyond the last channel), `PackedY` and `Y`."""
+    block, blocks = form.block, -(-spec.channels // form.block)
     (kh, kw), (sh, sw), (dh, dw) = spec.kernel, spec.stride, spec.dilation
     X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.dtype, "X")
-    K = te.placeholder(packed_shape(spec, Form(block)), spec.dtype, "K")
+    K = te.placeholder(form.weight_shape(spec), spec.dtype, "K")
     epilogue, extra = _epilogue_inputs(spec)
     padded = _padded(spec, X)
 
@@ -90,8 +97,8 @@ def _packed(spec: ConvSpec, block: int) -> tirx.PrimFunc:
     return te.create_prim_func([X, K, *epilogue, Y])
 
 
-def _planes(spec: ConvSpec, tile: Pair) -> tirx.PrimFunc:
-    """Stages: `PaddedX`, `Planes`, `Phases`, `Acc` over whole tiles, `Y`.
+def _planes(spec: ConvSpec, form: PlanesForm) -> tirx.PrimFunc:
+    """Define `PaddedX`, `Planes`, `Phases`, `Acc` over whole tiles, and `Y`.
 
     `Planes` is padded as far as the last tile reads.  `Phases` holds each of its rows as SW rows of
     every SW-th column, so that neighbouring outputs read neighbouring elements.
@@ -99,10 +106,10 @@ def _planes(spec: ConvSpec, tile: Pair) -> tirx.PrimFunc:
     (kh, kw), (sh, sw), (dh, dw) = spec.kernel, spec.stride, spec.dilation
     rows, columns = (
         math.ceil(size / extent) * extent
-        for size, extent in zip((spec.out_height, spec.out_width), tile, strict=True)
+        for size, extent in zip((spec.out_height, spec.out_width), form.tile, strict=True)
     )
     X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.dtype, "X")
-    K = te.placeholder(packed_shape(spec, Form()), spec.dtype, "K")
+    K = te.placeholder(form.weight_shape(spec), spec.dtype, "K")
     epilogue, extra = _epilogue_inputs(spec)
     padded = _padded(spec, X)
 
@@ -133,11 +140,11 @@ def _planes(spec: ConvSpec, tile: Pair) -> tirx.PrimFunc:
     return te.create_prim_func([X, K, *epilogue, Y])
 
 
-def _multiples(spec: ConvSpec, form: Form) -> tirx.PrimFunc:
-    """Stages: `PaddedX`, `Acc` with an axis for the outputs of a channel, `Y`."""
+def _multiples(spec: ConvSpec, form: MultiplesForm) -> tirx.PrimFunc:
+    """Define `PaddedX`, `Acc` with an axis for the outputs of a channel, and `Y`."""
     (kh, kw), (sh, sw), (dh, dw), m = spec.kernel, spec.stride, spec.dilation, spec.multiplier
     X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.dtype, "X")
-    K = te.placeholder(packed_shape(spec, form), spec.dtype, "K")
+    K = te.placeholder(form.weight_shape(spec), spec.dtype, "K")
     epilogue, extra = _epilogue_inputs(spec)
     padded = _padded(spec, X)
     rkh, rkw = te.reduce_axis((0, kh), "rkh"), te.reduce_axis((0, kw), "rkw")
@@ -157,12 +164,21 @@ def _multiples(spec: ConvSpec, form: Form) -> tirx.PrimFunc:
     return te.create_prim_func([X, K, *epilogue, Y])
 
 
-def join_segments(func: tirx.PrimFunc, spec: ConvSpec, segments: tuple[Pair, ...]) -> tirx.PrimFunc:
+_DEFINITIONS: dict[type[Form], Callable[..., tirx.PrimFunc]] = {
+    PlainForm: _plain,
+    PanelsForm: _product,
+    PackedForm: _packed,
+    PlanesForm: _planes,
+    MultiplesForm: _multiples,
+}
+
+
+def join_segments(func: tirx.PrimFunc, spec: ConvSpec, form: Form) -> tirx.PrimFunc:
     """Make the outputs of the segments the one output that they are channel runs of."""
-    if not segments:
+    if not isinstance(form, PlainForm) or not form.segments:
         return func
-    first = len(func.params) - len(segments)
-    outputs = list(zip(list(func.params)[first:], segments, strict=True))
+    first = len(func.params) - len(form.segments)
+    outputs = list(zip(list(func.params)[first:], form.segments, strict=True))
     shape = _shape(spec, spec.out_channels, spec.out_height, spec.out_width)
     Y = tirx.decl_buffer(shape, spec.dtype, "Y")
 

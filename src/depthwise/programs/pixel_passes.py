@@ -16,9 +16,11 @@ from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.machine.target import Target
 from depthwise.problem.pixels import PixelSpec
-from depthwise.programs.build import SYMBOL, TASKS
+from depthwise.programs import define_pixels
+from depthwise.programs.build import SYMBOL, TASKS, Program
 from depthwise.programs.direct import share, vector, zero
 from depthwise.programs.passes import vectors
+from depthwise.schedule.plan import Plan
 
 Expr: TypeAlias = Any
 
@@ -29,10 +31,12 @@ _TASKS = 64
 _ELEMENTS_OF_A_TASK = 8192
 
 
-def functions(spec: PixelSpec, target: Target) -> dict[str, Any]:
-    """Return the function of the kernel."""
+def programs(spec: PixelSpec, plan: Plan, target: Target) -> tuple[Program]:
+    """Return the one program of a mean or a norm."""
+    del plan
     lanes = target.lanes(spec.dtype)
-    return {SYMBOL: _mean(spec, lanes) if spec.kind == "mean" else _norm(spec, lanes)}
+    function = _mean(spec, lanes) if spec.kind == "mean" else _norm(spec, lanes)
+    return (Program({SYMBOL: define_pixels.define(spec)}, {SYMBOL: function}, target),)
 
 
 def _mean(spec: PixelSpec, lanes: int) -> Any:

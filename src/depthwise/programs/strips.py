@@ -19,12 +19,27 @@ from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T  # noqa: N812
 
-from depthwise.kernel.packing import packed_shape
-from depthwise.programs import passes, products
-from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS, task_count
+from depthwise.programs import channels_last, multiples, passes, products
+from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS, Program, task_count
+from depthwise.programs.define import define
 from depthwise.schedule.chain import Chain
 
 Expr: TypeAlias = Any
+
+
+def program(chain: Chain) -> Program:
+    """Return the program of a chain: each part defined, and the functions that compute them."""
+    transform = _TRANSFORMS[chain.rule.name]
+    definition, depthwise = transform.functions(chain.depthwise, chain.depthwise_plan, chain.target)
+    definitions = {
+        name: definition if name == "depthwise" else define(part, form)
+        for name, part, form in zip(chain.names, chain.inner, chain.forms, strict=True)
+    }
+    return Program(definitions, functions(chain, depthwise), chain.target)
+
+
+_TRANSFORMS = {each.rule.name: each for each in (channels_last.programs, multiples.programs)}
+"""Those of the rules that a depthwise convolution in a chain may have."""
 
 
 def functions(chain: Chain, depthwise: tirx.PrimFunc) -> dict[str, tirx.PrimFunc]:
@@ -43,15 +58,14 @@ def functions(chain: Chain, depthwise: tirx.PrimFunc) -> dict[str, tirx.PrimFunc
     if chain.has_strip:
         rings["Y"] = chain.strip_rows
     found = {"depthwise": _with_rings(depthwise, rings)}
-    panels = {name: form.panels for name, form in zip(chain.names, chain.forms, strict=True)}
     if chain.expand:
-        found["expand"] = products.function(chain.expand, panels["expand"], lanes, planes_in)
+        found["expand"] = products.function(chain.expand, chain.panels(0), lanes, planes_in)
     elif planes_in:
         plane = conv.height * conv.width
         found["gather"] = passes.gather(conv.channels, plane, conv.channels, conv.dtype, lanes)
     if chain.project:
         found["project"] = products.function(
-            chain.project, panels["project"], lanes, ahead=chain.ahead
+            chain.project, chain.panels(-1), lanes, ahead=chain.ahead
         )
     if planes_out:
         last = chain.parts[-1]
@@ -115,7 +129,7 @@ class _Driver:
         self._tasks = depthwise_tasks
 
     def function(self) -> tirx.PrimFunc:
-        """Return it."""
+        """Return the function of the kernel: X, weights, biases, ..., a run of tasks."""
         chain = self._chain
         with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
             T.func_name("main")
@@ -138,7 +152,7 @@ class _Driver:
         self._weights, self._biases = {}, {}
         for name, part, form in zip(chain.names, chain.inner, chain.forms, strict=True):
             sets = first.batch if chain.scaled and name == "depthwise" else 1
-            self._weights[name] = array(f"{name}_weight", sets * prod(packed_shape(part, form)))
+            self._weights[name] = array(f"{name}_weight", sets * prod(form.weight_shape(part)))
         for name, part in zip(chain.names, chain.inner, strict=True):
             if part.bias:
                 self._biases[name] = array(f"{name}_bias", part.out_channels)

@@ -1,88 +1,93 @@
-"""The schedule rules in the order of preference, and the choice between them."""
+"""The rules for each kind of problem in the order of preference, and the choice between them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
+from typing import Any
 
 from depthwise.errors import PlanError
 from depthwise.machine.target import Target
+from depthwise.problem.block import BlockSpec
 from depthwise.problem.pixels import PixelSpec
+from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
 from depthwise.schedule import (
     adjoint,
-    channels_first,
-    channels_last,
-    default,
-    dense,
-    general,
+    convolutions,
+    fusion,
     input_gradient,
-    multiples,
-    packed,
-    pointwise,
+    pixel_passes,
     weight_gradient,
 )
-from depthwise.schedule.plan import Plan
-from depthwise.schedule.rule import GradientRule, Rule
+from depthwise.schedule.plan import AnyPlan
+from depthwise.schedule.rule import Rule
 
-RULES: tuple[Rule, ...] = (
-    channels_last, multiples, channels_first, packed, pointwise, dense, general, default,
-)  # fmt: skip
+AnyRule = Rule[Any, Any]
 
-GRADIENT_RULES: tuple[GradientRule, ...] = (adjoint, input_gradient, weight_gradient)
-PIXEL_PLAN = Plan("pixel_passes")
-"""That of every mean and norm of pixels."""
+RULES: dict[type[Any], tuple[AnyRule, ...]] = {
+    ConvSpec: convolutions.RULES,
+    BlockSpec: fusion.WAYS,
+    PassSpec: (adjoint, input_gradient, weight_gradient),
+    PixelSpec: (pixel_passes,),
+}
+"""By the type of a problem."""
+
+_RANKINGS: dict[type[Any], Callable[..., dict[Any, str | None]]] = {BlockSpec: fusion.ranking}
+"""Of the types whose order of preference depends on the problem."""
 
 
-def rule_of(plan: Plan, spec: ConvSpec, target: Target) -> Rule:
+def ranking(problem: Problem, target: Target, threads: int) -> dict[AnyRule, str | None]:
+    """Return the rules for a problem, the preferred first, each with the reason against it."""
+    kind = type(problem)
+    if kind in _RANKINGS:
+        return _RANKINGS[kind](problem, target, threads)
+    return {rule: rule.rejects(problem, target) for rule in RULES[kind]}
+
+
+def explain(problem: Problem, target: Target, threads: int) -> dict[str, str | None]:
+    """Return, for each rule in order, why it does not take the problem; None where it does."""
+    found = ranking(problem, target, threads)
+    return {rule.name: reason for rule, reason in found.items()}
+
+
+def default_plan(problem: Problem, target: Target, threads: int) -> AnyPlan:
+    """Return the plan of the first rule that takes the problem, on so many threads."""
+    found = ranking(problem, target, threads)
+    rule = next(rule for rule, reason in found.items() if reason is None)
+    plan: AnyPlan = rule.default_plan(problem, target, threads)
+    return plan
+
+
+def rule_of(plan: AnyPlan, problem: Problem, target: Target) -> AnyRule:
     """Return the rule that a plan names.
 
     Raises:
-        PlanError: there is none of that name, or it does not take the problem.
+        PlanError: there is none of that name, it does not take the problem, or it has no use for
+            a tile of the plan.
     """
-    for rule in RULES:
-        if rule.name == plan.schedule:
-            if reason := rule.rejects(spec, target):
-                raise PlanError(
-                    f"schedule {rule.name} does not take this problem: {reason}: {spec}"
-                )
-            return rule
-    names = ", ".join(rule.name for rule in RULES)
-    raise PlanError(f"a schedule is one of {names}; got {plan.schedule!r}: {spec}")
+    rules = {rule.name: rule for rule in RULES[type(problem)]}
+    rule = rules.get(plan.schedule)
+    if rule is None:
+        raise PlanError(
+            f"a schedule of this problem is one of {', '.join(rules)}; got {plan.schedule!r}: "
+            f"{problem}"
+        )
+    if reason := rule.rejects(problem, target):
+        raise PlanError(f"schedule {rule.name} does not take this problem: {reason}: {problem}")
+    if unread := [tile for tile in plan.tiles if tile not in rule.tiles]:
+        read = ", ".join(rule.tiles) or "none"
+        raise PlanError(
+            f"the tiles of schedule {rule.name} are {read}; got {', '.join(unread)} in {plan}: "
+            f"{problem}"
+        )
+    return rule
 
 
-def explain(spec: ConvSpec | PassSpec | PixelSpec, target: Target) -> dict[str, str | None]:
-    """Return, for each rule in order, why it does not take the problem; None where it does."""
-    if isinstance(spec, PixelSpec):
-        return {PIXEL_PLAN.schedule: None}
-    if isinstance(spec, PassSpec):
-        return {rule.name: rule.rejects(spec, target) for rule in GRADIENT_RULES}
-    return {rule.name: rule.rejects(spec, target) for rule in RULES}
-
-
-def default_plan(spec: ConvSpec, target: Target) -> Plan:
-    """Return the plan of the first rule that takes the problem."""
-    rule = next(rule for rule in RULES if rule.rejects(spec, target) is None)
-    return rule.default_plan(spec, target)
-
-
-def legal_plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
-    """Yield every legal plan of every rule that takes the problem."""
-    for rule in RULES:
-        if rule.rejects(spec, target) is None:
-            yield from rule.plans(spec, target)
-
-
-def gradient_rule_of(plan: Plan, spec: PassSpec, target: Target) -> GradientRule:
-    """Return the rule that a plan of a gradient names; see `rule_of`."""
-    for rule in GRADIENT_RULES:
-        if rule.name == plan.schedule and rule.rejects(spec, target) is None:
-            return rule
-    names = ", ".join(r.name for r in GRADIENT_RULES if r.rejects(spec, target) is None)
-    raise PlanError(f"the schedule of this gradient is {names}; got {plan.schedule!r}: {spec}")
-
-
-def default_gradient_plan(spec: PassSpec, target: Target) -> Plan:
-    """Return the plan of the rule that takes a gradient."""
-    rule = next(rule for rule in GRADIENT_RULES if rule.rejects(spec, target) is None)
-    return rule.default_plan(spec, target)
+def is_legal(plan: AnyPlan, problem: Problem, target: Target) -> bool:
+    """Whether a plan is one that a rule has for a problem: a stored one may be of another time."""
+    try:
+        rule = rule_of(plan, problem, target)
+    except PlanError:
+        return False
+    return plan == rule.default_plan(problem, target, 1) or plan in rule.plans(problem, target)

@@ -6,18 +6,19 @@ taps in reverse order; for kernels of one row `channels_first` reads it where it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
 from depthwise.schedule import channels_first
+from depthwise.schedule.form import ReversedForm
 from depthwise.schedule.plan import Plan
+from depthwise.schedule.steps import Packing, Step, alone
 
 name = "adjoint"
-stages = 1
+tiles = channels_first.tiles
 
 
 def rejects(spec: PassSpec, target: Target) -> str | None:
@@ -36,9 +37,9 @@ def rejects(spec: PassSpec, target: Target) -> str | None:
     return None
 
 
-def default_plan(spec: PassSpec, target: Target) -> Plan:
+def default_plan(spec: PassSpec, target: Target, threads: int) -> Plan:
     """Return the plan of the convolution."""
-    return _named(channels_first.default_plan(adjoint(spec.conv), target))
+    return _named(channels_first.default_plan(adjoint(spec.conv), target, threads))
 
 
 def plans(spec: PassSpec, target: Target) -> Iterator[Plan]:
@@ -46,13 +47,9 @@ def plans(spec: PassSpec, target: Target) -> Iterator[Plan]:
     yield from map(_named, channels_first.plans(adjoint(spec.conv), target))
 
 
-def functions(spec: PassSpec, plan: Plan, target: Target) -> Sequence[dict[str, Any]]:
-    """Return the function of the kernel."""
-    from depthwise.programs import build, define
-
-    conv, tiles = adjoint(spec.conv), replace(plan, schedule=channels_first.name)
-    definition = define.define(conv, channels_first.form(conv, tiles, target))
-    return [{build.SYMBOL: channels_first.scheduled(definition, conv, tiles, target)}]
+def steps(spec: PassSpec, plan: Plan, target: Target) -> tuple[Step, ...]:
+    """Return the one launch, whose weight has its taps in reverse order."""
+    return (alone(spec, plan, {"weight": Packing(spec.conv, ReversedForm())}),)
 
 
 def adjoint(conv: ConvSpec) -> ConvSpec:

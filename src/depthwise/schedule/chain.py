@@ -7,16 +7,15 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from math import ceil
 
-from depthwise.machine.target import Target, private_cache_bytes
+from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.values import itemsize, nbytes
 from depthwise.problem.vocabulary import Pair
 from depthwise.schedule import channels_last, multiples, pointwise
+from depthwise.schedule.form import Form, PanelsForm
 from depthwise.schedule.plan import Plan
-from depthwise.schedule.rule import Form, Rule
-from depthwise.schedule.tiling import Ahead, Runs
-
-_LINE_BYTES = 64
+from depthwise.schedule.rule import ConvRule
+from depthwise.schedule.tiling import Ahead, Panels, Runs
 
 
 @cache
@@ -100,7 +99,7 @@ class Chain:
         return self.inner[-1] if self._middle < len(self.inner) - 1 else None
 
     @cached_property
-    def rule(self) -> Rule:
+    def rule(self) -> ConvRule:
         """The rule of the depthwise convolution."""
         return channels_last if self.depthwise.multiplier == 1 else multiples
 
@@ -110,13 +109,19 @@ class Chain:
         return tuple(
             self.rule.form(part, plan, self.target)
             if part.kind == "depthwise"
-            else Form(
-                panels=pointwise.panels(
-                    part.out_channels, self.runs(part), plan, part.dtype, self.target
-                )
-            )
+            else self._panels(part, plan)
             for part, plan in zip(self.inner, self.plans, strict=True)
         )
+
+    def _panels(self, part: ConvSpec, plan: Plan) -> PanelsForm:
+        runs = self.runs(part)
+        return PanelsForm(pointwise.panels(part.out_channels, runs, plan, part.dtype, self.target))
+
+    def panels(self, part: int) -> tuple[Panels, ...]:
+        """Return the columns of a product, given its place among the parts of the chain."""
+        form = self.forms[part]
+        assert isinstance(form, PanelsForm)
+        return form.panels
 
     def runs(self, part: ConvSpec, tasks: range | None = None) -> Runs:
         """Return how many pixels a product computes in one go, and how often.
@@ -223,17 +228,17 @@ class Chain:
         """
         source, project = self.inner[0], self.project
         image = nbytes(source.input_shape, source.dtype)
-        far = self.parts[0].batch * image > private_cache_bytes()
+        far = self.parts[0].batch * image > self.target.private_cache_bytes
         if project is None or self.expand is not None or not far:
             return None
         rows = self.rows_ahead
-        runs, lines, stride = rows * image // source.height // _LINE_BYTES, 1, self._line
+        runs, lines, stride = rows * image // source.height // self.target.line_bytes, 1, self._line
         if self.planes[0]:
             row = nbytes((source.width,), source.dtype)
-            runs, lines = source.channels, ceil(rows * row / _LINE_BYTES) + 1
+            runs, lines = source.channels, ceil(rows * row / self.target.line_bytes) + 1
             stride = source.height * source.width
         pixels = self.rows * self.depthwise.out_width
-        tiles = sum(panel.count * ceil(pixels / panel.rows) for panel in self.forms[-1].panels)
+        tiles = sum(panel.count * ceil(pixels / panel.rows) for panel in self.panels(-1))
         most = min(ceil(runs / tiles), project.channels // lines)
         return Ahead(runs, lines, self._line, stride, tiles, most) if most else None
 
@@ -254,7 +259,7 @@ class Chain:
     @property
     def _line(self) -> int:
         """Elements of a cache line."""
-        return _LINE_BYTES // itemsize(self.depthwise.dtype)
+        return self.target.line_bytes // itemsize(self.depthwise.dtype)
 
     @property
     def scratch_bytes(self) -> int:

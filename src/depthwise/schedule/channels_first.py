@@ -12,14 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import prod
-from typing import Any
 
 from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
+from depthwise.schedule.form import Form, PlanesForm
 from depthwise.schedule.plan import LARGEST_TILE, Plan
-from depthwise.schedule.rule import Form, by_transforming, stage, unrolls
+from depthwise.schedule.rule import unrolls
+from depthwise.schedule.steps import one_step
 
 name = "channels_first"
+tiles = {
+    "tc": "planes of a task",
+    "tw": "columns of the register tile, whole vectors",
+    "th": "rows of the register tile",
+}
 
 _TASK_STEPS = 100_000
 """Multiply-adds that make a task worth its launch: some microseconds."""
@@ -35,21 +41,21 @@ _SMALL_PLANES = 4
 
 def rejects(spec: ConvSpec, target: Target) -> str | None:
     """Take depthwise convolutions of channels-first data."""
-    if not spec.kind.startswith("depthwise"):
+    if not spec.is_depthwise:
         return "only depthwise convolutions read one plane for each that they write"
     if spec.channels_last:
         return "the data are channels-last; vectors run over the width here"
     return None
 
 
-def default_plan(spec: ConvSpec, target: Target) -> Plan:
+def default_plan(spec: ConvSpec, target: Target, threads: int) -> Plan:
     """Return one vector of columns on as many rows as divide the plane, within the registers.
 
     Each weight is loaded once for the rows of a tile; where taps are unrolled, the weights of few
     rows stay in registers.  Rows that are read in place are tiles of four vectors.
     """
     tc, lanes = _planes_per_task(spec), target.lanes(spec.dtype)
-    if _reads_in_place(spec) and spec.out_width % (_LONG_VECTORS * lanes) == 0:
+    if reads_in_place(spec) and spec.out_width % (_LONG_VECTORS * lanes) == 0:
         return Plan(name, tc=tc, tw=_LONG_VECTORS * lanes)
     most = _UNROLLED_STEPS // prod(spec.kernel)
     most = min(most, _MOST_ROWS) if most >= _FEW_ROWS else _MOST_ROWS
@@ -75,68 +81,23 @@ def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
 
 def form(spec: ConvSpec, plan: Plan, target: Target) -> Form:
     """Compute whole tiles."""
-    return Form(tile=(plan.th, plan.tw))
+    return PlanesForm((plan.th, plan.tw))
 
 
-def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
-    """Run groups of planes in parallel, each padded before it is read."""
-    if (padding := stage(sch, "PaddedX")) is not None:
-        sch.compute_inline(padding)
-    total, y = sch.get_sblock("Acc"), sch.get_sblock("Y")
-    whole = spec.out_height % plan.th == 0 and spec.out_width % plan.tw == 0
-    sch.set_scope(total, 0, "local")
-    store = y if whole else sch.cache_write(total, 0, "local")
-    n, o, i, j, kh, kw = sch.get_loops(total)
-    together = _padded_together(spec, plan.tc)
-    runs, group, c, m = sch.split(o, [None, plan.tc // together, together, spec.multiplier])
-    io, ii = sch.split(i, [None, plan.th])
-    jo, ji = sch.split(j, [None, plan.tw])
-    sch.reorder(n, runs, group, c, m, io, jo, kh, kw, ii, ji)
-    sch.reverse_compute_at(store, jo, preserve_unit_loops=True)
-    if not whole:
-        sch.reverse_compute_at(y, io, preserve_unit_loops=True)
-    *_, store_i, store_j = sch.get_loops(store)
-    for row, columns in ((ii, ji), (store_i, store_j)):
-        sch.unroll(row)
-        sch.vectorize(columns)
-    sch.unroll(kw)
-    if unrolls(spec, plan.th, _UNROLLED_STEPS):
-        sch.unroll(kh)
-    sch.parallel(sch.fuse(n, runs))
-    if _reads_in_place(spec):
-        sch.compute_inline(sch.get_sblock("Phases"))
-        sch.compute_inline(sch.get_sblock("Planes"))
-        sch.annotate(jo, "pragma_loop_partition_hint", True)
-    else:
-        _pad(sch, group, spec)
-    sch.decompose_reduction(total, kh)
+steps = one_step(form)
 
 
-scheduled = by_transforming(apply)
-
-
-def _reads_in_place(spec: ConvSpec) -> bool:
+def reads_in_place(spec: ConvSpec) -> bool:
     """Whether outputs share so little that a copy costs more than testing the ends of a row."""
     return spec.kernel[0] == 1 and spec.stride == (1, 1) and spec.padding[0] == (0, 0)
 
 
-def _padded_together(spec: ConvSpec, planes: int) -> int:
+def padded_together(spec: ConvSpec, planes: int) -> int:
+    """Return how many of the planes of a task are padded before their sums begin."""
     small = spec.padded_height * spec.padded_width <= _SMALL_PLANE
     return _SMALL_PLANES if small and planes % _SMALL_PLANES == 0 else 1
 
 
-def _pad(sch: Any, group: Any, spec: ConvSpec) -> None:
-    """Copy planes row by row, each column to its phase."""
-    padded, phases = sch.get_sblock("Planes"), sch.get_sblock("Phases")
-    if spec.stride[1] == 1:
-        sch.compute_inline(phases)
-        sch.compute_at(padded, group, preserve_unit_loops=True)
-    else:
-        sch.compute_at(phases, group, preserve_unit_loops=True)
-        *_, row, phase, w = sch.get_loops(phases)
-        sch.reorder(w, phase)
-        sch.unroll(phase)
-        sch.set_scope(phases, 0, "local")
-        sch.compute_at(padded, row, preserve_unit_loops=True)
-    sch.set_scope(padded, 0, "local")
-    sch.annotate(sch.get_loops(padded)[-1], "pragma_loop_partition_hint", True)
+def unrolls_rows(spec: ConvSpec, plan: Plan) -> bool:
+    """Whether the rows of taps are unrolled, and not only the columns."""
+    return unrolls(spec, plan.th, _UNROLLED_STEPS)

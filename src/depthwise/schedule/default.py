@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
+from depthwise.schedule.form import Form, PlainForm
 from depthwise.schedule.plan import Plan
-from depthwise.schedule.rule import Form, by_transforming
+from depthwise.schedule.steps import one_step
 
 name = "default"
+tiles: dict[str, str] = {}
 
 
 def rejects(spec: ConvSpec, target: Target) -> str | None:
@@ -18,7 +19,7 @@ def rejects(spec: ConvSpec, target: Target) -> str | None:
     return None
 
 
-def default_plan(spec: ConvSpec, target: Target) -> Plan:
+def default_plan(spec: ConvSpec, target: Target, threads: int) -> Plan:
     """Return the only plan."""
     return Plan(name)
 
@@ -30,11 +31,7 @@ def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
 
 def form(spec: ConvSpec, plan: Plan, target: Target) -> Form:
     """Compute in the layout of the data."""
-    return Form()
+    return PlainForm()
 
 
-def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
-    """Leave the program as it is."""
-
-
-scheduled = by_transforming(apply)
+steps = one_step(form)

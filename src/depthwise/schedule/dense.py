@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import ceil
-from typing import Any
 
 from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.values import itemsize
 from depthwise.schedule import tiling
+from depthwise.schedule.form import Form, PanelsForm
 from depthwise.schedule.plan import Plan
-from depthwise.schedule.rule import Form
 from depthwise.schedule.stack import Stack
+from depthwise.schedule.steps import one_step
 from depthwise.schedule.tiling import Panels, Tiling
 
 name = "dense"
+tiles = {"tc": "output channels in a tile, whole vectors", "tw": "output pixels in a tile"}
 
 _ENOUGH_TASKS = 16
 _RUN_PIXELS = 128
@@ -43,7 +44,7 @@ def rejects(spec: ConvSpec, target: Target) -> str | None:
     return None
 
 
-def default_plan(spec: ConvSpec, target: Target) -> Plan:
+def default_plan(spec: ConvSpec, target: Target, threads: int) -> Plan:
     """Return the tile that takes the fewest cycles."""
     lanes, runs = target.lanes(spec.dtype), ((Stack.of(spec).pixels, 1),)
     return _plan(tiling.fastest(spec.out_channels, runs, lanes, target.vector_registers), lanes)
@@ -59,26 +60,26 @@ def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
     lanes, pixels = target.lanes(spec.dtype), Stack.of(spec).pixels
     tilings = tiling.tilings(spec.out_channels, pixels, lanes, target.vector_registers)
     yield from dict.fromkeys(
-        [default_plan(spec, target), *(_plan(tile, lanes) for tile in tilings)]
+        [default_plan(spec, target, 1), *(_plan(tile, lanes) for tile in tilings)]
     )
 
 
 def form(spec: ConvSpec, plan: Plan, target: Target) -> Form:
     """Take the weights in panels."""
-    return Form(panels=_panels(spec, plan, target))
+    return PanelsForm(panels(spec, plan, target))
 
 
-def scheduled(definition: Any, spec: ConvSpec, plan: Plan, target: Target) -> Any:
-    """Write the product anew."""
-    from depthwise.programs import dense_sums
-
-    del definition
-    panels, runs = _panels(spec, plan, target), _runs(spec, plan)
-    shares = min(panels[0].count, ceil(_ENOUGH_TASKS / runs))
-    return dense_sums.function(spec, panels, plan.tw, (runs, shares), target.lanes(spec.dtype))
+steps = one_step(form)
 
 
-def _panels(spec: ConvSpec, plan: Plan, target: Target) -> tuple[Panels, ...]:
+def tasks(spec: ConvSpec, plan: Plan, target: Target) -> tuple[int, int]:
+    """Return into how many runs the pixels are cut, and into how many shares the panels."""
+    runs = _runs(spec, plan)
+    return runs, min(panels(spec, plan, target)[0].count, ceil(_ENOUGH_TASKS / runs))
+
+
+def panels(spec: ConvSpec, plan: Plan, target: Target) -> tuple[Panels, ...]:
+    """Return the panels of output channels."""
     lanes = target.lanes(spec.dtype)
     ends = tiling.ends(Stack.of(spec).pixels, plan.tw, _runs(spec, plan))
     return tiling.cut(

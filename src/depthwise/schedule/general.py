@@ -6,14 +6,15 @@ Correct for everything and fast for nothing in particular: it takes what no othe
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
+from depthwise.schedule.form import Form, PlainForm
 from depthwise.schedule.plan import Plan
-from depthwise.schedule.rule import Form, by_transforming, register_tile, stage
+from depthwise.schedule.steps import one_step
 
 name = "general"
+tiles = {"tw": "neighbouring columns that share each weight, channels-last"}
 
 
 def rejects(spec: ConvSpec, target: Target) -> str | None:
@@ -21,40 +22,19 @@ def rejects(spec: ConvSpec, target: Target) -> str | None:
     return None
 
 
-def default_plan(spec: ConvSpec, target: Target) -> Plan:
+def default_plan(spec: ConvSpec, target: Target, threads: int) -> Plan:
     """Return the plan of four columns, which share each weight that they load."""
     return Plan(name, tw=min(4, spec.out_width))
 
 
 def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
     """Yield the default plan."""
-    yield default_plan(spec, target)
+    yield default_plan(spec, target, 1)
 
 
 def form(spec: ConvSpec, plan: Plan, target: Target) -> Form:
     """Compute in the layout of the data."""
-    return Form()
+    return PlainForm()
 
 
-def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
-    """Put the contiguous axis innermost, below the reduction, and rows in parallel."""
-    if (padding := stage(sch, "PaddedX")) is not None:
-        sch.compute_inline(padding)
-    total, store = register_tile(sch)
-    if spec.channels_last:
-        n, i, j, o, *taps = sch.get_loops(total)
-        rows = sch.fuse(n, i)
-        jo, ji = sch.split(j, [None, plan.tw])
-        sch.reorder(rows, jo, *taps, ji, o)
-        inner = jo
-    else:
-        n, o, i, j, *taps = sch.get_loops(total)
-        rows = sch.fuse(n, o, i)
-        sch.reorder(rows, *taps, j)
-        inner = rows
-    sch.parallel(rows)
-    sch.reverse_compute_at(store, inner, preserve_unit_loops=True)
-    sch.decompose_reduction(total, taps[0])
-
-
-scheduled = by_transforming(apply)
+steps = one_step(form)

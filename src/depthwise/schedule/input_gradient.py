@@ -6,20 +6,23 @@ Channels-last it is computed in place; otherwise strips of a block of channels a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
 
 from depthwise.machine.target import Target
-from depthwise.problem.block import Spec
 from depthwise.problem.costs import cost
 from depthwise.problem.training import PassSpec
+from depthwise.problem.vocabulary import Layout
+from depthwise.schedule.form import MultiplesForm, PlainForm
 from depthwise.schedule.plan import Plan
+from depthwise.schedule.steps import Packing, Step, alone
 
 name = "input_gradient"
-stages = 1
+tiles = {
+    "tc": "channels of a block that is brought near, where data do not stay",
+    "tw": "neighbouring inputs in one register tile",
+}
 
-FAR_BYTES = 8 * 2**20
-"""About what a core's share of the last cache holds: beyond it, rows are fetched ahead."""
 TILES = (2, 3, 4, 6, 7, 8, 10, 12)
 """Targets of the tiles among which a search chooses."""
 _TILE = 8
@@ -33,7 +36,7 @@ def rejects(spec: PassSpec, target: Target) -> str | None:
     return None
 
 
-def default_plan(spec: PassSpec, target: Target) -> Plan:
+def default_plan(spec: PassSpec, target: Target, threads: int) -> Plan:
     """Return the widest tile whose sums, weights of a row of taps and source are in registers."""
     conv = spec.conv
     weights = min(conv.kernel[1], target.vector_registers // 2)
@@ -47,14 +50,18 @@ def plans(spec: PassSpec, target: Target) -> Iterator[Plan]:
     yield from (Plan(name, tc=tc, tw=tw) for tw in TILES if tw <= spec.conv.width)
 
 
-def functions(spec: PassSpec, plan: Plan, target: Target) -> Sequence[dict[str, Any]]:
-    """Return the functions of the kernel."""
-    from depthwise.programs import input_sums
+def steps(spec: PassSpec, plan: Plan, target: Target) -> tuple[Step, ...]:
+    """Return the one launch, which takes the weight as channels-last data have it."""
+    conv = spec.conv
+    layout: Layout = "NLC" if conv.kind == "depthwise1d" else "NHWC"
+    form = MultiplesForm() if conv.multiplier > 1 else PlainForm()
+    return (alone(spec, plan, {"weight": Packing(replace(conv, layout=layout), form)}),)
 
-    conv, lanes = spec.conv, target.lanes(spec.dtype)
-    runs = runs_of_channels(conv.channels // lanes, conv.batch * conv.height)
-    ahead = runs == 1 and is_far(spec)
-    return [input_sums.functions(conv, plan, lanes, ahead=ahead, runs=runs)]
+
+def runs(spec: PassSpec, target: Target) -> int:
+    """Return into how many runs the channels are cut where data are computed in place."""
+    conv = spec.conv
+    return runs_of_channels(conv.channels // target.lanes(spec.dtype), conv.batch * conv.height)
 
 
 def block_channels(spec: PassSpec, target: Target) -> int:
@@ -62,9 +69,9 @@ def block_channels(spec: PassSpec, target: Target) -> int:
     return min(spec.conv.channels, target.lanes(spec.dtype))
 
 
-def is_far(spec: Spec) -> bool:
-    """Whether its arrays do not fit into the caches."""
-    return cost(spec).bytes > FAR_BYTES
+def fetches_ahead(spec: PassSpec, runs: int, target: Target) -> bool:
+    """Whether rows are fetched ahead: the arrays leave the caches, and a row is read in order."""
+    return runs == 1 and cost(spec).bytes > target.shared_cache_bytes
 
 
 def runs_of_channels(vectors: int, rows: int) -> int:

@@ -7,14 +7,16 @@ interleaved when they are stored.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
+from depthwise.schedule.form import Form, MultiplesForm
 from depthwise.schedule.plan import Plan
-from depthwise.schedule.rule import Form, by_transforming, stage, unrolls
+from depthwise.schedule.rule import unrolls
+from depthwise.schedule.steps import one_step
 
 name = "multiples"
+tiles = {"tc": "neighbouring channels, a vector", "tw": "columns of the register tile"}
 
 _MOST_VECTORS = 8
 """Sums of a tile, which stay in registers."""
@@ -22,7 +24,7 @@ _MOST_VECTORS = 8
 
 def rejects(spec: ConvSpec, target: Target) -> str | None:
     """Take depthwise convolutions of channels-last data whose multiplier is at least 2."""
-    if not spec.kind.startswith("depthwise"):
+    if not spec.is_depthwise:
         return "only depthwise convolutions have a multiplier"
     if not spec.channels_last:
         return "the data are channels-first; vectors run over channels here"
@@ -31,7 +33,7 @@ def rejects(spec: ConvSpec, target: Target) -> str | None:
     return None
 
 
-def default_plan(spec: ConvSpec, target: Target) -> Plan:
+def default_plan(spec: ConvSpec, target: Target, threads: int) -> Plan:
     """Return the widest vector that divides the channels, and the columns that fill registers."""
     lanes = target.lanes(spec.dtype)
     tc = max(width for width in range(1, lanes + 1) if spec.channels % width == 0)
@@ -41,7 +43,7 @@ def default_plan(spec: ConvSpec, target: Target) -> Plan:
 
 def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
     """Yield one to eight columns of the default vector."""
-    tc = default_plan(spec, target).tc
+    tc = default_plan(spec, target, 1).tc
     for tw in (1, 2, 3, 4, 6, 8):
         if tw == 1 or (tw <= spec.out_width and tw * spec.multiplier <= 2 * _MOST_VECTORS):
             yield Plan(name, tc=tc, tw=tw)
@@ -49,32 +51,12 @@ def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
 
 def form(spec: ConvSpec, plan: Plan, target: Target) -> Form:
     """Sum the outputs of a channel apart."""
-    return Form(multiples=True)
+    return MultiplesForm()
 
 
-def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
-    """Tile the columns, and store the tile of each run of channels at once."""
-    if (padding := stage(sch, "PaddedX")) is not None:
-        sch.compute_inline(padding)
-    total, store = sch.get_sblock("Acc"), sch.get_sblock("Y")
-    sch.set_scope(total, 0, "local")
-    n, i, j, k, c, kh, kw = sch.get_loops(total)
-    jo, ji = sch.split(j, [None, plan.tw])
-    co, ci = sch.split(c, [None, plan.tc])
-    sch.reorder(n, i, jo, co, kh, kw, ji, k, ci)
-    sch.reverse_compute_at(store, co, preserve_unit_loops=True)
-    for loop in (ji, k, kw):
-        sch.unroll(loop)
-    sch.vectorize(ci)
-    *_, store_j, o = sch.get_loops(store)
-    _, multiple = sch.split(o, [None, spec.multiplier])
-    sch.unroll(store_j)
-    sch.unroll(multiple)
-    if unrolls(spec, plan.tw * spec.multiplier):
-        sch.unroll(kh)
-    sch.annotate(jo, "pragma_loop_partition_hint", True)
-    sch.parallel(sch.fuse(n, i))
-    sch.decompose_reduction(total, kh)
+steps = one_step(form)
 
 
-scheduled = by_transforming(apply)
+def unrolls_rows(spec: ConvSpec, plan: Plan) -> bool:
+    """Whether the rows of taps are unrolled, and not only the columns."""
+    return unrolls(spec, plan.tw * spec.multiplier)

@@ -9,14 +9,20 @@ cache, and strips run in parallel.  Packing and unpacking are still most of the 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
+from depthwise.schedule.form import Form, PackedForm
 from depthwise.schedule.plan import Plan
-from depthwise.schedule.rule import Form, by_transforming, stage, tiles, unrolls
+from depthwise.schedule.rule import powers_and_halves, unrolls
+from depthwise.schedule.steps import one_step
 
 name = "packed"
+tiles = {
+    "tc": "channels of a block",
+    "tw": "columns of the cached block",
+    "th": "rows of a strip that is packed, summed and unpacked in one go",
+}
 
 _MOST_STREAMS = 8
 """The compiler interleaves at most so many channels into vectors; more are gathered singly."""
@@ -25,7 +31,7 @@ _STRIP_ROWS = 16
 
 def rejects(spec: ConvSpec, target: Target) -> str | None:
     """Take depthwise convolutions of channels-first data with multiplier 1."""
-    if not spec.kind.startswith("depthwise"):
+    if not spec.is_depthwise:
         return "only depthwise convolutions have channels that stay in their block"
     if spec.channels_last:
         return "the data are channels-last already; packing would only copy them"
@@ -34,7 +40,7 @@ def rejects(spec: ConvSpec, target: Target) -> str | None:
     return None
 
 
-def default_plan(spec: ConvSpec, target: Target) -> Plan:
+def default_plan(spec: ConvSpec, target: Target, threads: int) -> Plan:
     """Return one vector of channels, four columns (sums stay in registers), strips within L2."""
     tc = min(target.lanes(spec.dtype), _MOST_STREAMS)
     return Plan(name, tc, tw=min(4, spec.out_width), th=min(_STRIP_ROWS, spec.out_height))
@@ -43,69 +49,20 @@ def default_plan(spec: ConvSpec, target: Target) -> Plan:
 def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
     """Yield blocks of powers of two up to four vectors, and columns up to sixteen."""
     most = min(4 * target.lanes(spec.dtype), 2 * spec.channels - 1)
-    for tc in tiles(most):
+    for tc in powers_and_halves(most):
         if tc & (tc - 1) == 0:
-            for tw in tiles(min(16, spec.out_width)):
+            for tw in powers_and_halves(min(16, spec.out_width)):
                 yield Plan(name, tc, tw, th=min(_STRIP_ROWS, spec.out_height))
 
 
 def form(spec: ConvSpec, plan: Plan, target: Target) -> Form:
     """Compute in NCHW[tc]c."""
-    return Form(block=plan.tc)
+    return PackedForm(plan.tc)
 
 
-def apply(sch: Any, spec: ConvSpec, plan: Plan) -> None:
-    """Pack, sum and unpack strip by strip."""
-    strips = _unpack(sch, plan)
-    total = sch.get_sblock("PackedY")
-    sch.compute_at(total, strips, preserve_unit_loops=True)
-    _pack(sch, strips)
-    _cached_block(sch, total, spec, plan)
+steps = one_step(form)
 
 
-scheduled = by_transforming(apply)
-
-
-def _unpack(sch: Any, plan: Plan) -> Any:
-    """Write the channels of a block side by side; return the loop over strips."""
-    n, c, i, j = sch.get_loops(sch.get_sblock("Y"))
-    co, ci = sch.split(c, [None, plan.tc])
-    io, ii = sch.split(i, [None, plan.th])
-    sch.reorder(n, co, io, ii, j, ci)
-    sch.unroll(ci)
-    strips = sch.fuse(n, co, io)
-    sch.parallel(strips)
-    return strips
-
-
-def _pack(sch: Any, strips: Any) -> None:
-    """Read the channels of a block side by side, the border of the columns peeled off.
-
-    (Not of the rows: a strip may lie in the padding alone, and then the inside would be peeled off
-    beyond the strip.)
-    """
-    if (padding := stage(sch, "PaddedX")) is not None:
-        sch.compute_inline(padding)
-    packing = sch.get_sblock("PackedX")
-    sch.compute_at(packing, strips, preserve_unit_loops=True)
-    *_, w, ci = sch.get_loops(packing)
-    sch.unroll(ci)
-    sch.annotate(w, "pragma_loop_partition_hint", True)
-
-
-def _cached_block(sch: Any, total: Any, spec: ConvSpec, plan: Plan) -> None:
-    store = sch.cache_write(total, 0, "local")
-    *_, h, w, ci, kh, kw = sch.get_loops(total)
-    wo, wi = sch.split(w, [None, plan.tw])
-    sch.reorder(h, wo, kh, kw, wi, ci)
-    sch.reverse_compute_at(store, wo, preserve_unit_loops=True)
-    sch.vectorize(ci)
-    sch.unroll(wi)
-    sch.unroll(kw)
-    if unrolls(spec, plan.tw):
-        sch.unroll(kh)
-    sch.annotate(wo, "pragma_loop_partition_hint", True)
-    *_, store_w, store_c = sch.get_loops(store)
-    sch.vectorize(store_c)
-    sch.unroll(store_w)
-    sch.decompose_reduction(total, kh)
+def unrolls_rows(spec: ConvSpec, plan: Plan) -> bool:
+    """Whether the rows of taps are unrolled, and not only the columns."""
+    return unrolls(spec, plan.tw)

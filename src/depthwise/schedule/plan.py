@@ -21,17 +21,18 @@ LARGEST_TILE = 64
 class Plan:
     """The choice of a schedule and its tiles for one problem.
 
-    `repr` is a literal that can be pasted; `str` is the one-line form of `--plan`.
+    `repr` is a literal that can be pasted; `str` is the one-line form of `--plan`.  A schedule
+    reads some of the tiles and says in its `tiles` what each means; the others are 1.
     """
 
     schedule: str
     """The name of a rule in `depthwise.schedule`."""
     tc: int = 1
-    """Neighbouring channels in one vector (channels-last) or block (packed)."""
+    """The tile of channels: a vector, a block, the planes of a task, the columns of a product."""
     tw: int = 1
-    """Neighbouring output columns in one register tile."""
+    """The tile of columns: of outputs, of a gradient's targets, or the rows of a product."""
     th: int = 1
-    """Neighbouring output rows in one register tile."""
+    """The tile of rows: of outputs, or of a strip."""
 
     def __post_init__(self) -> None:
         for name in ("tc", "tw", "th"):
@@ -42,15 +43,17 @@ class Plan:
                 )
 
     def __repr__(self) -> str:
-        return f"Plan({', '.join([repr(self.schedule), *self._tiles('{}={}')])})"
+        tiles = (f"{name}={tile}" for name, tile in self.tiles.items())
+        return f"Plan({', '.join([repr(self.schedule), *tiles])})"
 
     def __str__(self) -> str:
-        return " ".join([self.schedule, *self._tiles("{}{}")])
+        return " ".join([self.schedule, *(f"{name}{tile}" for name, tile in self.tiles.items())])
 
-    def _tiles(self, form: str) -> list[str]:
-        """Return the tiles that are not 1, each in this form of name and size."""
-        tiles = [(f.name, getattr(self, f.name)) for f in fields(self)[1:]]
-        return [form.format(name, tile) for name, tile in tiles if tile != 1]
+    @property
+    def tiles(self) -> dict[str, int]:
+        """The tiles that are not 1, by name."""
+        tiles = {f.name: getattr(self, f.name) for f in fields(self)[1:]}
+        return {name: tile for name, tile in tiles.items() if tile != 1}
 
     @classmethod
     def parse(cls, text: str) -> Plan:
@@ -75,9 +78,15 @@ PARTS = ("expand", "depthwise", "project")
 _ROWS = re.compile(r"rows(\d{1,9})")
 
 
+def title_of(fused: tuple[int, ...]) -> str:
+    """Return what a way of fusing is called: its groups of parts, "expand depthwise+project"."""
+    names, ends = PARTS[-sum(fused) :], accumulate(fused, initial=0)
+    return " ".join("+".join(names[start:end]) for start, end in pairwise(ends))
+
+
 @dataclass(frozen=True)
 class BlockPlan:
-    """Which parts of a block are computed in one kernel, and how each part is.
+    """Which parts of a block are computed in one launch, and how each part is.
 
     `repr` is a literal that can be pasted; `str` is the one-line form of `--plan`, for instance
     "expand+depthwise+project rows4 | pointwise tc16 tw6 | channels_last tc8 tw4 th2 | pointwise
@@ -85,9 +94,9 @@ class BlockPlan:
     """
 
     fused: tuple[int, ...]
-    """How many neighbouring parts each kernel computes: (3,) all, (1, 2) the last two in one."""
+    """How many neighbouring parts each launch computes: (3,) all, (1, 2) the last two in one."""
     rows: int
-    """Output rows of a strip, which passes through all parts of a kernel while it is in cache."""
+    """Output rows of a strip, which passes through all parts of a launch while it is in cache."""
     parts: tuple[Plan, ...]
     """How each part is computed, in the order in which they run."""
 
@@ -104,13 +113,21 @@ class BlockPlan:
         return f"BlockPlan({self.fused!r}, {self.rows!r}, {self.parts!r})"
 
     def __str__(self) -> str:
-        names = PARTS[-len(self.parts) :]
-        kernels = " ".join("+".join(names[start:end]) for start, end in self.kernels)
-        return " | ".join([f"{kernels} rows{self.rows}", *map(str, self.parts)])
+        return " | ".join([f"{self.schedule} rows{self.rows}", *map(str, self.parts)])
 
     @property
-    def kernels(self) -> list[tuple[int, int]]:
-        """The parts of each kernel: the first, and the one to stop before."""
+    def schedule(self) -> str:
+        """The name of the rule, which is a way of fusing: "expand depthwise+project"."""
+        return title_of(self.fused)
+
+    @property
+    def tiles(self) -> dict[str, int]:
+        """None: the parts have theirs."""
+        return {}
+
+    @property
+    def groups(self) -> list[tuple[int, int]]:
+        """The parts of each launch: the first, and the one to stop before."""
         return list(pairwise(accumulate(self.fused, initial=0)))
 
     @classmethod

@@ -10,16 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import ceil
-from typing import Any
 
 from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
 from depthwise.schedule import tiling
+from depthwise.schedule.form import Form, PanelsForm, PlainForm
 from depthwise.schedule.plan import Plan
-from depthwise.schedule.rule import Form
+from depthwise.schedule.steps import one_step
 from depthwise.schedule.tiling import Panels, Runs, Tiling
 
 name = "pointwise"
+tiles = {
+    "tc": "columns of the product in a tile, whole vectors",
+    "tw": "rows of the product in a tile",
+}
 
 _ENOUGH_TASKS, _FEW_TASKS = 16, 4
 _RUN_ROWS = 128
@@ -35,7 +39,7 @@ def rejects(spec: ConvSpec, target: Target) -> str | None:
     return None
 
 
-def default_plan(spec: ConvSpec, target: Target) -> Plan:
+def default_plan(spec: ConvSpec, target: Target, threads: int) -> Plan:
     """Return the tile that takes the fewest cycles."""
     rows, columns = _extents(spec)
     return plan_for(spec.dtype, columns, ((rows, 1),), target)
@@ -63,23 +67,22 @@ def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
     lanes, registers = target.lanes(spec.dtype), target.vector_registers
     tilings = tiling.tilings(columns, rows, lanes, registers)
     yield from dict.fromkeys(
-        [default_plan(spec, target), *(_plan(tile, lanes) for tile in tilings)]
+        [default_plan(spec, target, 1), *(_plan(tile, lanes) for tile in tilings)]
     )
 
 
 def form(spec: ConvSpec, plan: Plan, target: Target) -> Form:
     """Take channels-last weights in panels."""
-    return Form(panels=_panels(spec, plan, target)) if spec.channels_last else Form()
+    return PanelsForm(panels_of(spec, plan, target)) if spec.channels_last else PlainForm()
 
 
-def scheduled(definition: Any, spec: ConvSpec, plan: Plan, target: Target) -> Any:
-    """Write the product anew."""
-    from depthwise.programs import products
+steps = one_step(form)
 
-    del definition
-    panels = _panels(spec, plan, target)
-    tasks = _row_runs(spec, plan), min(panels[0].count, ceil(_wanted_shares(spec, plan)))
-    return products.pointwise(spec, panels, plan.tw, tasks, target.lanes(spec.dtype))
+
+def tasks(spec: ConvSpec, plan: Plan, target: Target) -> tuple[int, int]:
+    """Return into how many runs the rows are cut, and into how many shares the panels."""
+    panels = panels_of(spec, plan, target)
+    return _row_runs(spec, plan), min(panels[0].count, ceil(_wanted_shares(spec, plan)))
 
 
 def panels(columns: int, runs: Runs, plan: Plan, dtype: str, target: Target) -> tuple[Panels, ...]:
@@ -88,7 +91,8 @@ def panels(columns: int, runs: Runs, plan: Plan, dtype: str, target: Target) -> 
     return tiling.cut(columns, runs, tiling_of(plan, lanes), lanes, target.vector_registers)
 
 
-def _panels(spec: ConvSpec, plan: Plan, target: Target) -> tuple[Panels, ...]:
+def panels_of(spec: ConvSpec, plan: Plan, target: Target) -> tuple[Panels, ...]:
+    """Return the panels of a convolution: of output channels, channels-first of pixels."""
     _, columns = _extents(spec)
     return panels(columns, _runs(spec, plan), plan, spec.dtype, target)
 

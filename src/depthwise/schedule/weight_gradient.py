@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 from depthwise.machine.target import Target
 from depthwise.problem.costs import cost
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
 from depthwise.problem.values import MAX_ELEMENTS, itemsize
-from depthwise.schedule.input_gradient import TILES, block_channels, is_far, runs_of_channels
+from depthwise.schedule.input_gradient import TILES, block_channels, fetches_ahead, runs_of_channels
 from depthwise.schedule.plan import Plan
+from depthwise.schedule.steps import INPUT, OUTPUT, Step, worth_waking
 
 name = "weight_gradient"
-stages = 2
+tiles = {
+    "tc": "channels of a block that is brought near, where data do not stay",
+    "tw": "neighbouring outputs in one register tile",
+}
 
 _TILE = 8
 _MOST_PARTS = 16
@@ -61,7 +64,7 @@ def rejects(spec: PassSpec, target: Target) -> str | None:
     return None
 
 
-def default_plan(spec: PassSpec, target: Target) -> Plan:
+def default_plan(spec: PassSpec, target: Target, threads: int) -> Plan:
     """Return the widest tile that leaves registers for the sums of a row of taps."""
     taps = _taps(spec, target)
     tile = max(1, min(_TILE, target.vector_registers - taps - 1, spec.conv.out_width))
@@ -74,11 +77,14 @@ def plans(spec: PassSpec, target: Target) -> Iterator[Plan]:
     yield from (Plan(name, tc=tc, tw=tw) for tw in TILES if tw <= width)
 
 
-def functions(spec: PassSpec, plan: Plan, target: Target) -> Sequence[dict[str, Any]]:
-    """Return the functions of the kernel that sums parts, and of that which adds them up."""
-    from depthwise.programs import weight_sums
-
-    return weight_sums.functions(sums(spec, plan, target))
+def steps(spec: PassSpec, plan: Plan, target: Target) -> tuple[Step, ...]:
+    """Return the launch that sums parts of the rows, and that which adds the parts up."""
+    most, buffers = worth_waking(spec), {"sums": (sums(spec, plan, target).size,)}
+    x, *_ = spec.operands
+    return (
+        Step(f"{spec}: parts", spec, plan, 0, (INPUT, x, *buffers), most, buffers=buffers),
+        Step(f"{spec}: their sum", spec, plan, 1, (*buffers, OUTPUT), most),
+    )
 
 
 def sums(spec: PassSpec, plan: Plan, target: Target) -> Sums:
@@ -89,7 +95,7 @@ def sums(spec: PassSpec, plan: Plan, target: Target) -> Sums:
     worth = cost(spec).bytes // (_SUMS_SHARE * size)
     parts = max(1, min(worth, _MOST_PARTS, rows, MAX_ELEMENTS // rows))
     runs = runs_of_channels(conv.channels // lanes, parts)
-    ahead = runs == 1 and is_far(spec)
+    ahead = fetches_ahead(spec, runs, target)
     return Sums(conv, plan.tw, _taps(spec, target), parts, runs, plan.tc, lanes, ahead)
 
 

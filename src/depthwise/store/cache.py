@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from depthwise.machine.target import Target
-from depthwise.problem.block import Spec
+from depthwise.problem.problem import Problem
 from depthwise.schedule.plan import AnyPlan
 from depthwise.store import disk
 
@@ -73,17 +73,17 @@ class Stored:
         return self.path.parent.name != fingerprint()
 
 
-def load(spec: Spec, plan: AnyPlan, target: Target, stage: int = 0) -> Entry | None:
+def load(spec: Problem, plan: AnyPlan, target: Target, number: int = 0) -> Entry | None:
     """Return the stored kernel of a problem, or None where there is none.
 
-    `stage` tells the kernels of one block from each other.
+    `number` tells the programs of one problem from each other.
 
     An entry that is damaged, of another problem or open to others is removed with a warning.
     """
     place = _place()
     if place is None:
         return None
-    identity = _identity(spec, plan, target, stage)
+    identity = _identity(spec, plan, target, number)
     for suffix in SUFFIXES:
         path = _path(place, identity, suffix)
         try:
@@ -102,13 +102,13 @@ def load(spec: Spec, plan: AnyPlan, target: Target, stage: int = 0) -> Entry | N
 
 
 def store(
-    spec: Spec,
+    spec: Problem,
     plan: AnyPlan,
     target: Target,
     write: Callable[[Path], None],
     meta: dict[str, Any],
     suffix: str,
-    stage: int = 0,
+    number: int = 0,
 ) -> Entry | None:
     """Keep a compiled kernel for other processes and return it as `load` does.
 
@@ -121,12 +121,12 @@ def store(
         write: writes the object to the path that it is given.
         meta: what `load` returns beside the object; plain data for JSON.
         suffix: the form of the object, one of `SUFFIXES`.
-        stage: which kernel of a block it is.
+        number: which program of the problem it is.
     """
     place = _place()
     if place is None:
         return None
-    identity = _identity(spec, plan, target, stage)
+    identity = _identity(spec, plan, target, number)
     problem = {"spec": str(spec), "plan": str(plan), "target": str(target)}
     head = {"identity": identity, "problem": problem, "made": time.time(), "meta": meta}
     try:
@@ -247,8 +247,8 @@ def _tvm_versions() -> list[bytes]:
     return [distribution.version.encode() for distribution in found]
 
 
-def _identity(spec: Spec, plan: AnyPlan, target: Target, stage: int) -> str:
-    parts = [fingerprint(), repr(spec), repr(plan), repr(target), str(stage)]
+def _identity(spec: Problem, plan: AnyPlan, target: Target, number: int) -> str:
+    parts = [fingerprint(), repr(spec), repr(plan), repr(target), str(number)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

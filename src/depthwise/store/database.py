@@ -27,11 +27,11 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from depthwise.errors import PlanError
 from depthwise.machine.target import Target
-from depthwise.problem.block import Spec
+from depthwise.problem.problem import Problem
+from depthwise.schedule import is_legal
 from depthwise.schedule.plan import AnyPlan, parse_plan
 from depthwise.store import disk
 from depthwise.store.cache import PLANS, fingerprint
-from depthwise.tuning.space import space
 
 VARIABLE = "DEPTHWISE_TUNED"
 """The environment variable that, where it is 0, leaves every problem to the heuristic."""
@@ -83,14 +83,14 @@ class Trial:
         return cls(tuple(map(float, samples)))
 
 
-def trials(spec: Spec, target: Target, threads: int) -> dict[AnyPlan, Trial]:
+def trials(spec: Problem, target: Target, threads: int) -> dict[AnyPlan, Trial]:
     """Return every plan of a problem that was tried on so many threads."""
     path = _path(spec, target)
     content = {} if path is None else _read(path)
     return _parsed(content.get("trials", {}).get(str(threads), {}))
 
 
-def add_trial(spec: Spec, target: Target, threads: int, plan: AnyPlan, trial: Trial) -> None:
+def add_trial(spec: Problem, target: Target, threads: int, plan: AnyPlan, trial: Trial) -> None:
     """Keep what came of trying a plan."""
 
     def add(content: _Content) -> None:
@@ -100,7 +100,7 @@ def add_trial(spec: Spec, target: Target, threads: int, plan: AnyPlan, trial: Tr
     _change(spec, target, add)
 
 
-def remember(spec: Spec, target: Target, plan: AnyPlan) -> None:
+def remember(spec: Problem, target: Target, plan: AnyPlan) -> None:
     """Let a plan be the one that a problem is compiled with, in other processes too."""
 
     def set_plan(content: _Content) -> None:
@@ -111,7 +111,7 @@ def remember(spec: Spec, target: Target, plan: AnyPlan) -> None:
 
 
 @cache
-def tuned_plan(spec: Spec, target: Target) -> AnyPlan | None:
+def tuned_plan(spec: Problem, target: Target) -> AnyPlan | None:
     """Return the plan that is remembered for a problem, None where there is none.
 
     The disk is looked at once a process.  A plan that is not legal is none.
@@ -121,14 +121,14 @@ def tuned_plan(spec: Spec, target: Target) -> AnyPlan | None:
     if found is None:
         return None
     plan = parse_plan(found)
-    return plan if plan in space(spec, target) else None
+    return plan if is_legal(plan, spec, target) else None
 
 
 def _parsed(found: dict[str, Any]) -> dict[AnyPlan, Trial]:
     return {parse_plan(plan): Trial.of(trial) for plan, trial in found.items()}
 
 
-def _path(spec: Spec, target: Target) -> Path | None:
+def _path(spec: Problem, target: Target) -> Path | None:
     """Return the file of a problem, None where nothing is kept on disk."""
     place = disk.folder(PLANS, fingerprint())
     if place is None:
@@ -153,7 +153,7 @@ def _read(path: Path) -> _Content:
     return content  # type: ignore[no-any-return]
 
 
-def _change(spec: Spec, target: Target, change: Callable[[_Content], None]) -> None:
+def _change(spec: Problem, target: Target, change: Callable[[_Content], None]) -> None:
     """Read a file, change its content and replace it, while nobody else does."""
     path = _path(spec, target)
     if path is None:

@@ -1,0 +1,34 @@
+"""The rules for convolutions in the order of preference."""
+
+from __future__ import annotations
+
+from depthwise.machine.target import Target
+from depthwise.problem.spec import ConvSpec
+from depthwise.schedule import (
+    channels_first,
+    channels_last,
+    default,
+    dense,
+    general,
+    multiples,
+    packed,
+    pointwise,
+)
+from depthwise.schedule.plan import Plan
+from depthwise.schedule.rule import ConvRule
+
+RULES: tuple[ConvRule, ...] = (
+    channels_last, multiples, channels_first, packed, pointwise, dense, general, default,
+)  # fmt: skip
+_BY_NAME = {rule.name: rule for rule in RULES}
+
+
+def rule_named(name: str) -> ConvRule:
+    """Return the rule of a plan that is known to be one of a convolution."""
+    return _BY_NAME[name]
+
+
+def default_plan(spec: ConvSpec, target: Target) -> Plan:
+    """Return the plan of the first rule that takes a convolution, whatever the threads."""
+    rule = next(rule for rule in RULES if rule.rejects(spec, target) is None)
+    return rule.default_plan(spec, target, 1)

@@ -1,0 +1,179 @@
+"""The forms of a program: how it takes a convolution's weights, and what else it starts from.
+
+Each form is one class, which knows the shape of the weights in it and lays them out; the definition
+that it starts from is the one that `programs.define` has for it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from depthwise.machine import team
+from depthwise.problem.arrays import Array, Memory, aligned
+from depthwise.problem.spec import ConvSpec
+from depthwise.problem.values import nbytes
+from depthwise.problem.vocabulary import Pair
+from depthwise.schedule.tiling import Panels, packed_columns
+
+Pack: TypeAlias = "Callable[[Memory], Memory]"
+"""Takes a C-contiguous weight of `spec.weight_shape`, or its address; returns it laid out."""
+
+
+class Form:
+    """The weights in the layout of the data: transposed where channels are last.
+
+    (KH, KW, C / groups, O) channels-last, (O, C / groups, KH, KW) channels-first, with KH of 1 in
+    1-D.
+    """
+
+    def weight_shape(self, spec: ConvSpec) -> tuple[int, ...]:
+        """Return the shape of the weights that a program in this form takes."""
+        inner = spec.channels // spec.groups
+        if spec.channels_last:
+            return (*spec.kernel, inner, spec.out_channels)
+        return (spec.out_channels, inner, *spec.kernel)
+
+    def pack(self, spec: ConvSpec) -> Pack | None:
+        """Return what lays out weights so, None where they are taken as they are."""
+        if not spec.channels_last:
+            return None
+        inner, taps = spec.channels // spec.groups, math.prod(spec.kernel)
+        if 1 not in (inner, taps):
+            return partial(_reordered, spec)
+        return partial(_transposed, spec, self.weight_shape(spec))
+
+
+@dataclass(frozen=True)
+class PlainForm(Form):
+    """Sums in the layout of the data."""
+
+    segments: tuple[Pair, ...] = ()
+    """(first channel, number of channels) of the runs with loop nests of their own; () is one."""
+
+
+@dataclass(frozen=True)
+class PlanesForm(Form):
+    """Channels-first sums over whole tiles of a padded plane."""
+
+    tile: Pair
+    """Rows and columns that the outputs of a plane are rounded up to multiples of."""
+
+
+@dataclass(frozen=True)
+class PackedForm(Form):
+    """NCHW[x]c: the weights are (blocks, KH, KW, x), zero beyond the last channel."""
+
+    block: int
+    """The channels of a block, x."""
+
+    def weight_shape(self, spec: ConvSpec) -> tuple[int, ...]:
+        """Return (blocks, KH, KW, x)."""
+        return (math.ceil(spec.channels / self.block), *spec.kernel, self.block)
+
+    def pack(self, spec: ConvSpec) -> Pack:
+        """Return what lays out weights in blocks."""
+        return partial(_blocks, spec, self.weight_shape(spec))
+
+
+@dataclass(frozen=True)
+class MultiplesForm(Form):
+    """Channels-last sums of the outputs of a channel apart: (KH, KW, multiplier, C)."""
+
+    def weight_shape(self, spec: ConvSpec) -> tuple[int, ...]:
+        """Return (KH, KW, multiplier, C)."""
+        return (*spec.kernel, spec.multiplier, spec.channels)
+
+    def pack(self, spec: ConvSpec) -> Pack:
+        """Return what lays out the weights of each multiple side by side."""
+        return partial(_multiples, spec)
+
+
+@dataclass(frozen=True)
+class PanelsForm(Form):
+    """A matrix product: a (KH * KW * C, width) matrix for each panel of columns, one by one."""
+
+    panels: tuple[Panels, ...]
+    """The columns of the product."""
+
+    def weight_shape(self, spec: ConvSpec) -> tuple[int, ...]:
+        """Return the elements of all panels, on one axis."""
+        return (spec.depth * packed_columns(self.panels),)
+
+    def pack(self, spec: ConvSpec) -> Pack:
+        """Return what lays out weights in panels, zero in columns that do not exist."""
+        return partial(_panels, spec, self.panels, self.weight_shape(spec))
+
+
+@dataclass(frozen=True)
+class ReversedForm(Form):
+    """Channels-first weights with their taps in reverse order, as an adjoint takes them."""
+
+    def pack(self, spec: ConvSpec) -> Pack:
+        """Return what reverses the taps."""
+        return partial(_reversed, spec)
+
+
+def as_array(weight: Memory, spec: ConvSpec) -> Array:
+    """Return weights, or those at an address, as (O, C / groups, KH, KW)."""
+    shape = (spec.out_channels, spec.channels // spec.groups, *spec.kernel)
+    if isinstance(weight, np.ndarray):
+        return weight.reshape(shape)
+    memory: Any = (ctypes.c_byte * nbytes(shape, spec.dtype)).from_address(weight)
+    return np.frombuffer(memory, spec.dtype).reshape(shape)
+
+
+def _transposed(spec: ConvSpec, shape: tuple[int, ...], weight: Memory) -> Array:
+    packed = np.empty(shape, spec.dtype)
+    team.native().transpose(weight, packed, spec.out_channels, packed.size // spec.out_channels)
+    return packed
+
+
+def _reordered(spec: ConvSpec, weight: Memory) -> Array:
+    return np.ascontiguousarray(as_array(weight, spec).transpose(2, 3, 1, 0))
+
+
+def _reversed(spec: ConvSpec, weight: Memory) -> Array:
+    return np.ascontiguousarray(as_array(weight, spec)[..., ::-1, ::-1])
+
+
+def _blocks(spec: ConvSpec, shape: tuple[int, ...], weight: Memory) -> Array:
+    blocks, *taps, block = shape
+    packed = np.zeros((blocks * block, *taps), spec.dtype)
+    packed[: spec.channels] = as_array(weight, spec)[:, 0]
+    return np.ascontiguousarray(packed.reshape(blocks, block, *taps).transpose(0, 2, 3, 1))
+
+
+def _multiples(spec: ConvSpec, weight: Memory) -> Array:
+    taps = as_array(weight, spec).reshape(spec.channels, spec.multiplier, *spec.kernel)
+    return np.ascontiguousarray(taps.transpose(2, 3, 1, 0))
+
+
+def _panels(
+    spec: ConvSpec, panels: tuple[Panels, ...], shape: tuple[int, ...], weight: Memory
+) -> Array:
+    """Lay out the columns of a product in panels.
+
+    No vector lies across two cache lines, which costs up to a tenth of a kernel's speed.
+    """
+    packed, depth = aligned(shape, spec.dtype), spec.depth
+    windows = np.ascontiguousarray(as_array(weight, spec).transpose(0, 2, 3, 1))
+    matrix = windows.reshape(spec.out_channels, depth)
+    transpose = team.native().transpose
+    for panel in panels:
+        for column in range(panel.start, panel.start + panel.count * panel.width, panel.width):
+            first = column * depth
+            target = packed[first : first + depth * panel.width]
+            rows = matrix[column : column + panel.used]
+            if panel.used == panel.width:
+                transpose(rows, target, panel.width, depth)
+            else:
+                columns = target.reshape(depth, panel.width)
+                columns[:, : panel.used], columns[:, panel.used :] = rows.T, 0
+    return packed

@@ -1,0 +1,78 @@
+"""A kernel as a list of steps: plain data, from which it is run, laid out in memory and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from depthwise.machine.target import Target
+from depthwise.problem.costs import cost
+from depthwise.problem.problem import Problem
+from depthwise.problem.spec import ConvSpec
+from depthwise.schedule.form import Form
+from depthwise.schedule.plan import AnyPlan, Plan
+
+INPUT, OUTPUT = "input", "output"
+"""What steps call the first array of a call, and its result."""
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How the weight of a convolution is laid out before a step takes it."""
+
+    conv: ConvSpec
+    form: Form
+
+
+@dataclass(frozen=True)
+class Step:
+    """One launch of machine code."""
+
+    title: str
+    """What it computes, in words or as the line of a problem."""
+    problem: Problem
+    """Whose machine code it runs, with
+    `plan`, and as which of the problem's programs: `number`."""
+    plan: AnyPlan
+    number: int
+    arguments: tuple[str, ...]
+    """What the code takes, in order: INPUT, operands of the kernel's problem, buffers, OUTPUT."""
+    most_threads: int
+    """On how many threads it is worth running."""
+    packings: Mapping[str, Packing] = field(default_factory=dict, hash=False)
+    """Of those arguments that are weights: how they are laid out."""
+    buffers: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
+    """The buffers that it writes and later steps read, with their shapes."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The arguments that the step does not write."""
+        return tuple(name for name in self.arguments if name not in {*self.buffers, OUTPUT})
+
+
+def worth_waking(problem: Problem) -> int:
+    """Return how many threads a problem keeps busy for longer than waking one takes.
+
+    (That is about a microsecond, in which a core moves or computes some 100 thousand of anything.)
+    """
+    costs = cost(problem)
+    return 1 + int(costs.flops + costs.bytes) // 200_000
+
+
+def one_step(
+    form: Callable[[ConvSpec, Plan, Target], Form],
+) -> Callable[[ConvSpec, Plan, Target], tuple[Step, ...]]:
+    """Return a rule's `steps`: one, which takes the arrays of a convolution as calls give them."""
+
+    def steps(spec: ConvSpec, plan: Plan, target: Target) -> tuple[Step, ...]:
+        packing = Packing(spec, form(spec, plan, target))
+        return (alone(spec, plan, {"weight": packing}),)
+
+    return steps
+
+
+def alone(problem: Any, plan: Plan, packings: Mapping[str, Packing]) -> Step:
+    """Return the step that computes a whole problem from the arrays of a call in their order."""
+    arguments = INPUT, *problem.operands, OUTPUT
+    return Step(str(problem), problem, plan, 0, arguments, worth_waking(problem), packings)
