@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 from depthwise.errors import SpecError
-from depthwise.problem.dtypes import ElementType
-from depthwise.problem.problem import Problem
+from depthwise.problem.problem import Problem, Specification
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.text import block_text, errors_with
 from depthwise.problem.values import MAX_ELEMENTS, flag, shown, whole, word
@@ -38,7 +37,7 @@ class SqueezeExcite:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlockSpec:
+class BlockSpec(Specification):
     """A chain of convolutions computed as one: expand (or none), depthwise, project.
 
     `kind` is "separable" (depthwise, then pointwise) or "inverted" (an inverted residual).
@@ -142,11 +141,6 @@ class BlockSpec:
         return tuple(self.named_parts.values())
 
     @property
-    def kernels(self) -> tuple[BlockSpec]:
-        """The problem itself, which one kernel computes."""
-        return (self,)
-
-    @property
     def batch(self) -> int:
         """Images at once."""
         return self.depthwise.batch
@@ -160,11 +154,6 @@ class BlockSpec:
     def dtype(self) -> str:
         """The name of the element type of every array."""
         return self.depthwise.dtype
-
-    @property
-    def element(self) -> ElementType:
-        """What `dtype` names."""
-        return self.depthwise.element
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -189,11 +178,6 @@ class BlockSpec:
         if self.project.residual:
             shapes["residual"] = self.output_shape
         return shapes
-
-    @property
-    def array_names(self) -> tuple[str, ...]:
-        """The names of the arrays of a call: x, then those of the operands."""
-        return ("x", *self.operands)
 
     def resized(self, batch: int, height: int, width: int) -> BlockSpec:
         """Return the same block for so many images of this size; see `Layer.resized`."""

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from depthwise.errors import SpecError
-from depthwise.problem.dtypes import DEFAULT, DTYPES, ElementType, element
+from depthwise.problem.dtypes import DEFAULT, DTYPES
+from depthwise.problem.problem import Specification
 from depthwise.problem.values import MAX_ELEMENTS, shown, whole, word
 from depthwise.problem.vocabulary import Layout
-
-if TYPE_CHECKING:
-    from depthwise.problem.spec import ConvSpec
 
 PixelKind = Literal["mean", "norm"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PixelSpec:
+class PixelSpec(Specification):
     """What is computed of the pixels of channels-last images (N, H, W, C).
 
     One of::
@@ -57,11 +55,6 @@ class PixelSpec:
         if self.batch * self.height * self.width * self.channels > MAX_ELEMENTS:
             raise SpecError(f"no array has more than {MAX_ELEMENTS} elements: {self}")
 
-    @property
-    def element(self) -> ElementType:
-        """What `dtype` names."""
-        return element(self.dtype)
-
     @cached_property
     def input_shape(self) -> tuple[int, ...]:
         """(N, H, W, C)."""
@@ -77,21 +70,6 @@ class PixelSpec:
         """The arrays beside the input, in the order of a call, with their shapes."""
         names = ("weight", "bias") if self.kind == "norm" else ()
         return dict.fromkeys(names, (self.channels,))
-
-    @property
-    def array_names(self) -> tuple[str, ...]:
-        """The names of the arrays of a call: x, then those of the operands."""
-        return ("x", *self.operands)
-
-    @property
-    def kernels(self) -> tuple[PixelSpec]:
-        """The problem itself, which one kernel computes."""
-        return (self,)
-
-    @property
-    def parts(self) -> tuple[ConvSpec, ...]:
-        """None: it computes no convolution."""
-        return ()
 
     def resized(self, batch: int, height: int, width: int) -> PixelSpec:
         """Return the same for so many images of this size; see `Layer.resized`."""

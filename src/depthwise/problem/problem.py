@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from depthwise.problem.dtypes import ElementType
+from depthwise.problem.dtypes import ElementType, element
 from depthwise.problem.vocabulary import Layout
 
 if TYPE_CHECKING:
@@ -63,6 +63,30 @@ class Problem(Protocol):
     @property
     def parts(self) -> tuple[ConvSpec, ...]:
         """The convolutions that it computes one after another; () where it is something else."""
+
+
+class Specification:
+    """What a specification of a problem has unless it says otherwise; see `Problem`."""
+
+    @property
+    def element(self: Problem) -> ElementType:
+        """What `dtype` names."""
+        return element(self.dtype)
+
+    @property
+    def array_names(self: Problem) -> tuple[str, ...]:
+        """The names of the arrays of a call: x, then those of the operands."""
+        return ("x", *self.operands)
+
+    @property
+    def kernels(self: Problem) -> tuple[Problem, ...]:
+        """The problem itself, which one kernel computes."""
+        return (self,)
+
+    @property
+    def parts(self) -> tuple[ConvSpec, ...]:
+        """None: it is not a chain of convolutions."""
+        return ()
 
 
 class Layer(Problem, Protocol):

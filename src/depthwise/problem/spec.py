@@ -12,7 +12,8 @@ from functools import cached_property
 from typing import Any
 
 from depthwise.errors import SpecError
-from depthwise.problem.dtypes import DEFAULT, DTYPES, ElementType, element
+from depthwise.problem.dtypes import DEFAULT, DTYPES
+from depthwise.problem.problem import Specification
 from depthwise.problem.rules import conv_rules
 from depthwise.problem.text import axes, conv_text, errors_with
 from depthwise.problem.values import flag, pair, shown, whole, word
@@ -101,7 +102,7 @@ _WORDS = {"kind": KINDS, "layout": LAYOUTS, "dtype": DTYPES, "padding_mode": PAD
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvSpec:
+class ConvSpec(Specification):
     """One 2-D convolution (1-D where `kind` is "depthwise1d": height 1) with its epilogue.
 
     Computes, for batch n, output channel o, output row i and column j::
@@ -240,11 +241,6 @@ class ConvSpec:
         )  # fmt: skip
 
     @property
-    def element(self) -> ElementType:
-        """What `dtype` names."""
-        return element(self.dtype)
-
-    @property
     def is_depthwise(self) -> bool:
         """Whether each channel is convolved with filters of its own, by its kind."""
         return self.kind in DEPTHWISE_KINDS
@@ -323,16 +319,6 @@ class ConvSpec:
         if self.residual:
             shapes["residual"] = self.output_shape
         return shapes
-
-    @property
-    def array_names(self) -> tuple[str, ...]:
-        """The names of the arrays of a call: x, then those of the operands."""
-        return ("x", *self.operands)
-
-    @property
-    def kernels(self) -> tuple[ConvSpec]:
-        """The problem itself, which one kernel computes."""
-        return (self,)
 
     @property
     def parts(self) -> tuple[ConvSpec]:

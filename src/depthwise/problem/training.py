@@ -8,7 +8,7 @@ from math import prod
 from typing import Literal, get_args
 
 from depthwise.errors import SpecError
-from depthwise.problem.dtypes import ElementType
+from depthwise.problem.problem import Specification
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.text import pass_text
 from depthwise.problem.values import shown, word
@@ -18,7 +18,7 @@ PassKind = Literal["input_gradient", "weight_gradient", "backward", "training"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PassSpec:
+class PassSpec(Specification):
     """One pass of training through a depthwise convolution `y = conv(x, weight) + bias`.
 
     With g the gradient with respect to y (of y's shape), x of x's, the passes take and give::
@@ -67,11 +67,6 @@ class PassSpec:
         """The name of the element type of every array."""
         return self.conv.dtype
 
-    @property
-    def element(self) -> ElementType:
-        """What `dtype` names."""
-        return self.conv.element
-
     @cached_property
     def input_shape(self) -> tuple[int, ...]:
         """That of x in training, otherwise of g."""
@@ -113,11 +108,6 @@ class PassSpec:
         if self.kind in ("input_gradient", "weight_gradient"):
             return (self,)
         return replace(self, kind="input_gradient"), replace(self, kind="weight_gradient")
-
-    @property
-    def parts(self) -> tuple[ConvSpec, ...]:
-        """None: what it computes is not a chain of convolutions."""
-        return ()
 
     @property
     def summands(self) -> int:
