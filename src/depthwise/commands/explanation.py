@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
 from depthwise import schedule
 from depthwise.compiler import compile as compile_kernel
-from depthwise.compiler import conv_plan, plan_of
+from depthwise.compiler import plan_of, planned_threads
 from depthwise.console import out, print_json, print_table
-from depthwise.machine import team
 from depthwise.machine.target import Target, named
-from depthwise.problem.block import BlockSpec, Spec, parts_of
 from depthwise.problem.parse import parse
-from depthwise.problem.pixels import PixelSpec
-from depthwise.problem.spec import ConvSpec
-from depthwise.problem.training import PassSpec
+from depthwise.problem.problem import Problem
 from depthwise.schedule import fusion
-from depthwise.schedule.plan import Plan
 from depthwise.store import database
 
 _COSTS = {
@@ -39,8 +34,9 @@ def explain(text: str, cpu: str | None, as_json: bool) -> None:
     part; for a pass of training those of each of its kernels.
     """
     spec, target = parse(text), named(cpu)
-    described = [_describe(part, target) for part in _parts(spec)]
-    fused = _describe_block(spec, target) if isinstance(spec, BlockSpec) else None
+    is_block = len(spec.parts) > 1
+    described = [_describe(each, target) for each in (spec.parts if is_block else spec.kernels)]
+    fused = _describe_block(spec, target) if is_block else None
     if as_json:
         print_json([*([fused] if fused else []), *described])
         return
@@ -61,14 +57,8 @@ def explain(text: str, cpu: str | None, as_json: bool) -> None:
         )
 
 
-def _parts(spec: Spec) -> Sequence[ConvSpec | PassSpec | PixelSpec]:
-    if isinstance(spec, PassSpec):
-        return spec.kernels
-    return (spec,) if isinstance(spec, PixelSpec) else parts_of(spec)
-
-
-def _describe_block(spec: BlockSpec, target: Target) -> dict[str, Any]:
-    threads = team.size()
+def _describe_block(spec: Any, target: Target) -> dict[str, Any]:
+    threads = planned_threads(target)
     taken = plan_of(spec, target)
     ways = []
     for name, way in fusion.ways(spec, target, threads).items():
@@ -101,53 +91,24 @@ def _fused_rows(block: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _describe(spec: ConvSpec | PassSpec | PixelSpec, target: Target) -> dict[str, Any]:
-    if isinstance(spec, PassSpec):
-        return _describe_gradient(spec, target)
-    if isinstance(spec, PixelSpec):
-        return _described_pixels(spec, target)
-    tuned = database.tuned_plan(spec, target)
-    taken = conv_plan(spec, target)
+def _describe(problem: Problem, target: Target) -> dict[str, Any]:
+    threads = planned_threads(target)
+    tuned = database.tuned_plan(problem, target)
+    heuristic = schedule.default_plan(problem, target, threads)
+    taken = tuned or heuristic
     rules = []
-    for rule in schedule.RULES:
+    for rule, reason in schedule.ranking(problem, target, threads).items():
         plan = None
-        if (reason := rule.rejects(spec, target)) is None:
-            plan = taken if taken.schedule == rule.name else rule.default_plan(spec, target)
+        if reason is None:
+            mine = taken.schedule == rule.name
+            plan = taken if mine else rule.default_plan(problem, target, threads)
         rules.append({"schedule": rule.name, "rejects": reason, "plan": plan and str(plan)})
     return {
-        "spec": str(spec),
+        "spec": str(problem),
         "target": target.cpu,
         "taken": taken.schedule,
         "tuned": tuned and str(tuned),
-        "heuristic": str(schedule.default_plan(spec, target)),
-        "schedules": rules,
-    }
-
-
-def _describe_gradient(spec: PassSpec, target: Target) -> dict[str, Any]:
-    taken = schedule.default_gradient_plan(spec, target)
-    rules = []
-    for rule in schedule.GRADIENT_RULES:
-        reason = rule.rejects(spec, target)
-        plan = None if reason else str(rule.default_plan(spec, target))
-        rules.append({"schedule": rule.name, "rejects": reason, "plan": plan})
-    return _described(spec, target, taken, rules)
-
-
-def _described_pixels(spec: PixelSpec, target: Target) -> dict[str, Any]:
-    plan = schedule.PIXEL_PLAN
-    rule = {"schedule": plan.schedule, "rejects": None, "plan": str(plan)}
-    return _described(spec, target, plan, [rule])
-
-
-def _described(spec: Spec, target: Target, taken: Plan, rules: list[Any]) -> dict[str, Any]:
-    """Return what is said of a problem that is not searched for."""
-    return {
-        "spec": str(spec),
-        "target": target.cpu,
-        "taken": taken.schedule,
-        "tuned": None,
-        "heuristic": str(taken),
+        "heuristic": str(heuristic),
         "schedules": rules,
     }
 

@@ -12,9 +12,10 @@ from depthwise.console import err, print_json, print_table, progress
 from depthwise.errors import InternalError, SpecError
 from depthwise.machine.target import Target, named
 from depthwise.measure.timing import Summary
-from depthwise.problem.block import BlockSpec, Spec, forward_only
+from depthwise.problem.block import BlockSpec, forward_only
 from depthwise.problem.costs import cost
 from depthwise.problem.parse import parse
+from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.schedule import fusion
 from depthwise.schedule.plan import AnyPlan, Plan
@@ -71,7 +72,7 @@ def sweep(
         headers = ("plan", "time us", "spread us", "GFLOP/s", "of the best")
         print_table(headers, _rows(found), title=title)
     if plot and isinstance(spec, ConvSpec):
-        from depthwise.bench.plots import tiling_map
+        from depthwise.commands.sweep_plot import tiling_map
 
         cells = [(*_figures(each.plan).values(), each.gflops) for each in found]
         tiling_map(str(spec), cells, plot)
@@ -79,10 +80,11 @@ def sweep(
 
 def _tilings(spec: ConvSpec, name: str | None, target: Target) -> tuple[AnyPlan, list[AnyPlan]]:
     """Return the default plan and every plan of a schedule."""
-    taken = [rule.name for rule in schedule.RULES if rule.rejects(spec, target) is None]
+    ranking = schedule.ranking(spec, target, 1)
+    taken = [rule.name for rule, reason in ranking.items() if reason is None]
     chosen = name or next((rule for rule in _PREFERRED if rule in taken), taken[0])
     rule = schedule.rule_of(Plan(chosen), spec, target)
-    return rule.default_plan(spec, target), list(rule.plans(spec, target))
+    return rule.default_plan(spec, target, 1), list(rule.plans(spec, target))
 
 
 def _strips(spec: BlockSpec, name: str | None, target: Target) -> tuple[AnyPlan, list[AnyPlan]]:
@@ -96,7 +98,7 @@ def _strips(spec: BlockSpec, name: str | None, target: Target) -> tuple[AnyPlan,
     return space.default, list(space.strips())
 
 
-def _measured(spec: Spec, plans: Sequence[AnyPlan], threads: int, repeats: int) -> list[Measured]:
+def _measured(spec: Problem, plans: Sequence[AnyPlan], threads: int, repeats: int) -> list[Measured]:
     """Return the plans that can be timed; after an interrupt, those that were until then."""
     found: list[Measured] = []
     with progress(len(plans)) as step, Laboratory(threads) as laboratory:
@@ -112,7 +114,7 @@ def _measured(spec: Spec, plans: Sequence[AnyPlan], threads: int, repeats: int) 
     return found
 
 
-def _measure(spec: Spec, plan: AnyPlan, laboratory: Laboratory, repeats: int) -> list[Measured]:
+def _measure(spec: Problem, plan: AnyPlan, laboratory: Laboratory, repeats: int) -> list[Measured]:
     """Return the plan's time; nothing, after a message, where it cannot be timed."""
     try:
         times = Summary.of(laboratory.sample(plan, repeats))

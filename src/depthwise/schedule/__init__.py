@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from depthwise.errors import PlanError
@@ -51,12 +51,19 @@ def explain(problem: Problem, target: Target, threads: int) -> dict[str, str | N
     return {rule.name: reason for rule, reason in found.items()}
 
 
-def default_plan(problem: Problem, target: Target, threads: int) -> AnyPlan:
-    """Return the plan of the first rule that takes the problem, on so many threads."""
+def default_plan(problem: Problem, target: Target, threads: int = 1) -> AnyPlan:
+    """Return the plan of the first rule that takes the problem, for so many threads."""
     found = ranking(problem, target, threads)
     rule = next(rule for rule, reason in found.items() if reason is None)
     plan: AnyPlan = rule.default_plan(problem, target, threads)
     return plan
+
+
+def legal_plans(problem: Problem, target: Target) -> Iterator[AnyPlan]:
+    """Yield every legal plan of every rule that takes the problem."""
+    for rule in RULES[type(problem)]:
+        if rule.rejects(problem, target) is None:
+            yield from rule.plans(problem, target)
 
 
 def rule_of(plan: AnyPlan, problem: Problem, target: Target) -> AnyRule:

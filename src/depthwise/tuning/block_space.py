@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
+from typing import Any
 
 from depthwise import schedule
 from depthwise.machine import team
 from depthwise.machine.target import Target
 from depthwise.problem.block import BlockSpec
 from depthwise.schedule import fusion
-from depthwise.schedule.chain import inner
+from depthwise.schedule.estimate import Estimate
 from depthwise.schedule.plan import BlockPlan, Plan
 from depthwise.tuning.conv_space import doublings
 
@@ -32,15 +33,11 @@ class BlockSpace:
     @cached_property
     def default(self) -> BlockPlan:
         """The heuristic's."""
-        return fusion.default_plan(self._spec, self._target)
+        plan: Any = schedule.default_plan(self._spec, self._target, team.size())
+        return plan  # type: ignore[no-any-return]
 
     def __contains__(self, plan: object) -> bool:
-        return (
-            isinstance(plan, BlockPlan)
-            and plan.fused in self._ways
-            and plan.rows in self._usual(plan.fused)
-            and all(part in self._plans(index, plan) for index, part in enumerate(plan.parts))
-        )
+        return isinstance(plan, BlockPlan) and schedule.is_legal(plan, self._spec, self._target)
 
     def strips(self) -> list[BlockPlan]:
         """Return every way of fusing with every height of strips, each part in its usual tiles."""
@@ -78,7 +75,7 @@ class BlockSpace:
         """Yield other ways of fusing, in strips of the same height or else of the heuristic's."""
         has_strips = len(self._usual(plan.fused)) > 1
         for way in fusion.ways(self._spec, self._target, team.size()).values():
-            if isinstance(way, fusion.Estimate):
+            if isinstance(way, Estimate):
                 fused, rows = way.plan.fused, way.plan.rows
                 same = has_strips and plan.rows in self._usual(fused)
                 yield self._with(plan, fused, plan.rows if same else rows)
@@ -92,12 +89,12 @@ class BlockSpace:
     @property
     def _ways(self) -> list[tuple[int, ...]]:
         """The ways of fusing that the block allows."""
-        ways = fusion.ways_of_fusing(self._spec)
-        return [fused for fused in ways if not fusion.rejects(self._spec, fused)]
+        takes = (way for way in fusion.WAYS if not way.rejects(self._spec, self._target))
+        return [way.fused for way in takes]
 
     def _usual(self, fused: tuple[int, ...]) -> dict[int, BlockPlan]:
         """Return the plan for each height of strips that the heuristic would take."""
-        return _usual(self._spec, fused, self._target)
+        return fusion.usual(self._spec, fused, self._target)
 
     def _with(self, plan: BlockPlan, fused: tuple[int, ...], rows: int) -> BlockPlan:
         """Return a plan with other kernels or strips; parts that were as usual are so again."""
@@ -110,16 +107,7 @@ class BlockSpace:
 
     def _plans(self, index: int, plan: BlockPlan) -> dict[Plan, None]:
         """Return the plans of a part in such kernels and strips, the usual one first."""
-        part = self._spec.parts[index]
-        conv = inner(part) if fusion.is_in_chain(self._spec, plan.fused, index) else part
-        usual = self._usual(plan.fused)[plan.rows].parts[index]
-        rule = schedule.rule_of(usual, conv, self._target)
-        return dict.fromkeys([usual, *rule.plans(conv, self._target)])
-
-
-@cache
-def _usual(spec: BlockSpec, fused: tuple[int, ...], target: Target) -> dict[int, BlockPlan]:
-    return {plan.rows: plan for plan in fusion.plans(spec, fused, target)}
+        return fusion.Plans(self._spec, plan.fused, self._target).of_part(index, plan.rows)
 
 
 def _best(times: Mapping[BlockPlan, float]) -> BlockPlan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple
+from typing import Any
 
 from depthwise import schedule
 from depthwise.machine.target import Target
@@ -19,13 +20,15 @@ class ConvSpace:
     """The legal plans of a convolution: those of every rule that takes it."""
 
     def __init__(self, spec: ConvSpec, target: Target) -> None:
-        self.default = schedule.default_plan(spec, target)
-        self._plans = dict.fromkeys([self.default, *schedule.legal_plans(spec, target)])
+        default: Any = schedule.default_plan(spec, target)
+        legal: Iterator[Any] = schedule.legal_plans(spec, target)
+        self.default: Plan = default
+        self._plans: dict[Plan, None] = dict.fromkeys([default, *legal])
         self.size = len(self._plans)
-        self._defaults = {
-            rule.name: rule.default_plan(spec, target)
-            for rule in schedule.RULES
-            if rule.rejects(spec, target) is None
+        self._defaults: dict[str, Plan] = {
+            rule.name: rule.default_plan(spec, target, 1)
+            for rule, reason in schedule.ranking(spec, target, 1).items()
+            if reason is None
         }
 
     def __contains__(self, plan: object) -> bool:

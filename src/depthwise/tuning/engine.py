@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from functools import partial
 
-import depthwise as dw
+from depthwise.compiler import compile as compile_kernel
 from depthwise.measure.engine import Array, Clock, Prepared
-from depthwise.problem.block import Spec
+from depthwise.problem.problem import Problem
 from depthwise.programs import build, define  # noqa: F401 (loads TVM before a plan is timed)
 from depthwise.store import disk
+from depthwise.version import __version__
 
 
 class Engine:
@@ -24,25 +25,25 @@ class Engine:
 
     def version(self) -> str:
         """Return this package's version."""
-        return dw.__version__
+        return __version__
 
     def threads(self) -> int:
         """Return what every call is given."""
         return self._threads
 
-    def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
+    def rejects(self, spec: Problem, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
         """Take every problem: what a plan cannot do is an error."""
         return None
 
     def prepare(
         self,
-        spec: Spec,
+        spec: Problem,
         variant: str,
         clock: Clock,  # noqa: ARG002
         arrays: tuple[Array, ...],
     ) -> Prepared:
         """Compile the problem with the plan `variant` and pack its weights."""
         x, *operands, y = arrays
-        bound = dw.compile(spec, variant).bind(*operands)
+        bound = compile_kernel(spec, variant).bind(*operands)
         run = partial(bound.run, x, y, self._threads)
         return Prepared(run, lambda: y, spec.layout, "compiling, weight packing, allocation")

@@ -109,7 +109,7 @@ class Tuning:
 
 def budget(spec: Problem) -> float:
     """Return how many seconds a search takes at most, unless told otherwise."""
-    small = isinstance(spec, ConvSpec) and max(spec.kernel) < LARGE_KERNEL
+    small = len(spec.parts) == 1 and max(spec.parts[0].kernel) < LARGE_KERNEL
     return BUDGET_SECONDS if small else LARGE_BUDGET_SECONDS
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from depthwise.machine.target import Target
@@ -43,6 +43,8 @@ def space(spec: Problem, target: Target) -> Space:
         SpecError: it is a pass of training.
     """
     problem = forward_only(spec, "a search")
-    if isinstance(problem, BlockSpec):
-        return BlockSpace(problem, target)
-    return ConvSpace(problem, target)
+    return _SPACES.get(type(problem), ConvSpace)(problem, target)
+
+
+_SPACES: dict[type[Any], Callable[..., Space]] = {BlockSpec: BlockSpace}
+"""Of the problems that have too many plans to try them all."""

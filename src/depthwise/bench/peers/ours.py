@@ -8,23 +8,28 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import depthwise as dw
-from depthwise import schedule
 from depthwise.bench.peers import parts
 from depthwise.bench.peers.parts import Limits, Order
+from depthwise.compiler import compile as compile_kernel
 from depthwise.errors import PeerError
+from depthwise.functions.blocks import inverted_residual, separable_conv2d
+from depthwise.functions.convolutions import depthwise_conv1d, depthwise_conv2d, pointwise_conv2d
 from depthwise.machine import team
 from depthwise.machine.target import named
 from depthwise.measure.engine import TARGET_VARIABLE, Array, Clock, Prepared
 from depthwise.problem.arrays import aligned
-from depthwise.problem.block import BlockSpec, Forward, Spec, forward_only
+from depthwise.problem.block import BlockSpec, Forward, forward_only
+from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
-from depthwise.problem.training import PassSpec, array_names
+from depthwise.problem.training import PassSpec
 from depthwise.problem.vocabulary import PADDING_MODES
+from depthwise.schedule import packed
 from depthwise.store import database
+from depthwise.version import __version__
 
 _ORDERS: dict[str, Order] = {"nchw": "NCHW", "nhwc": "NHWC", "packed": "NCHW"}
-_LIMITS = Limits(dtypes=("float32", "float64"), padding_modes=PADDING_MODES)
+_LIMITS = Limits(dtypes=DTYPES, padding_modes=PADDING_MODES)
 
 
 class Engine:
@@ -49,13 +54,13 @@ class Engine:
 
     def version(self) -> str:
         """Return this package's version."""
-        return dw.__version__
+        return __version__
 
     def threads(self) -> int:
         """Return what every call is given."""
         return self._threads
 
-    def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:
+    def rejects(self, spec: Problem, variant: str, clock: Clock) -> str | None:
         """Refuse another layout than the arrays', and packing what does not stay in its block."""
         if variant == "prepacked":
             if clock == "kernel":
@@ -69,7 +74,7 @@ class Engine:
             return _reason(problem, variant)
         if not isinstance(problem, ConvSpec):
             return "the cached block is a schedule of one convolution"
-        return schedule.packed.rejects(problem, self._target)
+        return packed.rejects(problem, self._target)
 
     def network(self, folder: Path, variant: str) -> Prepared:
         """Make a network ready.
@@ -84,7 +89,7 @@ class Engine:
         return torch_networks.prepare(folder, variant)
 
     def prepare(
-        self, spec: Spec, variant: str, clock: Clock, arrays: tuple[Array, ...]
+        self, spec: Problem, variant: str, clock: Clock, arrays: tuple[Array, ...]
     ) -> Prepared:
         """Make the problem ready.
 
@@ -102,9 +107,9 @@ class Engine:
         problem = parts.in_order(spec, order)
         plan = None
         if variant == "packed" and isinstance(problem, ConvSpec):
-            plan = schedule.packed.default_plan(problem, self._target)
+            plan = packed.default_plan(problem, self._target, self._threads)
         x, *operands, y = parts.arrays_in_order(spec, arrays, order)
-        kernel = dw.compile(problem, plan, self._target.cpu)
+        kernel = compile_kernel(problem, plan, self._target.cpu)
         layout = f"NCHW{plan.tc}c" if plan else order
 
         def ordered(array: Array) -> Array:
@@ -122,13 +127,13 @@ class Engine:
         problem = parts.in_order(spec, order)
         assert isinstance(problem, PassSpec)
         *given, _ = parts.arrays_in_order(spec, arrays, order)
-        named = dict(zip(array_names(problem), given, strict=True))
+        named = dict(zip(problem.array_names, given, strict=True))
         results: dict[str, Array] = {}
         runs = []
         for part in problem.kernels:
-            first, *operands = (named[name] for name in array_names(part))
-            result = aligned(part.output_shape, part.dtype)
-            kernel = dw.compile(part, None, self._target.cpu)
+            first, *operands = (named[name] for name in part.array_names)
+            result = aligned(part.output_shape, part.element.numpy)
+            kernel = compile_kernel(part, None, self._target.cpu)
             runs.append(partial(kernel.run, first, kernel.pack(operands), result, self._threads))
             if part.kind == "weight_gradient":
                 results["weight"] = result
@@ -149,14 +154,14 @@ class Engine:
 
         return torch_training.modules(spec, arrays, order, DepthwiseConv2d)
 
-    def _function(self, spec: Spec, arrays: tuple[Array, ...]) -> Prepared:
+    def _function(self, spec: Problem, arrays: tuple[Array, ...]) -> Prepared:
         x, *operands, _ = arrays
         arguments = _arguments(forward_only(spec, "a function"), operands)
         call = partial(_FUNCTIONS[spec.kind], x, **arguments, threads=self._threads)
         return _returning(call, lambda result: result, spec.layout, "compiling")
 
 
-def _reason(spec: Spec, variant: str) -> str | None:
+def _reason(spec: Problem, variant: str) -> str | None:
     if not isinstance(spec, PassSpec):
         return _LIMITS.reason(spec)
     if variant == "prepacked":
@@ -182,15 +187,15 @@ def _returning(
 
 
 _FUNCTIONS: dict[str, Callable[..., Array]] = {
-    "depthwise": dw.depthwise_conv2d,
-    "depthwise1d": dw.depthwise_conv1d,
-    "pointwise": dw.pointwise_conv2d,
-    "separable": dw.separable_conv2d,
-    "inverted": dw.inverted_residual,
+    "depthwise": depthwise_conv2d,
+    "depthwise1d": depthwise_conv1d,
+    "pointwise": pointwise_conv2d,
+    "separable": separable_conv2d,
+    "inverted": inverted_residual,
 }
 
 
-def _has_function(spec: Spec) -> bool:
+def _has_function(spec: Problem) -> bool:
     """Whether one of the functions says it all: that of inverted residuals pads with zeros."""
     if isinstance(spec, BlockSpec) and spec.kind == "inverted":
         return spec.depthwise.padding_mode == "zeros"

@@ -19,7 +19,7 @@ from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.vocabulary import PADDING_MODES
 from depthwise.programs import define
-from depthwise.schedule.rule import Form
+from depthwise.schedule.form import PlainForm
 
 _LIMITS = Limits(dtypes=DTYPES, padding_modes=PADDING_MODES)
 
@@ -81,7 +81,7 @@ class Engine:
         )
 
     def _compile(self, spec: ConvSpec, arguments: list[Any]) -> Callable[[], object]:
-        function = tvm.compile(define.define(spec, Form()), target=self._target).mod["main"]
+        function = tvm.compile(define.define(spec, PlainForm()), target=self._target).mod["main"]
         return lambda: function(*arguments)
 
 

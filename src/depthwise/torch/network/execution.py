@@ -31,7 +31,7 @@ from depthwise.torch.network.tracing import is_view
 
 Run: TypeAlias = Callable[[Values], None]
 Key: TypeAlias = "tuple[int, int]"
-"""A value's number, and which of the arrays between its launches, or itself."""
+"""A value's number, and which of the buffers of its kernel, or itself."""
 _ITSELF = -1
 
 
@@ -70,7 +70,7 @@ class Execution:
             for step in network.steps
             if _is_stage(step)
         }
-        self.needs = self._between()
+        self.needs = self._buffers()
         for number, image in self._images.items():
             self.needs[number, _ITSELF] = lives.of(number, image.nbytes)
         self.places = planned(self.needs)
@@ -114,13 +114,13 @@ class Execution:
         """Return the kernel of each value that one computes."""
         return {number: kernel for number, (kernel, _) in self._ready.items()}
 
-    def _between(self) -> dict[Key, Life]:
-        """Return the memory that the launches of each step need between them."""
+    def _buffers(self) -> dict[Key, Life]:
+        """Return the memory that each kernel needs between its own steps."""
         needs = {}
         for now, step in enumerate(self._network.steps):
             if _is_stage(step):
                 kernel, _ = self._ready[step.output]
-                for position, shape in enumerate(kernel.between):
+                for position, shape in enumerate(kernel.buffers.values()):
                     size = nbytes(shape, kernel.spec.dtype)
                     needs[step.output, position] = Life(size, now, now)
         return needs
@@ -162,11 +162,11 @@ class Execution:
         x, *residual = (images[ref.number].data_ptr() for ref in step.args)
         if residual:
             packed = kernel.with_residual(packed, residual[0])
-        between = [
+        buffers = [
             start + self.places[step.output, position].offset
-            for position in range(len(kernel.between))
+            for position in range(len(kernel.buffers))
         ]
-        return kernel.launches(x, packed, between, images[step.output].data_ptr())
+        return kernel.launches(x, packed, buffers, images[step.output].data_ptr())
 
 
 @dataclass(frozen=True)
