@@ -44,15 +44,16 @@ def call(
     out: Any,
     threads: int | None,
 ) -> Any:
-    """Compute a function of arrays.
+    """Compute the problem that arrays and attributes pose, and return its output.
 
     Args:
         spec_of: `spec_of(image, operands, *attributes)` returns the problem.
-        layouts: those that the function takes.
-        layout: of `x`, of a residual, of `out` and of the result.
+        layouts: the layouts that may be given.
+        layout: the layout of `x`, of a residual, of `out` and of the result.
         attributes: what the problem depends on beside the arrays.
         x: the input, with or without a batch axis.
-        operands: the arrays beside it in the order of `spec.operands`, None where one is absent.
+        operands: the arrays beside the input in the order of `spec.operands`, None where one is
+            absent.
         out: where to write the result, or None.
         threads: how many threads to use; None is `team.size()`.
     """
@@ -124,7 +125,7 @@ class Image:
         return batch.transpose(self._to_memory) if self._to_memory else batch
 
     def in_call_order(self, result: Array) -> Array:
-        """Undo `in_memory_order`."""
+        """View an array that the problem has, an output, as the call has it: the reverse."""
         ordered = result.transpose(self._from_memory) if self._from_memory else result
         return ordered if self.batched else ordered[0]
 
@@ -171,7 +172,7 @@ class Prepared:
         return out
 
     def _memory_of(self, array: Any, name: str) -> Callable[[Any], Memory]:
-        """Return what makes an array contiguous, its axes in memory order, where it is not."""
+        """Return what gives kernels such an array: as it lies, or a copy in the order they read."""
         as_it_is = self._ordered(array, name).flags.c_contiguous and in_place(array)
         return as_it_is or (lambda same: np.ascontiguousarray(self._ordered(same, name)))
 

@@ -35,10 +35,10 @@ def depthwise_conv2d_input_gradient(
             (N, OH, OW, C * multiplier), or either without N.
         weight: (C * multiplier, 1, KH, KW), whatever the layout.
         size: the input's height and width.
-        multiplier: outputs of each of the C channels.
-        stride: as the convolution's, and so
-        padding: (of zeros), and
-        dilation: too.
+        multiplier: how many output channels each of the C input channels has.
+        stride: the stride of the convolution; see `depthwise_conv2d`.
+        padding: the padding of the convolution, which is of zeros; see `depthwise_conv2d`.
+        dilation: the dilation of the convolution; see `depthwise_conv2d`.
         layout: "NCHW" or "NHWC", of `grad` and of the result.
         out: an array of the result's shape to write to.
         threads: how many threads to use; None is `team.size()`.
@@ -77,9 +77,9 @@ def depthwise_conv2d_weight_gradient(
             without N.
         x: the input, (N, C, H, W) or (N, H, W, C), without N where `grad` is; C divides O.
         kernel: KH and KW.
-        stride: as the convolution's, and so
-        padding: (of zeros), and
-        dilation: too.
+        stride: the stride of the convolution; see `depthwise_conv2d`.
+        padding: the padding of the convolution, which is of zeros; see `depthwise_conv2d`.
+        dilation: the dilation of the convolution; see `depthwise_conv2d`.
         bias: whether the gradient with respect to the bias is given too.
         layout: "NCHW" or "NHWC", of `grad` and of `x`.
         threads: how many threads to use; None is `team.size()`.

@@ -1,4 +1,4 @@
-"""Packing as a step of its own: (N, C, H, W) to NCHW[c]c and back."""
+"""Packing channels in blocks: from (N, C, H, W) to (N, ceil(C / c), H, W, c), and back."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def pack_nchwc(x: Any, block: int) -> Any:
 
 
 def unpack_nchwc(y: Any, channels: int) -> Any:
-    """Undo `pack_nchwc`.
+    """Return blocks of channels as (N, C, H, W): the reverse of `pack_nchwc`.
 
     Args:
         y: (N, ceil(C / c), H, W, c).

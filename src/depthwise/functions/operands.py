@@ -9,16 +9,16 @@ from depthwise.problem.arrays import as_numpy
 
 
 def filters(weight: Any, name: str, channels: int, taps: str) -> tuple[int, Any]:
-    """Return the multiplier and the taps of a depthwise weight.
+    """Return the multiplier and the sizes of the taps of a depthwise weight.
 
     Args:
-        weight: what the caller gave.
+        weight: (C * multiplier, 1, KH, KW), or (C * multiplier, 1, K) in 1-D.
         name: what errors call it.
-        channels: those that it convolves.
-        taps: the names of its last axes.
+        channels: C, the channels of the input.
+        taps: its last axes as errors print them, "KH, KW" or "K".
 
     Raises:
-        ArrayError: it has other axes, or no whole number of filters a channel.
+        ArrayError: it has other axes, or a number of filters that C does not divide.
         DTypeError: it is of another element type than `dtypes.DTYPES`, or not an array.
     """
     shape = as_numpy(weight, name).shape
@@ -32,10 +32,10 @@ def filters(weight: Any, name: str, channels: int, taps: str) -> tuple[int, Any]
 
 
 def mixes(weight: Any, name: str) -> int:
-    """Return the output channels of a pointwise weight.
+    """Return O, the output channels of a pointwise weight (O, C) or (O, C, 1, 1).
 
     Raises:
-        ArrayError: it has other axes than a matrix, or a 1x1 convolution's weight.
+        ArrayError: it has another number of axes, or an empty one.
         DTypeError: it is of another element type than `dtypes.DTYPES`, or not an array.
     """
     shape = as_numpy(weight, name).shape
@@ -45,7 +45,7 @@ def mixes(weight: Any, name: str) -> int:
 
 
 def to_add(x: Any, residual: Any) -> Any:
-    """Return the array to add: True stands for the input, False for none."""
+    """Return the array to add: the input `x` for True, None for False, else what was given."""
     if isinstance(residual, bool):
         return x if residual else None
     return residual

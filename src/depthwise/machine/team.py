@@ -58,10 +58,11 @@ def in_words(threads: int) -> str:
 
 
 def shares(tasks: int, threads: int) -> list[list[range]]:
-    """Return the runs of tasks of each thread where all are equally fast.
+    """Return which tasks each thread computes, as runs of neighbouring ones.
 
-    They are `run_tasks` of `_team.c`: six eighths of a thread's run at once, the seventh and the
-    eighth by whichever thread comes first.
+    That is how `_team.c` deals tasks out where all threads are equally fast: each has an equal
+    share, of which it computes six eighths as one run, then the seventh eighth, then the last.
+    Those two are taken by whichever thread comes first, here the one whose share it is.
     """
     threads = min(tasks, threads)
     ends = [tasks * member // threads for member in range(threads + 1)]

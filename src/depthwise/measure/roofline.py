@@ -16,6 +16,7 @@ from depthwise.errors import InternalError
 from depthwise.kernel import code
 from depthwise.machine import target
 from depthwise.measure.timing import sample
+from depthwise.problem.dtypes import DEFAULT, element
 from depthwise.programs import build, probes
 
 Array = NDArray[Any]
@@ -91,7 +92,7 @@ class Roofline:
 
 def measure(
     threads: int,
-    dtype: str = "float32",
+    dtype: str = DEFAULT,
     cpu: str | None = None,
     step: Callable[[str], None] = lambda _: None,
 ) -> Roofline:
@@ -99,7 +100,7 @@ def measure(
 
     Args:
         threads: how many work at once, each on a part of its own.
-        dtype: the element type of the FMAs.
+        dtype: the name of the element type of the FMAs.
         cpu: the CPU to compile for, as `depthwise.machine.target.named` takes it.
         step: told before each measurement what it is.
 
@@ -148,7 +149,7 @@ def curve(measured: list[tuple[int, float]], caches: dict[str, int]) -> tuple[Co
 def _peak_gflops(machine: target.Target, dtype: str, threads: int) -> float:
     program = probes.fma_chain(machine, dtype, threads, CHAIN_STEPS)
     registers, lanes = machine.vector_registers - probes.SPARE_REGISTERS, machine.lanes(dtype)
-    x = np.zeros((threads, registers, lanes), dtype)
+    x = np.zeros((threads, registers, lanes), element(dtype).numpy)
     y = np.full_like(x, np.nan)
     seconds = _fastest(program, machine, threads, x, y)
     _check(bool(np.all(y == 2)), f"the FMA chain tends to 2; got {y.flat[0]}")

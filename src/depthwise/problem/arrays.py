@@ -26,7 +26,7 @@ DTYPE_NAMES = names_by(lambda entry: np.dtype(entry.numpy))
 """Problems' names of element types by NumPy's types."""
 
 CACHE_LINE = 64
-"""Bytes.  Vectors that lie across two lines cost a fifth of a kernel's speed where data are hot."""
+"""Its bytes.  Vectors that lie across two of them cost a fifth of the speed of hot data."""
 _WORTH_ALIGNING = 2**20
 
 
@@ -92,10 +92,12 @@ def like(array: Any) -> Callable[[Array], Any]:
 
 
 def signature(array: Any) -> Any:
-    """Return all that a call depends on of an array but its values, to look the call up by.
+    """Return what of an array, beside its values, a call depends on: shape, strides and type.
+
+    Calls with equal signatures are prepared once.
 
     Raises:
-        TypeError: arrays of this kind are looked at anew in each call.
+        TypeError: arrays of this kind have none; each call has to look at them anew.
     """
     kind = type(array)
     if kind is np.ndarray:
@@ -110,10 +112,11 @@ def signature(array: Any) -> Any:
 
 
 def in_place(array: Any) -> Callable[[Any], Memory] | None:
-    """Return what gives machine code the memory of an array with this one's signature.
+    """Return the function that gives kernels the memory of arrays with this one's `signature`.
 
-    None: it must be viewed, or copied, first.  (A contiguous NumPy array stands for its address;
-    of a tensor's axes and strides, the caller knows the order.)
+    Of a contiguous NumPy array that is the array itself; of a tensor it is the address, whatever
+    the order of its axes, which the caller has checked.  None is returned where such arrays must be
+    viewed or copied first.
     """
     if type(array) in _tensor_types():
         return type(array).data_ptr  # type: ignore[no-any-return]
@@ -164,7 +167,7 @@ def fit(array: Any, name: str, shape: tuple[int, ...], spec: Problem) -> Array:
 
 @contextmanager
 def output(out: Any, view: Array, spec: Problem, inputs: list[Array]) -> Iterator[Array]:
-    """Give contiguous memory to write the result to, which is in `out` afterwards.
+    """Yield contiguous memory to write the result to; afterwards the result is in `out`.
 
     Args:
         out: what the caller gave.

@@ -18,7 +18,14 @@ BlockKind = Literal["separable", "inverted"]
 
 @dataclass(frozen=True, kw_only=True)
 class SqueezeExcite:
-    """The gate of a squeeze-and-excite block: mean, reduce, activation, expand, gate, scale."""
+    """The gate of a squeeze-and-excite block (Hu et al. 2018, Squeeze-and-Excitation Networks).
+
+    Images (N, D, OH, OW) are multiplied, channel by channel, with factors (N, D)::
+
+        gate(expand(activation(reduce(mean over the pixels))))
+
+    where reduce is a dense layer from D to S = `channels` values, and expand one back to D.
+    """
 
     channels: int
     activation: Activation = "relu"
@@ -78,7 +85,11 @@ class BlockSpec(Specification):
         residual: bool = False,
         **fields: Any,
     ) -> BlockSpec:
-        """Return depthwise, then pointwise; `fields` are those of `ConvSpec.depthwise`."""
+        """Return a depthwise convolution, then a pointwise one.
+
+        From (N, C, H, W) to (N, C * multiplier, OH, OW) to (N, O, OH, OW).  `fields` are those of
+        `ConvSpec.depthwise`.
+        """
         depthwise = ConvSpec.depthwise(
             channels, size, kernel, bias=depthwise_bias, activation=depthwise_activation, **fields
         )
@@ -102,10 +113,11 @@ class BlockSpec(Specification):
         squeeze_excite: SqueezeExcite | None = None,
         **fields: Any,
     ) -> BlockSpec:
-        """Return an inverted residual; `expanded` None leaves the expansion out.
+        """Return an inverted residual: a pointwise convolution, a depthwise and a pointwise one.
 
-        The activation follows the expansion and the depthwise convolution; the projection is
-        linear.
+        From (N, C, H, W) to (N, `expanded`, H, W), which None leaves out, to (N, D, OH, OW), with D
+        `multiplier` times as many, to (N, O, OH, OW).  The activation follows the first two; the
+        last, the projection, is linear.  `fields` are those of `ConvSpec.depthwise`.
         """
         given = {"channels": channels, "out_channels": out_channels, "size": size, "kernel": kernel}
         with errors_with("inverted", given):
@@ -157,17 +169,22 @@ class BlockSpec(Specification):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """The first part's input shape."""
+        """(N, C, H, W) or (N, H, W, C), as the layout is."""
         return self.parts[0].input_shape
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """The last part's output shape."""
+        """(N, O, OH, OW) or (N, OH, OW, O), as the layout is."""
         return self.project.output_shape
 
     @property
     def operands(self) -> dict[str, tuple[int, ...]]:
-        """The arrays beside the input, in the order of a call: weights, biases, gate, residual."""
+        """The arrays beside the input, in the order of a call, as far as there are, with shapes.
+
+        `NAME_weight` of each part, `NAME_bias` of each part, of a gate `se_reduce_weight` (S, D),
+        `se_reduce_bias` (S,), `se_expand_weight` (D, S) and `se_expand_bias` (D,), and `residual`,
+        of the output's shape.
+        """
         parts = self.named_parts.items()
         shapes = {f"{name}_weight": part.weight_shape for name, part in parts}
         shapes |= {f"{name}_bias": (part.out_channels,) for name, part in parts if part.bias}

@@ -1,4 +1,4 @@
-"""The problems between convolutions: the mean of pixels, and their normalisation."""
+"""What is computed between convolutions: the mean of the pixels of images, and a norm of each."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ class PixelSpec(Specification):
 
     @cached_property
     def output_shape(self) -> tuple[int, ...]:
-        """(N, 1, 1, C) of a mean, otherwise the input's."""
+        """(N, 1, 1, C) of a mean, (N, H, W, C) of a norm."""
         return (self.batch, 1, 1, self.channels) if self.kind == "mean" else self.input_shape
 
     @cached_property
     def operands(self) -> dict[str, tuple[int, ...]]:
-        """The arrays beside the input, in the order of a call, with their shapes."""
+        """The weight and the bias of a norm, each (C,); a mean has none."""
         names = ("weight", "bias") if self.kind == "norm" else ()
         return dict.fromkeys(names, (self.channels,))
 

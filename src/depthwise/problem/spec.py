@@ -1,8 +1,7 @@
-"""The problem: frozen dataclasses for one convolution and for a block of them.
+"""One convolution as a problem, and THE rule for output size and padding.
 
-THE rule for output size and padding stands here (`output_size`, `resolve_padding`); nothing else in
-the package computes either.  Every specification prints as one line of text, and
-`depthwise.problem.parse` reads that line back.
+Nothing else in the package computes either (`output_size`, `resolve_padding`).  Every specification
+prints as one line of text, and `depthwise.problem.parse` reads that line back.
 """
 
 from __future__ import annotations
@@ -177,7 +176,7 @@ class ConvSpec(Specification):
         multiplier: int = 1,
         **fields: Any,
     ) -> ConvSpec:
-        """Return the depthwise convolution of (N, C, H, W) with (C * multiplier, 1, KH, KW)."""
+        """Return the depthwise convolution of (N, C, H, W) by (C * multiplier, 1, KH, KW)."""
         return _depthwise(
             "depthwise", channels, size, multiplier, kernel=kernel, stride=stride,
             padding=padding, dilation=dilation, **fields,
@@ -197,7 +196,7 @@ class ConvSpec(Specification):
         layout: str = "NCL",
         **fields: Any,
     ) -> ConvSpec:
-        """Return the depthwise convolution of (N, C, L) with (C * multiplier, 1, K).
+        """Return the depthwise convolution of sequences (N, C, L) by (C * multiplier, 1, K).
 
         `padding` is one number, (left, right), "same", "valid" or "causal".
         """
@@ -216,7 +215,7 @@ class ConvSpec(Specification):
     def pointwise(
         cls, channels: int, out_channels: int, size: int | Pair, **fields: Any
     ) -> ConvSpec:
-        """Return the 1x1 convolution of (N, C, H, W) with (O, C)."""
+        """Return the 1x1 convolution of (N, C, H, W) by (O, C)."""
         window = {"kernel": 1} | fields
         return _conv("pointwise", channels, size, out_channels=out_channels, **window)
 
@@ -234,7 +233,7 @@ class ConvSpec(Specification):
         dilation: int | Pair = 1,
         **fields: Any,
     ) -> ConvSpec:
-        """Return the (grouped) convolution of (N, C, H, W) with (O, C / groups, KH, KW)."""
+        """Return the convolution, in groups, of (N, C, H, W) by (O, C / groups, KH, KW)."""
         return _conv(
             "conv", channels, size, out_channels=out_channels, kernel=kernel, groups=groups,
             stride=stride, padding=padding, dilation=dilation, **fields,
@@ -242,7 +241,7 @@ class ConvSpec(Specification):
 
     @property
     def is_depthwise(self) -> bool:
-        """Whether each channel is convolved with filters of its own, by its kind."""
+        """Whether each channel of the input is convolved with filters of its own, by `kind`."""
         return self.kind in DEPTHWISE_KINDS
 
     @property
@@ -288,12 +287,12 @@ class ConvSpec(Specification):
 
     @cached_property
     def input_shape(self) -> tuple[int, ...]:
-        """The input's shape in this layout, batch first."""
+        """(N, C, H, W) or (N, H, W, C); in 1-D (N, C, L) or (N, L, C): the axes of `layout`."""
         return self._arrange(self.channels, self.height, self.width)
 
     @cached_property
     def output_shape(self) -> tuple[int, ...]:
-        """The output's shape in this layout, batch first."""
+        """(N, O, OH, OW) or (N, OH, OW, O); in 1-D (N, O, OL) or (N, OL, O)."""
         return self._arrange(self.out_channels, self.out_height, self.out_width)
 
     def _arrange(self, channels: int, height: int, width: int) -> tuple[int, ...]:
@@ -312,7 +311,7 @@ class ConvSpec(Specification):
 
     @cached_property
     def operands(self) -> dict[str, tuple[int, ...]]:
-        """The arrays beside the input, in the order of a call, with their shapes."""
+        """Weight, bias (O,) and residual, of the output's shape, as far as there are."""
         shapes = {"weight": self.weight_shape}
         if self.bias:
             shapes["bias"] = (self.out_channels,)

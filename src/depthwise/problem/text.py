@@ -45,7 +45,7 @@ def block_text(b: BlockSpec) -> str:
 
 
 def pass_text(p: PassSpec) -> str:
-    """Return the line of a pass of training."""
+    """Return the line of a pass: its kind, then the line of its convolution."""
     return f"{p.kind} {p.conv}"
 
 

@@ -1,4 +1,4 @@
-"""The problem of a gradient: one pass of training through a depthwise convolution."""
+"""Passes of training: what is computed of a depthwise convolution when a network is trained."""
 
 from __future__ import annotations
 
@@ -19,19 +19,25 @@ PassKind = Literal["input_gradient", "weight_gradient", "backward", "training"]
 
 @dataclass(frozen=True, kw_only=True)
 class PassSpec(Specification):
-    """One pass of training through a depthwise convolution `y = conv(x, weight) + bias`.
+    """A pass of training: what is computed of `y = conv(x, weight) + bias`, conv depthwise.
 
-    With g the gradient with respect to y (of y's shape), x of x's, the passes take and give::
+    x is the input, (N, C, H, W), or as the layout has it, and y the output, (N, C * multiplier, OH,
+    OW).  grad is the gradient with respect to y and has its shape.  The kinds of pass::
 
-        input_gradient    g, weight              the gradient with respect to x
-        weight_gradient   g, x                   that with respect to the weight, then, where the
-                                                 convolution has a bias, that one's: flat, each
-                                                 (C * multiplier, KH, KW) and (C * multiplier,)
-        backward          g, weight, x           the results of both, one behind the other: flat
-        training          x, weight(, bias), g   y, then the results of both: flat
+        kind              arrays of a call             output
+        input_gradient    grad, weight                 the gradient with respect to x, of its shape
+        weight_gradient   grad, x                      that with respect to the weight, then, where
+                                                       there is a bias, that with respect to it
+        backward          grad, weight, x              the outputs of the two above
+        training          x, weight(, bias), grad      y, then the output of backward
 
-    Equivalent to `torch.autograd.grad(F.conv2d(x, weight, bias, ..., groups=C), inputs, g)`.
-    Only the first two are kernels; the others, several `kernels`, are what the benchmark poses.
+    An output of several arrays is flat: one axis, on which each follows the one before.  The
+    gradient with respect to the weight is (C * multiplier, 1, KH, KW), 1-D (C * multiplier, 1, K),
+    that with respect to the bias (C * multiplier,).
+
+    Equivalent to `torch.autograd.grad(F.conv2d(x, weight, bias, ..., groups=C), inputs, grad)`.
+    One kernel computes either gradient; backward and training, which take several, are what the
+    benchmark poses.
 
     Raises:
         SpecError: the convolution is not depthwise, pads with something else than zeros (pad its
@@ -59,7 +65,7 @@ class PassSpec(Specification):
 
     @property
     def layout(self) -> Layout:
-        """The order of the axes of the input, the output and their gradients."""
+        """The order of the axes of x, y and their gradients."""
         return self.conv.layout
 
     @property
@@ -69,12 +75,12 @@ class PassSpec(Specification):
 
     @cached_property
     def input_shape(self) -> tuple[int, ...]:
-        """That of x in training, otherwise of g."""
+        """The shape of the first array of a call: of x in training, otherwise of grad."""
         return self.conv.input_shape if self.kind == "training" else self.conv.output_shape
 
     @cached_property
     def output_shape(self) -> tuple[int, ...]:
-        """That of x; one axis for all weights and biases, or for everything."""
+        """The shape of x where the output is its gradient; otherwise one axis, for all of it."""
         if self.kind == "input_gradient":
             return self.conv.input_shape
         if self.kind == "weight_gradient":
@@ -83,7 +89,7 @@ class PassSpec(Specification):
 
     @cached_property
     def operands(self) -> dict[str, tuple[int, ...]]:
-        """The arrays beside the first, in the order of a call, with their shapes."""
+        """The arrays after the first, in the order of a call, with their shapes."""
         if self.kind == "input_gradient":
             return {"weight": self.conv.weight_shape}
         if self.kind == "weight_gradient":
@@ -99,19 +105,19 @@ class PassSpec(Specification):
 
     @cached_property
     def kernels(self) -> tuple[ConvSpec | PassSpec, ...]:
-        """The problems whose results it has one behind another; of a gradient, itself."""
+        """The problems that a kernel each computes, in the order of their outputs in this one's."""
         return (self.conv, *self.gradients) if self.kind == "training" else self.gradients
 
     @cached_property
     def gradients(self) -> tuple[PassSpec, ...]:
-        """The gradients among its `kernels`."""
+        """The gradients that it has, each as a problem of its own."""
         if self.kind in ("input_gradient", "weight_gradient"):
             return (self,)
         return replace(self, kind="input_gradient"), replace(self, kind="weight_gradient")
 
     @property
     def summands(self) -> int:
-        """The terms of the longest sum, of a weight's gradient: the outputs of a channel."""
+        """Products in each sum of a weight's gradient: N * OH * OW, the outputs of a channel."""
         return self.batch * self.conv.out_height * self.conv.out_width
 
     def __str__(self) -> str:
