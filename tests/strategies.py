@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from depthwise.problem.block import BlockSpec, SqueezeExcite
 from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.pixels import PixelKind, PixelSpec
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassKind, PassSpec
@@ -241,7 +242,22 @@ def pass_specs(draw: st.DrawFn, kinds: tuple[str, ...] = get_args(PassKind)) -> 
 
 def specs() -> st.SearchStrategy[Problem]:
     """Draw any problem."""
-    return conv_specs() | block_specs() | pass_specs()
+    return conv_specs() | block_specs() | pass_specs() | pixel_specs(size=9, channels=9)
+
+
+@st.composite
+def pixel_specs(draw: st.DrawFn, *, size: int = 30, channels: int = 200) -> PixelSpec:
+    """Draw a mean or a norm of pixels, large enough to fill whole vectors and several tasks."""
+    kind = draw(st.sampled_from(get_args(PixelKind)))
+    return PixelSpec(
+        kind=kind,
+        channels=draw(st.integers(1, channels)),
+        height=draw(st.integers(1, size)),
+        width=draw(st.integers(1, size)),
+        batch=draw(st.integers(1, 3)),
+        dtype=draw(_DTYPES),
+        epsilon=draw(st.sampled_from([1e-6, 1e-5, 0.001])) if kind == "norm" else 0.0,
+    )
 
 
 @st.composite

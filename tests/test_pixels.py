@@ -10,22 +10,10 @@ from hypothesis import strategies as st
 from torch.nn import functional as F  # noqa: N812 (the name that everyone gives it)
 
 import depthwise as dw
-import stages
+import steps
 from depthwise.errors import ParseError, PlanError, SpecError
 from depthwise.problem import reference
-from depthwise.problem.dtypes import DTYPES
-from depthwise.problem.pixels import PixelSpec
-
-
-@st.composite
-def pixel_specs(draw: st.DrawFn) -> PixelSpec:
-    kind = draw(st.sampled_from(["mean", "norm"]))
-    epsilon = draw(st.sampled_from([1e-6, 1e-5, 0.001])) if kind == "norm" else 0.0
-    return PixelSpec(
-        kind=kind, channels=draw(st.integers(1, 200)), height=draw(st.integers(1, 30)),
-        width=draw(st.integers(1, 30)), batch=draw(st.integers(1, 3)),
-        dtype=draw(st.sampled_from(DTYPES)), epsilon=epsilon,
-    )  # fmt: skip
+from strategies import pixel_specs
 
 
 @settings(max_examples=25)
@@ -40,18 +28,13 @@ def test_results_are_the_oracles(spec):
 @settings(max_examples=8)
 @given(pixel_specs())
 def test_neither_threads_nor_the_order_of_tasks_change_a_bit(spec):
-    stages.check_order(spec)
+    steps.check_order(spec)
 
 
 @settings(max_examples=10)
 @given(pixel_specs(), st.integers(1, 3))
 def test_only_their_arrays_are_touched(guarded, spec, runs):
     guarded.check(spec, None, runs=runs)
-
-
-@given(pixel_specs())
-def test_the_text_form_reads_back(spec):
-    assert dw.parse(str(spec)) == spec
 
 
 def test_the_oracle_is_what_torch_computes():

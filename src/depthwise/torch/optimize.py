@@ -15,7 +15,6 @@ from torch.utils import _pytree as pytree
 
 from depthwise.compiler import compile as compile_kernel
 from depthwise.errors import DepthwiseError, ModelError
-from depthwise.problem.pixels import PixelSpec
 from depthwise.torch.network import parts, timing
 from depthwise.torch.network.absorb import absorb
 from depthwise.torch.network.agreement import Agreement
@@ -115,7 +114,7 @@ def _prepare(fast: Optimized, tune: bool, step: Step) -> None:
     """Compile every kernel, with the fastest plan where that is to be searched for."""
     specs = list(dict.fromkeys(stage.spec for stage in fast.network.kernels()))
     if tune:
-        searched = [spec for spec in specs if not isinstance(spec, PixelSpec)]
+        searched = [spec for spec in specs if spec.parts]
         tune_all(searched, lambda words: step(f"tune {words}"))
     for spec in specs:
         step(f"compile {spec}")
