@@ -226,9 +226,9 @@ def test_the_problems_have_every_activation():
 @pytest.mark.parametrize(
     "problem",
     [
-        "depthwise c8 hw9 k3 p1",
-        "separable c8 o16 hw9 k3 s2 p1 bias relu6/none",
-        "inverted c8 e24 o8 hw9 k3 p1 bias relu6 residual",
+        "depthwise c16 hw9 k3 p1",
+        "separable c16 o32 hw9 k3 s2 p1 bias relu6/none",
+        "inverted c16 e48 o16 hw9 k3 p1 bias relu6 residual",
     ],
 )
 def test_onnxruntime_runs_every_copy_beside_the_reorders_of_one(problem, tmp_path):
