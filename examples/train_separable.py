@@ -26,10 +26,10 @@ import typer
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name that everyone gives it)
 
-from depthwise.bench.results import check_writable
 from depthwise.commands.cli import examples
 from depthwise.console import progress
 from depthwise.errors import DepthwiseError
+from depthwise.files import check_writable
 from depthwise.torch import SeparableConv2d
 
 STEM_CHANNELS = 32

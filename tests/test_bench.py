@@ -10,16 +10,16 @@ from typing import Any, get_args
 import pytest
 
 from depthwise.bench import command, layers, run
-from depthwise.bench.command import Options
+from depthwise.bench.options import Op, Options, cores, names
 from depthwise.bench.results import Note, Result
 from depthwise.commands import cli
 from depthwise.errors import DepthwiseError, PeerError, SpecError, TargetError
 from depthwise.measure import posed, roofline, state
 from depthwise.measure.process import Hello, PreparedInfo, Rejected, Worker
 from depthwise.measure.roofline import Copy, Roofline
-from depthwise.problem.block import Spec
 from depthwise.problem.costs import cost
 from depthwise.problem.parse import parse
+from depthwise.problem.problem import Problem
 from depthwise.problem.training import PassKind
 
 LIMITS = Roofline(1, "float32", "some-cpu", 100.0, (Copy(2**20, 50.0, "L2"),))
@@ -61,7 +61,7 @@ class FakeWorker:
             raise PeerError(f"{self.engine} failed while {what}")
 
     def prepare(
-        self, spec: Spec, _variant: str, _clock: str, *, folder: Path
+        self, spec: Problem, _variant: str, _clock: str, *, folder: Path
     ) -> PreparedInfo | Rejected:
         self.act("prepare")
         assert posed.read(folder, spec)[1].shape == spec.output_shape
@@ -328,7 +328,7 @@ def use_fakes(monkeypatch: pytest.MonkeyPatch, behaviours: dict[str, Behaviour])
 
 def test_the_command_line_knows_everything_that_layers_pose() -> None:
     assert get_args(cli.Op) == get_args(layers.Op)
-    assert get_args(command.Op) == (*get_args(layers.Op), "network")
+    assert get_args(Op) == (*get_args(layers.Op), "network")
 
 
 @pytest.mark.parametrize(
@@ -378,14 +378,14 @@ def test_peers_that_are_not_installed_are_named_with_what_installs_them(
     [(None, None), ("none", []), ("torch", ["torch"]), ("torch, mxnet", ["torch", "mxnet"])],
 )
 def test_names_of_peers(text: str | None, read: list[str] | None) -> None:
-    assert command.names(text) == read
+    assert names(text) == read
 
 
 def test_cores_to_stay_on() -> None:
-    assert command.cores(None) is None
-    assert command.cores("0, 3") == [0, 3]
+    assert cores(None) is None
+    assert cores("0, 3") == [0, 3]
     with pytest.raises(SpecError, match="numbers of cores, as 0,1; got '0-3'"):
-        command.cores("0-3")
+        cores("0-3")
 
 
 def test_the_machine_is_described_in_plain_data() -> None:

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 import found
-from depthwise.bench import command, results
+from depthwise import files
+from depthwise.bench import command
 from depthwise.bench.comparison import pairs
 from depthwise.bench.html import charts, layers, networks, page
-from depthwise.bench.series import COLOURS, OUR_COLOUR, points
+from depthwise.bench.series import points
 from depthwise.commands import cli
+from depthwise.drawing import COLOURS, OUR_COLOUR
 from depthwise.errors import DepthwiseError
 from depthwise.measure.roofline import Copy, Roofline
 from test_report import FOUND, LIMITS, lines, result
@@ -192,7 +194,7 @@ def test_a_page_that_cannot_be_put_into_place_leaves_the_one_that_was(
     def full(*_: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(results.os, "replace", full)
+    monkeypatch.setattr(files.os, "replace", full)
     with pytest.raises(DepthwiseError, match="can be written; got no space left"):
         layers.write(file, found.layers())
     assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [

@@ -15,15 +15,15 @@ import torch
 from torch import nn
 
 from depthwise.bench import command
-from depthwise.bench.command import Options
 from depthwise.bench.inference import command as inference
-from depthwise.bench.inference import files, plot, report, run
+from depthwise.bench.inference import plot, report, run
 from depthwise.bench.inference.problem import SIZES, NetworkProblem
 from depthwise.bench.inference.run import NetworkResult
 from depthwise.bench.networks.layers import Classifier, ConvNorm, InvertedResidual
+from depthwise.bench.options import Options
 from depthwise.bench.peers import ours, torch_networks
 from depthwise.errors import PeerError, SpecError
-from depthwise.measure import environments
+from depthwise.measure import environments, network_files
 from depthwise.measure.memory import Memory
 from depthwise.measure.process import Hello, PreparedInfo, Worker
 from depthwise.measure.roofline import Copy, Roofline
@@ -75,9 +75,9 @@ class FakeWorker:
 
     def network(self, folder: Path, variant: str) -> PreparedInfo:
         self.act("network")
-        assert files.expected(folder).shape == (2, 5)
+        assert network_files.expected(folder).shape == (2, 5)
         assert variant == "way"
-        largest = np.abs(files.expected(folder)).max()
+        largest = np.abs(network_files.expected(folder)).max()
         right = self.error <= NETWORK_TOLERANCE
         return PreparedInfo(3, "NHWC", "nothing", self.error * largest, right, 1.5)
 
@@ -195,7 +195,7 @@ def test_a_table_has_the_fastest_first_and_what_is_wrong_last(
 
 def test_bars_are_drawn_of_what_has_a_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     drawn: list[Any] = []
-    monkeypatch.setattr(plot.plots, "save", lambda figure, _: drawn.append(figure))
+    monkeypatch.setattr(plot, "save", lambda figure, _: drawn.append(figure))
     assert not plot.draw([FOUND[-1]], tmp_path / "none.png")
     assert plot.draw(FOUND, tmp_path / "bars.png")
     (figure,) = drawn
@@ -245,17 +245,17 @@ def test_what_is_no_network_is_refused(
 def test_every_engine_is_given_the_same_network(tmp_path: Path) -> None:
     posed = torch_networks.write(tmp_path, NetworkProblem("tiny", 2, seed=4))
     assert posed.macs > 0
-    images, logits = files.arrays(tmp_path)
+    images, logits = network_files.arrays(tmp_path)
     assert images.shape == (2, 3, 16, 16)
     assert np.all(np.isnan(logits))
-    graph = onnx.load(tmp_path / files.ONNX).graph
+    graph = onnx.load(tmp_path / network_files.ONNX).graph
     assert [len(ends) for ends in (graph.input, graph.output)] == [1, 1]
     assert "BatchNormalization" not in {node.op_type for node in graph.node}
-    network = torch.load(tmp_path / files.MODULE, weights_only=False)
+    network = torch.load(tmp_path / network_files.MODULE, weights_only=False)
     assert not network.training
     with torch.inference_mode():
         got = network(torch.from_numpy(images)).numpy()
-    error, right = compare_logits(got, files.expected(tmp_path))
+    error, right = compare_logits(got, network_files.expected(tmp_path))
     assert right
     assert 0 < error < 1e-5
 

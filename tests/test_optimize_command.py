@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from depthwise.commands import cli
+from depthwise.commands import optimize as optimize_command
+from depthwise.commands.optimize import inputs, shape
 from depthwise.errors import ModelError
-from depthwise.torch import optimize_command
-from depthwise.torch.optimize_command import inputs, shape
 from models import mobilenet
 from test_optimize_report import ROWS, report
 

@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
+from depthwise.commands import optimize_plot
 from depthwise.errors import DepthwiseError
-from depthwise.torch import optimize_plot
 from depthwise.torch.network.naming import short_names
 from depthwise.torch.network.timing import conditions
 from depthwise.torch.optimize_report import HEADERS, Report, Row

@@ -168,7 +168,7 @@ def test_our_passes_give_each_kernel_its_arrays(monkeypatch, problem, variant):
         compiled.append(spec)
         return OracleKernel(spec)
 
-    monkeypatch.setattr(ours.dw, "compile", compile_)
+    monkeypatch.setattr(ours, "compile_kernel", compile_)
     monkeypatch.setenv("DEPTHWISE_TUNED", "0")
     spec = dw.parse(problem)
     arrays = posed.arrays(spec)

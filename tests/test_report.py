@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from depthwise.bench import comparison, plots, report, results, series
+from depthwise.bench import comparison, plots, report, series
 from depthwise.bench.findings import Findings
 from depthwise.bench.results import Note, Result
+from depthwise.drawing import OUR_COLOUR
 from depthwise.errors import DepthwiseError
 from depthwise.measure.roofline import Copy, Roofline
 
@@ -177,23 +178,6 @@ def test_the_file_is_complete_json_with_every_field(tmp_path: Path) -> None:
     assert read["limits"][0]["threads"] == 2
 
 
-def test_a_file_that_cannot_be_replaced_is_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "bench.json"
-    file.write_text("before")
-
-    def full(*_: object) -> None:
-        raise OSError("no space left")
-
-    monkeypatch.setattr(results.os, "replace", full)
-    with pytest.raises(DepthwiseError, match="can be written; got no space left"):
-        results.write(file, {})
-    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [
-        ("bench.json", "before")
-    ]
-
-
 def seeds() -> list[Result]:
     return [
         result(name, 10.0 + channels / size, f"depthwise c{channels} hw{size} k3 p1")
@@ -294,7 +278,7 @@ def test_no_peer_looks_like_ours_or_like_another(
     ]
     plots.channels_plot(found, tmp_path / "c.png")
     assert len(set(looks)) == len(looks) == 20
-    assert [look[0] for look in looks].count(series.OUR_COLOUR) == 2
+    assert [look[0] for look in looks].count(OUR_COLOUR) == 2
 
 
 def test_the_roofline_names_its_roofs_and_points(
@@ -322,21 +306,3 @@ def test_a_picture_that_cannot_be_written_is_an_error_of_ours(tmp_path: Path) ->
     (tmp_path / "file").touch()
     with pytest.raises(DepthwiseError, match="a plot goes to a file that can be written"):
         plots.roofline_plot([], LIMITS, tmp_path / "file" / "roofline.png")
-
-
-@pytest.mark.parametrize(
-    ("heights", "moved"),
-    [
-        ([0.2, 0.5], [0.2, 0.5]),
-        ([0.5, 0.5], [0.45, 0.55]),
-        ([0.5, 0.4, 0.45], [0.55, 0.35, 0.45]),
-        ([1.0, 1.0], [0.9, 1.0]),
-    ],
-)
-def test_labels_move_apart_and_keep_their_order(heights: list[float], moved: list[float]) -> None:
-    assert plots.spread(heights, 0.1) == pytest.approx(moved)
-
-
-def test_labels_of_neighbouring_points_share_a_column() -> None:
-    assert plots.columns([0.9, 0.1, 0.15, 0.5]) == [[1, 2], [3], [0]]
-    assert plots.columns([]) == []

@@ -12,8 +12,7 @@ from depthwise.problem.parse import parse
 from depthwise.problem.spec import ConvSpec
 from depthwise.schedule.plan import BlockPlan, Plan
 from depthwise.tuning.tuner import tune
-
-__version__ = "0.1.0"
+from depthwise.version import __version__ as __version__
 
 __all__ = [
     "BlockPlan",

@@ -3,90 +3,37 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from depthwise import console
-from depthwise.bench import layers, plots, report, results, run, series
+from depthwise.bench import layers, plots, report, run, series
 from depthwise.bench.comparison import OURS, is_ours
 from depthwise.bench.findings import Findings
 from depthwise.bench.html import layers as layers_page
 from depthwise.bench.html import page
 from depthwise.bench.inference import command as inference
 from depthwise.bench.layers import Epilogue
+from depthwise.bench.options import Options
 from depthwise.bench.results import Result
 from depthwise.errors import PeerError, SpecError, TargetError
+from depthwise.files import check_writable
 from depthwise.machine import target, team
 from depthwise.measure import environments, roofline, state
 from depthwise.measure.catalogue import SOURCES
 from depthwise.measure.engine import Clock
 from depthwise.measure.process import Worker
-from depthwise.problem.block import Spec
-from depthwise.problem.vocabulary import DType
-
-Op = Literal[layers.Op, "network"]
+from depthwise.problem.problem import Problem
 
 WORKLOADS = ("seeds", "mobilenet_v2")
-REPEATS = 20
 CLOCKS: dict[Clock, str] = {
     "kernel": "raw kernels, each engine in its own layout with its weights packed",
     "call": "what a person calls, from array to array",
 }
 EPILOGUES: dict[Epilogue, str] = {"none": "none", "network": "bias and the network's activations"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What `depthwise bench` is asked; the defaults are its main job."""
-
-    op: Op = "depthwise"
-    workloads: Sequence[str] = ()
-    """Names; none, and no layer file, means `WORKLOADS`."""
-    layers: Path | None = None
-    batch: int = 1
-    dtype: DType = "float32"
-    layout: str = "nchw"
-    threads: int = 1
-    clock: Clock = "kernel"
-    epilogue: Epilogue = "none"
-    peers: Sequence[str] | None = None
-    """Names; None means every peer that is installed."""
-    repeats: int = REPEATS
-    cpu: str | None = None
-    """The CPU to compile for; None is this state."""
-    pin: Sequence[int] | None = None
-    """The cores to stay on."""
-    json: Path = Path("results/bench.json")
-    plot: Path = Path("results")
-    """The folder for the pictures."""
-    html: Path | None = None
-    """The file for a page of everything."""
-    command: str = ""
-    """The command line that asks for this."""
-
-
-def names(text: str | None) -> list[str] | None:
-    """Read `--peers`: names with commas between them, "none", or None for every installed one."""
-    if text is None:
-        return None
-    return [name.strip() for name in text.split(",") if name.strip() not in ("", "none")]
-
-
-def cores(text: str | None) -> list[int] | None:
-    """Read `--pin`: numbers of cores with commas between them.
-
-    Raises:
-        SpecError: there is something else between the commas.
-    """
-    if text is None:
-        return None
-    if not all(core.strip().isdigit() for core in text.split(",")):
-        raise SpecError(f"pin is numbers of cores, as 0,1; got {text!r}")
-    return [int(core) for core in text.split(",")]
 
 
 def bench(options: Options) -> int:
@@ -127,7 +74,7 @@ def bench(options: Options) -> int:
     return int(any(note.grave and is_ours(note) for note in findings.notes))
 
 
-def _problems(options: Options, op: layers.Op) -> dict[Spec, str]:
+def _problems(options: Options, op: layers.Op) -> dict[Problem, str]:
     names = options.workloads or (() if options.layers else WORKLOADS)
     given = [layer for name in names for layer in layers.workload(name)]
     if options.layers:
@@ -153,7 +100,7 @@ def _check(options: Options) -> None:
         )
     for name in options.peers or ():
         environments.interpreter(name)  # raises where it is not installed
-    results.check_writable(options.json)
+    check_writable(options.json)
     if options.html:
         page.check(options.html)
 

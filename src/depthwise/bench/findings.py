@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic
 
-from depthwise.bench import results
 from depthwise.bench.comparison import R
 from depthwise.bench.results import Note
+from depthwise.files import put
 
 if TYPE_CHECKING:
     from depthwise.measure.roofline import Roofline
@@ -60,4 +61,4 @@ class Findings(Generic[R]):
         Raises:
             DepthwiseError: the file cannot be written.
         """
-        results.write(file, self.as_dict())
+        put(file, json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n")

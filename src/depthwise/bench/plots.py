@@ -1,12 +1,11 @@
 """Pictures of the results: GFLOP/s over channels, and problems under the roofline.
 
-Lines and points carry their names beside them.  The only module that meets matplotlib.
+Lines and points carry their names beside them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +19,15 @@ from depthwise.bench.series import (
     looks,
     roofline_title,
 )  # fmt: skip
-from depthwise.errors import DepthwiseError
+from depthwise.drawing import canvas, columns, save, spread
 
 if TYPE_CHECKING:
     from depthwise.measure.roofline import Roofline
 
 DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D")
-DPI = 150
 LABEL_GAP = 0.034
 """Least distance between labels, as a part of the picture's height."""
-COLUMN_WIDTH = 0.12
-"""Points closer than this part of the picture's width have their labels in one column."""
 
 
 def channels_plot(results: Sequence[Result], file: Path) -> bool:
@@ -142,90 +138,3 @@ def _label(axes: Any, labels: Sequence[tuple[str, float, float, str]]) -> None:
                     "arrowstyle": "-", "color": colour, "linewidth": 0.5, "relpos": (0, 0.5),
                 },
             )  # fmt: skip
-
-
-def columns(places: Sequence[float]) -> list[list[int]]:
-    """Return the indices of places in groups, each no wider than `COLUMN_WIDTH`."""
-    found: list[list[int]] = []
-    for k in sorted(range(len(places)), key=lambda k: places[k]):
-        if found and places[k] - places[found[-1][0]] <= COLUMN_WIDTH:
-            found[-1].append(k)
-        else:
-            found.append([k])
-    return found
-
-
-def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Move heights apart, up and down alike, until neighbours differ by `gap`; none above 1."""
-    order = sorted(range(len(heights)), key=lambda k: heights[k])
-    up, down = list(heights), list(heights)
-    for below, above in pairwise(order):
-        up[above] = max(up[above], up[below] + gap)
-    for above, below in pairwise(reversed(order)):
-        down[below] = min(down[below], down[above] - gap)
-    moved = [(high + low) / 2 for high, low in zip(up, down, strict=True)]
-    excess = max(0.0, max(moved) - 1)
-    return [height - excess for height in moved]
-
-
-def tiling_map(title: str, tilings: Sequence[tuple[int, int, int, float]], file: Path) -> None:
-    """Draw the GFLOP/s of tilings (tc, tw, th, GFLOP/s): channels or rows upwards, columns across.
-
-    Rows of the tile stand in place of channels where the channels do not vary.
-    """
-    figure, axes = canvas()
-    axes.grid(visible=False)
-    by_rows = len({tc for tc, *_ in tilings}) == 1
-    cells = {(th if by_rows else tc, tw): rate for tc, tw, th, rate in tilings}
-    upwards, across = (sorted({cell[axis] for cell in cells}) for axis in (0, 1))
-    grid = [[cells.get((y, x), float("nan")) for x in across] for y in upwards]
-    image = axes.imshow(grid, origin="lower", aspect="auto", cmap="viridis")
-    fastest = max(cells.values())
-    for (y, x), rate in cells.items():
-        axes.text(
-            across.index(x), upwards.index(y), f"{rate:.1f}", ha="center", va="center",
-            color="black" if rate > 0.6 * fastest else "white",
-            fontweight="bold" if rate == fastest else "normal",
-        )  # fmt: skip
-    axes.set_xticks(range(len(across)), [str(x) for x in across])
-    axes.set_yticks(range(len(upwards)), [str(y) for y in upwards])
-    axes.set_xlabel("tw, columns in a tile")
-    axes.set_ylabel("th, rows in a tile" if by_rows else "tc, channels in a vector or block")
-    axes.set_title(title)
-    figure.colorbar(image, label="GFLOP/s")
-    save(figure, file)
-
-
-def canvas(width: float = 9, height: float = 5.5, panels: int = 1) -> tuple[Any, Any]:
-    """Return an empty figure of this size in inches, and its axes.
-
-    Several panels stand beside one another over one vertical axis; their axes are an array.
-
-    Raises:
-        DepthwiseError: matplotlib is missing.
-    """
-    try:
-        from matplotlib.figure import Figure  # optional, and slow to import
-    except ImportError:
-        raise DepthwiseError(
-            "a plot needs matplotlib; this installs it: pip install 'depthwise[bench]'"
-        ) from None
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(1, panels, sharey=True)
-    for panel in figure.axes:
-        panel.grid(visible=True, linewidth=0.3)
-        panel.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def save(figure: Any, file: Path) -> None:
-    """Write a figure to a file, whose folder is made.
-
-    Raises:
-        DepthwiseError: the file cannot be written.
-    """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file, dpi=DPI)
-    except (OSError, ValueError) as error:
-        raise DepthwiseError(f"a plot goes to a file that can be written; got {error}") from error

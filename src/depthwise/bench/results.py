@@ -1,16 +1,11 @@
-"""What a benchmark has found, and the file that holds it."""
+"""What a benchmark has found of one contestant on one problem."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from depthwise.errors import DepthwiseError
 from depthwise.measure.timing import Summary
 
 Kind = Literal["wrong", "failed", "rejected", "unstable"]
@@ -87,50 +82,3 @@ class Note:
     def grave(self) -> bool:
         """Whether a result is missing that should be there."""
         return self.kind in ("wrong", "failed")
-
-
-def check_writable(file: Path) -> None:
-    """Refuse a file that could not be written later.
-
-    Raises:
-        DepthwiseError: there is no such folder and none can be made, or it is not ours to write.
-    """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(error) from error
-    if file.is_dir() or not os.access(file.parent, os.W_OK):
-        raise _unwritable(file)
-
-
-def write(file: Path, content: dict[str, Any]) -> None:
-    """Put a complete JSON file into place, or leave the one that was there.
-
-    Raises:
-        DepthwiseError: the file cannot be written.
-    """
-    put(file, json.dumps(content, indent=1, allow_nan=False) + "\n")
-
-
-def put(file: Path, text: str) -> None:
-    """Put a complete file into place, or leave the one that was there.
-
-    Raises:
-        DepthwiseError: the file cannot be written.
-    """
-    temporary = ""
-    try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=file.parent, prefix=file.name, delete=False, encoding="utf-8"
-        ) as complete:
-            temporary = complete.name
-            complete.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, file)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise _unwritable(error) from error
-
-
-def _unwritable(what: object) -> DepthwiseError:
-    return DepthwiseError(f"results go to a file that can be written; got {what}")

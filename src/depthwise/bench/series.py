@@ -10,23 +10,18 @@ from typing import TYPE_CHECKING
 from depthwise.bench.comparison import OURS, pairs
 from depthwise.bench.peers.parts import convolutions
 from depthwise.bench.results import Result
+from depthwise.drawing import COLOURS, OUR_COLOUR
 from depthwise.machine.team import in_words
 from depthwise.measure import posed
-from depthwise.problem.block import BlockSpec, Spec
+from depthwise.problem.block import BlockSpec
 from depthwise.problem.costs import cost
 from depthwise.problem.parse import parse
+from depthwise.problem.problem import Problem
 from depthwise.problem.training import PassSpec
 
 if TYPE_CHECKING:
     from depthwise.measure.roofline import Roofline
 
-OUR_COLOUR = "#D55E00"
-COLOURS = (
-    "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#6A5ACD", "#E69F00", "#AA4499", "#999933",
-    "#888888",
-)  # fmt: skip
-"""For peers: Okabe and Ito's palette and Tol's, told apart by colour-blind readers, as far as they
-are seen on white and on black."""
 LEAST_CHANNELS = 3
 """Fewer points than these make no line."""
 
@@ -134,7 +129,7 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     }
 
 
-def _family(spec: Spec) -> object:
+def _family(spec: Problem) -> object:
     """Return what is equal for problems that differ in channels alone."""
     parts = convolutions(spec)
     part = spec.depthwise if isinstance(spec, BlockSpec) else parts[0]
@@ -143,7 +138,7 @@ def _family(spec: Spec) -> object:
     return (spec.kind, *window, *widths)
 
 
-def short(spec: Spec) -> str:
+def short(spec: Problem) -> str:
     """Return the tokens of a problem that tell it from others of its kind."""
     problem = spec.conv if isinstance(spec, PassSpec) else spec
     return " ".join(token for token in str(problem).split()[1:] if token[0] != "p")

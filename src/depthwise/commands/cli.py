@@ -10,17 +10,23 @@ import shlex
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from depthwise import __version__
 from depthwise.errors import DepthwiseError
+from depthwise.problem.dtypes import DEFAULT, DTYPES
+from depthwise.version import __version__
 
 Op = Literal[
     "depthwise", "separable", "inverted", "input_gradient", "weight_gradient", "backward",
     "training",
 ]  # fmt: skip
+
+if TYPE_CHECKING:
+    DType = str
+else:
+    DType = Literal[DTYPES]  # what typer reads the choices from
 
 
 def examples(*lines: str) -> str:
@@ -141,7 +147,7 @@ def bench(
     ] = None,
     layers: Annotated[Path | None, typer.Option(help="A layer file (JSON).")] = None,
     batch: Annotated[int, typer.Option(help="Images at once.")] = 1,
-    dtype: Annotated[Literal["float32", "float64"], typer.Option(help="Element type.")] = "float32",
+    dtype: Annotated[DType, typer.Option(help="Element type.")] = DEFAULT,
     layout: Annotated[
         Literal["nchw", "nhwc"], typer.Option(help="Of the arrays given, under --clock call.")
     ] = "nchw",
@@ -169,12 +175,13 @@ def bench(
 ) -> int:
     """Measure depthwise convolution on this machine beside other engines, each verified first."""
     from depthwise.bench import command
+    from depthwise.bench.options import Options, cores, names
 
     return command.bench(
-        command.Options(
+        Options(
             op=op, workloads=workload or (), layers=layers, batch=batch, dtype=dtype,
             layout=layout, threads=threads, clock=clock, epilogue=epilogue,
-            peers=command.names(peers), repeats=repeats, cpu=target, pin=command.cores(pin),
+            peers=names(peers), repeats=repeats, cpu=target, pin=cores(pin),
             json=json, plot=plot, html=html, command=shlex.join(["depthwise", *sys.argv[1:]]),
         )
     )  # fmt: skip
@@ -318,9 +325,7 @@ def tune(
         Literal["depthwise", "separable", "inverted"], typer.Option(help="What the layers pose.")
     ] = "depthwise",
     batch: Annotated[int, typer.Option(help="The batch of the layers.")] = 1,
-    dtype: Annotated[
-        Literal["float32", "float64"], typer.Option(help="Element type of the layers.")
-    ] = "float32",
+    dtype: Annotated[DType, typer.Option(help="Element type of the layers.")] = DEFAULT,
     layout: Annotated[
         Literal["nchw", "nhwc"], typer.Option(help="Of the layers' arrays.")
     ] = "nchw",
@@ -442,7 +447,7 @@ def optimize(
 ) -> None:
     """Replace what is slow in a PyTorch model, and say what was, what was not and why."""
     try:
-        from depthwise.torch import optimize_command as command
+        from depthwise.commands import optimize as command
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise

@@ -40,6 +40,8 @@ class Source:
     """Its ways of running whole networks."""
     reads_onnx: bool = False
     """Whether these are given it as ONNX."""
+    module: str = ""
+    """The module of its adapter, where that is not called like the engine."""
 
 
 MXNET = Environment(
@@ -70,7 +72,7 @@ JAX = Environment(
 SOURCES = {
     source.name: source
     for source in (
-        Source("depthwise", "depthwise", networks=("optimized",)),
+        Source("depthwise", "depthwise", networks=("optimized",), module="ours"),
         Source("tvm", "apache-tvm"),
         Source("torch", "torch", networks=("nchw", "channels_last", "compiled")),
         Source("onnxruntime", "onnxruntime", networks=("nchwc",), reads_onnx=True),
@@ -83,3 +85,10 @@ SOURCES = {
     )
 }
 """Every engine, those of the default set first."""
+
+
+def adapter(name: str) -> str:
+    """Return the module that has the class `Engine` of an engine: by its name, or that module's."""
+    if "." in name:
+        return name
+    return f"depthwise.bench.peers.{SOURCES[name].module or name}"

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
-from depthwise.problem.block import Spec
+from depthwise.problem.problem import Problem
 
 Array: TypeAlias = NDArray[Any]
 Clock = Literal["kernel", "call"]
@@ -41,7 +41,7 @@ class Prepared:
     """What the clock does not see, in words, e.g. "weight packing, reorders at both ends"."""
     baseline: Callable[[], object] | None = None
     """Where an engine reorders at both ends of its graph: the same with `calls` fewer of the
-    problem, so that the difference is its kernels alone (see `peers.copies`)."""
+    problem, so that the difference is its kernels alone (see `bench.peers.copies`)."""
     calls: int = 1
     """How often `run` computes the problem beyond what `baseline` does."""
 
@@ -63,11 +63,11 @@ class Peer(Protocol):
     def threads(self) -> int:
         """Return the thread count that took effect, read back from the engine where it tells."""
 
-    def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:
+    def rejects(self, spec: Problem, variant: str, clock: Clock) -> str | None:
         """Say why this engine cannot compute the problem, or None where it can."""
 
     def prepare(
-        self, spec: Spec, variant: str, clock: Clock, arrays: tuple[Array, ...]
+        self, spec: Problem, variant: str, clock: Clock, arrays: tuple[Array, ...]
     ) -> Prepared:
         """Make the problem ready.
 
@@ -90,6 +90,6 @@ class NetworkPeer(Peer, Protocol):
         """Make a network ready.
 
         Args:
-            folder: with the files of the network (`inference.files`); the result is the logits.
+            folder: with the files of the network (`network_files`); the result is the logits.
             variant: one of those of its `catalogue.Source`.
         """

@@ -16,9 +16,9 @@ from pathlib import Path
 from filelock import FileLock
 from platformdirs import user_data_path
 
-import depthwise
 from depthwise.errors import PeerError
 from depthwise.measure.catalogue import SOURCES, Environment, Source
+from depthwise.version import __version__
 
 Report = Callable[[str], None]
 """Told what is being done, a line at a time."""
@@ -81,7 +81,7 @@ def installed_version(name: str) -> str | None:
     """Return the version of an engine as its package states it, or None where it is missing."""
     origin = source(name)
     if name == "depthwise":
-        return depthwise.__version__
+        return __version__
     if library := _system_library(origin):
         return library
     path = sys.path

@@ -17,13 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import depthwise
 from depthwise.errors import PeerError
 from depthwise.measure import environments
 from depthwise.measure.engine import TARGET_VARIABLE, Clock
 from depthwise.measure.memory import Memory
 from depthwise.measure.timing import MIN_SECONDS
-from depthwise.problem.block import Spec
+from depthwise.problem.problem import Problem
 
 TIMEOUT_SECONDS = 600.0
 """An answer that takes longer counts as never: a large layer compiles and verifies in minutes."""
@@ -148,13 +147,13 @@ class Worker:
         """Whether the process is there to be asked."""
         return self._process.poll() is None
 
-    def pose(self, spec: Spec, seed: int = 0) -> None:
+    def pose(self, spec: Problem, seed: int = 0) -> None:
         """Compute what the oracle expects once, before several variants of a problem."""
         self._ask(f"posing: {spec}", do="pose", spec=str(spec), seed=seed)
 
     def prepare(
         self,
-        spec: Spec,
+        spec: Problem,
         variant: str,
         clock: Clock,
         seed: int = 0,
@@ -183,7 +182,7 @@ class Worker:
         """Make a network ready and hold its logits against those expected.
 
         Args:
-            folder: with the files of the network (`inference.files`).
+            folder: with the files of the network (`network_files`).
             variant: one of those of the engine's `catalogue.Source`.
         """
         answer = self._ask(
@@ -199,7 +198,7 @@ class Worker:
         """Return `repeats` samples of the time of one call of a prepared problem, in microseconds.
 
         `key` is `PreparedInfo.key`.  Where an engine's time is a difference of two (see
-        `peers.base.Prepared`), a sample can fall below zero on a noisy machine.
+        `engine.Prepared`), a sample can fall below zero on a noisy machine.
         """
         answer = self._ask(
             "sampling", do="sample", key=key, repeats=repeats, min_seconds=min_seconds
@@ -297,7 +296,7 @@ def _importable_package(python: Path) -> Iterator[dict[str, str]]:
     if python == Path(sys.executable):
         yield {}
         return
-    package = Path(depthwise.__file__).parent
+    package = Path(__file__).parents[1]
     with tempfile.TemporaryDirectory(prefix="depthwise-") as folder:
         (Path(folder) / package.name).symlink_to(package, target_is_directory=True)
         yield {"PYTHONPATH": folder}

@@ -1,7 +1,7 @@
 """The process that hosts one engine: a request a line in, an answer a line out, both JSON.
 
 `python -m depthwise.measure.worker ENGINE --threads N [--pin 0,1]`, where ENGINE is a name of
-`depthwise peers` or the path of any module with a class `Engine` (see `peers.base.Peer`).
+`depthwise peers` or the path of any module with a class `Engine` (see `engine.Peer`).
 
 ======= ============================ ===========================================================
 request with                         answer
@@ -39,12 +39,12 @@ from typing import Any, TextIO, cast
 
 import numpy as np
 
-from depthwise.bench.inference import files
-from depthwise.measure import memory, posed, timing
+from depthwise.measure import memory, network_files, posed, timing
+from depthwise.measure.catalogue import adapter
 from depthwise.measure.engine import Array, NetworkPeer, Peer, Prepared
 from depthwise.problem import reference
-from depthwise.problem.block import Spec
 from depthwise.problem.parse import parse
+from depthwise.problem.problem import Problem
 
 _COMPARED_AT_ONCE = 2**20
 """Elements, for a comparison of any size in little memory."""
@@ -52,14 +52,10 @@ NETWORK_TOLERANCE = 1e-4
 """The largest difference of logits over the largest logit, float32 against float64."""
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
-MODULES = {"depthwise": "ours"}
-"""Adapters whose module is not called like the engine."""
-
 
 def load_engine(name: str, threads: int) -> Peer:
     """Import the adapter of an engine, and with it the engine."""
-    path = name if "." in name else f"depthwise.bench.peers.{MODULES.get(name, name)}"
-    engine: Peer = importlib.import_module(path).Engine(threads)
+    engine: Peer = importlib.import_module(adapter(name)).Engine(threads)
     return engine
 
 
@@ -69,7 +65,7 @@ class Host:
     def __init__(self, engine: Peer) -> None:
         self.engine = engine
         self.ready: dict[int, Prepared] = {}
-        self._posed: tuple[tuple[Spec, int], tuple[Array, ...], Array] | None = None
+        self._posed: tuple[tuple[Problem, int], tuple[Array, ...], Array] | None = None
 
     def answer(self, do: str, **given: Any) -> dict[str, Any]:
         """Carry out one request."""
@@ -135,7 +131,7 @@ class Host:
         prepared.run()
         seconds = time.perf_counter() - start
         prepared.run()
-        expected = files.expected(Path(folder))
+        expected = network_files.expected(Path(folder))
         error, verified = compare_logits(prepared.output(), expected)
         return self._keep(prepared, error, verified, seconds)
 
@@ -174,7 +170,7 @@ class Host:
             "prepare_seconds": seconds,
         }
 
-    def _arrays(self, problem: Spec, seed: int) -> tuple[tuple[Array, ...], Array]:
+    def _arrays(self, problem: Problem, seed: int) -> tuple[tuple[Array, ...], Array]:
         """Return the arrays of a problem, nothing in the output, and what the oracle expects."""
         if self._posed is not None and self._posed[0] == (problem, seed):
             _, arrays, expected = self._posed
@@ -184,7 +180,7 @@ class Host:
         return arrays, reference.forward(problem, *arrays[:-1])
 
 
-def compare(spec: Spec, got: Array, expected: Array) -> tuple[float, bool]:
+def compare(spec: Problem, got: Array, expected: Array) -> tuple[float, bool]:
     """Return the largest absolute error against the oracle, and whether the result is right.
 
     Right is: the shape is the problem's, every element is within `reference.tolerance`, and the

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from depthwise.bench.plots import columns, spread
+from depthwise.drawing import columns, spread
 from depthwise.machine.team import in_words
 from depthwise.measure.roofline import Roofline
 from depthwise.tutorial.picture import COLOURS, INK, canvas, picture

@@ -13,8 +13,6 @@ from depthwise.bench.comparison import OURS, Pair
 from depthwise.bench.report import microseconds
 from depthwise.bench.results import Result
 from depthwise.bench.series import (
-    COLOURS,
-    OUR_COLOUR,
     Look,
     Point,
     channel_lines,
@@ -23,6 +21,7 @@ from depthwise.bench.series import (
     looks,
     roofline_title,
 )  # fmt: skip
+from depthwise.drawing import COLOURS, OUR_COLOUR
 
 if TYPE_CHECKING:
     from depthwise.measure.roofline import Roofline

@@ -7,12 +7,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from depthwise.bench import report, results, series
+from depthwise.bench import report, series
 from depthwise.bench.comparison import R
 from depthwise.bench.findings import Findings
 from depthwise.bench.html.charts import Chart
 from depthwise.bench.report import Table
 from depthwise.errors import DepthwiseError
+from depthwise.files import check_writable, put
 from depthwise.measure import state
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def check(file: Path) -> None:
     Raises:
         DepthwiseError: it goes to no file that can be written, or a package is missing.
     """
-    results.check_writable(file)
+    check_writable(file)
     if missing := [name for name in NEEDS if find_spec(name) is None]:
         raise DepthwiseError(
             f"a page needs {' and '.join(missing)}; this installs it: "
@@ -80,7 +81,7 @@ def write(
         limits=_limits(findings.limits),
         plotly=get_plotlyjs(),
     )
-    results.put(file, text)
+    put(file, text)
 
 
 def _warnings(findings: Findings[R]) -> list[str]:

@@ -16,6 +16,7 @@ from depthwise.bench.inference import plot, run
 from depthwise.bench.inference.problem import NetworkProblem
 from depthwise.bench.inference.report import print_results
 from depthwise.bench.inference.run import NetworkResult
+from depthwise.bench.options import Options
 from depthwise.errors import PeerError, SpecError
 from depthwise.machine import team
 from depthwise.measure import environments, state
@@ -23,7 +24,6 @@ from depthwise.measure.catalogue import SOURCES
 from depthwise.measure.process import Worker
 
 if TYPE_CHECKING:
-    from depthwise.bench.command import Options
     from depthwise.measure.roofline import Roofline
 
 WORKLOADS = ("mobilenet_v2",)

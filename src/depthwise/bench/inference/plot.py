@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from depthwise.bench import plots
 from depthwise.bench.comparison import is_ours
 from depthwise.bench.inference.report import MIB
 from depthwise.bench.inference.run import NetworkResult
-from depthwise.bench.series import COLOURS, OUR_COLOUR
+from depthwise.drawing import COLOURS, OUR_COLOUR, canvas, save
 from depthwise.machine.team import in_words
 
 
@@ -26,13 +25,13 @@ def draw(results: Sequence[NetworkResult], file: Path) -> bool:
     if not timed:
         return False
     panels = bars(timed)
-    figure, all_axes = plots.canvas(11, 1.2 + 0.4 * len(timed), panels=len(panels))
+    figure, all_axes = canvas(11, 1.2 + 0.4 * len(timed), panels=len(panels))
     for axes, (title, values) in zip(all_axes, panels.items(), strict=True):
         drawn = axes.barh([r.contestant for r in timed], values, color=colours(timed))
         axes.bar_label(drawn, fmt="{:.3g}", padding=3)
         axes.set(title=title, xlim=(0, 1.2 * max(*values, 1e-9)))
     figure.suptitle(title_of(timed[0]))
-    plots.save(figure, file)
+    save(figure, file)
     return True
 
 

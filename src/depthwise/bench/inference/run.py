@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from depthwise.bench.inference import files
 from depthwise.bench.inference.problem import NetworkProblem
 from depthwise.bench.results import Note, Result
 from depthwise.bench.run import Contestant, Step, in_turns, note
 from depthwise.errors import PeerError
+from depthwise.measure import network_files
 from depthwise.measure.catalogue import SOURCES
 from depthwise.measure.memory import Memory
 from depthwise.measure.process import PreparedInfo, Worker
@@ -119,7 +119,7 @@ def _noting(
 def _right(
     ready: dict[Contestant, PreparedInfo],
     problem: NetworkProblem,
-    posed: files.Posed,
+    posed: network_files.Posed,
     notes: list[Note],
 ) -> dict[Contestant, PreparedInfo]:
     for entry, info in ready.items():
@@ -136,7 +136,7 @@ def _result(
     summary: Summary | None,
     memory: Memory | None,
     problem: NetworkProblem,
-    posed: files.Posed,
+    posed: network_files.Posed,
     peak_gflops: float,
 ) -> NetworkResult:
     hello = entry.worker.hello

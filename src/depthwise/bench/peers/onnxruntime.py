@@ -10,11 +10,11 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from depthwise.bench.inference import files
 from depthwise.bench.peers import copies, parts
 from depthwise.bench.peers.parts import Layer, Limits, Order
+from depthwise.measure import network_files
 from depthwise.measure.engine import Array, Clock, Prepared
-from depthwise.problem.block import Spec
+from depthwise.problem.problem import Problem
 
 _OPSET, _IR_VERSION = 20, 10
 _PADDING_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -51,19 +51,19 @@ class Engine:
         """Return what the options of each session say."""
         return int(_options(self._threads, "call").intra_op_num_threads)
 
-    def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
+    def rejects(self, spec: Problem, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
         """Refuse what has no CPU kernel."""
         return _LIMITS.reason(spec)
 
     def network(self, folder: Path, variant: str) -> Prepared:  # noqa: ARG002
         """Make a session of a network."""
-        x, y = files.arrays(folder)
-        run = _session(_options(self._threads, "call"), str(folder / files.ONNX), x, y)
+        x, y = network_files.arrays(folder)
+        run = _session(_options(self._threads, "call"), str(folder / network_files.ONNX), x, y)
         return Prepared(run, lambda: y, "NCHWc", "nothing")
 
     def prepare(
         self,
-        spec: Spec,
+        spec: Problem,
         variant: str,  # noqa: ARG002
         clock: Clock,
         arrays: tuple[Array, ...],
@@ -115,7 +115,7 @@ def _session(options: Any, model: bytes | str, x: Array, y: Array) -> Callable[[
     return run
 
 
-def _problem(spec: Spec, arrays: tuple[Array, ...], outside: Order) -> _Graph:
+def _problem(spec: Problem, arrays: tuple[Array, ...], outside: Order) -> _Graph:
     """Return the problem, between transpositions where its arrays are NHWC."""
     graph = _Graph()
     value = "x" if outside == "NCHW" else graph.add("Transpose", "x", perm=[0, 3, 1, 2])
@@ -125,7 +125,7 @@ def _problem(spec: Spec, arrays: tuple[Array, ...], outside: Order) -> _Graph:
     return graph
 
 
-def _copies(spec: Spec, arrays: tuple[Array, ...], count: int) -> _Graph:
+def _copies(spec: Problem, arrays: tuple[Array, ...], count: int) -> _Graph:
     """Return so many copies of the problem, 1 or all, under all the poolings.
 
     A pooling of single pixels brings the input into blocks, as the layer before does in a network.

@@ -10,11 +10,11 @@ import numpy as np
 import openvino
 from openvino import opset13 as ops
 
-from depthwise.bench.inference import files
 from depthwise.bench.peers import copies, parts
 from depthwise.bench.peers.parts import Layer, Limits, Order
+from depthwise.measure import network_files
 from depthwise.measure.engine import Array, Clock, Prepared
-from depthwise.problem.block import Spec
+from depthwise.problem.problem import Problem
 
 _PADDING_MODES = {"reflect": "reflect", "replicate": "edge"}
 _LIMITS = Limits(padding_modes=("zeros", *_PADDING_MODES))
@@ -49,19 +49,19 @@ class Engine:
         """Return what the CPU plugin says."""
         return int(self._core.get_property("CPU", "INFERENCE_NUM_THREADS"))
 
-    def rejects(self, spec: Spec, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
+    def rejects(self, spec: Problem, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
         """Refuse circular padding."""
         return _LIMITS.reason(spec)
 
     def network(self, folder: Path, variant: str) -> Prepared:  # noqa: ARG002
         """Compile a network."""
-        x, y = files.arrays(folder)
-        run = self._request(self._core.read_model(folder / files.ONNX), x, y)
+        x, y = network_files.arrays(folder)
+        run = self._request(self._core.read_model(folder / network_files.ONNX), x, y)
         return Prepared(run, lambda: y, "blocked", "nothing")
 
     def prepare(
         self,
-        spec: Spec,
+        spec: Problem,
         variant: str,  # noqa: ARG002
         clock: Clock,
         arrays: tuple[Array, ...],
@@ -97,7 +97,7 @@ class Engine:
         return infer
 
 
-def _problem(spec: Spec, arrays: tuple[Array, ...], outside: Order) -> Any:
+def _problem(spec: Problem, arrays: tuple[Array, ...], outside: Order) -> Any:
     """Return the problem, between transpositions where its arrays are NHWC."""
     x = ops.parameter(list(parts.data(spec, arrays[0], outside).shape), np.float32)
     y = x if outside == "NCHW" else ops.transpose(x, [0, 3, 1, 2])
@@ -107,7 +107,7 @@ def _problem(spec: Spec, arrays: tuple[Array, ...], outside: Order) -> Any:
     return openvino.Model([y], [x], "problem")
 
 
-def _copies(spec: Spec, arrays: tuple[Array, ...], count: int) -> Any:
+def _copies(spec: Problem, arrays: tuple[Array, ...], count: int) -> Any:
     """Return so many copies of the problem, 1 or all, under all the poolings."""
     x = ops.parameter(list(parts.data(spec, arrays[0], "NCHW").shape), np.float32)
     results = copies.outputs(

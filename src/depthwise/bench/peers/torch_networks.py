@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from depthwise.bench.inference import files
 from depthwise.bench.inference.problem import NetworkProblem
 from depthwise.bench.networks.weights import randomized
+from depthwise.measure import network_files
 from depthwise.measure.engine import Array, Prepared
 
 _ONNX_OPSET = 20
@@ -31,7 +31,7 @@ def build(problem: NetworkProblem) -> nn.Module:
     return randomized(network, problem.input_shape, problem.seed)
 
 
-def write(folder: Path, problem: NetworkProblem) -> files.Posed:
+def write(folder: Path, problem: NetworkProblem) -> network_files.Posed:
     """Write the files of a network: itself, images, and the logits that float64 gives for them."""
     from depthwise.torch import cost
 
@@ -39,25 +39,25 @@ def write(folder: Path, problem: NetworkProblem) -> files.Posed:
     x = torch.randn(problem.input_shape, generator=torch.Generator().manual_seed(problem.seed))
     with torch.inference_mode():
         logits = copy.deepcopy(network).double()(x.double())
-    torch.save(network, folder / files.MODULE)
-    np.save(folder / files.IMAGES, x.numpy())
-    np.save(folder / files.EXPECTED, logits.numpy())
+    torch.save(network, folder / network_files.MODULE)
+    np.save(folder / network_files.IMAGES, x.numpy())
+    np.save(folder / network_files.EXPECTED, logits.numpy())
     start = time.perf_counter()
     with warnings.catch_warnings():
         # This exporter needs no other package; batch norms are folded, as by its successor.
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.onnx.export(
-            network, (x,), folder / files.ONNX, dynamo=False, opset_version=_ONNX_OPSET,
+            network, (x,), folder / network_files.ONNX, dynamo=False, opset_version=_ONNX_OPSET,
             input_names=["x"], output_names=["y"],
         )  # fmt: skip
     seconds = time.perf_counter() - start
-    return files.Posed(seconds, cost(network, x).macs, float(logits.abs().max()))
+    return network_files.Posed(seconds, cost(network, x).macs, float(logits.abs().max()))
 
 
 def prepare(folder: Path, variant: str) -> Prepared:
     """Make a network ready; its images lie as the variant takes them."""
-    network: nn.Module = torch.load(folder / files.MODULE, weights_only=False)
-    x = torch.from_numpy(np.load(folder / files.IMAGES))
+    network: nn.Module = torch.load(folder / network_files.MODULE, weights_only=False)
+    x = torch.from_numpy(np.load(folder / network_files.IMAGES))
     if variant == "compiled":
         return _running(_compiled(network), x, "chosen by the compiler")
     if variant == "optimized":

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from depthwise.bench.plots import canvas, save
-from depthwise.bench.series import OUR_COLOUR
-from depthwise.torch.optimize_report import Report, Row
+from depthwise.drawing import COLOURS, OUR_COLOUR, canvas, save
+
+if TYPE_CHECKING:
+    from depthwise.torch.optimize_report import Report, Row
 
 BEFORE_COLOUR = "#999999"
-OTHER_COLOUR = "#0072B2"
+OTHER_COLOUR = COLOURS[0]
 WIDTH, ROW_HEIGHT, MARGIN = 10.0, 0.27, 1.8
 """Inches of the picture: across, of each row, and of what surrounds the rows."""
 BAR = 0.4

@@ -1,0 +1,66 @@
+"""What `depthwise optimize` needs torch for beside loading: inputs, a first call, saving."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from depthwise.errors import ModelError
+from depthwise.torch.loading import said
+
+
+def use_threads(count: int) -> None:
+    """Let torch, and our kernels with it, run on so many threads."""
+    torch.set_num_threads(count)
+
+
+def inputs(model: nn.Module, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor, ...]:
+    """Return random inputs of these shapes, the same each time, that the model was called with.
+
+    Raises:
+        ModelError: the model takes more or fewer, or fails for them.
+    """
+    generator = torch.Generator().manual_seed(0)
+    example = tuple(torch.randn(each, generator=generator) for each in shapes)
+    _match(model, example, shapes)
+    try:
+        with torch.no_grad():
+            model(*example)
+    except Exception as error:  # whatever the model's own code raises
+        raise ModelError(
+            f"an --input is one that the model takes; got {_listed(shapes)}: {said(error)}"
+        ) from error
+    return example
+
+
+def _match(
+    model: nn.Module, example: tuple[Tensor, ...], shapes: Sequence[tuple[int, ...]]
+) -> None:
+    """Refuse more or fewer inputs than the model takes."""
+    signature = inspect.signature(model.forward)
+    try:
+        signature.bind(*example)
+    except TypeError as error:
+        raise ModelError(
+            f"an --input is given for each input of {type(model).__name__}, whose forward takes "
+            f"{signature}; got {_listed(shapes)}: {error}"
+        ) from None
+
+
+def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
+    """Return shapes as they are written on the command line."""
+    return " ".join(",".join(map(str, each)) for each in shapes)
+
+
+def save(network: nn.Module, file: Path) -> None:
+    """Put a network into its file whole, or leave that as it was."""
+    beside = file.with_name(f"{file.name}.part")
+    try:
+        torch.save(network, beside)
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
