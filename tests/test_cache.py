@@ -365,7 +365,8 @@ import depthwise
 before = set(sys.modules)
 depthwise.compile("depthwise c8 hw8 k3 nhwc")
 loaded = (sys.modules[name] for name in set(sys.modules) - before if name.startswith("depthwise."))
-print(*(Path(module.__file__).resolve() for module in loaded), sep="\\n")
+files = (Path(module.__file__).resolve() for module in loaded)
+print(*(file for file in files if file.suffix == ".py"), sep="\\n")
 """
     with start(code) as process:
         loaded = {Path(line) for line in process.communicate(timeout=120)[0].splitlines()}
