@@ -47,8 +47,7 @@ class _Block:
     @property
     def names(self) -> tuple[str, ...]:
         """What the operands of each part are called."""
-        last = "pointwise" if self.spec.kind == "separable" else "project"
-        return ("expand", "depthwise", last)[-len(self.spec.parts) :]
+        return tuple(self.spec.named_parts)
 
     def convolution(self, conv: ConvSpec, plan: Plan, part: int, source: str, result: str) -> Step:
         """Return the launch of a part by itself, which runs the code of the convolution."""

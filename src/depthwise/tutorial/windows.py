@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from depthwise.problem.block import BlockSpec, Forward
+from depthwise.problem.block import Forward
 from depthwise.problem.costs import cost
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.vocabulary import Pair
@@ -188,10 +188,9 @@ def _taps(part: ConvSpec) -> str:
 
 
 def _connected(spec: Forward) -> str:
-    parts = spec.parts
     told = [
         f"each of {part.out_channels} outputs sums {_taps(part)} of "
         f"{part.channels // part.groups} of {part.channels} channels"
-        for part in parts
+        for part in spec.parts
     ]
-    return ", then ".join(told) if isinstance(spec, BlockSpec) else told[0]
+    return ", then ".join(told)

@@ -56,13 +56,8 @@ def layers(spec: Problem, arrays: tuple[Array, ...]) -> list[Layer]:
     named = dict(zip(spec.operands, arrays[1:-1], strict=True))
     if isinstance(problem, ConvSpec):
         return [_layer(problem, "", named)]
-    last = "pointwise_" if problem.kind == "separable" else "project_"
-    parts = (
-        ("expand_", problem.expand),
-        ("depthwise_", problem.depthwise),
-        (last, problem.project),
-    )
-    *firsts, final = [_layer(part, prefix, named) for prefix, part in parts if part]
+    parts = problem.named_parts.items()
+    *firsts, final = [_layer(part, f"{name}_", named) for name, part in parts]
     return [*firsts, replace(final, adds_input=named.get("residual") is arrays[0])]
 
 
