@@ -58,6 +58,15 @@ def test_the_first_call_is_not_measured(clock: FakeTime) -> None:
     assert sample(clock.run, repeats=2, min_seconds=1e-3) == pytest.approx([1e3, 1e3])
 
 
+@pytest.mark.parametrize(("duration", "count"), [(0.05, 5), (0.1, 4), (7.0, 1)])
+def test_a_call_that_takes_long_has_fewer_samples(
+    clock: FakeTime, duration: float, count: int
+) -> None:
+    clock.durations = [duration]
+    samples = sample(clock.run, repeats=5, most_seconds=0.35)
+    assert samples == pytest.approx([duration * 1e6] * count)
+
+
 def test_a_call_faster_than_the_clock_shows_still_ends(clock: FakeTime) -> None:
     clock.durations = [0.0] * 50 + [1e-4]
     assert sample(clock.run, repeats=1, min_seconds=1e-3) == pytest.approx([100.0])

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 from statistics import median
 from time import perf_counter
 
@@ -19,16 +19,23 @@ DROWNED = 0.25
 
 
 def sample(
-    run: Callable[[], object], repeats: int, min_seconds: float = MIN_SECONDS
+    run: Callable[[], object],
+    repeats: int,
+    min_seconds: float = MIN_SECONDS,
+    most_seconds: float = inf,
 ) -> list[float]:
     """Return `repeats` samples of the time of one call, in microseconds.
 
     A sample is the mean over as many calls as fill `min_seconds`.  The calls that find this number
-    are the warm-up.  The garbage collector rests meanwhile.
+    are the warm-up.  The garbage collector rests meanwhile.  After `most_seconds` no sample begins
+    any more, the first excepted: a call that takes long has fewer.
     """
     with _no_garbage_collection():
         calls = _calls_filling(run, min_seconds)
-        return [_seconds(run, calls) / calls * 1e6 for _ in range(repeats)]
+        begun, samples = perf_counter(), list[float]()
+        while len(samples) < repeats and (not samples or perf_counter() - begun < most_seconds):
+            samples.append(_seconds(run, calls) / calls * 1e6)
+        return samples
 
 
 def interleave(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from depthwise.machine import team
+from depthwise.measure.timing import Summary, sample
 from depthwise.torch.network.network import Step
 from depthwise.torch.network.operators import function
 from depthwise.torch.network.optimized import Optimized
@@ -25,19 +25,7 @@ _OF_SIZES = ("torch.ops.aten.sym_size.int", "getitem", "add", "sub", "mul", "flo
 def call(model: Callable[..., Any], args: Sequence[Any]) -> float:
     """Return the microseconds of a call: the median of some, fewer where one takes long."""
     with torch.no_grad():
-        model(*args)
-        return repeated(lambda: model(*args))
-
-
-def repeated(run: Callable[[], object]) -> float:
-    """Return the microseconds of a run: the median of some."""
-    found: list[float] = []
-    begun = time.perf_counter()
-    while len(found) < _REPEATS and (not found or time.perf_counter() - begun < _SECONDS):
-        start = time.perf_counter()
-        run()
-        found.append(time.perf_counter() - start)
-    return sorted(found)[len(found) // 2] * 1e6
+        return Summary.of(sample(lambda: model(*args), _REPEATS, most_seconds=_SECONDS)).median
 
 
 def conditions(args: tuple[Any, ...]) -> str:
@@ -51,9 +39,8 @@ def conditions(args: tuple[Any, ...]) -> str:
 def rows(fast: Optimized, inputs: Sequence[Any]) -> tuple[tuple[Row, ...], float]:
     """Return the parts of a network with their times, and the time of a whole call."""
     execution = fast.execution(inputs)
+    total = call(execution, (inputs,))
     with torch.no_grad():
-        execution(inputs)
-        total = repeated(lambda: execution(inputs))
         times = execution.times(inputs, _REPEATS)
     kernels = execution.kernels()
     found = [
