@@ -235,6 +235,20 @@ def test_a_convolution_written_out_element_by_element() -> None:
     close(reference.forward(spec, x, weight, bias), y)
 
 
+def test_a_gate_stands_behind_the_depthwise_part_even_where_the_others_are_one_object() -> None:
+    mix, gate = ConvSpec.pointwise(3, 3, 5, dtype="float64"), SqueezeExcite(channels=2)
+    depthwise = ConvSpec.depthwise(3, 5, 3, padding=1, dtype="float64")
+    same, other = (
+        BlockSpec(
+            kind="inverted", expand=mix, depthwise=depthwise, project=project, squeeze_excite=gate
+        )
+        for project in (mix, dataclasses.replace(mix))
+    )
+    arrays = float64_problem(same)
+    close(reference.forward(same, *arrays), reference.forward(other, *arrays))
+    assert list(dw.cost(same).parts) == ["expand", "depthwise", "squeeze_excite", "project"]
+
+
 def test_the_residual_comes_after_the_activation() -> None:
     spec = ConvSpec.pointwise(1, 1, 1, activation="relu", residual=True)
     y = reference.forward(spec, [[[[-3.0]]]], [[1.0]], [[[[-1.0]]]])

@@ -58,7 +58,7 @@ class Problem(Protocol):
 
     @property
     def kernels(self) -> tuple[Problem, ...]:
-        """The problems that a kernel each is compiled for: itself where one kernel computes it."""
+        """The problems that one kernel each computes: itself where one kernel is enough."""
 
     @property
     def parts(self) -> tuple[ConvSpec, ...]:

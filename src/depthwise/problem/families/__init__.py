@@ -1,6 +1,6 @@
-"""Every family of problems, one line each; a new kind of problem is one more.
+"""Every family of problems, one line each: a new kind of problem is a file beside these and a line.
 
-Reading a line, the oracle, costs and random data look up here what a problem's type decides.
+`parse`, `costs`, `data` and the oracle, `reference`, look up here what a problem's type decides.
 """
 
 from __future__ import annotations

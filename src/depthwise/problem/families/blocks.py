@@ -63,9 +63,9 @@ def _products(spec: BlockSpec) -> list[float]:
 def _cost(spec: BlockSpec) -> Cost:
     parts: dict[str, Cost] = {}
     for name, part in spec.named_parts.items():
-        if part is spec.project and spec.squeeze_excite:
-            parts["squeeze_excite"] = _gate_cost(spec.depthwise, spec.squeeze_excite)
         parts[name] = convolutions.cost(part)
+        if name == "depthwise" and spec.squeeze_excite:
+            parts["squeeze_excite"] = _gate_cost(spec.depthwise, spec.squeeze_excite)
     macs = sum(part.macs for part in parts.values())
     return counted(spec, macs, params=parameters(spec), parts=parts)
 

@@ -14,9 +14,9 @@ def compute(spec: BlockSpec, given: Mapping[str, Array]) -> Array:
     """Return the output of a block in its layout; see `Family.compute`."""
     x = planes(spec, given["x"])
     for name, part in spec.named_parts.items():
-        if part is spec.project and spec.squeeze_excite:
-            x = x * _gate(spec.squeeze_excite, x, given)
         x = convolved(part, x, given[f"{name}_weight"], given.get(f"{name}_bias"))
+        if name == "depthwise" and spec.squeeze_excite:
+            x = x * _gate(spec.squeeze_excite, x, given)
     if spec.project.residual:
         x = x + planes(spec, given["residual"])
     return as_laid_out(spec, x)
