@@ -27,7 +27,7 @@ class Findings(Generic[R]):
     conditions: Mapping[str, object]
     """Each condition by its name, in words."""
     machine: dict[str, Any]
-    """What `machine.describe` returned before the start."""
+    """What `measure.state.describe` returned before the start."""
     limits: Roofline
     asked: int
     """How many problems there are to measure."""

@@ -57,7 +57,7 @@ class Facts:
     """Everything that was looked at."""
 
     machine: dict[str, Any]
-    """`bench.machine.describe()`."""
+    """What `measure.state.describe` says."""
     quota: float | None
     """How many cores' time the process is granted; None: no bound."""
     settings: dict[str, str]

@@ -27,7 +27,7 @@ def tune(
     Args:
         problems: convolutions and blocks.
         threads: on which plans are timed; None is what a call uses.
-        seconds: the budget of each problem; None is `plan_search.budget`.
+        seconds: the budget of each problem; None is `tuning.search.budget`.
         as_json: print JSON.
 
     Returns:

@@ -1,1 +1,1 @@
-"""One small adapter an engine, all behind the interface of `base`."""
+"""One small adapter an engine, all behind the interface of `measure.engine`."""
