@@ -234,13 +234,14 @@ def test_the_problems_have_every_activation():
 def test_onnxruntime_runs_every_copy_beside_the_reorders_of_one(problem, tmp_path):
     spec = dw.parse(problem)
     arrays = posed.arrays(spec)
-    options = onnxruntime._options(1, "kernel")
+    engine = onnxruntime.Engine(1)
+    options = onnxruntime.options(1, "kernel")
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     nodes = []
     for count in (1, copies.COPIES):
         x, y = arrays[0], np.full(copies.pooled_shape(spec), np.nan, np.float32)
-        graph = onnxruntime._copies(spec, arrays, count)
-        onnxruntime._session(options, graph.model(x.shape, y.shape), x, y)()
+        graph = engine.copies(spec, arrays, count)
+        onnxruntime.bound_call(options, graph.model(x.shape, y.shape), x, y)()
         assert np.all(np.isfinite(y))
         model = onnx.load(tmp_path / "optimised.onnx")
         nodes.append(Counter(node.op_type for node in model.graph.node))
@@ -457,11 +458,11 @@ import depthwise as dw
 import openvino
 from depthwise.measure import posed
 from depthwise.bench.peers import copies
-from depthwise.bench.peers.openvino import _copies
+from depthwise.bench.peers.openvino import Engine
 
 spec = dw.parse("inverted c8 e24 o8 hw9 k3 p1 bias relu6 residual")
 for count in (1, copies.COPIES):
-    model = openvino.compile_model(_copies(spec, posed.arrays(spec), count), "CPU")
+    model = openvino.compile_model(Engine(1).copies(spec, posed.arrays(spec), count), "CPU")
     nodes = model.get_runtime_model().get_ops()
     kinds = [node.get_rt_info()["layerType"].astype(str) for node in nodes]
     print(kinds.count("Convolution"), kinds.count("Eltwise"))

@@ -20,7 +20,7 @@ from depthwise.bench.peers.parts import Layer, convolutions
 from depthwise.problem.problem import Problem
 
 COPIES = 5
-EXCLUDED = "weight packing, reorders at both ends, the call's own overhead"
+EXCLUDED = "reorders at both ends, the call's own overhead"
 
 T = TypeVar("T")
 

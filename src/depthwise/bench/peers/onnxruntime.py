@@ -11,9 +11,9 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from depthwise.bench.peers import copies, parts
+from depthwise.bench.peers.graphs import GraphEngine
 from depthwise.bench.peers.parts import Layer, Limits, Order
-from depthwise.measure import network_files
-from depthwise.measure.engine import Array, Clock, Prepared
+from depthwise.measure.engine import Array, Clock
 from depthwise.problem.problem import Problem
 
 _OPSET, _IR_VERSION = 20, 10
@@ -31,14 +31,13 @@ _ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 _LIMITS = Limits(padding_modes=("zeros", *_PADDING_MODES))
 
 
-class Engine:
-    """ONNX Runtime on the CPU, input and output bound to arrays allocated beforehand.
-
-    The kernel clock is that of `copies`.
-    """
+class Engine(GraphEngine):
+    """ONNX Runtime on the CPU, input and output bound to arrays allocated beforehand."""
 
     name = "onnxruntime"
     variants = ("nchwc",)
+    layout = "NCHWc"
+    excluded = "weight packing"
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
@@ -49,57 +48,66 @@ class Engine:
 
     def threads(self) -> int:
         """Return what the options of each session say."""
-        return int(_options(self._threads, "call").intra_op_num_threads)
+        return int(options(self._threads, "call").intra_op_num_threads)
 
     def rejects(self, spec: Problem, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
         """Refuse what has no CPU kernel."""
         return _LIMITS.reason(spec)
 
-    def network(self, folder: Path, variant: str) -> Prepared:  # noqa: ARG002
-        """Make a session of a network."""
-        x, y = network_files.arrays(folder)
-        run = _session(_options(self._threads, "call"), str(folder / network_files.ONNX), x, y)
-        return Prepared(run, lambda: y, "NCHWc", "nothing")
+    def read(self, file: Path) -> str:
+        """Return the file itself, which a session reads."""
+        return str(file)
 
-    def prepare(
-        self,
-        spec: Problem,
-        variant: str,  # noqa: ARG002
-        clock: Clock,
-        arrays: tuple[Array, ...],
-    ) -> Prepared:
-        """Make the session that people call, and for the kernel clock those of `copies`."""
-        outside = parts.outside(spec, clock, "NCHW")
-        x = parts.data(spec, arrays[0], outside)
-        y = parts.data(spec, arrays[-1], outside)
-        options = _options(self._threads, clock)
-        once = _session(options, _problem(spec, arrays, outside).model(x.shape, y.shape), x, y)
+    def problem(self, spec: Problem, arrays: tuple[Array, ...], outside: Order) -> Graph:
+        """Return the problem, between transpositions where its arrays are NHWC."""
+        graph = Graph()
+        value = "x" if outside == "NCHW" else graph.add("Transpose", "x", perm=[0, 3, 1, 2])
+        value = graph.chain(parts.layers(spec, arrays), parts.order(spec), value)
+        if outside == "NHWC":
+            graph.add("Transpose", value, perm=[0, 2, 3, 1])
+        return graph
 
-        def output() -> Array:
-            once()
-            return parts.result(spec, y, outside)
+    def copies(self, spec: Problem, arrays: tuple[Array, ...], count: int) -> Graph:
+        """Return so many copies of the problem, 1 or all, under all the poolings.
 
-        if clock == "call":
-            return Prepared(once, output, "NCHWc", "weight packing")
-        one, many = (
-            _session(options, _copies(spec, arrays, count).model(x.shape, pooled.shape), x, pooled)
-            for count in (1, copies.COPIES)
-            for pooled in [np.empty(copies.pooled_shape(spec), np.float32)]
+        A pooling of single pixels brings the input into blocks, as the layer before does in a
+        network.
+        """
+        graph = Graph()
+        values = copies.outputs(
+            spec,
+            parts.layers(spec, arrays),
+            count,
+            graph.add("MaxPool", "x", kernel_shape=[1, 1]),
+            lambda layers, x: graph.chain(layers, parts.order(spec), x),
         )
-        return Prepared(many, output, "NCHWc", copies.EXCLUDED, one, copies.COPIES - 1)
+        last = parts.convolutions(spec)[-1]
+        plane = last.out_height, last.out_width
+        pooled = [
+            graph.add("MaxPool", value, kernel_shape=plane, strides=[step, step])
+            for step, value in enumerate(values, 1)
+        ]
+        graph.add("Concat", *pooled, axis=1)
+        return graph
+
+    def bound(self, graph: Any, x: Array, y: Array, clock: Clock) -> Callable[[], object]:
+        """Return the call of a session, of a graph or a file."""
+        model = graph.model(x.shape, y.shape) if isinstance(graph, Graph) else graph
+        return bound_call(options(self._threads, clock), model, x, y)
 
 
-def _options(threads: int, clock: Clock) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+def options(threads: int, clock: Clock) -> Any:
+    """Return the options of a session: every optimisation, so many threads."""
+    found = onnxruntime.SessionOptions()
+    found.intra_op_num_threads = threads
+    found.inter_op_num_threads = 1
+    found.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     if clock == "kernel":  # threads of one session that spin would slow down the other
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-    return options
+        found.add_session_config_entry("session.force_spinning_stop", "1")
+    return found
 
 
-def _session(options: Any, model: bytes | str, x: Array, y: Array) -> Callable[[], object]:
+def bound_call(options: Any, model: bytes | str, x: Array, y: Array) -> Callable[[], object]:
     """Return the call of a model, serialized or in a file, from "x" to "y"."""
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()
@@ -115,40 +123,7 @@ def _session(options: Any, model: bytes | str, x: Array, y: Array) -> Callable[[
     return run
 
 
-def _problem(spec: Problem, arrays: tuple[Array, ...], outside: Order) -> _Graph:
-    """Return the problem, between transpositions where its arrays are NHWC."""
-    graph = _Graph()
-    value = "x" if outside == "NCHW" else graph.add("Transpose", "x", perm=[0, 3, 1, 2])
-    value = graph.chain(parts.layers(spec, arrays), parts.order(spec), value)
-    if outside == "NHWC":
-        graph.add("Transpose", value, perm=[0, 2, 3, 1])
-    return graph
-
-
-def _copies(spec: Problem, arrays: tuple[Array, ...], count: int) -> _Graph:
-    """Return so many copies of the problem, 1 or all, under all the poolings.
-
-    A pooling of single pixels brings the input into blocks, as the layer before does in a network.
-    """
-    graph = _Graph()
-    values = copies.outputs(
-        spec,
-        parts.layers(spec, arrays),
-        count,
-        graph.add("MaxPool", "x", kernel_shape=[1, 1]),
-        lambda layers, x: graph.chain(layers, parts.order(spec), x),
-    )
-    last = parts.convolutions(spec)[-1]
-    plane = last.out_height, last.out_width
-    pooled = [
-        graph.add("MaxPool", value, kernel_shape=plane, strides=[step, step])
-        for step, value in enumerate(values, 1)
-    ]
-    graph.add("Concat", *pooled, axis=1)
-    return graph
-
-
-class _Graph:
+class Graph:
     """An ONNX graph from "x" to "y", the output of the node that is added last."""
 
     def __init__(self) -> None:

@@ -11,9 +11,9 @@ import openvino
 from openvino import opset13 as ops
 
 from depthwise.bench.peers import copies, parts
+from depthwise.bench.peers.graphs import GraphEngine
 from depthwise.bench.peers.parts import Layer, Limits, Order
-from depthwise.measure import network_files
-from depthwise.measure.engine import Array, Clock, Prepared
+from depthwise.measure.engine import Array, Clock
 from depthwise.problem.problem import Problem
 
 _PADDING_MODES = {"reflect": "reflect", "replicate": "edge"}
@@ -22,14 +22,13 @@ _LIMITS = Limits(padding_modes=("zeros", *_PADDING_MODES))
 Node = Any
 
 
-class Engine:
-    """OpenVINO as a compiled model.
-
-    The kernel clock is that of `copies`.
-    """
+class Engine(GraphEngine):
+    """OpenVINO as a compiled model."""
 
     name = "openvino"
     variants = ("nchw",)
+    layout = "blocked"
+    excluded = "compiling, weight packing"
 
     def __init__(self, threads: int) -> None:
         self._core = openvino.Core()
@@ -53,41 +52,46 @@ class Engine:
         """Refuse circular padding."""
         return _LIMITS.reason(spec)
 
-    def network(self, folder: Path, variant: str) -> Prepared:  # noqa: ARG002
-        """Compile a network."""
-        x, y = network_files.arrays(folder)
-        run = self._request(self._core.read_model(folder / network_files.ONNX), x, y)
-        return Prepared(run, lambda: y, "blocked", "nothing")
+    def read(self, file: Path) -> Any:
+        """Return the model in an ONNX file."""
+        return self._core.read_model(file)
 
-    def prepare(
-        self,
-        spec: Problem,
-        variant: str,  # noqa: ARG002
-        clock: Clock,
-        arrays: tuple[Array, ...],
-    ) -> Prepared:
-        """Compile the model that people call, and for the kernel clock those of `copies`."""
-        outside = parts.outside(spec, clock, "NCHW")
-        x = parts.data(spec, arrays[0], outside)
-        y = parts.data(spec, arrays[-1], outside)
-        once = self._request(_problem(spec, arrays, outside), x, y)
+    def problem(self, spec: Problem, arrays: tuple[Array, ...], outside: Order) -> Any:
+        """Return the problem, between transpositions where its arrays are NHWC."""
+        x = ops.parameter(list(parts.data(spec, arrays[0], outside).shape), np.float32)
+        y = x if outside == "NCHW" else ops.transpose(x, [0, 3, 1, 2])
+        y = _chain(parts.layers(spec, arrays), parts.order(spec), y)
+        if outside == "NHWC":
+            y = ops.transpose(y, [0, 2, 3, 1])
+        return openvino.Model([y], [x], "problem")
 
-        def output() -> Array:
-            once()
-            return parts.result(spec, y, outside)
-
-        if clock == "call":
-            return Prepared(once, output, "blocked", "compiling, weight packing")
-        one, many = (
-            self._request(_copies(spec, arrays, count), x, pooled)
-            for count in (1, copies.COPIES)
-            for pooled in [np.empty(copies.pooled_shape(spec), np.float32)]
+    def copies(self, spec: Problem, arrays: tuple[Array, ...], count: int) -> Any:
+        """Return so many copies of the problem, 1 or all, under all the poolings."""
+        x = ops.parameter(list(parts.data(spec, arrays[0], "NCHW").shape), np.float32)
+        results = copies.outputs(
+            spec,
+            parts.layers(spec, arrays),
+            count,
+            x,
+            lambda layers, x: _chain(layers, parts.order(spec), x),
         )
-        excluded = f"compiling, {copies.EXCLUDED}"
-        return Prepared(many, output, "blocked", excluded, one, copies.COPIES - 1)
+        last = parts.convolutions(spec)[-1]
+        plane = [last.out_height, last.out_width]
+        pooled = [
+            ops.max_pool(result, [step, step], [1, 1], [0, 0], [0, 0], plane).output(0)
+            for step, result in enumerate(results, 1)
+        ]
+        return openvino.Model([ops.concat(pooled, 1)], [x], "copies")
 
-    def _request(self, model: Any, x: Array, y: Array) -> Callable[[], object]:
-        request = self._core.compile_model(model, "CPU", self._options).create_infer_request()
+    def bound(
+        self,
+        graph: Any,
+        x: Array,
+        y: Array,
+        clock: Clock,  # noqa: ARG002
+    ) -> Callable[[], object]:
+        """Return the call of a model, compiled."""
+        request = self._core.compile_model(graph, "CPU", self._options).create_infer_request()
         request.set_input_tensor(openvino.Tensor(x, shared_memory=True))
         request.set_output_tensor(openvino.Tensor(y, shared_memory=True))
 
@@ -95,35 +99,6 @@ class Engine:
             request.infer()
 
         return infer
-
-
-def _problem(spec: Problem, arrays: tuple[Array, ...], outside: Order) -> Any:
-    """Return the problem, between transpositions where its arrays are NHWC."""
-    x = ops.parameter(list(parts.data(spec, arrays[0], outside).shape), np.float32)
-    y = x if outside == "NCHW" else ops.transpose(x, [0, 3, 1, 2])
-    y = _chain(parts.layers(spec, arrays), parts.order(spec), y)
-    if outside == "NHWC":
-        y = ops.transpose(y, [0, 2, 3, 1])
-    return openvino.Model([y], [x], "problem")
-
-
-def _copies(spec: Problem, arrays: tuple[Array, ...], count: int) -> Any:
-    """Return so many copies of the problem, 1 or all, under all the poolings."""
-    x = ops.parameter(list(parts.data(spec, arrays[0], "NCHW").shape), np.float32)
-    results = copies.outputs(
-        spec,
-        parts.layers(spec, arrays),
-        count,
-        x,
-        lambda layers, x: _chain(layers, parts.order(spec), x),
-    )
-    last = parts.convolutions(spec)[-1]
-    plane = [last.out_height, last.out_width]
-    pooled = [
-        ops.max_pool(result, [step, step], [1, 1], [0, 0], [0, 0], plane).output(0)
-        for step, result in enumerate(results, 1)
-    ]
-    return openvino.Model([ops.concat(pooled, 1)], [x], "copies")
 
 
 def _chain(layers: Sequence[Layer], order: Order, x: Node) -> Node:
