@@ -8,7 +8,6 @@ import sys
 import sysconfig
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from zipfile import ZipFile
 
 import pytest
 
@@ -61,7 +60,7 @@ def wheel(copy, tmp_path_factory):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     (archive,) = built.glob("depthwise-*.whl")
-    ZipFile(archive).extractall(unpacked)
+    shutil.unpack_archive(archive, unpacked, "zip")
     return unpacked
 
 
