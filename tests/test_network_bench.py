@@ -314,7 +314,10 @@ def test_a_network_takes_as_many_threads_as_were_asked_for(
 
 @pytest.mark.parametrize(
     "way",
-    [pytest.param(way, id=" ".join(way)) for way in run.ways(["torch", "onnxruntime"])]
+    [
+        pytest.param(way, id=" ".join(way), marks=pytest.mark.slow if "compiled" in way else ())
+        for way in run.ways(["torch", "onnxruntime"])
+    ]
     + [pytest.param(("openvino", "nchw"), marks=pytest.mark.peers)],
 )
 def test_a_peer_runs_a_network_rightly(tmp_path: Path, way: tuple[str, str]) -> None:

@@ -42,7 +42,19 @@ ANOTHER_BATCH = {"mobilenet_v2", "convnext_tiny"}
 """Networks that are tried with it: each batch has kernels of its own to be compiled."""
 
 
-@pytest.mark.parametrize("name", MATCHED)
+ALIKE = {
+    "mobilenet_v1",
+    "transformers.mobilenet_v2",
+    "transformers.efficientnet",
+    "transformers.convnext",
+}
+"""Networks of the same operators as another of `MATCHED`."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in ALIKE else ()) for name in MATCHED],
+)
 def test_networks(name: str) -> None:
     model = small_network(name)
     state = {key: value.clone() for key, value in model.state_dict().items()}

@@ -164,7 +164,7 @@ def test_all_activations_are_drawn() -> None:
 
 
 @given(stacks(), st.integers(0, 99), st.sampled_from([torch.float32] * 3 + [torch.float64]))
-@settings(max_examples=10)
+@settings(max_examples=6)
 def test_stacks_of_blocks(model: nn.Module, seed: int, dtype: torch.dtype) -> None:
     model = random_(model, seed).to(dtype)
     shape = 1 + seed % 2, 6, 9, 11

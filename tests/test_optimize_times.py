@@ -15,7 +15,14 @@ from small_networks import SIZE, small_network
 optimizing_page = import_module("depthwise.torch.optimize")
 
 
-@pytest.mark.parametrize("name", ["efficientnet_b0", "convnext_tiny", "transformers.convnext_v2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "efficientnet_b0",
+        pytest.param("convnext_tiny", marks=pytest.mark.slow),
+        "transformers.convnext_v2",
+    ],
+)
 def test_each_operator_is_in_one_row(name: str, monkeypatch) -> None:
     bits: dict[str, int] = {}
 

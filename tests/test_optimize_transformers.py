@@ -1,6 +1,7 @@
 """How much of models that nobody here wrote is recognised."""
 
 from collections import Counter
+from functools import cache
 
 import pytest
 import torch
@@ -17,21 +18,23 @@ LEFT = {"mobilenet_v2": set(), "convnext": {"mean.dim"}}
 VIEWS = {"view.default", "reshape.default", "flatten.using_ints"}
 
 
-@pytest.mark.parametrize("name", RECOGNISED)
-def test_blocks_of_transformers(name):
+@cache
+def network(name):
+    """Return what a model becomes before any of it is compiled."""
     image = (torch.randn(1, 3, 64, 64),)
     model = transformer_model(name, 64)
-    network, _ = _network(model, trace(model, image, any_batch=False), image)
-    found = Counter(stage.kind for stage in network.network.stages)
+    return _network(model, trace(model, image, any_batch=False), image)[0].network
+
+
+@pytest.mark.parametrize("name", RECOGNISED)
+def test_blocks_of_transformers(name):
+    found = Counter(stage.kind for stage in network(name).stages)
     assert RECOGNISED[name].items() <= found.items()
-    called = {step.function for step in network.network.steps if isinstance(step.function, str)}
+    called = {step.function for step in network(name).steps if isinstance(step.function, str)}
     left = {function.removeprefix("torch.ops.aten.") for function in called} - VIEWS
     assert left <= LEFT[name]
 
 
 def test_layer_scales_and_residuals_of_convnext_are_in_its_projections():
-    image = (torch.randn(1, 3, 64, 64),)
-    model = transformer_model("convnext", 64)
-    network, _ = _network(model, trace(model, image, any_batch=False), image)
-    specs = [str(stage.spec) for stage in network.network.stages]
+    specs = [str(stage.spec) for stage in network("convnext").stages]
     assert sum(text.endswith("bias residual") for text in specs) == 5

@@ -94,9 +94,9 @@ import os, sys
 import numpy as np, depthwise as dw
 from depthwise.machine import team
 if "torch" in sys.argv[1:] or {torch}: import torch
-spec = dw.parse("depthwise c64 hw56 k3 p1 nhwc")
-x, w, _ = dw.random_problem(spec)
-bound = dw.compile(spec).bind(w)
+spec = dw.parse("{problem}")
+x, *operands, _ = dw.random_problem(spec)
+bound = dw.compile(spec).bind(*operands)
 expected = bound(x, threads=2)
 child = os.fork()
 if child == 0:
@@ -108,8 +108,8 @@ print(os.waitstatus_to_exitcode(status))
 
 
 @pytest.mark.parametrize("torch", [False, True])
-def test_a_forked_child_computes_on_one_thread(torch):
-    assert python(FORK.format(torch=torch)).strip() == "0"
+def test_a_forked_child_computes_on_one_thread(problem, torch):
+    assert python(FORK.format(torch=torch, problem=LARGE)).strip() == "0"
 
 
 def test_the_size_of_the_team_is_openmps():
@@ -125,8 +125,8 @@ def test_the_size_of_the_team_is_openmps():
 
 
 def test_the_size_of_the_team_is_torchs_where_torch_is():
-    ask = "import torch; torch.set_num_threads(3); from depthwise.machine import team; print(team.size())"
-    assert python(ask).strip() == "3"
+    ask = "from depthwise.machine import team; print(team.size())"
+    assert python("import torch; torch.set_num_threads(3); " + ask).strip() == "3"
 
 
 def test_torch_and_the_team_share_one_runtime():

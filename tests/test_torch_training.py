@@ -87,6 +87,8 @@ def learn_from_a_share(rank, folder):
 
 
 def test_processes_find_the_gradients_of_the_whole_batch(tmp_path):
+    share = [part.chunk(PROCESSES)[0] for part in batch()]
+    gradients(network(), *share)  # compiled once, for all of them
     spawn(learn_from_a_share, (tmp_path,), PROCESSES)
     expected = gradients(network(), *batch())
     for rank in range(PROCESSES):

@@ -238,7 +238,10 @@ def test_the_plan_found_for_a_block_is_the_one_that_is_compiled_from_then_on():
 
 @pytest.mark.parametrize(
     "text",
-    ["depthwise c3 h3 w4 k3 p1 nhwc bias relu", "inverted c3 e4 o3 h3 w4 k3 p1 bias relu se2"],
+    [
+        "depthwise c3 h3 w4 k3 p1 nhwc bias relu",
+        pytest.param("inverted c3 e4 o3 h3 w4 k3 p1 bias relu se2", marks=pytest.mark.slow),
+    ],
 )
 def test_a_small_problem_is_tuned_for_real(text):
     default = dw.compile(text).plan
