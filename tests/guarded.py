@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 import depthwise as dw
-import stages
+import steps
 from exact import differences, exact_problem, poisoned
 from pages import place
 
@@ -26,9 +26,9 @@ def problems_of(text: str, plan: str | None, runs: int) -> list[str]:
     wrong = []
     for at_end in (True, False):
         writable, readable = (partial(_placed, at_end, read_only) for read_only in (False, True))
-        packed = [list(map(readable, arrays)) for arrays in stages.pack(kernel, operands)]
+        packed = list(map(readable, kernel.pack(operands)))
         out = place(poisoned(spec), at_end=at_end)
-        stages.run_by_hand(kernel, readable(x), packed, out.array, runs=runs, place=writable)
+        steps.run_by_hand(kernel, readable(x), packed, out.array, runs=runs, place=writable)
         side = "end" if at_end else "beginning"
         if differences(spec, out.array, expected):
             wrong.append(f"another result at the {side} of a page")

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import depthwise as dw
-import stages
+import steps
 from cpus import RUNNABLE
 from depthwise import compiler
 from depthwise.machine import target
@@ -29,8 +29,8 @@ def test_blocks_of_whole_numbers_are_exact(spec):
 def legal_plans(spec):
     """Return the plans that the default is chosen from, in every way of fusing."""
     host = target.host()
-    ways = [fused for fused in fusion.ways_of_fusing(spec) if not fusion.rejects(spec, fused)]
-    return [list(fusion.plans(spec, fused, host)) for fused in ways]
+    ways = [way for way in fusion.ways_of(spec) if not way.rejects(spec, host)]
+    return [list(fusion.plans(spec, way.fused, host)) for way in ways]
 
 
 @settings(max_examples=8)
@@ -68,7 +68,7 @@ def test_results_are_the_oracles_to_the_last_roundings(spec):
 @settings(max_examples=10)
 @given(wide_block_specs(size=14, kernel=5, gates=True) | pointwise_specs())
 def test_neither_threads_nor_the_order_of_tasks_change_a_bit(spec):
-    stages.check_order(spec)
+    steps.check_order(spec)
 
 
 @settings(max_examples=10)

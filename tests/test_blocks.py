@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 import depthwise as dw
-import stages
+import steps
 from cpus import CPUS, vectors_of_others
+from depthwise import schedule
 from depthwise.errors import ArrayError, DTypeError, SpecError
-from depthwise.machine import target
-from depthwise.schedule import fusion
+from depthwise.machine import target, team
+from depthwise.schedule import fusion, groups
 from exact import exact_problem, poisoned
 
 # One line for each way in which strips, halos, tiles and tails meet the ends of arrays.
@@ -54,8 +55,9 @@ def test_strips_halos_and_tiles_end_where_the_arrays_end(guarded, text):
 @pytest.mark.parametrize("text", [TEXTS[4], TEXTS[9], TEXTS[10], TEXTS[12], GATED])
 def test_strips_need_not_end_where_tiles_do(guarded, text, rows):
     spec = dw.parse(text)
-    fused = next(way for way in fusion.ways_of_fusing(spec) if not fusion.rejects(spec, way))
-    guarded.check(spec, fusion.plan_of_rows(spec, fused, rows, target.host()), runs=2)
+    host = target.host()
+    way = next(way for way in fusion.ways_of(spec) if not way.rejects(spec, host))
+    guarded.check(spec, fusion.plan_of_rows(spec, way.fused, rows, host), runs=2)
 
 
 def placed(array, offset):
@@ -101,11 +103,11 @@ def test_views_are_read_and_written_where_they_lie(text):
 def test_every_number_of_threads_gives_the_same_bits(text):
     x, *operands, out = dw.random_problem(text)
     kernel = dw.compile(text)
-    packed = stages.pack(kernel, operands)
-    stages.run_on_team(kernel, 1, x, packed, out)
+    packed = kernel.pack(operands)
+    steps.run_on_team(kernel, 1, x, packed, out)
     for threads in (2, 3):
         again = np.full_like(out, np.nan)
-        stages.run_on_team(kernel, threads, x, packed, again)
+        steps.run_on_team(kernel, threads, x, packed, again)
         np.testing.assert_array_equal(again, out)
         np.testing.assert_array_equal(kernel(x, *operands, threads=threads), out)
 
@@ -125,7 +127,7 @@ def test_python_threads_may_call_kernels_of_any_size_at_once():
     for text in (LARGE, SMALL, TEXTS[11], TEXTS[6]):
         spec = dw.parse(text)
         x, operands, expected = exact_problem(spec)
-        apart = fusion.ways_of_fusing(spec)[-1]
+        apart = fusion.ways_of(spec)[-1].fused
         for plan in (None, fusion.plan_of_rows(spec, apart, 1, target.host())):
             problems.append((dw.compile(spec, plan).bind(*operands), x, expected))
     with ThreadPoolExecutor(4) as pool:
@@ -142,9 +144,9 @@ def test_python_threads_may_call_kernels_of_any_size_at_once():
 def test_a_call_allocates_nothing_that_its_thread_does_not_keep(text):
     spec = dw.parse(text)
     x, *operands, out = dw.random_problem(spec)
-    for fused in fusion.ways_of_fusing(spec):
-        if fusion.rejects(spec, fused) is None:
-            plan = fusion.plan_of_rows(spec, fused, 4, target.host())
+    for way in fusion.ways_of(spec):
+        if way.rejects(spec, target.host()) is None:
+            plan = fusion.plan_of_rows(spec, way.fused, 4, target.host())
             bound = dw.compile(spec, plan).bind(*operands)
             bound.run(x, out, 2)
             tracemalloc.start()
@@ -158,8 +160,8 @@ def test_a_strip_of_very_many_tiles_that_fetch_very_much():
     spec = dw.parse("separable c4 o640 h72 w512 k1 nhwc")  # tiles times lines exceed 2^31
     x, *operands, _ = dw.random_problem(spec)
     fused, apart = (
-        dw.compile(spec, fusion.plan_of_rows(spec, way, 72, target.host()))(x, *operands)
-        for way in fusion.ways_of_fusing(spec)
+        dw.compile(spec, fusion.plan_of_rows(spec, way.fused, 72, target.host()))(x, *operands)
+        for way in fusion.ways_of(spec)
     )
     np.testing.assert_array_equal(fused, apart)
 
@@ -178,9 +180,9 @@ BLOCKS_OF_NETWORKS = [
 @pytest.mark.parametrize("text", BLOCKS_OF_NETWORKS)
 def test_the_scratch_memory_of_default_plans_fits_into_a_cores_own_cache(text):
     spec = dw.parse(text)
-    plan = fusion.default_plan(spec, target.host())
-    scratch = fusion.scratch_bytes(spec, plan, target.host())
-    assert plan.rows == 1 or scratch <= target.private_cache_bytes()
+    plan = schedule.default_plan(spec, target.host(), team.size())
+    scratch = groups.scratch_bytes(spec, plan, target.host())
+    assert plan.rows == 1 or scratch <= target.host().private_cache_bytes
 
 
 def test_the_memory_of_threads_that_ended_is_given_back():

@@ -39,7 +39,7 @@ def place(tmp_path, monkeypatch):
 
 def forget():
     """Forget what this process has compiled."""
-    compiler._compile_conv.cache_clear()
+    compiler._compiled.cache_clear()
 
 
 def compute():

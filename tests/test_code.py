@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tvm import s_tir
 
 import depthwise as dw
 from depthwise import compiler, schedule
@@ -28,7 +29,7 @@ PROBLEMS = [
 
 def load_anew(spec: dw.ConvSpec) -> code.Code:
     plan = dw.compile(spec).plan
-    return code.loaded(compiler._program(spec, plan, host()).built)
+    return code.loaded(compiler._programs(spec, plan, host())[0].built)
 
 
 @pytest.mark.parametrize("linker", ["found", "none"])
@@ -94,7 +95,7 @@ def test_buffers_beyond_the_stack_come_from_the_heap():
 
 
 def test_code_needs_nothing_but_the_c_library(tmp_path):
-    built = compiler._program(dw.parse(PROBLEMS[0]), dw.compile(PROBLEMS[0]).plan, host()).built
+    built = dw.compile(PROBLEMS[0]).programs()[0].built
     built.write_object(tmp_path / "kernel.o")
     listed = subprocess.run(
         ["nm", "--undefined-only", tmp_path / "kernel.o"], capture_output=True, text=True,
@@ -105,9 +106,8 @@ def test_code_needs_nothing_but_the_c_library(tmp_path):
 
 
 def test_parallel_loops_run_in_step_or_not_at_all():
-    two = build.new_schedule(
-        compiler._program(*_plain("depthwise c2 hw4 k3 p1")).definitions["kernel"]
-    )
+    (plain,) = compiler._programs(*_plain("depthwise c2 hw4 k3 p1"))
+    two = s_tir.Schedule(plain.definitions["kernel"])
     for name, loop in (("PaddedX", 2), ("Y", 2)):
         two.parallel(two.get_loops(two.get_sblock(name))[loop])
     with pytest.raises(InternalError, match=r"the same extent; got \[4, 6\]"):
@@ -117,7 +117,7 @@ def test_parallel_loops_run_in_step_or_not_at_all():
 def test_code_for_another_cpu_is_shown_but_not_run():
     spec = dw.parse("depthwise c64 hw8 k3 p1 nhwc")
     other = replace(host(), missing=("teleportation",))
-    kernel = compiler._compile_conv(spec, schedule.default_plan(spec, other), other)
+    kernel = compiler._compiled(spec, schedule.default_plan(spec, other), other)
     assert "kernel:" in kernel.show("asm")
     x, weight, _ = dw.random_problem(spec)
     with pytest.raises(TargetError, match="needs teleportation, which this machine lacks"):

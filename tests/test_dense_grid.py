@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import depthwise as dw
-import stages
+import steps
 from cpus import RUNNABLE
 from depthwise import compiler
 from depthwise.machine import target
@@ -39,7 +39,7 @@ def test_results_are_the_oracles_to_the_last_roundings(spec):
 @settings(max_examples=10)
 @given(dense_specs())
 def test_neither_threads_nor_the_order_of_tasks_change_a_bit(spec):
-    stages.check_order(spec)
+    steps.check_order(spec)
 
 
 @settings(max_examples=12)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,27 +11,28 @@ from hypothesis import strategies as st
 
 import depthwise as dw
 from depthwise import compiler
-from depthwise.kernel import code
-from depthwise.kernel.block_kernel import ChainKernel
 from depthwise.machine import team
 from depthwise.machine.target import host
-from depthwise.schedule import chain as chains
 from depthwise.schedule import fusion
 from depthwise.schedule.chain import Chain
+from depthwise.schedule.estimate import estimate
+from depthwise.schedule.groups import groups
 from exact import exact_problem, poisoned
 from strategies import wide_block_specs
 
+HALF_A_MEGABYTE = replace(host(), private_cache_bytes=2**19)
 
-def chain_of(text, fused, rows):
-    spec = dw.parse(text) if isinstance(text, str) else text
-    plan = fusion.plan_of_rows(spec, fused, rows, host())
-    return next(stage for stage in fusion.stages(spec, plan, host()) if isinstance(stage, Chain))
+
+def chain_of(text, fused, rows, cpu=None):
+    spec, cpu = dw.parse(text) if isinstance(text, str) else text, cpu or host()
+    plan = fusion.plan_of_rows(spec, fused, rows, cpu)
+    return next(group for group in groups(spec, plan, cpu) if isinstance(group, Chain))
 
 
 def test_a_thread_pays_for_the_rows_that_it_expands_for_its_neighbour():
     spec = dw.parse("inverted c16 e96 o16 hw14 k3 p1 nhwc")
     plan = fusion.plan_of_rows(spec, (3,), 7, host())
-    one, two = (fusion.estimate(spec, plan, host(), threads) for threads in (1, 2))
+    one, two = (estimate(spec, plan, host(), threads) for threads in (1, 2))
     row = 2 * 14 * 16 * 96
     assert two.flops - one.flops == 2 * row  # either thread expands eight of the fourteen rows
     assert one.cycles / 2 < two.cycles < one.cycles
@@ -39,7 +42,7 @@ def test_strips_that_cannot_be_halved_cost_as_much_as_the_larger_share():
     spec = dw.parse("inverted c160 e960 o160 hw7 k3 p1 nhwc")
     apart, fused = (
         [
-            fusion.estimate(spec, fusion.plan_of_rows(spec, way, rows, host()), host(), threads)
+            estimate(spec, fusion.plan_of_rows(spec, way, rows, host()), host(), threads)
             for threads in (1, 2)
         ]
         for way, rows in (((1, 1, 1), 1), ((3,), 4))
@@ -77,15 +80,14 @@ def test_threads_share_all_rows_and_expand_some_twice(spec, rows, threads):
         ("separable c3 o8 hw500 k3 p1", (2,), False),  # no three steps of k for a row of a plane
     ],
 )
-def test_input_from_beyond_a_cores_caches_is_fetched_ahead(text, fused, fetches, monkeypatch):
-    monkeypatch.setattr(chains, "private_cache_bytes", lambda: 2**19)
-    assert (chain_of(text, fused, 2).ahead is not None) == fetches
+def test_input_from_beyond_a_cores_caches_is_fetched_ahead(text, fused, fetches):
+    assert (chain_of(text, fused, 2, HALF_A_MEGABYTE).ahead is not None) == fetches
 
 
 @pytest.mark.parametrize("layout", ["nhwc", "nchw"])
-def test_what_is_fetched_ahead_is_the_next_strip(layout, monkeypatch):
-    monkeypatch.setattr(chains, "private_cache_bytes", lambda: 2**19)
-    ahead = chain_of(f"separable c144 o24 hw56 k3 s2 p1 {layout}", (2,), 2).ahead
+def test_what_is_fetched_ahead_is_the_next_strip(layout):
+    text = f"separable c144 o24 hw56 k3 s2 p1 {layout}"
+    ahead = chain_of(text, (2,), 2, HALF_A_MEGABYTE).ahead
     nbytes = 4 * 56 * 144 * 4
     if layout == "nhwc":
         assert (ahead.runs * ahead.lines * 64, ahead.stride) == (nbytes, 16)
@@ -109,12 +111,9 @@ def test_what_is_fetched_ahead_is_the_next_strip(layout, monkeypatch):
         "separable c64 o3 h30 w40 k3 s2 p1 n2",
     ],
 )
-def test_fetching_ahead_changes_nothing(text, rows, monkeypatch):
-    monkeypatch.setattr(chains, "private_cache_bytes", lambda: 0)
-    chain = chain_of(text, (2,), rows)
-    program = compiler._chain_program(chain)
-    kernel = ChainKernel(chain, code.loaded(program.built), lambda: program)
-    spec = dw.parse(text)
+def test_fetching_ahead_changes_nothing(text, rows):
+    spec, cpu = dw.parse(text), replace(host(), private_cache_bytes=0)
+    kernel = compiler._compiled(spec, fusion.plan_of_rows(spec, (2,), rows, cpu), cpu)
     x, operands, expected = exact_problem(spec)
     out = poisoned(spec)
     (launch,) = kernel.launches(x, kernel.pack(operands), [], out)

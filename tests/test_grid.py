@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import depthwise as dw
-import stages
+import steps
 from depthwise.problem import reference
 from exact import exact_problem, poisoned
 from strategies import depthwise_specs
@@ -54,7 +54,7 @@ def test_what_is_not_finite_reaches_exactly_the_outputs_whose_window_has_it(
 @settings(max_examples=12)
 @given(depthwise_specs())
 def test_neither_threads_nor_the_order_of_tasks_change_a_bit(spec):
-    stages.check_order(spec)
+    steps.check_order(spec)
 
 
 @settings(max_examples=12)

@@ -11,7 +11,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 import depthwise.torch as dwt
 from depthwise.errors import ArrayError, ModelError
-from depthwise.kernel.kernel import ConvKernel
+from depthwise.kernel.kernel import Kernel
 from optimizing import Model, check, depthwise, images, pointwise, random_
 
 X = images(1, 8, 6, 6)
@@ -158,12 +158,12 @@ def test_an_input_that_is_changed_is_refused() -> None:
 
 
 def test_a_wrong_kernel_is_never_returned(monkeypatch) -> None:
-    right = ConvKernel.launches
+    right = Kernel.launches
 
     def wrong(kernel, x, packed, between, out):
         return right(kernel, x, [packed[0] * 1.001, *packed[1:]], between, out)
 
-    monkeypatch.setattr(ConvKernel, "launches", wrong)
+    monkeypatch.setattr(Kernel, "launches", wrong)
     with pytest.raises(ModelError, match=r"at most 7\.6e-06\); got 1\.0e-03$"):
         dwt.optimize(random_(Model(lambda s, x: s.conv(x), conv=depthwise(8))), X)
 

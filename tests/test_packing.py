@@ -11,7 +11,7 @@ from depthwise.kernel.packing import Packer
 from depthwise.machine import team
 from depthwise.problem import reference
 from depthwise.problem.spec import ConvSpec
-from depthwise.schedule.rule import Form
+from depthwise.schedule.form import PlainForm
 
 SPEC = ConvSpec.depthwise(128, 9, 3, layout="NHWC")
 
@@ -21,7 +21,7 @@ def weights(seed=0):
 
 
 def test_weights_are_packed_once_from_the_second_call_on():
-    pack, weight = Packer(SPEC, Form()), weights()
+    pack, weight = Packer(SPEC, PlainForm()), weights()
     assert pack(weight) is not pack(weight)
     assert pack(weight) is pack(weight)
     np.testing.assert_array_equal(pack(weight).reshape(3, 3, 128), weight[:, 0].transpose(1, 2, 0))
@@ -29,7 +29,7 @@ def test_weights_are_packed_once_from_the_second_call_on():
 
 @pytest.mark.parametrize("index", [0, -1])
 def test_a_changed_element_is_packed_anew(index):
-    pack, weight = Packer(SPEC, Form()), weights()
+    pack, weight = Packer(SPEC, PlainForm()), weights()
     for _ in range(3):
         pack(weight)
     weight.flat[index] += 1
@@ -38,7 +38,7 @@ def test_a_changed_element_is_packed_anew(index):
 
 def test_few_weights_are_known_at_a_time(monkeypatch):
     monkeypatch.setattr(packing, "_MOST_KEPT", 2)
-    pack, many = Packer(SPEC, Form()), [weights(seed) for seed in range(4)]
+    pack, many = Packer(SPEC, PlainForm()), [weights(seed) for seed in range(4)]
     for _ in range(2):
         for weight in many:
             packed = pack(weight).reshape(3, 3, 128)

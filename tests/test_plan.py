@@ -37,7 +37,7 @@ def test_the_line_of_a_block_names_what_is_computed_in_one_kernel():
     plan = BlockPlan((1, 2), 4, parts)
     line = "expand depthwise+project rows4 | pointwise tc16 | channels_last tc8 | pointwise tw2"
     assert str(plan) == line
-    assert plan.kernels == [(0, 1), (1, 3)]
+    assert plan.groups == [(0, 1), (1, 3)]
     assert str(BlockPlan((1, 1), 1, parts[1:])).startswith("depthwise project rows1 | channels_")
 
 

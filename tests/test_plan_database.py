@@ -12,6 +12,7 @@ import depthwise as dw
 from depthwise import BlockPlan, Plan, schedule
 from depthwise.bench.peers.ours import Engine
 from depthwise.errors import CacheWarning
+from depthwise.machine import team
 from depthwise.machine.target import host, named
 from depthwise.schedule import fusion
 from depthwise.store import database as plan_database
@@ -71,23 +72,17 @@ def test_other_code_has_other_times(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("spec", "plan", "heuristic"), [(SPEC, FIRST, schedule), (BLOCK, FUSED, fusion)], ids=str
+    ("spec", "plan"), [(SPEC, FIRST), (BLOCK, FUSED)], ids=str
 )
-def test_another_process_compiles_with_the_winner(spec, plan, heuristic):
-    program = f"import depthwise as dw; print(dw.compile('{spec}').plan)"
-
-    def compiled_plan(**variables):
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in variables.items():
-                patch.setenv(name, value)
-            return subprocess.run(
-                [sys.executable, "-c", program], capture_output=True, text=True, check=True
-            ).stdout.strip()
-
+def test_another_process_compiles_with_the_winner(spec, plan, monkeypatch):
     plan_database.remember(spec, host(), plan)
-    assert compiled_plan() == str(plan)
-    default = heuristic.default_plan(spec, host())
-    assert compiled_plan(DEPTHWISE_TUNED="0") == str(default) != str(plan)
+    program = f"import depthwise as dw; print(dw.compile('{spec}').plan)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == str(plan)
+    monkeypatch.setenv(plan_database.VARIABLE, "0")
+    assert dw.compile(spec).plan == schedule.default_plan(spec, host(), team.size()) != plan
 
 
 def test_the_benchmark_measures_the_heuristic(monkeypatch):

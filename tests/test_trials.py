@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import depthwise as dw
-from depthwise import Plan
+from depthwise import Plan, schedule
+from depthwise.machine import team
 from depthwise.machine.target import host
-from depthwise.schedule import fusion
 from depthwise.tuning import trials
 from depthwise.tuning.search import TrialError
 
@@ -82,7 +82,7 @@ def test_real_plans_are_built_verified_and_timed():
 
 def test_real_plans_of_a_block_are_built_verified_and_timed():
     spec = dw.parse("inverted c4 e8 o4 hw6 k3 p1 nhwc bias relu se2")
-    default = fusion.default_plan(spec, host())
+    default = schedule.default_plan(spec, host(), team.size())
     with trials.Laboratory(2) as laboratory:
         laboratory.pose(spec)
         laboratory.prepare(default, 60.0)

@@ -15,8 +15,8 @@ import depthwise as dw
 from depthwise import BlockPlan, Plan, schedule
 from depthwise.commands import cli
 from depthwise.commands import tune as tune_report
+from depthwise.machine import team
 from depthwise.machine.target import host
-from depthwise.schedule import fusion
 from depthwise.store import database as plan_database
 from depthwise.tuning import search, space
 from recorded import Recorded
@@ -66,7 +66,7 @@ def test_json_holds_every_trial_and_the_geometric_mean(run):
 
 def test_the_winner_of_a_block_is_a_literal_to_paste_as_well(run):
     text = "separable c8 o8 hw6 k3 p1 nhwc"
-    default = fusion.default_plan(dw.parse(text), host())
+    default = schedule.default_plan(dw.parse(text), host(), team.size())
     code, out, err = run(text, "--threads", "1", laboratory=Recorded({default: 50.0}))
     assert (code, err) == (0, "")
     literal, problem = out.splitlines()[-1].split("  # ")

@@ -9,8 +9,8 @@ import pytest
 import depthwise as dw
 from depthwise import schedule
 from depthwise.errors import InternalError, SpecError
+from depthwise.machine import team
 from depthwise.machine.target import host
-from depthwise.schedule import fusion
 from depthwise.store import database as plan_database
 from depthwise.tuning import search as plan_search
 from depthwise.tuning import tuner
@@ -224,7 +224,7 @@ def test_the_plan_found_is_the_one_that_is_compiled_from_then_on():
 
 def test_the_plan_found_for_a_block_is_the_one_that_is_compiled_from_then_on():
     spec = dw.parse("separable c8 o8 hw6 k3 p1 nhwc")
-    default = fusion.default_plan(spec, host())
+    default = schedule.default_plan(spec, host(), team.size())
     x, *weights, _ = dw.random_problem(spec)
     result = dw.separable_conv2d(x, *weights, padding=1, layout="NHWC")
     apart = next(plan for plan in BlockSpace(spec, host()).strips() if plan.fused == (1, 1))

@@ -18,7 +18,7 @@ from depthwise.machine import team
 from depthwise.machine.target import Target, named
 from depthwise.problem.parse import specification
 from depthwise.problem.problem import Problem
-from depthwise.schedule.plan import AnyPlan, parse_plan
+from depthwise.schedule.plan import AnyPlan, BlockPlan, Plan, parse_plan
 from depthwise.schedule.steps import Step
 from depthwise.store import cache, database
 
@@ -51,7 +51,7 @@ def compile(  # noqa: A001
         TargetError: no such CPU.
     """
     problem, cpu = _kernel_problem(specification(spec)), named(target)
-    if isinstance(plan, str):
+    if plan is not None and not isinstance(plan, (Plan, BlockPlan)):
         plan = parse_plan(plan)
     choice = plan or plan_of(problem, cpu, threads)
     with _one_at_a_time:

@@ -201,7 +201,7 @@ class BoundKernel:
     def __init__(self, kernel: Kernel, operands: list[Array]) -> None:
         self._spec, self._target = kernel.spec, kernel.target
         self._shape, self._out_shape = kernel.spec.input_shape, kernel.spec.output_shape
-        self._dtype = np.dtype(kernel.spec.dtype)
+        self._dtype = np.dtype(kernel.spec.element.numpy)
         self._run, self._operands, self._packed = kernel.run, operands, kernel.pack(operands)
 
     def run(self, x: Memory, out: Memory, threads: int = 0) -> None:

@@ -14,13 +14,13 @@ from depthwise.problem.dtypes import element
 
 Isa = Literal["avx512", "avx2", "sse", "neon"]
 
-_ISAS: dict[Isa, tuple[str, int, int]] = {
-    "avx512": ("x86_64", 64, 32),
-    "avx2": ("x86_64", 32, 16),
-    "sse": ("x86_64", 16, 16),
-    "neon": ("aarch64", 16, 32),
+_VECTORS: dict[Isa, tuple[int, int]] = {
+    "avx512": (64, 32),
+    "avx2": (32, 16),
+    "sse": (16, 16),
+    "neon": (16, 32),
 }
-"""Of each: the architecture, the bytes of a vector register, how many registers there are."""
+"""The bytes of a vector register, and how many registers there are."""
 _KIB = 2**10
 _CACHES = {
     **dict.fromkeys(("nehalem", "westmere", "sandybridge", "ivybridge"), (32 * _KIB, 256 * _KIB)),
@@ -55,21 +55,18 @@ class Target:
     """About a core's share of the last cache; a virtual machine does not say how many share it."""
     line_bytes: int = 64
     """What a cache fetches at once."""
-
-    @property
-    def architecture(self) -> str:
-        """The architecture as LLVM's triples begin with it."""
-        return _ISAS[self.isa][0]
+    architecture: str = platform.machine()
+    """The architecture as LLVM's triples begin with it."""
 
     @property
     def vector_bytes(self) -> int:
         """Width of one vector register."""
-        return _ISAS[self.isa][1]
+        return _VECTORS[self.isa][0]
 
     @property
     def vector_registers(self) -> int:
         """Number of vector registers."""
-        return _ISAS[self.isa][2]
+        return _VECTORS[self.isa][1]
 
     def lanes(self, dtype: str) -> int:
         """Return how many elements of the type of that name fit into one vector register."""
@@ -118,7 +115,7 @@ def named(cpu: str | None) -> Target:
 
 
 def caches() -> dict[str, int]:
-    """Return the data caches of this machine's first core in bytes, e.g. {"L1": 32768, "L2": 524288}."""
+    """Return the data caches of this machine's first core in bytes: {"L1": 32768, "L2": 524288}."""
     sizes = {}
     for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         kind, level, size = (

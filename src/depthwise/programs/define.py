@@ -1,8 +1,8 @@
 """What is computed: a convolution as an unscheduled TensorIR program.
 
 Three computations can be seen in each program: `PaddedX` (left out where nothing is padded), the
-sum over the taps, and `Y` (the sum itself, or `Acc` with bias, activation and residual applied).  No
-tile size lives here: a `Form` names the data layout (NCHW[x]c by its x) and the runs of output
+sum over the taps, and `Y` (the sum itself, or `Acc` with bias, activation and residual applied).
+No tile size lives here: a `Form` names the data layout (NCHW[x]c by its x) and the runs of output
 channels that are computed by loop nests of their own.
 
 Arguments of every program, in order: X, K, then bias and residual where the problem has them,
@@ -43,8 +43,8 @@ def define(spec: ConvSpec, form: Form) -> tirx.PrimFunc:
 
 
 def _plain(spec: ConvSpec, form: PlainForm) -> tirx.PrimFunc:
-    X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.dtype, "X")
-    K = te.placeholder(form.weight_shape(spec), spec.dtype, "K")
+    X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.element.tvm, "X")
+    K = te.placeholder(form.weight_shape(spec), spec.element.tvm, "K")
     epilogue, extra = _epilogue_inputs(spec)
     padded = _padded(spec, X)
     segments = form.segments or ((0, spec.out_channels),)
@@ -65,8 +65,8 @@ def _packed(spec: ConvSpec, form: PackedForm) -> tirx.PrimFunc:
     """Define `PaddedX`, `PackedX` (zero beyond the last channel), `PackedY` and `Y`."""
     block, blocks = form.block, -(-spec.channels // form.block)
     (kh, kw), (sh, sw), (dh, dw) = spec.kernel, spec.stride, spec.dilation
-    X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.dtype, "X")
-    K = te.placeholder(form.weight_shape(spec), spec.dtype, "K")
+    X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.element.tvm, "X")
+    K = te.placeholder(form.weight_shape(spec), spec.element.tvm, "K")
     epilogue, extra = _epilogue_inputs(spec)
     padded = _padded(spec, X)
 
@@ -108,8 +108,8 @@ def _planes(spec: ConvSpec, form: PlanesForm) -> tirx.PrimFunc:
         math.ceil(size / extent) * extent
         for size, extent in zip((spec.out_height, spec.out_width), form.tile, strict=True)
     )
-    X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.dtype, "X")
-    K = te.placeholder(form.weight_shape(spec), spec.dtype, "K")
+    X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.element.tvm, "X")
+    K = te.placeholder(form.weight_shape(spec), spec.element.tvm, "K")
     epilogue, extra = _epilogue_inputs(spec)
     padded = _padded(spec, X)
 
@@ -143,8 +143,8 @@ def _planes(spec: ConvSpec, form: PlanesForm) -> tirx.PrimFunc:
 def _multiples(spec: ConvSpec, form: MultiplesForm) -> tirx.PrimFunc:
     """Define `PaddedX`, `Acc` with an axis for the outputs of a channel, and `Y`."""
     (kh, kw), (sh, sw), (dh, dw), m = spec.kernel, spec.stride, spec.dilation, spec.multiplier
-    X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.dtype, "X")
-    K = te.placeholder(form.weight_shape(spec), spec.dtype, "K")
+    X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.element.tvm, "X")
+    K = te.placeholder(form.weight_shape(spec), spec.element.tvm, "K")
     epilogue, extra = _epilogue_inputs(spec)
     padded = _padded(spec, X)
     rkh, rkw = te.reduce_axis((0, kh), "rkh"), te.reduce_axis((0, kw), "rkw")
@@ -180,7 +180,7 @@ def join_segments(func: tirx.PrimFunc, spec: ConvSpec, form: Form) -> tirx.PrimF
     first = len(func.params) - len(form.segments)
     outputs = list(zip(list(func.params)[first:], form.segments, strict=True))
     shape = _shape(spec, spec.out_channels, spec.out_height, spec.out_width)
-    Y = tirx.decl_buffer(shape, spec.dtype, "Y")
+    Y = tirx.decl_buffer(shape, spec.element.tvm, "Y")
 
     def start_of(buffer: Any) -> int | None:
         return next((start for out, (start, _) in outputs if buffer.same_as(out)), None)
@@ -302,21 +302,21 @@ def _epilogue_inputs(spec: ConvSpec) -> tuple[list[Any], Callable[..., Expr]]:
     inputs = []
     bias = residual = None
     if spec.bias:
-        inputs.append(bias := te.placeholder((spec.out_channels,), spec.dtype, "bias"))
+        inputs.append(bias := te.placeholder((spec.out_channels,), spec.element.tvm, "bias"))
     if spec.residual:
         shape = _shape(spec, spec.out_channels, spec.out_height, spec.out_width)
-        inputs.append(residual := te.placeholder(shape, spec.dtype, "residual"))
+        inputs.append(residual := te.placeholder(shape, spec.element.tvm, "residual"))
 
     def finish(value: Expr, channel: Expr, at: Sequence[Expr]) -> Expr:
         value = value + bias[channel] if bias is not None else value
-        value = activate(spec.activation, value, spec.dtype)
+        value = activate(spec.activation, value, spec.element.tvm)
         return value + residual(*at) if residual is not None else value
 
     return inputs, finish
 
 
 def _zero(spec: ConvSpec) -> Expr:
-    return tirx.const(0, spec.dtype)
+    return tirx.const(0, spec.element.tvm)
 
 
 def _shape(spec: ConvSpec, channels: int, height: int, width: int) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """What is computed: a gradient as an unscheduled TensorIR program.
 
-It is there to be read; `schedule/direct.py` and `schedule/weight_sums.py` write the programs that
+It is there to be read; `programs/direct.py` and `programs/weight_sums.py` write the programs that
 compute it.
 """
 
@@ -26,7 +26,7 @@ def _input(spec: PassSpec) -> tirx.PrimFunc:
     conv = spec.conv
     rows, columns = axes(conv)
     G, at_output = _images(spec, "G", conv.out_channels, rows.outputs, columns.outputs)
-    K = te.placeholder((conv.out_channels, *conv.kernel), spec.dtype, "K")
+    K = te.placeholder((conv.out_channels, *conv.kernel), spec.element.tvm, "K")
     k, r, s = (
         te.reduce_axis((0, extent), name)
         for extent, name in zip((conv.multiplier, *conv.kernel), ("k", "r", "s"), strict=True)
@@ -100,7 +100,7 @@ def _images(
     """Return a placeholder in the layout of the data, and its element at (n, c, h, w)."""
     last = spec.conv.channels_last
     shape = (rows, columns, channels) if last else (channels, rows, columns)
-    array = te.placeholder((spec.batch, *shape), spec.dtype, name)
+    array = te.placeholder((spec.batch, *shape), spec.element.tvm, name)
     return array, lambda n, c, h, w: array[n, h, w, c] if last else array[n, c, h, w]
 
 
@@ -113,4 +113,4 @@ def _arranged(spec: PassSpec, shape: tuple[int, ...], value: Callable[..., Expr]
 
 
 def _zero(spec: PassSpec) -> Expr:
-    return tirx.const(0, spec.dtype)
+    return tirx.const(0, spec.element.tvm)

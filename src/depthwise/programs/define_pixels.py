@@ -1,6 +1,6 @@
 """What is computed of the pixels of images, as an unscheduled TensorIR program.
 
-It is there to be read; `schedule/pixel_passes.py` writes the program that computes it.
+It is there to be read; `programs/pixel_passes.py` writes the program that computes it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Expr: TypeAlias = Any
 
 def define(spec: PixelSpec) -> tirx.PrimFunc:
     """Return the program `(X, Y)` of a mean, `(X, weight, bias, Y)` of a norm."""
-    X = te.placeholder(spec.input_shape, spec.dtype, "X")
+    X = te.placeholder(spec.input_shape, spec.element.tvm, "X")
     return _mean(spec, X) if spec.kind == "mean" else _norm(spec, X)
 
 
@@ -25,15 +25,17 @@ def _mean(spec: PixelSpec, X: Any) -> tirx.PrimFunc:
     total = te.compute(
         spec.output_shape, lambda *at: te.sum(X[at[0], h, w, at[3]], axis=[h, w]), name="Sum"
     )
-    pixels = tirx.const(spec.height * spec.width, spec.dtype)
+    pixels = tirx.const(spec.height * spec.width, spec.element.tvm)
     Y = te.compute(spec.output_shape, lambda *at: total[at] / pixels, name="Y")
     return te.create_prim_func([X, Y])
 
 
 def _norm(spec: PixelSpec, X: Any) -> tirx.PrimFunc:
-    weight, bias = (te.placeholder((spec.channels,), spec.dtype, name) for name in spec.operands)
+    weight, bias = (
+        te.placeholder((spec.channels,), spec.element.tvm, name) for name in spec.operands
+    )
     pixels = spec.input_shape[:3]
-    channels = tirx.const(spec.channels, spec.dtype)
+    channels = tirx.const(spec.channels, spec.element.tvm)
     c, k = te.reduce_axis((0, spec.channels), "c"), te.reduce_axis((0, spec.channels), "k")
 
     def value(*at: Expr) -> Expr:
@@ -49,7 +51,7 @@ def _norm(spec: PixelSpec, X: Any) -> tirx.PrimFunc:
     )
 
     def normalised(*at: Expr) -> Expr:
-        epsilon = tirx.const(spec.epsilon, spec.dtype)
+        epsilon = tirx.const(spec.epsilon, spec.element.tvm)
         scale = 1 / tirx.sqrt(squares[at[:-1]] / channels + epsilon)
         return apart(*at) * scale * weight[at[-1]] + bias[at[-1]]
 

@@ -11,7 +11,6 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.problem.spec import ConvSpec
-from depthwise.problem.values import itemsize
 from depthwise.problem.vocabulary import Pair
 from depthwise.programs import products
 from depthwise.programs.build import SCRATCH_BYTES, TASKS
@@ -43,9 +42,9 @@ def function(
     near = stack.most_rows(ends) * stack.row if _is_padded(spec) else 0
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
-        T.func_attr({TASKS: runs * shares, SCRATCH_BYTES: near * itemsize(spec.dtype)})
+        T.func_attr({TASKS: runs * shares, SCRATCH_BYTES: near * spec.element.bytes})
         operands = products.Operands.declare(spec, packed_columns(panels))
-        scratch = T.arg("scratch", T.Buffer((near,), spec.dtype)) if near else None
+        scratch = T.arg("scratch", T.Buffer((near,), spec.element.tvm)) if near else None
         start, stop = T.arg("first", T.int32()), T.arg("last", T.int32())
         with T.serial(start, stop) as number:
             # It is one of them already; TVM does not know, and its divisions need the range.

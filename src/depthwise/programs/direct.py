@@ -192,16 +192,14 @@ class _Job:
         T.buffer_store(self.target.buffer, value, [place])
 
     def _fetch(self, first: Expr, loop: Cover, moved: Expr, turn: Expr) -> None:
-        rows, dtype = self.direct.rows, self.direct.dtype
+        rows = self.direct.rows
         next_row = last_source(rows, self.row + rows.period)
         for source in self.sources:
             begin = T.Bind(source.at(next_row, moved))
-            fetch_pixels(
-                source.buffer, begin, source.pixel, loop.sources, self.vectors.lanes, dtype, turn
-            )
+            fetch_pixels(source.buffer, begin, source.pixel, loop.sources, self.vectors.lanes, turn)
         fetch_pixels(
             self.target.buffer, first + self.target.row, self.target.pixel, loop.width,
-            self.vectors.lanes, dtype, turn, write=True,
+            self.vectors.lanes, turn, write=True,
         )  # fmt: skip
 
 

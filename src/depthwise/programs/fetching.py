@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
+import tvm_ffi
 from tvm import tirx
 from tvm.tirx.script import builder as T  # noqa: N812
-
-from depthwise.problem.values import itemsize
 
 Expr: TypeAlias = Any
 
@@ -22,8 +21,8 @@ def fetch(array: Any, at: Expr, *, write: bool = False) -> None:
 
 
 def fetch_pixels(
-    array: Any, first: Expr, pixel: int, pixels: int, lanes: int, dtype: str,
-    turn: Expr, shares: int = 1, share: Expr = 0, *, write: bool = False,
+    array: Any, first: Expr, pixel: int, pixels: int, lanes: int, turn: Expr, shares: int = 1,
+    share: Expr = 0, *, write: bool = False,
 ) -> None:  # fmt: skip
     """Fetch neighbouring pixels while a loop goes over the vectors of a pixel.
 
@@ -36,13 +35,12 @@ def fetch_pixels(
         pixel: elements from pixel to pixel.
         pixels: how many.
         lanes: elements of a vector.
-        dtype: the element type.
         turn: the turn of the loop.
         shares: how many such loops fetch the same pixels together.
         share: which of them this is.
         write: whether the pixels will be written to.
     """
-    line, turns = LINE_BYTES // itemsize(dtype), -(-pixel // lanes)
+    line, turns = LINE_BYTES // tvm_ffi.dtype(array.dtype).itemsize, -(-pixel // lanes)
     each = -(-pixels * pixel // (line * turns * shares))
     begin = T.Bind((share * turns + turn) * (each * line) + first)
     for number in range(each):

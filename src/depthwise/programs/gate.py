@@ -11,7 +11,6 @@ from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T  # noqa: N812
 
-from depthwise.problem.values import itemsize
 from depthwise.programs import products
 from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS, Program
 from depthwise.programs.define import define
@@ -39,15 +38,15 @@ def _driver(gate: Gate) -> tirx.PrimFunc:
     It takes the sums, the packed weights and the biases of both products, the scales that it
     writes, and scratch memory.
     """
-    (narrow, wide), dtype = (gate.expand.channels, gate.reduce.channels), gate.reduce.dtype
+    (narrow, wide), element = (gate.expand.channels, gate.reduce.channels), gate.reduce.element
     hidden_at = -(-wide // _LINE) * _LINE
     size = hidden_at + narrow
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
-        T.func_attr({TASKS: gate.images, SCRATCH_BYTES: size * itemsize(dtype)})
+        T.func_attr({TASKS: gate.images, SCRATCH_BYTES: size * element.bytes})
 
         def array(name: str, size: int) -> Any:
-            return T.arg(name, T.Buffer((size,), dtype))
+            return T.arg(name, T.Buffer((size,), element.tvm))
 
         sums = array("X", gate.images * gate.rows * wide)
         products_of = zip((gate.reduce, gate.expand), gate.forms, strict=True)
@@ -79,7 +78,7 @@ def _mean(gate: Gate, sums: Any, image: Expr, scratch: Any) -> None:
         more = sums[(image * gate.rows + row) * wide + c]
         T.buffer_store(scratch, scratch[c] + more, [c])
     with T.serial(0, wide) as c:
-        share = tirx.const(1 / gate.pixels, gate.reduce.dtype)
+        share = tirx.const(1 / gate.pixels, gate.reduce.element.tvm)
         T.buffer_store(scratch, scratch[c] * share, [c])
 
 

@@ -14,7 +14,6 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.problem.spec import ConvSpec
-from depthwise.problem.values import itemsize
 from depthwise.programs import near
 from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS
 from depthwise.programs.direct import Direct, Pixels, Vectors, last_source, share
@@ -48,7 +47,7 @@ class _Work:
         self.conv, self.plan, self.lanes = conv, plan, lanes
         self.grads, self.inputs = Images.outputs(conv), Images.inputs(conv)
         rows, columns = axes(conv, backward=True)
-        self.direct = Direct(rows, columns, plan.tw, conv.dtype, lanes if ahead else 0)
+        self.direct = Direct(rows, columns, plan.tw, conv.element.tvm, lanes if ahead else 0)
 
     def _declare(self) -> None:
         conv = self.conv
@@ -58,7 +57,7 @@ class _Work:
             "Y": prod(conv.input_shape),
         }
         self.g, self.k, self.y = (
-            T.arg(name, T.Buffer((size,), conv.dtype)) for name, size in sizes.items()
+            T.arg(name, T.Buffer((size,), conv.element.tvm)) for name, size in sizes.items()
         )
 
     def _row(
@@ -96,7 +95,10 @@ class _Work:
         """Return the kernel and its functions where strips are brought near."""
         conv, width = self.conv, min(self.plan.tc, self.conv.channels)
         pixels = conv.multiplier * conv.out_width + self.inputs.planes * conv.width
-        rows, strip_rows = self.direct.rows, near.strip_rows(pixels, width, conv.dtype, conv.height)
+        rows, strip_rows = (
+            self.direct.rows,
+            near.strip_rows(pixels, width, conv.element.bytes, conv.height),
+        )
         reach = (rows.taps - 1) * rows.dilation
         most = min(conv.out_height, (strip_rows - 1 + reach) // rows.stride + 2)
         strips = -(-conv.height // strip_rows)
@@ -113,11 +115,11 @@ class _Work:
         with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
             T.func_name("main")
             attributes = {
-                TASKS: conv.batch * blocks * strips, SCRATCH_BYTES: size * itemsize(conv.dtype),
+                TASKS: conv.batch * blocks * strips, SCRATCH_BYTES: size * conv.element.bytes,
             }  # fmt: skip
             T.func_attr(attributes)
             self._declare()
-            scratch = T.arg("scratch", T.Buffer((size,), conv.dtype))
+            scratch = T.arg("scratch", T.Buffer((size,), conv.element.tvm))
             first, last = T.arg("first", T.int32()), T.arg("last", T.int32())
 
             def strip(image: Expr, channel: Expr, begin: Expr, end: Expr, channels: int) -> None:

@@ -14,7 +14,6 @@ from tvm import tirx
 from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.problem.spec import ConvSpec
-from depthwise.problem.values import itemsize
 from depthwise.problem.vocabulary import Pair
 from depthwise.programs import passes
 from depthwise.programs.direct import Pixels
@@ -43,13 +42,15 @@ class Images:
     def inputs(cls, conv: ConvSpec) -> Images:
         """Return those that a convolution reads."""
         plane = conv.height, conv.width
-        return cls("x", plane, conv.channels, 1, not conv.channels_last, conv.dtype)
+        return cls("x", plane, conv.channels, 1, not conv.channels_last, conv.element.tvm)
 
     @classmethod
     def outputs(cls, conv: ConvSpec) -> Images:
         """Return those that it writes."""
         plane, multiplier = (conv.out_height, conv.out_width), conv.multiplier
-        return cls("y", plane, conv.out_channels, multiplier, not conv.channels_last, conv.dtype)
+        return cls(
+            "y", plane, conv.out_channels, multiplier, not conv.channels_last, conv.element.tvm
+        )
 
     @property
     def stays(self) -> bool:
@@ -132,16 +133,16 @@ class Images:
         return f"{self.name}_{'from' if back else 'to'}_{width}_channels"
 
 
-def strip_rows(pixels: int, width: int, dtype: str, most: int) -> int:
+def strip_rows(pixels: int, width: int, itemsize: int, most: int) -> int:
     """Return the rows of a strip, at most so many.
 
     Args:
         pixels: those that a row of the strip brings near.
         width: channels of each.
-        dtype: the element type.
+        itemsize: bytes of an element.
         most: the rows that there are.
     """
-    return max(1, min(most, _STRIP_BYTES // (pixels * width * itemsize(dtype))))
+    return max(1, min(most, _STRIP_BYTES // (pixels * width * itemsize)))
 
 
 def among(runs: Sequence[tuple[int, Pair]], number: Expr) -> Iterator[tuple[Expr, int]]:

@@ -43,7 +43,7 @@ def _mean(spec: PixelSpec, lanes: int) -> Any:
     pixels, channels = spec.height * spec.width, spec.channels
     most = max(1, channels * pixels // _ELEMENTS_OF_A_TASK)
     runs = max(1, min(-(-_TASKS // spec.batch), channels // (_AT_ONCE * lanes), most))
-    count_of = tirx.const(pixels, spec.dtype)
+    count_of = tirx.const(pixels, spec.element.tvm)
 
     def write(X: Any, Y: Any, task: Expr) -> None:
         image, run = T.Bind(task // runs), T.Bind(task % runs)
@@ -52,9 +52,9 @@ def _mean(spec: PixelSpec, lanes: int) -> Any:
                 first = T.Bind(begin + number * some.lanes)
                 for start, (count, width) in vectors(some.lanes, _AT_ONCE * lanes):
                     assert count == 1
-                    total = T.alloc_buffer((width,), spec.dtype, scope="local")
+                    total = T.alloc_buffer((width,), spec.element.tvm, scope="local")
                     at = vector(0, width)
-                    T.buffer_store(total, zero(spec.dtype, width), [at])
+                    T.buffer_store(total, zero(spec.element.tvm, width), [at])
                     with T.serial(0, pixels) as pixel:
                         x = X[vector((image * pixels + pixel) * channels + first + start, width)]
                         T.buffer_store(total, total[at] + x, [at])
@@ -76,7 +76,7 @@ def _norm(spec: PixelSpec, lanes: int) -> Any:
         with T.serial(begin, end) as pixel:
             start = T.Bind(pixel * channels)
             mean = T.Bind(_sum(spec, pieces, lambda at, width: X[vector(start + at, width)]))
-            mean = T.Bind(mean / tirx.const(channels, spec.dtype))
+            mean = T.Bind(mean / tirx.const(channels, spec.element.tvm))
 
             def apart(at: Expr, width: int) -> Expr:
                 return X[vector(start + at, width)] - _spread(mean, width)
@@ -85,8 +85,8 @@ def _norm(spec: PixelSpec, lanes: int) -> Any:
                 value = T.Bind(apart(at, width))
                 return value * value
 
-            variance = _sum(spec, pieces, square) / tirx.const(channels, spec.dtype)
-            scale = T.Bind(1 / tirx.sqrt(variance + tirx.const(spec.epsilon, spec.dtype)))
+            variance = _sum(spec, pieces, square) / tirx.const(channels, spec.element.tvm)
+            scale = T.Bind(1 / tirx.sqrt(variance + tirx.const(spec.epsilon, spec.element.tvm)))
             for first, count, width in pieces:
                 with T.serial(0, count) as number:
                     at = first + number * width
@@ -103,9 +103,9 @@ def _sum(
     """Return the sum over the channels of a pixel."""
     found = []
     for first, count, width in pieces:
-        total = T.alloc_buffer((width,), spec.dtype, scope="local")
+        total = T.alloc_buffer((width,), spec.element.tvm, scope="local")
         here = vector(0, width)
-        T.buffer_store(total, zero(spec.dtype, width), [here])
+        T.buffer_store(total, zero(spec.element.tvm, width), [here])
         with T.serial(0, count) as number:
             T.buffer_store(total, total[here] + value(first + number * width, width), [here])
         found.append(_across(T.Bind(total[here]), width))
@@ -145,7 +145,8 @@ def _kernel(spec: PixelSpec, tasks: int, write: Callable[..., None]) -> Any:
         T.func_name("main")
         T.func_attr({TASKS: tasks})
         arrays = [
-            T.arg(name, T.Buffer((prod(shape),), spec.dtype)) for name, shape in shapes.items()
+            T.arg(name, T.Buffer((prod(shape),), spec.element.tvm))
+            for name, shape in shapes.items()
         ]
         first, last = T.arg("first", T.int32()), T.arg("last", T.int32())
         with T.serial(first, last) as task:

@@ -10,6 +10,7 @@ from tvm import tirx
 from tvm.script import tirx as T  # noqa: N812
 
 from depthwise.machine.target import Target
+from depthwise.problem.dtypes import element
 
 SPARE_REGISTERS = 4
 """Vector registers left for the factor, the addend and whatever the compiler wants."""
@@ -25,7 +26,7 @@ def fma_chain(target: Target, dtype: str, tasks: int, steps: int) -> tirx.PrimFu
     today's cores).  X and Y are (T, R, L) with L lanes to a vector register.
     """
     registers = target.vector_registers - SPARE_REGISTERS
-    lanes = target.lanes(dtype)
+    lanes, dtype = target.lanes(dtype), element(dtype).tvm
 
     @T.prim_func(s_tir=True)  # type: ignore[untyped-decorator]
     def main(x: T.handle, y: T.handle) -> None:

@@ -47,7 +47,7 @@ class Operands:
         """Declare the parameters of a function whose packed weights have so many columns."""
 
         def array(name: str, size: int) -> Any:
-            return T.arg(name, T.Buffer((size,), spec.dtype))
+            return T.arg(name, T.Buffer((size,), spec.element.tvm))
 
         outputs = prod(spec.output_shape)
         x, weight = array("X", prod(spec.input_shape)), array("K", spec.depth * columns)
@@ -58,7 +58,7 @@ class Operands:
     def store(self, total: Expr, channel: Expr, at: Expr) -> None:
         """Finish the sum of an output channel and write it."""
         value = total if self.bias is None else total + self.bias[channel]
-        value = activate(self.spec.activation, value, self.spec.dtype)
+        value = activate(self.spec.activation, value, self.spec.element.tvm)
         if self.residual is not None:
             value = value + self.residual[at]
         T.buffer_store(self.y, value, [at])
@@ -241,7 +241,7 @@ def windows(
         return lambda k, n: weight[column * depth + k * panel.width + n]
 
     product(
-        panels, first, last, terms, lanes, spec.dtype, a=a, b=packed,
+        panels, first, last, terms, lanes, spec.element.tvm, a=a, b=packed,
         store=lambda total, m, n: operands.store(total, n, m * outputs + n),
         share=share, fetching=fetching,
     )  # fmt: skip
@@ -256,13 +256,13 @@ def channel_rows(
     depth, pixels = spec.channels, spec.height * spec.width
 
     def side_by_side(panel: Panels, column: Expr) -> Callable[[Expr, Expr], Expr]:
-        near = T.alloc_buffer((depth * panel.width,), spec.dtype)
+        near = T.alloc_buffer((depth * panel.width,), spec.element.tvm)
         with T.serial(0, depth) as k:
             for start in range(0, panel.width, lanes):
                 there = max(0, min(lanes, panel.used - start))
                 if there < lanes:
                     with T.vectorized(0, lanes) as lane:
-                        zero = tirx.const(0, spec.dtype)
+                        zero = tirx.const(0, spec.element.tvm)
                         T.buffer_store(near, zero, [k * panel.width + start + lane])
                 if there:
                     with T.vectorized(0, there) as lane:
@@ -274,7 +274,7 @@ def channel_rows(
         operands.store(total, m, (image * spec.out_channels + m) * pixels + n)
 
     product(
-        panels, first, last, ((depth, 1),), lanes, spec.dtype,
+        panels, first, last, ((depth, 1),), lanes, spec.element.tvm,
         a=_evenly(weight, depth), b=side_by_side, store=store, share=share,
     )  # fmt: skip
 
@@ -294,7 +294,7 @@ def function(
         operands = Operands.declare(spec, packed_columns(panels))
         fetching = None
         if ahead:
-            fetching = Fetching(ahead, T.arg("ahead", T.Buffer((1,), spec.dtype)))
+            fetching = Fetching(ahead, T.arg("ahead", T.Buffer((1,), spec.element.tvm)))
         pixels = T.arg("pixels", T.int32())
         pixel_rows(operands, panels, 0, pixels, lanes, planes=planes, fetching=fetching)
     return builder.get()

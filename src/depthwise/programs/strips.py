@@ -62,7 +62,9 @@ def functions(chain: Chain, depthwise: tirx.PrimFunc) -> dict[str, tirx.PrimFunc
         found["expand"] = products.function(chain.expand, chain.panels(0), lanes, planes_in)
     elif planes_in:
         plane = conv.height * conv.width
-        found["gather"] = passes.gather(conv.channels, plane, conv.channels, conv.dtype, lanes)
+        found["gather"] = passes.gather(
+            conv.channels, plane, conv.channels, conv.element.tvm, lanes
+        )
     if chain.project:
         found["project"] = products.function(
             chain.project, chain.panels(-1), lanes, ahead=chain.ahead
@@ -71,10 +73,10 @@ def functions(chain: Chain, depthwise: tirx.PrimFunc) -> dict[str, tirx.PrimFunc
         last = chain.parts[-1]
         channels, plane = last.out_channels, last.out_height * last.out_width
         found["scatter"] = passes.scatter(
-            channels, plane, channels, last.dtype, lanes, last.residual
+            channels, plane, channels, last.element.tvm, lanes, last.residual
         )
     if chain.sums:
-        found["total"] = passes.total(conv.out_channels, lanes, conv.dtype)
+        found["total"] = passes.total(conv.out_channels, lanes, conv.element.tvm)
     found[SYMBOL] = _Driver(chain, task_count(depthwise)).function()
     return found
 
@@ -146,7 +148,7 @@ class _Driver:
         first, last = chain.parts[0], chain.parts[-1]
 
         def array(name: str, size: int) -> Any:
-            return T.arg(name, T.Buffer((size,), first.dtype))
+            return T.arg(name, T.Buffer((size,), first.element.tvm))
 
         self._x = array("X", prod(first.input_shape))
         self._weights, self._biases = {}, {}

@@ -16,7 +16,6 @@ from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T  # noqa: N812
 
-from depthwise.problem.values import itemsize
 from depthwise.programs import near
 from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS
 from depthwise.programs.direct import Pixels, Vectors, last_source, share, zero
@@ -48,7 +47,7 @@ class _Work:
         conv = self.conv
         sizes = {"G": prod(conv.output_shape), "X": prod(conv.input_shape), "A": self.sums.size}
         self.g, self.x, self.a = (
-            T.arg(name, T.Buffer((size,), conv.dtype)) for name, size in sizes.items()
+            T.arg(name, T.Buffer((size,), conv.element.tvm)) for name, size in sizes.items()
         )
 
     def in_place(self) -> dict[str, Any]:
@@ -91,10 +90,10 @@ class _Work:
 
         with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
             T.func_name("main")
-            scratch_bytes = size * itemsize(conv.dtype)
+            scratch_bytes = size * conv.element.bytes
             T.func_attr({TASKS: self.sums.parts * blocks, SCRATCH_BYTES: scratch_bytes})
             self._declare()
-            scratch = T.arg("scratch", T.Buffer((size,), conv.dtype))
+            scratch = T.arg("scratch", T.Buffer((size,), conv.element.tvm))
             first, last = T.arg("first", T.int32()), T.arg("last", T.int32())
 
             def strip(part: Expr, image: Expr, begin: Expr, channel: Expr, channels: int) -> None:
@@ -136,7 +135,7 @@ class _Work:
         """Return the rows of a strip, and the most rows of the input that they read."""
         conv, rows = self.conv, self.rows
         pixels = conv.multiplier * conv.out_width + rows.stride * conv.width
-        strip_rows = near.strip_rows(pixels, width, conv.dtype, conv.out_height)
+        strip_rows = near.strip_rows(pixels, width, conv.element.bytes, conv.out_height)
         reach = (rows.taps - 1) * rows.dilation
         return strip_rows, min(conv.height, (strip_rows - 1) * rows.stride + reach + 1)
 
@@ -155,7 +154,7 @@ class _Work:
         places = self.conv.multiplier * self.sums.places
         with T.serial(0, places) as place, channels.each() as number:
             at = T.Bind(self._place(part, 0, place, channel) + number * channels.lanes)
-            nothing = zero(self.conv.dtype, channels.lanes)
+            nothing = zero(self.conv.element.tvm, channels.lanes)
             T.buffer_store(self.a, nothing, [channels.run(at)])
 
     def _row(
@@ -176,15 +175,15 @@ def _total(sums: Sums) -> Any:
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
         T.func_attr({TASKS: sum(count for _, (count, _) in segments)})
-        a = T.arg("A", T.Buffer((sums.size,), conv.dtype))
-        y = T.arg("Y", T.Buffer((places * conv.out_channels,), conv.dtype))
+        a = T.arg("A", T.Buffer((sums.size,), conv.element.tvm))
+        y = T.arg("Y", T.Buffer((places * conv.out_channels,), conv.element.tvm))
         first, last = T.arg("first", T.int32()), T.arg("last", T.int32())
 
         def add_up(channel: Expr, lanes: int) -> None:
             channels = Vectors(1, lanes)
             with T.serial(0, conv.multiplier) as source, T.serial(0, places) as place:
-                total = T.alloc_buffer((lanes,), conv.dtype, scope="local")
-                T.buffer_store(total, zero(conv.dtype, lanes), [channels.run(0)])
+                total = T.alloc_buffer((lanes,), conv.element.tvm, scope="local")
+                T.buffer_store(total, zero(conv.element.tvm, lanes), [channels.run(0)])
                 with T.serial(0, sums.parts) as part:
                     row = (part * conv.multiplier + source) * places + place
                     more = a[channels.run(row * conv.channels + channel)]

@@ -90,7 +90,9 @@ class Row:
             if (pairs := [pair for pair in all_pairs if pair[1] in taps])
         }
         used = sorted({s for pairs in steps.values() for _, s in pairs})
-        sums = T.alloc_buffer((max(1, len(used)) * lanes,), self.sums.conv.dtype, scope="local")
+        sums = T.alloc_buffer(
+            (max(1, len(used)) * lanes,), self.sums.conv.element.tvm, scope="local"
+        )
         at = {s: run(number * lanes) for number, s in enumerate(used)}
         place = tap * columns.taps
         memory = {s: T.Bind(self.places.at(0, place + s) + offset) for s in used}
@@ -140,14 +142,14 @@ class Row:
 
     def _fetch(self, output: Expr, moved: Expr, loop: Cover, tap: Expr, turn: Expr) -> None:
         rows = self._rows
-        lanes, dtype = self.channels.lanes, self.sums.conv.dtype
+        lanes = self.channels.lanes
         last = last_source(rows, self.row + 1)
         for row in range(rows.stride):
             fetch_pixels(
                 self.inputs.buffer, self.inputs.at(last - row, moved), self.inputs.pixel,
-                loop.sources, lanes, dtype, turn, rows.taps, tap,
+                loop.sources, lanes, turn, rows.taps, tap,
             )  # fmt: skip
         fetch_pixels(
             self.grad.buffer, self.grad.at(self.row + 1, output), self.grad.pixel, loop.width,
-            lanes, dtype, turn, rows.taps, tap,
+            lanes, turn, rows.taps, tap,
         )  # fmt: skip

@@ -126,11 +126,11 @@ def as_array(weight: Memory, spec: ConvSpec) -> Array:
     if isinstance(weight, np.ndarray):
         return weight.reshape(shape)
     memory: Any = (ctypes.c_byte * nbytes(shape, spec.dtype)).from_address(weight)
-    return np.frombuffer(memory, spec.dtype).reshape(shape)
+    return np.frombuffer(memory, spec.element.numpy).reshape(shape)
 
 
 def _transposed(spec: ConvSpec, shape: tuple[int, ...], weight: Memory) -> Array:
-    packed = np.empty(shape, spec.dtype)
+    packed = np.empty(shape, spec.element.numpy)
     team.native().transpose(weight, packed, spec.out_channels, packed.size // spec.out_channels)
     return packed
 
@@ -145,7 +145,7 @@ def _reversed(spec: ConvSpec, weight: Memory) -> Array:
 
 def _blocks(spec: ConvSpec, shape: tuple[int, ...], weight: Memory) -> Array:
     blocks, *taps, block = shape
-    packed = np.zeros((blocks * block, *taps), spec.dtype)
+    packed = np.zeros((blocks * block, *taps), spec.element.numpy)
     packed[: spec.channels] = as_array(weight, spec)[:, 0]
     return np.ascontiguousarray(packed.reshape(blocks, block, *taps).transpose(0, 2, 3, 1))
 
@@ -162,7 +162,7 @@ def _panels(
 
     No vector lies across two cache lines, which costs up to a tenth of a kernel's speed.
     """
-    packed, depth = aligned(shape, spec.dtype), spec.depth
+    packed, depth = aligned(shape, spec.element.numpy), spec.depth
     windows = np.ascontiguousarray(as_array(weight, spec).transpose(0, 2, 3, 1))
     matrix = windows.reshape(spec.out_channels, depth)
     transpose = team.native().transpose

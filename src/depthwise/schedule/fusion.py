@@ -64,6 +64,11 @@ class Way:
 WAYS = tuple(map(Way, ((2,), (1, 1), (3,), (1, 2), (2, 1), (1, 1, 1))))
 
 
+def ways_of(spec: BlockSpec) -> list[Way]:
+    """Return the ways of fusing as many parts as a block has, whether it takes them or not."""
+    return [way for way in WAYS if sum(way.fused) == len(spec.parts)]
+
+
 @dataclass(frozen=True)
 class Plans:
     """The plans of one way of fusing: to go through, or to look in, which is quick."""
@@ -106,10 +111,9 @@ def ranking(spec: BlockSpec, target: Target, threads: int) -> dict[Way, str | No
 def ways(spec: BlockSpec, target: Target, threads: int) -> dict[str, Estimate | str]:
     """Return each way of fusing with its best plan, or the reason against it, cheapest first."""
     found: dict[str, Estimate | str] = {}
-    for way in WAYS:
-        if sum(way.fused) == len(spec.parts):
-            reason = way.rejects(spec, target) or _too_large(spec, way.fused, target)
-            found[way.name] = reason or best(spec, way.fused, target, threads)
+    for way in ways_of(spec):
+        reason = way.rejects(spec, target) or _too_large(spec, way.fused, target)
+        found[way.name] = reason or best(spec, way.fused, target, threads)
     return dict(sorted(found.items(), key=lambda item: _cycles(item[1])))
 
 

@@ -1,8 +1,8 @@
 """The search for the fastest plan of a problem.
 
-Plans are tried one by one, the default first, then those near the best so far (see `plan_space`):
+Plans are tried one by one, the default first, then those near the best so far (see `space`):
 each is built, held against the oracle and timed, in a process of its own (see `trials`).  What came
-of it is written down at once (see `plan_database`), so that a search which is interrupted, or ends
+of it is written down at once (see `store.database`), so that a search which is interrupted, or ends
 with its budget, goes on from there the next time.  Then the fastest few and the default are timed
 once more, in turns and in a new process, where memory lies elsewhere: that can cost a plan a tenth
 of its speed.  The winner is remembered: `compile` takes it from then on.
@@ -21,7 +21,6 @@ import numpy as np
 from depthwise.errors import InternalError, SpecError
 from depthwise.machine.target import Target
 from depthwise.problem.problem import Problem
-from depthwise.problem.spec import ConvSpec
 from depthwise.schedule.plan import AnyPlan
 from depthwise.store import database
 from depthwise.store.database import Failure, Trial

@@ -17,7 +17,9 @@ from depthwise.tuning.search import Laboratory, Tuning, search
 from depthwise.tuning.space import space
 
 
-def tune(spec: Problem | str, *, threads: int | None = None, seconds: float | None = None) -> AnyPlan:
+def tune(
+    spec: Problem | str, *, threads: int | None = None, seconds: float | None = None
+) -> AnyPlan:
     """Search for the fastest plan of a problem on this machine, and remember it on disk.
 
     `compile` and the functions take it from then on, whatever the number of threads.  A search that

@@ -1,4 +1,4 @@
-"""The machine code of a kernel, stage by stage, run as a test says."""
+"""The machine code of a kernel, step by step, run as a test says."""
 
 from __future__ import annotations
 
@@ -11,15 +11,9 @@ import depthwise as dw
 from exact import poisoned
 
 
-def pack(kernel, operands):
-    """Return the packed operands of each stage."""
-    packed = kernel.pack(operands)
-    return packed if hasattr(kernel, "stages") else [packed]
-
-
 def most_tasks(kernel):
-    """Return the tasks of the stage that has most."""
-    return max(stage.code.tasks for stage in getattr(kernel, "stages", [kernel]))
+    """Return the tasks of the step that has most."""
+    return max(code.tasks for code in kernel.codes)
 
 
 def run_on_team(kernel, threads, x, packed, out):
@@ -34,7 +28,7 @@ def run_by_hand(kernel, x, packed, out, *, runs=1, backwards=False, place=np.arr
     Args:
         kernel: any kernel.
         x: the input.
-        packed: what `pack` returned.
+        packed: what the kernel's `pack` returned.
         out: where to write the result.
         runs: into how many the tasks are cut, as the team cuts them.
         backwards: whether the last of them is the first to run.
@@ -55,7 +49,7 @@ def check_order(spec):
     """Fail where the number of threads, or the order of the tasks, changes a bit of a result."""
     x, *operands, out = dw.random_problem(spec)
     kernel = dw.compile(spec)
-    packed = pack(kernel, operands)
+    packed = kernel.pack(operands)
     run_on_team(kernel, 1, x, packed, out)
     for threads in (2, 3):
         again = poisoned(spec)
@@ -68,9 +62,8 @@ def check_order(spec):
 
 def _calls(kernel, x, packed, out, place):
     """Return each piece of machine code with its arrays, in the order in which they run."""
-    between = [place(np.full(shape, np.nan, out.dtype)) for shape in kernel.between]
-    own = packed if hasattr(kernel, "stages") else packed[0]
-    return [(launch.code, *launch.arrays) for launch in kernel.launches(x, own, between, out)]
+    buffers = [place(np.full(shape, np.nan, out.dtype)) for shape in kernel.buffers.values()]
+    return [(launch.code, *launch.arrays) for launch in kernel.launches(x, packed, buffers, out)]
 
 
 def _function(code, arrays):
