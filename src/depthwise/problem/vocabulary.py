@@ -16,6 +16,7 @@ Activation = Literal[
 ]
 
 KINDS: tuple[str, ...] = get_args(Kind)
+"""The kinds of convolution; `families` has those of all problems."""
 DEPTHWISE_KINDS = ("depthwise", "depthwise1d")
 """The kinds whose output channels each take one channel of the input."""
 LAYOUTS: tuple[str, ...] = get_args(Layout)
