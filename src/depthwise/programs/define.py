@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 import tvm
 import tvm_ffi
 from tvm import te, tirx
 
+from depthwise.problem.dtypes import element
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.vocabulary import Pair
 from depthwise.programs.activations import activate
@@ -81,10 +83,11 @@ def _packed(spec: ConvSpec, form: PackedForm) -> tirx.PrimFunc:
         name="PackedX",
     )
     rkh, rkw = te.reduce_axis((0, kh), "rkh"), te.reduce_axis((0, kw), "rkw")
+    term = partial(_term, spec)
     packed_y = te.compute(
         (spec.batch, blocks, spec.out_height, spec.out_width, block),
         lambda n, co, i, j, ci: te.sum(
-            packed_x[n, co, i * sh + rkh * dh, j * sw + rkw * dw, ci] * K[co, rkh, rkw, ci],
+            term(packed_x[n, co, i * sh + rkh * dh, j * sw + rkw * dw, ci], K[co, rkh, rkw, ci]),
             axis=[rkh, rkw],
         ),
         name="PackedY",
@@ -129,7 +132,7 @@ def _planes(spec: ConvSpec, form: PlanesForm) -> tirx.PrimFunc:
     def total(n: Expr, o: Expr, i: Expr, j: Expr) -> Expr:
         shift = rkw * dw
         x = planes[n, o // spec.multiplier, i * sh + rkh * dh, shift % sw, j + shift // sw]
-        return te.sum(x * K[o, 0, rkh, rkw], axis=[rkh, rkw])
+        return te.sum(_term(spec, x, K[o, 0, rkh, rkw]), axis=[rkh, rkw])
 
     acc = te.compute((spec.batch, spec.out_channels, rows, columns), total, name="Acc")
     Y = te.compute(
@@ -148,10 +151,11 @@ def _multiples(spec: ConvSpec, form: MultiplesForm) -> tirx.PrimFunc:
     epilogue, extra = _epilogue_inputs(spec)
     padded = _padded(spec, X)
     rkh, rkw = te.reduce_axis((0, kh), "rkh"), te.reduce_axis((0, kw), "rkw")
+    term = partial(_term, spec)
     acc = te.compute(
         (spec.batch, spec.out_height, spec.out_width, m, spec.channels),
         lambda n, i, j, k, c: te.sum(
-            padded(n, c, i * sh + rkh * dh, j * sw + rkw * dw) * K[rkh, rkw, k, c],
+            term(padded(n, c, i * sh + rkh * dh, j * sw + rkw * dw), K[rkh, rkw, k, c]),
             axis=[rkh, rkw],
         ),
         name="Acc",
@@ -216,8 +220,9 @@ def join_segments(func: tirx.PrimFunc, spec: ConvSpec, form: Form) -> tirx.PrimF
 
 
 def _has_epilogue(spec: ConvSpec) -> bool:
-    """Whether `Y` is a stage of its own behind the sum `Acc`."""
-    return spec.bias or spec.residual or spec.activation is not None
+    """Whether `Y` is computed from the sum `Acc`, and is not the sum itself."""
+    narrows = spec.element.accumulator != spec.dtype
+    return spec.bias or spec.residual or spec.activation is not None or narrows
 
 
 def _convolve(
@@ -233,7 +238,8 @@ def _convolve(
     def tap(n: Expr, o: Expr, i: Expr, j: Expr) -> Expr:
         channel = o // group_out * group_in + rc
         x = padded(n, channel, i * sh + rkh * dh, j * sw + rkw * dw)
-        return x * (K[rkh, rkw, rc, o] if spec.channels_last else K[o, rc, rkh, rkw])
+        k = K[rkh, rkw, rc, o] if spec.channels_last else K[o, rc, rkh, rkw]
+        return _term(spec, x, k)
 
     def total(n: Expr, o: Expr, i: Expr, j: Expr) -> Expr:
         axes = [rkh, rkw] if group_in == 1 else [rc, rkh, rkw]
@@ -252,7 +258,7 @@ def _convolve(
 
 
 def _output(spec: ConvSpec, shape: tuple[int, ...], value: Callable[..., Expr], name: str) -> Any:
-    """Define a stage by a function of (n, c, i, j)."""
+    """Define an array by a function of (n, c, i, j)."""
     if spec.channels_last:
         return te.compute(shape, lambda n, i, j, c: value(n, c, i, j), name=name)
     return te.compute(shape, lambda n, c, i, j: value(n, c, i, j), name=name)  # noqa: PLW0108 (names the loops)
@@ -275,10 +281,10 @@ def _padded(spec: ConvSpec, X: Any) -> Callable[..., Expr]:
 
     shape = _shape(spec, spec.channels, spec.padded_height, spec.padded_width)
     if spec.channels_last:
-        stage = te.compute(shape, lambda n, h, w, c: value(n, c, h, w), name="PaddedX")
+        padded = te.compute(shape, lambda n, h, w, c: value(n, c, h, w), name="PaddedX")
     else:
-        stage = te.compute(shape, value, name="PaddedX")
-    return lambda n, c, h, w: stage(*_arrange(spec, n, c, h, w))
+        padded = te.compute(shape, value, name="PaddedX")
+    return lambda n, c, h, w: padded(*_arrange(spec, n, c, h, w))
 
 
 def source(mode: str, at: Expr, size: int, pads: Pair) -> tuple[Expr, list[Expr]]:
@@ -299,7 +305,7 @@ def source(mode: str, at: Expr, size: int, pads: Pair) -> tuple[Expr, list[Expr]
 
 def _epilogue_inputs(spec: ConvSpec) -> tuple[list[Any], Callable[..., Expr]]:
     """Return the placeholders and the function (sum, channel, index) -> output."""
-    inputs = []
+    inputs, wide = [], _accumulator(spec)
     bias = residual = None
     if spec.bias:
         inputs.append(bias := te.placeholder((spec.out_channels,), spec.element.tvm, "bias"))
@@ -308,11 +314,26 @@ def _epilogue_inputs(spec: ConvSpec) -> tuple[list[Any], Callable[..., Expr]]:
         inputs.append(residual := te.placeholder(shape, spec.element.tvm, "residual"))
 
     def finish(value: Expr, channel: Expr, at: Sequence[Expr]) -> Expr:
-        value = value + bias[channel] if bias is not None else value
-        value = activate(spec.activation, value, spec.element.tvm)
-        return value + residual(*at) if residual is not None else value
+        value = value + _widened(spec, bias[channel]) if bias is not None else value
+        value = activate(spec.activation, value, wide)
+        value = value + _widened(spec, residual(*at)) if residual is not None else value
+        return value if wide == spec.element.tvm else tirx.Cast(spec.element.tvm, value)
 
     return inputs, finish
+
+
+def _term(spec: ConvSpec, x: Expr, k: Expr) -> Expr:
+    """Return a product of the element type that its sum is kept in."""
+    return _widened(spec, x) * _widened(spec, k)
+
+
+def _widened(spec: ConvSpec, value: Expr) -> Expr:
+    wide = _accumulator(spec)
+    return value if wide == spec.element.tvm else tirx.Cast(wide, value)
+
+
+def _accumulator(spec: ConvSpec) -> str:
+    return element(spec.element.accumulator).tvm
 
 
 def _zero(spec: ConvSpec) -> Expr:

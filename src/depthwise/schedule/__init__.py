@@ -52,11 +52,18 @@ def explain(problem: Problem, target: Target, threads: int) -> dict[str, str | N
 
 
 def default_plan(problem: Problem, target: Target, threads: int = 1) -> AnyPlan:
-    """Return the plan of the first rule that takes the problem, for so many threads."""
+    """Return the plan of the first rule that takes the problem, for so many threads.
+
+    Raises:
+        PlanError: none does.
+    """
     found = ranking(problem, target, threads)
-    rule = next(rule for rule, reason in found.items() if reason is None)
-    plan: AnyPlan = rule.default_plan(problem, target, threads)
-    return plan
+    for rule, reason in found.items():
+        if reason is None:
+            plan: AnyPlan = rule.default_plan(problem, target, threads)
+            return plan
+    reasons = "; ".join(f"{rule.name}: {reason}" for rule, reason in found.items())
+    raise PlanError(f"a problem is one that some schedule takes; {reasons}: {problem}")
 
 
 def legal_plans(problem: Problem, target: Target) -> Iterator[AnyPlan]:

@@ -15,7 +15,7 @@ tiles: dict[str, str] = {}
 
 
 def rejects(spec: ConvSpec, target: Target) -> str | None:
-    """Take everything."""
+    """Take every convolution."""
     return None
 
 

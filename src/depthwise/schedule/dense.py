@@ -17,6 +17,7 @@ from depthwise.problem.values import itemsize
 from depthwise.schedule import tiling
 from depthwise.schedule.form import Form, PanelsForm
 from depthwise.schedule.plan import Plan
+from depthwise.schedule.rule import needs_wider_sums
 from depthwise.schedule.stack import Stack
 from depthwise.schedule.steps import one_step
 from depthwise.schedule.tiling import Panels, Tiling
@@ -41,7 +42,7 @@ def rejects(spec: ConvSpec, target: Target) -> str | None:
         return f"{spec.groups} groups: the channels of each would be a product of their own"
     if not spec.channels_last:
         return "the data are channels-first; what a tap reads lies a plane apart"
-    return None
+    return needs_wider_sums(spec)
 
 
 def default_plan(spec: ConvSpec, target: Target, threads: int) -> Plan:

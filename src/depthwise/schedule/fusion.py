@@ -20,6 +20,7 @@ from depthwise.schedule.chain import Chain, inner
 from depthwise.schedule.estimate import Estimate, estimate
 from depthwise.schedule.groups import groups, is_in_chain, scratch_bytes
 from depthwise.schedule.plan import PARTS, BlockPlan, Plan, title_of
+from depthwise.schedule.rule import needs_wider_sums
 from depthwise.schedule.steps import Step
 
 
@@ -46,7 +47,7 @@ class Way:
         group = next(group for group in together if "depthwise" in group)
         if spec.squeeze_excite and "project" in group:
             return "the gate between depthwise and project needs the mean of all pixels"
-        return None
+        return needs_wider_sums(spec)
 
     def default_plan(self, spec: BlockSpec, target: Target, threads: int) -> BlockPlan:
         """Return the plan with the height of strips that is expected to be fastest."""

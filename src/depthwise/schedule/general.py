@@ -1,6 +1,6 @@
 """Any convolution: rows in parallel, the sums of a row in a local buffer, the data's own layout.
 
-Correct for everything and fast for nothing in particular: it takes what no other rule does.
+Correct for every convolution and fast for none in particular: it takes what no other rule does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ tiles = {"tw": "neighbouring columns that share each weight, channels-last"}
 
 
 def rejects(spec: ConvSpec, target: Target) -> str | None:
-    """Take everything."""
+    """Take every convolution: its program is the definition, whatever the element type."""
     return None
 
 

@@ -15,6 +15,7 @@ from depthwise.problem.training import PassSpec
 from depthwise.problem.vocabulary import Layout
 from depthwise.schedule.form import MultiplesForm, PlainForm
 from depthwise.schedule.plan import Plan
+from depthwise.schedule.rule import needs_wider_sums
 from depthwise.schedule.steps import Packing, Step, alone
 
 name = "input_gradient"
@@ -33,7 +34,7 @@ def rejects(spec: PassSpec, target: Target) -> str | None:
     """Take every gradient with respect to the input."""
     if spec.kind != "input_gradient":
         return "only the gradient with respect to the input sums what outputs contribute"
-    return None
+    return needs_wider_sums(spec)
 
 
 def default_plan(spec: PassSpec, target: Target, threads: int) -> Plan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from depthwise.machine.target import Target
 from depthwise.problem.pixels import PixelSpec
 from depthwise.schedule.plan import Plan
+from depthwise.schedule.rule import needs_wider_sums
 from depthwise.schedule.steps import Step, alone
 
 name = "pixel_passes"
@@ -13,7 +14,7 @@ tiles: dict[str, str] = {}
 
 def rejects(spec: PixelSpec, target: Target) -> str | None:
     """Take every mean and norm."""
-    return None
+    return needs_wider_sums(spec)
 
 
 def default_plan(spec: PixelSpec, target: Target, threads: int) -> Plan:

@@ -16,6 +16,7 @@ from depthwise.problem.spec import ConvSpec
 from depthwise.schedule import tiling
 from depthwise.schedule.form import Form, PanelsForm, PlainForm
 from depthwise.schedule.plan import Plan
+from depthwise.schedule.rule import needs_wider_sums
 from depthwise.schedule.steps import one_step
 from depthwise.schedule.tiling import Panels, Runs, Tiling
 
@@ -36,7 +37,7 @@ def rejects(spec: ConvSpec, target: Target) -> str | None:
     """Take pointwise convolutions."""
     if spec.kind != "pointwise":
         return "only a pointwise convolution is a product of two matrices"
-    return None
+    return needs_wider_sums(spec)
 
 
 def default_plan(spec: ConvSpec, target: Target, threads: int) -> Plan:

@@ -7,6 +7,7 @@ from math import prod
 from typing import Any, Protocol, TypeVar
 
 from depthwise.machine.target import Target
+from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.schedule.form import Form
 from depthwise.schedule.plan import Plan
@@ -52,6 +53,13 @@ class ConvRule(Rule[ConvSpec, Plan], Protocol):
 
     def form(self, spec: ConvSpec, plan: Plan, target: Target) -> Form:
         """Return the form of its program."""
+
+
+def needs_wider_sums(problem: Problem) -> str | None:
+    """Say why programs whose sums are elements cannot compute a problem, or None where they can."""
+    if problem.element.accumulator == problem.dtype:
+        return None
+    return f"sums of {problem.dtype} are kept in {problem.element.accumulator}"
 
 
 def unrolls(spec: ConvSpec, tile: int, most: int = UNROLLED_STEPS) -> bool:

@@ -13,6 +13,7 @@ from depthwise.problem.training import PassSpec
 from depthwise.problem.values import MAX_ELEMENTS, itemsize
 from depthwise.schedule.input_gradient import TILES, block_channels, fetches_ahead, runs_of_channels
 from depthwise.schedule.plan import Plan
+from depthwise.schedule.rule import needs_wider_sums
 from depthwise.schedule.steps import INPUT, OUTPUT, Step, worth_waking
 
 name = "weight_gradient"
@@ -61,7 +62,7 @@ def rejects(spec: PassSpec, target: Target) -> str | None:
     """Take every gradient with respect to the weight."""
     if spec.kind != "weight_gradient":
         return "only the gradient with respect to the weight sums over pixels"
-    return None
+    return needs_wider_sums(spec)
 
 
 def default_plan(spec: PassSpec, target: Target, threads: int) -> Plan:
