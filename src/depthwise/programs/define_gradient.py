@@ -105,7 +105,7 @@ def _images(
 
 
 def _arranged(spec: PassSpec, shape: tuple[int, ...], value: Callable[..., Expr]) -> Any:
-    """Define a stage of (N, C, H, W) by a function of (n, c, h, w), in the layout of the data."""
+    """Define an array (N, C, H, W) by a function of (n, c, h, w), in the layout of the data."""
     n, c, h, w = shape
     if spec.conv.channels_last:
         return te.compute((n, h, w, c), lambda n, h, w, c: value(n, c, h, w), name="InputGradient")

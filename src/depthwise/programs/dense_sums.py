@@ -16,7 +16,7 @@ from depthwise.programs import products
 from depthwise.programs.build import SCRATCH_BYTES, TASKS
 from depthwise.programs.define import source
 from depthwise.programs.direct import vector, zero
-from depthwise.programs.passes import vectors
+from depthwise.programs.pixel_runs import vectors
 from depthwise.schedule import tiling
 from depthwise.schedule.stack import Stack
 from depthwise.schedule.tiling import Panels, packed_columns

@@ -16,7 +16,7 @@ from tvm import tirx
 from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.programs.fetching import fetch_pixels
-from depthwise.programs.passes import vectors
+from depthwise.programs.pixel_runs import vectors
 from depthwise.schedule.window import Axis, Cover, cover
 
 Expr: TypeAlias = Any

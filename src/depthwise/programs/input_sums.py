@@ -18,7 +18,7 @@ from depthwise.programs import near
 from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS
 from depthwise.programs.direct import Direct, Pixels, Vectors, last_source, share
 from depthwise.programs.near import Images
-from depthwise.programs.passes import vectors
+from depthwise.programs.pixel_runs import vectors
 from depthwise.schedule.plan import Plan
 from depthwise.schedule.window import axes
 

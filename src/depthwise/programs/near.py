@@ -15,7 +15,7 @@ from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.vocabulary import Pair
-from depthwise.programs import passes
+from depthwise.programs import pixel_runs
 from depthwise.programs.direct import Pixels
 
 Expr: TypeAlias = Any
@@ -89,11 +89,11 @@ class Images:
         distance = self.multiplier * rows_of_image * columns
         name = self._function(width, back=back)
         if back:
-            return {name: passes.scatter(width, distance, width, self.dtype, lanes)}
+            return {name: pixel_runs.scatter(width, distance, width, self.dtype, lanes)}
         if self.planes:
-            return {name: passes.gather(width, distance, width, self.dtype, lanes)}
+            return {name: pixel_runs.gather(width, distance, width, self.dtype, lanes)}
         size = rows * columns * width
-        return {name: passes.apart(width, self.multiplier, self.channels, size, self.dtype)}
+        return {name: pixel_runs.apart(width, self.multiplier, self.channels, size, self.dtype)}
 
     def bring(
         self, array: Any, image: Expr, channel: Expr, first: Expr, count: Expr,
@@ -146,7 +146,7 @@ def strip_rows(pixels: int, width: int, itemsize: int, most: int) -> int:
 
 
 def among(runs: Sequence[tuple[int, Pair]], number: Expr) -> Iterator[tuple[Expr, int]]:
-    """Write a branch for each width of the runs of `passes.vectors`, in which number n is computed.
+    """Write a branch for each width of the runs of `pixel_runs.vectors`, in which number n is computed.
 
     Yields:
         Its first channel and its channels.

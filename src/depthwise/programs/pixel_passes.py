@@ -19,7 +19,7 @@ from depthwise.problem.pixels import PixelSpec
 from depthwise.programs import define_pixels
 from depthwise.programs.build import SYMBOL, TASKS, Program
 from depthwise.programs.direct import share, vector, zero
-from depthwise.programs.passes import vectors
+from depthwise.programs.pixel_runs import vectors
 from depthwise.schedule.plan import Plan
 
 Expr: TypeAlias = Any

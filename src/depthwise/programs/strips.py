@@ -19,7 +19,7 @@ from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T  # noqa: N812
 
-from depthwise.programs import channels_last, multiples, passes, products
+from depthwise.programs import channels_last, multiples, pixel_runs, products
 from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS, Program, task_count
 from depthwise.programs.define import define
 from depthwise.schedule.chain import Chain
@@ -62,7 +62,7 @@ def functions(chain: Chain, depthwise: tirx.PrimFunc) -> dict[str, tirx.PrimFunc
         found["expand"] = products.function(chain.expand, chain.panels(0), lanes, planes_in)
     elif planes_in:
         plane = conv.height * conv.width
-        found["gather"] = passes.gather(
+        found["gather"] = pixel_runs.gather(
             conv.channels, plane, conv.channels, conv.element.tvm, lanes
         )
     if chain.project:
@@ -72,11 +72,11 @@ def functions(chain: Chain, depthwise: tirx.PrimFunc) -> dict[str, tirx.PrimFunc
     if planes_out:
         last = chain.parts[-1]
         channels, plane = last.out_channels, last.out_height * last.out_width
-        found["scatter"] = passes.scatter(
+        found["scatter"] = pixel_runs.scatter(
             channels, plane, channels, last.element.tvm, lanes, last.residual
         )
     if chain.sums:
-        found["total"] = passes.total(conv.out_channels, lanes, conv.element.tvm)
+        found["total"] = pixel_runs.total(conv.out_channels, lanes, conv.element.tvm)
     found[SYMBOL] = _Driver(chain, task_count(depthwise)).function()
     return found
 

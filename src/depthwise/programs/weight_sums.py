@@ -20,7 +20,7 @@ from depthwise.programs import near
 from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS
 from depthwise.programs.direct import Pixels, Vectors, last_source, share, zero
 from depthwise.programs.near import Images
-from depthwise.programs.passes import vectors
+from depthwise.programs.pixel_runs import vectors
 from depthwise.programs.weight_tiles import Row
 from depthwise.schedule.weight_gradient import Sums
 from depthwise.schedule.window import axes

@@ -1,7 +1,7 @@
 """NCHW data packed to NCHW[tc]c, computed through a cached block, and unpacked again.
 
 The schedule of the tutorial chapters: one vector holds `tc` channels of a pixel, and `tw`
-neighbouring outputs of a row are summed in a cached block.  Packing, sums and unpacking are stages
+neighbouring outputs of a row are summed in a cached block.  Packing, sums and unpacking are loops
 of their own; each strip of `th` rows of a block of channels passes through all three while it is in
 cache, and strips run in parallel.  Packing and unpacking are still most of the time.
 """

@@ -32,10 +32,11 @@ class Step:
     title: str
     """What it computes, in words or as the line of a problem."""
     problem: Problem
-    """Whose machine code it runs, with
-    `plan`, and as which of the problem's programs: `number`."""
+    """The problem whose machine code it runs: the kernel's own, or that of one of its parts."""
     plan: AnyPlan
+    """How that problem is computed."""
     number: int
+    """Which of that problem's programs it is."""
     arguments: tuple[str, ...]
     """What the code takes, in order: INPUT, operands of the kernel's problem, buffers, OUTPUT."""
     most_threads: int

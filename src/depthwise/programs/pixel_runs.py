@@ -1,4 +1,4 @@
-"""Passes over a run of channels-last pixels: from planes, to planes, apart, and their sum.
+"""Functions of a run of channels-last pixels: from planes, to planes, apart, and their sum.
 
 Planes are what channels-first data have: all pixels of a channel, then those of the next.
 """
@@ -40,7 +40,7 @@ def gather(channels: int, plane: int, pitch: int, dtype: str, lanes: int) -> tir
             swap=True,
         )  # fmt: skip
 
-    return _pass(dtype, {"X": channels * plane, "Y": channels * pitch}, write)
+    return _function(dtype, {"X": channels * plane, "Y": channels * pitch}, write)
 
 
 def scatter(
@@ -64,7 +64,7 @@ def scatter(
         )  # fmt: skip
 
     names = ["X", "residual", "Y"] if residual else ["X", "Y"]
-    return _pass(dtype, dict.fromkeys(names, channels * plane), write)
+    return _function(dtype, dict.fromkeys(names, channels * plane), write)
 
 
 def apart(channels: int, multiplier: int, pitch: int, size: int, dtype: str) -> tirx.PrimFunc:
@@ -84,7 +84,7 @@ def apart(channels: int, multiplier: int, pitch: int, size: int, dtype: str) -> 
                 value = x[pixel * pitch + channel * multiplier + part]
                 T.buffer_store(y, value, [part * size + pixel * channels + channel])
 
-    return _pass(dtype, {"X": channels * pitch, "Y": multiplier * size}, write)
+    return _function(dtype, {"X": channels * pitch, "Y": multiplier * size}, write)
 
 
 def _transpose(
@@ -172,7 +172,7 @@ def total(channels: int, lanes: int, dtype: str) -> tirx.PrimFunc:
                 with T.vectorized(0, count[1]) as lane:
                     T.buffer_store(y, sums[lane], [first + lane])
 
-    return _pass(dtype, {"X": channels, "Y": channels}, write)
+    return _function(dtype, {"X": channels, "Y": channels}, write)
 
 
 def vectors(channels: int, lanes: int) -> list[tuple[int, tuple[int, int]]]:
@@ -181,7 +181,7 @@ def vectors(channels: int, lanes: int) -> list[tuple[int, tuple[int, int]]]:
     return [run for run in ((0, (whole, lanes)), (whole * lanes, (1, rest))) if all(run[1])]
 
 
-def _pass(dtype: str, sizes: dict[str, int], write: Callable[..., None]) -> tirx.PrimFunc:
+def _function(dtype: str, sizes: dict[str, int], write: Callable[..., None]) -> tirx.PrimFunc:
     """Return a function of arrays of these sizes and of a number of pixels."""
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
