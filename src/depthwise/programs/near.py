@@ -146,7 +146,7 @@ def strip_rows(pixels: int, width: int, itemsize: int, most: int) -> int:
 
 
 def among(runs: Sequence[tuple[int, Pair]], number: Expr) -> Iterator[tuple[Expr, int]]:
-    """Write a branch for each width of the runs of `pixel_runs.vectors`, in which number n is computed.
+    """Write a branch for each width of the runs of `pixel_runs.vectors`, for number n of them.
 
     Yields:
         Its first channel and its channels.

@@ -46,11 +46,6 @@ class Step:
     buffers: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
     """The buffers that it writes and later steps read, with their shapes."""
 
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """The arguments that the step does not write."""
-        return tuple(name for name in self.arguments if name not in {*self.buffers, OUTPUT})
-
 
 def worth_waking(problem: Problem) -> int:
     """Return how many threads a problem keeps busy for longer than waking one takes.

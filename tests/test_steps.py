@@ -1,0 +1,88 @@
+"""A kernel's steps as data: what each takes, in an order in which it is there."""
+
+from __future__ import annotations
+
+import pytest
+
+import depthwise as dw
+from depthwise import schedule
+from depthwise.errors import PlanError
+from depthwise.machine.target import host, named
+from depthwise.programs import writers
+from depthwise.schedule import fusion
+from depthwise.schedule.steps import INPUT, OUTPUT
+
+PROBLEMS = [
+    "depthwise c8 hw6 k3 p1 bias",
+    "pointwise c8 o4 hw6 nhwc bias residual",
+    "conv c3 o8 hw6 k3 s2 nhwc",
+    "separable c8 o4 hw6 k3 p1 bias",
+    "inverted c4 e8 o4 hw6 k3 p1 bias relu residual",
+    "inverted c4 e8 o4 hw6 k3 p1 nhwc bias relu residual se2",
+    "input_gradient depthwise c8 hw6 k3",
+    "input_gradient depthwise1d c8 l6 k3",
+    "weight_gradient depthwise c8 hw6 k3 bias",
+    "mean c8 hw6 nhwc",
+    "norm c8 hw6 nhwc eps1e-05",
+]
+
+
+def plans(problem):
+    """Return a plan of every rule that takes a problem."""
+    ranking = schedule.ranking(problem, host(), 2)
+    takes = [rule for rule, reason in ranking.items() if reason is None]
+    return [rule.default_plan(problem, host(), 2) for rule in takes]
+
+
+@pytest.mark.parametrize("text", PROBLEMS)
+def test_each_step_takes_what_is_there_and_each_operand_is_taken_once(text):
+    problem = dw.parse(text)
+    for plan in plans(problem):
+        steps = schedule.rule_of(plan, problem, host()).steps(problem, plan, host())
+        there, operands = {INPUT, *problem.operands}, []
+        for step in steps:
+            written = [*step.buffers, *[OUTPUT] * (step is steps[-1])]
+            assert set(step.arguments) - there == set(written), (plan, step)
+            assert set(step.packings) <= set(step.arguments)
+            operands += [name for name in step.arguments if name in problem.operands]
+            there |= set(step.buffers)
+        assert sorted(operands) == sorted(problem.operands), plan
+
+
+@pytest.mark.parametrize("text", PROBLEMS)
+def test_every_plan_has_only_tiles_that_its_rule_reads(text):
+    problem = dw.parse(text)
+    for plan in plans(problem):
+        rule = schedule.rule_of(plan, problem, host())
+        assert set(plan.tiles) <= set(rule.tiles)
+        assert all(rule.tiles.values())
+        assert schedule.is_legal(plan, problem, host())
+
+
+def test_a_tile_that_a_schedule_does_not_read_is_refused():
+    with pytest.raises(PlanError, match=r"general are tw; got tc, th in general tc4 .*: depthwise"):
+        dw.compile("depthwise c8 hw6 k3", "general tc4 tw2 th2")
+    with pytest.raises(
+        PlanError, match="tiles of schedule default are none; got tw in default tw2"
+    ):
+        dw.compile("depthwise c8 hw6 k3", "default tw2")
+
+
+@pytest.mark.parametrize("text", [PROBLEMS[0], PROBLEMS[4], PROBLEMS[5]])
+def test_a_plan_for_another_cpu_does_not_depend_on_this_machine(text, monkeypatch):
+    there = named("haswell" if "x86" in host().architecture else "neoverse-n1")
+
+    def planned():
+        for remembered in (fusion.ways, fusion.best, fusion.usual):
+            remembered.cache_clear()
+        problem, plan = dw.parse(text), dw.compile(text, target=there.cpu).plan
+        rule = schedule.rule_of(plan, problem, there)
+        programs = writers.programs(problem, plan, there)
+        code = [program.show("schedule") for program in programs]
+        return plan, rule.steps(problem, plan, there), code
+
+    before = planned()
+    monkeypatch.setattr("depthwise.machine.team.size", lambda: 7)
+    monkeypatch.setattr("depthwise.machine.target.caches", lambda: {"L1": 1, "L2": 1})
+    assert planned() == before
+    assert dw.explain(text, there.cpu) == dw.explain(text, there.cpu, threads=1)
