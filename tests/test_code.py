@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -42,34 +40,6 @@ def test_code_computes_with_and_without_a_linker(text, linker, monkeypatch):
     kernel = dw.compile(spec)
     load_anew(spec).run(2, x, *kernel.pack(operands), out)
     np.testing.assert_array_equal(out, kernel(x, *operands))
-
-
-LOAD = """
-import sys
-import numpy as np, depthwise as dw
-from depthwise.kernel import code
-code.linker = lambda: {linker}
-spec = dw.parse("depthwise c9 hw9 k3 p1 nhwc")
-x, weight, _ = dw.random_problem(spec)
-np.save(sys.argv[1], dw.compile(spec)(x, weight))
-print("tvm" in sys.modules)
-"""
-
-
-@pytest.mark.parametrize(("linker", "compiler_needed"), [("code.linker()", False), (None, True)])
-def test_a_second_process_loads_what_the_first_built(linker, compiler_needed, tmp_path):
-    needed, results = [], []
-    for name in ("first.npy", "second.npy"):
-        script = LOAD.format(linker=linker).replace("lambda: code.linker()", "code.linker")
-        done = subprocess.run(
-            [sys.executable, "-c", script, str(tmp_path / name)],
-            env=os.environ | {"DEPTHWISE_CACHE": str(tmp_path / "cache")},
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        needed.append(done.stdout.strip())
-        results.append(np.load(tmp_path / name))
-    assert needed == ["True", str(compiler_needed)]
-    np.testing.assert_array_equal(*results)
 
 
 def test_a_linker_that_fails_is_reported(tmp_path, monkeypatch):
