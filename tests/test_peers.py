@@ -312,12 +312,19 @@ def test_a_problem_in_another_order_of_axes_is_the_same_problem(problem, wanted)
         ("depthwise c4 hw8 k3 s2 d2", "no stride together with dilation"),
         ("separable c4 o4 hw8 k3 none/gelu", "no activation gelu"),
         ("inverted c4 o4 hw8 k3 se2", "the adapter has no squeeze-and-excite"),
-        ("training depthwise c4 hw8 k3", "it trains nothing here"),
+        ("training depthwise c4 hw8 k3", "no adapter for training"),
+        ("mean c4 hw8 nhwc", "no adapter for mean"),
     ],
 )
 def test_limits_name_the_first_thing_that_an_engine_does_not_do(problem, reason):
     limits = Limits(activations=("relu",), dense=False, equal_strides=True, stride_or_dilation=True)
     assert limits.reason(dw.parse(problem)) == reason
+
+
+@pytest.mark.parametrize("problem", ["mean c4 hw8", "norm c4 hw8 eps1e-05"])
+def test_a_kind_without_an_adapter_is_refused_by_every_engine(engine, problem):
+    reasons = [outcome.reason for outcome in outcomes(engine, f"{problem} nhwc").values()]
+    assert f"no adapter for {problem.split()[0]}" in reasons
 
 
 @pytest.fixture

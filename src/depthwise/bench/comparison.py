@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from depthwise.bench.results import Note, Result
-from depthwise.problem.block import BlockSpec
 from depthwise.problem.parse import parse
 from depthwise.problem.problem import Problem
 
@@ -96,4 +95,4 @@ def ratios(results: Iterable[Result]) -> dict[str, list[float]]:
 
 
 def _narrows(spec: Problem) -> bool:
-    return isinstance(spec, BlockSpec) and spec.project.out_channels < spec.project.channels
+    return len(spec.parts) > 1 and spec.parts[-1].out_channels < spec.parts[-1].channels

@@ -13,11 +13,10 @@ from depthwise.bench.results import Result
 from depthwise.drawing import COLOURS, OUR_COLOUR
 from depthwise.machine.team import in_words
 from depthwise.measure import posed
-from depthwise.problem.block import BlockSpec
 from depthwise.problem.costs import cost
+from depthwise.problem.families import BY_KIND
 from depthwise.problem.parse import parse
 from depthwise.problem.problem import Problem
-from depthwise.problem.training import PassSpec
 
 if TYPE_CHECKING:
     from depthwise.measure.roofline import Roofline
@@ -63,6 +62,8 @@ def channel_lines(results: Iterable[Result]) -> tuple[str, Lines]:
     words = {}
     for result in results:
         spec = parse(result.spec)
+        if not convolutions(spec):
+            continue
         family = _family(spec)
         channels = convolutions(spec)[0].channels
         words[family] = result.spec.replace(f" c{channels}", "", 1)
@@ -132,13 +133,13 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
 def _family(spec: Problem) -> object:
     """Return what is equal for problems that differ in channels alone."""
     parts = convolutions(spec)
-    part = spec.depthwise if isinstance(spec, BlockSpec) else parts[0]
+    part = next((part for part in parts if part.is_depthwise), parts[0])
     window = (part.height, part.width, part.kernel, part.stride, part.padding, part.dilation)
     widths = [(each.kind, each.out_channels / each.channels) for each in parts]
     return (spec.kind, *window, *widths)
 
 
 def short(spec: Problem) -> str:
-    """Return the tokens of a problem that tell it from others of its kind."""
-    problem = spec.conv if isinstance(spec, PassSpec) else spec
-    return " ".join(token for token in str(problem).split()[1:] if token[0] != "p")
+    """Return the tokens of a problem that tell it from others of its kind, but for its padding."""
+    tokens = str(spec).split()
+    return " ".join(each for each in tokens if each not in BY_KIND and each[0] != "p")

@@ -17,7 +17,6 @@ from depthwise.measure.process import Worker
 from depthwise.problem.block import BlockSpec
 from depthwise.problem.costs import parameter_ratio_limit
 from depthwise.problem.problem import Problem
-from depthwise.problem.spec import ConvSpec
 
 
 def counterpart(spec: Problem) -> BlockSpec:
@@ -26,13 +25,14 @@ def counterpart(spec: Problem) -> BlockSpec:
     Raises:
         SpecError: the problem is not a standard convolution.
     """
-    if not isinstance(spec, ConvSpec) or spec.kind != "conv" or spec.groups != 1:
+    if spec.kind != "conv" or spec.parts[0].groups != 1:
         raise SpecError(f"a standard convolution is a conv with one group; got {spec}")
+    (conv,) = spec.parts
     return BlockSpec.separable(
-        spec.channels, spec.out_channels, (spec.height, spec.width), spec.kernel,
-        stride=spec.stride, padding=spec.padding, dilation=spec.dilation,
-        padding_mode=spec.padding_mode, depthwise_bias=spec.bias, pointwise_bias=spec.bias,
-        activation=spec.activation, batch=spec.batch, layout=spec.layout, dtype=spec.dtype,
+        conv.channels, conv.out_channels, (conv.height, conv.width), conv.kernel,
+        stride=conv.stride, padding=conv.padding, dilation=conv.dilation,
+        padding_mode=conv.padding_mode, depthwise_bias=conv.bias, pointwise_bias=conv.bias,
+        activation=conv.activation, batch=conv.batch, layout=conv.layout, dtype=conv.dtype,
     )  # fmt: skip
 
 

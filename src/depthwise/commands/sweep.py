@@ -12,11 +12,10 @@ from depthwise.console import err, print_json, print_table, progress
 from depthwise.errors import InternalError, SpecError
 from depthwise.machine.target import Target, named
 from depthwise.measure.timing import Summary
-from depthwise.problem.block import BlockSpec, forward_only
+from depthwise.problem.block import forward_only
 from depthwise.problem.costs import cost
 from depthwise.problem.parse import parse
 from depthwise.problem.problem import Problem
-from depthwise.problem.spec import ConvSpec
 from depthwise.schedule import fusion
 from depthwise.schedule.plan import AnyPlan, Plan
 from depthwise.tuning.block_space import BlockSpace
@@ -59,10 +58,8 @@ def sweep(
         PlanError: the schedule does not take the problem.
     """
     spec, target = forward_only(parse(text), "a sweep"), named(None)
-    if isinstance(spec, BlockSpec):
-        default, plans = _strips(spec, name, target)
-    else:
-        default, plans = _tilings(spec, name, target)
+    is_block = len(spec.parts) > 1
+    default, plans = (_strips if is_block else _tilings)(spec, name, target)
     found = sorted(_measured(spec, plans, threads, repeats), key=lambda each: each.median_us)
     if as_json:
         tilings = [each.as_dict() for each in found]
@@ -71,14 +68,14 @@ def sweep(
         title = f"{spec}  {threads} thread(s)  (default plan: {default})"
         headers = ("plan", "time us", "spread us", "GFLOP/s", "of the best")
         print_table(headers, _rows(found), title=title)
-    if plot and isinstance(spec, ConvSpec):
+    if plot and not is_block:
         from depthwise.commands.sweep_plot import tiling_map
 
         cells = [(*_figures(each.plan).values(), each.gflops) for each in found]
         tiling_map(str(spec), cells, plot)
 
 
-def _tilings(spec: ConvSpec, name: str | None, target: Target) -> tuple[AnyPlan, list[AnyPlan]]:
+def _tilings(spec: Problem, name: str | None, target: Target) -> tuple[AnyPlan, list[AnyPlan]]:
     """Return the default plan and every plan of a schedule."""
     ranking = schedule.ranking(spec, target, 1)
     taken = [rule.name for rule, reason in ranking.items() if reason is None]
@@ -87,7 +84,7 @@ def _tilings(spec: ConvSpec, name: str | None, target: Target) -> tuple[AnyPlan,
     return rule.default_plan(spec, target, 1), list(rule.plans(spec, target))
 
 
-def _strips(spec: BlockSpec, name: str | None, target: Target) -> tuple[AnyPlan, list[AnyPlan]]:
+def _strips(spec: Any, name: str | None, target: Target) -> tuple[AnyPlan, list[AnyPlan]]:
     """Return the default plan and every one of fusing and of strips; say what is impossible."""
     if name is not None:
         raise SpecError(f"each part of a block has a schedule of its own; got {name}: {spec}")
@@ -98,7 +95,9 @@ def _strips(spec: BlockSpec, name: str | None, target: Target) -> tuple[AnyPlan,
     return space.default, list(space.strips())
 
 
-def _measured(spec: Problem, plans: Sequence[AnyPlan], threads: int, repeats: int) -> list[Measured]:
+def _measured(
+    spec: Problem, plans: Sequence[AnyPlan], threads: int, repeats: int
+) -> list[Measured]:
     """Return the plans that can be timed; after an interrupt, those that were until then."""
     found: list[Measured] = []
     with progress(len(plans)) as step, Laboratory(threads) as laboratory:

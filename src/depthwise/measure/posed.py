@@ -12,7 +12,6 @@ import numpy as np
 
 from depthwise.problem import reference
 from depthwise.problem.arrays import Array, aligned
-from depthwise.problem.block import BlockSpec
 from depthwise.problem.costs import cost
 from depthwise.problem.data import random_problem
 from depthwise.problem.problem import Problem
@@ -22,12 +21,8 @@ _EXPECTED = "expected.npy"
 
 def adds_input(spec: Problem) -> bool:
     """Whether the residual of the problem is the input itself."""
-    return (
-        isinstance(spec, BlockSpec)
-        and spec.kind == "inverted"
-        and spec.project.residual
-        and spec.input_shape == spec.output_shape
-    )
+    of_its_kind = spec.kind == "inverted" and "residual" in spec.operands
+    return of_its_kind and spec.input_shape == spec.output_shape
 
 
 def arrays(spec: Problem, seed: int = 0) -> tuple[Array, ...]:

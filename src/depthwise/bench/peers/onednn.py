@@ -75,6 +75,8 @@ class Engine:
 
     def rejects(self, spec: Problem, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
         """Refuse what the library or the block does not take."""
+        if reason := _LIMITS.reason(spec):
+            return reason
         layers = parts.convolutions(spec)
         for name in {layer.activation for layer in layers if layer.activation}:
             if self._library.value_of("alg_kind", _ACTIVATIONS[name][0]) is None:
@@ -82,7 +84,7 @@ class Engine:
         channels = {c for layer in layers for c in (layer.channels, layer.out_channels)}
         if variant == "blocked" and any(c % self._block for c in channels):
             return f"channels in multiples of {self._block} only"
-        return _LIMITS.reason(spec)
+        return None
 
     def prepare(
         self, spec: Problem, variant: str, clock: Clock, arrays: tuple[Array, ...]

@@ -10,6 +10,7 @@ from typing import Any
 
 from depthwise.bench.peers import parts
 from depthwise.bench.peers.parts import Limits, Order
+from depthwise.bench.peers.posing import CHAINS
 from depthwise.compiler import compile as compile_kernel
 from depthwise.errors import PeerError
 from depthwise.functions.blocks import inverted_residual, separable_conv2d
@@ -18,7 +19,7 @@ from depthwise.machine import team
 from depthwise.machine.target import named
 from depthwise.measure.engine import TARGET_VARIABLE, Array, Clock, Prepared
 from depthwise.problem.arrays import aligned
-from depthwise.problem.block import BlockSpec, Forward, forward_only
+from depthwise.problem.block import BlockSpec
 from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
@@ -29,7 +30,12 @@ from depthwise.store import database
 from depthwise.version import __version__
 
 _ORDERS: dict[str, Order] = {"nchw": "NCHW", "nhwc": "NHWC", "packed": "NCHW"}
-_LIMITS = Limits(dtypes=DTYPES, padding_modes=PADDING_MODES)
+_LIMITS = Limits((*CHAINS, PassSpec), DTYPES, PADDING_MODES)
+_FEWER: dict[str, tuple[tuple[type[Any], ...], str]] = {
+    "packed": ((ConvSpec,), "the cached block is a schedule of one convolution"),
+    "prepacked": (CHAINS, "weights that change are not packed ahead"),
+}
+"""The variants that take some types of specification alone, and why no other."""
 
 
 class Engine:
@@ -50,6 +56,11 @@ class Engine:
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._target = named(os.environ.get(TARGET_VARIABLE))
+        self._ways: dict[type[Any], Callable[..., Prepared]] = {
+            ConvSpec: self._forward,
+            BlockSpec: self._forward,
+            PassSpec: self._training,
+        }
         os.environ.setdefault(database.VARIABLE, "0")
 
     def version(self) -> str:
@@ -62,19 +73,18 @@ class Engine:
 
     def rejects(self, spec: Problem, variant: str, clock: Clock) -> str | None:
         """Refuse another layout than the arrays', and packing what does not stay in its block."""
-        if variant == "prepacked":
-            if clock == "kernel":
-                return "weights are packed ahead in the kernel clock of every variant"
-            return _reason(spec, variant)
-        order = _ORDERS[variant]
+        if variant == "prepacked" and clock == "kernel":
+            return "weights are packed ahead in the kernel clock of every variant"
+        order = _ORDERS.get(variant, parts.order(spec))
         if clock == "call" and order != parts.order(spec):
             return f"the arrays are {spec.layout}"
-        problem = parts.in_order(spec, order)
-        if variant != "packed":
-            return _reason(problem, variant)
-        if not isinstance(problem, ConvSpec):
-            return "the cached block is a schedule of one convolution"
-        return packed.rejects(problem, self._target)
+        if reason := _LIMITS.reason(spec):
+            return reason
+        types, reason = _FEWER.get(variant, (_LIMITS.types, ""))
+        if type(spec) not in types:
+            return reason
+        problem: Any = parts.in_order(spec, order)
+        return packed.rejects(problem, self._target) if variant == "packed" else None
 
     def network(self, folder: Path, variant: str) -> Prepared:
         """Make a network ready.
@@ -96,17 +106,18 @@ class Engine:
         The call clock calls the function, or the bound kernel, that people call: either makes a new
         array.  The kernel clock runs a bound kernel without checks of its arguments.
         """
-        if isinstance(spec, PassSpec):
-            order = _ORDERS[variant]
-            if clock == "kernel":
-                return self._kernels(spec, arrays, order)
-            return self._module(spec, arrays, order)
+        return self._ways[type(spec)](spec, variant, clock, arrays)
+
+    def _forward(
+        self, spec: Any, variant: str, clock: Clock, arrays: tuple[Array, ...]
+    ) -> Prepared:
+        """Make the kernel of a convolution or block ready, or the function that has it."""
         if clock == "call" and variant in ("nchw", "nhwc") and _has_function(spec):
             return self._function(spec, arrays)
         order = _ORDERS.get(variant, parts.order(spec))
         problem = parts.in_order(spec, order)
         plan = None
-        if variant == "packed" and isinstance(problem, ConvSpec):
+        if variant == "packed":
             plan = packed.default_plan(problem, self._target, self._threads)
         x, *operands, y = parts.arrays_in_order(spec, arrays, order)
         kernel = compile_kernel(problem, plan, self._target.cpu)
@@ -122,10 +133,21 @@ class Engine:
         excluded = "compiling, weight packing, allocation, checks of the arguments"
         return Prepared(run, lambda: ordered(y), layout, excluded)
 
+    def _training(
+        self, spec: PassSpec, variant: str, clock: Clock, arrays: tuple[Array, ...]
+    ) -> Prepared:
+        """Make the kernels of a pass ready, or the module with autograd."""
+        order = _ORDERS[variant]
+        if clock == "kernel":
+            return self._kernels(spec, arrays, order)
+        from depthwise.bench.peers import torch_training
+        from depthwise.torch import DepthwiseConv2d
+
+        return torch_training.modules(spec, arrays, order, DepthwiseConv2d)
+
     def _kernels(self, spec: PassSpec, arrays: tuple[Array, ...], order: Order) -> Prepared:
         """Run the kernels of a pass one after another, each into an array of its own."""
         problem = parts.in_order(spec, order)
-        assert isinstance(problem, PassSpec)
         *given, _ = parts.arrays_in_order(spec, arrays, order)
         named = dict(zip(problem.array_names, given, strict=True))
         results: dict[str, Array] = {}
@@ -148,25 +170,12 @@ class Engine:
         excluded = "compiling, weight packing, allocation, checks of the arguments"
         return Prepared(run, lambda: parts.pass_result(spec, results, order), order, excluded)
 
-    def _module(self, spec: PassSpec, arrays: tuple[Array, ...], order: Order) -> Prepared:
-        from depthwise.bench.peers import torch_training
-        from depthwise.torch import DepthwiseConv2d
-
-        return torch_training.modules(spec, arrays, order, DepthwiseConv2d)
-
-    def _function(self, spec: Problem, arrays: tuple[Array, ...]) -> Prepared:
+    def _function(self, spec: Any, arrays: tuple[Array, ...]) -> Prepared:
         x, *operands, _ = arrays
-        arguments = _arguments(forward_only(spec, "a function"), operands)
-        call = partial(_FUNCTIONS[spec.kind], x, **arguments, threads=self._threads)
+        function, further = _FUNCTIONS[spec.kind]
+        arguments = dict(zip(spec.operands, operands, strict=True)) | further(spec)
+        call = partial(function, x, **arguments, layout=spec.layout, threads=self._threads)
         return _returning(call, lambda result: result, spec.layout, "compiling")
-
-
-def _reason(spec: Problem, variant: str) -> str | None:
-    if not isinstance(spec, PassSpec):
-        return _LIMITS.reason(spec)
-    if variant == "prepacked":
-        return "weights that change are not packed ahead"
-    return _LIMITS.reason(spec.conv)
 
 
 def _returning(
@@ -186,40 +195,49 @@ def _returning(
     return Prepared(run, output, layout, excluded)
 
 
-_FUNCTIONS: dict[str, Callable[..., Array]] = {
-    "depthwise": depthwise_conv2d,
-    "depthwise1d": depthwise_conv1d,
-    "pointwise": pointwise_conv2d,
-    "separable": separable_conv2d,
-    "inverted": inverted_residual,
-}
-
-
 def _has_function(spec: Problem) -> bool:
     """Whether one of the functions says it all: that of inverted residuals pads with zeros."""
-    if isinstance(spec, BlockSpec) and spec.kind == "inverted":
-        return spec.depthwise.padding_mode == "zeros"
+    if spec.kind == "inverted":
+        return all(part.padding_mode == "zeros" for part in spec.parts)
     return spec.kind in _FUNCTIONS
 
 
-def _arguments(spec: Forward, operands: list[Array]) -> dict[str, Any]:
-    """Return the function's arguments beside the input."""
-    arguments: dict[str, Any] = dict(zip(spec.operands, operands, strict=True))
-    arguments["layout"] = spec.layout
-    if isinstance(spec, ConvSpec):
-        arguments["activation"] = spec.activation
-        return arguments if spec.kind == "pointwise" else arguments | _window(spec)
-    arguments |= _window(spec.depthwise)
-    if spec.kind == "separable":
-        arguments["depthwise_activation"] = spec.depthwise.activation
-        arguments["activation"] = spec.project.activation
-        return arguments
-    del arguments["padding_mode"]
-    return {"expand_weight": None, **arguments, "activation": spec.depthwise.activation}
+def _of_depthwise(spec: ConvSpec) -> dict[str, Any]:
+    return {**_window(spec), "padding_mode": spec.padding_mode, "activation": spec.activation}
+
+
+def _of_depthwise1d(spec: ConvSpec) -> dict[str, Any]:
+    along = {name: both[1] for name, both in _window(spec).items()}
+    return {**along, "padding_mode": spec.padding_mode, "activation": spec.activation}
+
+
+def _of_pointwise(spec: ConvSpec) -> dict[str, Any]:
+    return {"activation": spec.activation}
+
+
+def _of_separable(spec: BlockSpec) -> dict[str, Any]:
+    return {
+        **_window(spec.depthwise),
+        "padding_mode": spec.depthwise.padding_mode,
+        "depthwise_activation": spec.depthwise.activation,
+        "activation": spec.project.activation,
+    }
+
+
+def _of_inverted(spec: BlockSpec) -> dict[str, Any]:
+    without = {} if spec.expand else {"expand_weight": None}
+    return {**without, **_window(spec.depthwise), "activation": spec.depthwise.activation}
 
 
 def _window(spec: ConvSpec) -> dict[str, Any]:
-    window = {name: getattr(spec, name) for name in ("stride", "padding", "dilation")}
-    if spec.kind == "depthwise1d":
-        window = {name: both[1] for name, both in window.items()}
-    return {**window, "padding_mode": spec.padding_mode}
+    return {"stride": spec.stride, "padding": spec.padding, "dilation": spec.dilation}
+
+
+_FUNCTIONS: dict[str, tuple[Callable[..., Array], Callable[[Any], dict[str, Any]]]] = {
+    "depthwise": (depthwise_conv2d, _of_depthwise),
+    "depthwise1d": (depthwise_conv1d, _of_depthwise1d),
+    "pointwise": (pointwise_conv2d, _of_pointwise),
+    "separable": (separable_conv2d, _of_separable),
+    "inverted": (inverted_residual, _of_inverted),
+}
+"""By kind, the function that people call, and its arguments beside arrays and layout."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from depthwise.bench.peers.posing import CHAINS, POSINGS, Posing, S
 from depthwise.measure.engine import Array, Clock
 from depthwise.problem.arrays import aligned
-from depthwise.problem.block import BlockSpec, forward_only
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
@@ -25,7 +25,7 @@ Order = Literal["NCHW", "NHWC"]
 _AXES = {("NCHW", "NHWC"): (0, 2, 3, 1), ("NHWC", "NCHW"): (0, 3, 1, 2)}
 
 _SWAPPED: dict[Layout, Layout] = {"NCHW": "NHWC", "NHWC": "NCHW", "NCL": "NLC", "NLC": "NCL"}
-_WITH_PIXELS = ("input", "x", "grad", "residual", "output")
+_WITH_PIXELS = ("x", "grad", "residual", "output")
 
 
 @dataclass(frozen=True)
@@ -44,21 +44,17 @@ class Layer:
 
 
 def convolutions(spec: Problem) -> tuple[ConvSpec, ...]:
-    """Return the convolutions of a problem without their arrays."""
-    if isinstance(spec, PassSpec):
-        return (spec.conv,)
-    return forward_only(spec, "a chain of convolutions").parts
+    """Return the convolutions that a problem is posed as; () where it is posed as none."""
+    posing = POSINGS.get(type(spec))
+    return tuple(posing.convolutions(spec).values()) if posing else ()
 
 
 def layers(spec: Problem, arrays: tuple[Array, ...]) -> list[Layer]:
-    """Return the convolutions of a problem, no pass of training, in the order in which they run."""
-    problem = forward_only(spec, "a chain of layers")
+    """Return the convolutions of a problem of `CHAINS` with their arrays, as they run."""
     named = dict(zip(spec.operands, arrays[1:-1], strict=True))
-    if isinstance(problem, ConvSpec):
-        return [_layer(problem, "", named)]
-    parts = problem.named_parts.items()
-    *firsts, final = [_layer(part, f"{name}_", named) for name, part in parts]
-    return [*firsts, replace(final, adds_input=named.get("residual") is arrays[0])]
+    parts = POSINGS[type(spec)].convolutions(spec)
+    *firsts, last = [_layer(part, prefix, named) for prefix, part in parts.items()]
+    return [*firsts, replace(last, adds_input=named.get("residual") is arrays[0])]
 
 
 def _layer(spec: ConvSpec, prefix: str, named: dict[str, Array]) -> Layer:
@@ -125,23 +121,12 @@ def pass_result(spec: PassSpec, results: Mapping[str, Array], given: Order) -> A
     return np.concatenate(flat).reshape(spec.output_shape)
 
 
-def in_order(spec: Problem, wanted: Order) -> Problem:
+def in_order(spec: S, wanted: Order) -> S:
     """Return the same problem on arrays whose axes are in this order."""
     if order(spec) == wanted:
         return spec
-    layout: Layout = _SWAPPED[spec.layout]
-    if isinstance(spec, PassSpec):
-        return replace(spec, conv=replace(spec.conv, layout=layout))
-    if isinstance(spec, ConvSpec):
-        return replace(spec, layout=layout)
-    spec = forward_only(spec, "a problem in another order")
-    assert isinstance(spec, BlockSpec)
-    expand = replace(spec.expand, layout=layout) if spec.expand else None
-    depthwise, project = (
-        replace(spec.depthwise, layout=layout),
-        replace(spec.project, layout=layout),
-    )
-    return replace(spec, expand=expand, depthwise=depthwise, project=project)
+    posing: Posing[S] = POSINGS[type(spec)]
+    return posing.laid_out(spec, _SWAPPED[spec.layout])
 
 
 def arrays_in_order(spec: Problem, arrays: tuple[Array, ...], wanted: Order) -> list[Array]:
@@ -150,8 +135,8 @@ def arrays_in_order(spec: Problem, arrays: tuple[Array, ...], wanted: Order) -> 
     What is one array stays one.
     """
     problem = in_order(spec, wanted)
-    flat = isinstance(spec, PassSpec) and spec.kind != "input_gradient"
-    names = ("input", *spec.operands, "parameters" if flat else "output")
+    has_pixels = len(problem.output_shape) > 1
+    names = (*spec.array_names, "output" if has_pixels else "flat output")
     shapes = (problem.input_shape, *problem.operands.values(), problem.output_shape)
     arranged = {
         id(array): data(spec, array, wanted).reshape(shape) if name in _WITH_PIXELS else array
@@ -167,8 +152,10 @@ def symmetric(spec: ConvSpec) -> bool:
 
 @dataclass(frozen=True)
 class Limits:
-    """What an engine computes forward; the rest is rejected in words."""
+    """What an engine computes; the rest is rejected in words."""
 
+    types: tuple[type[Any], ...] = CHAINS
+    """Of specifications."""
     dtypes: tuple[str, ...] = ("float32",)
     padding_modes: tuple[str, ...] = ("zeros",)
     activations: tuple[str, ...] = ACTIVATIONS
@@ -180,11 +167,10 @@ class Limits:
 
     def reason(self, spec: Problem) -> str | None:
         """Return the first thing in the problem that the engine does not do."""
-        if isinstance(spec, PassSpec):
-            return "it trains nothing here"
-        if isinstance(spec, BlockSpec) and spec.squeeze_excite:
-            return "the adapter has no squeeze-and-excite"
-        return next((reason for part in convolutions(spec) if (reason := self._reason(part))), None)
+        if type(spec) not in self.types:
+            return f"no adapter for {spec.kind}"
+        obstacle = POSINGS[type(spec)].obstacle(spec)
+        return next(filter(None, (obstacle, *map(self._reason, convolutions(spec)))), None)
 
     def _reason(self, spec: ConvSpec) -> str | None:
         if spec.dtype not in self.dtypes:

@@ -11,7 +11,6 @@ import tensorflow as tf
 from depthwise.bench.peers import parts
 from depthwise.bench.peers.parts import Layer, Limits, Order
 from depthwise.measure.engine import Array, Clock, Prepared
-from depthwise.problem.block import BlockSpec
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 
@@ -69,7 +68,7 @@ class Engine:
 def forward(spec: Problem, arrays: tuple[Array, ...], outside: Order) -> Callable[[Tensor], Tensor]:
     """Return the problem as a function of a tensor whose axes are in the order `outside`."""
     layers = parts.layers(spec, arrays)
-    if isinstance(spec, BlockSpec) and _one_call(layers):
+    if _one_call(layers):
         steps = [_separable(layers[0], layers[1], parts.order(spec))]
     else:
         steps = [_step(layer, parts.order(spec)) for layer in layers]

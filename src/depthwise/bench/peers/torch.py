@@ -13,9 +13,12 @@ from torch.nn import functional
 
 from depthwise.bench.peers import parts, torch_networks, torch_training
 from depthwise.bench.peers.parts import Layer, Limits, Order
+from depthwise.bench.peers.posing import CHAINS
 from depthwise.bench.peers.torch_tensors import converted, tensor
 from depthwise.measure.engine import Array, Clock, Prepared
+from depthwise.problem.block import BlockSpec
 from depthwise.problem.problem import Problem
+from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
 
 Tensor: TypeAlias = torch.Tensor
@@ -48,7 +51,7 @@ _FUSED: dict[str | None, tuple[str, list[float], str]] = {
 """What `torch.ops.mkldnn._convolution_pointwise` calls each activation."""
 
 _PREPACKED = Limits()
-_EAGER = Limits(("float32", "float64"), ("zeros", *_PADDING_MODES))
+_EAGER = Limits((*CHAINS, PassSpec), ("float32", "float64"), ("zeros", *_PADDING_MODES))
 
 
 class Engine:
@@ -73,11 +76,11 @@ class Engine:
         """Refuse what oneDNN does not take prepacked."""
         if variant == "prepacked" and not torch.backends.mkldnn.is_available():
             return "this build of PyTorch has no oneDNN"
-        if isinstance(spec, PassSpec):
-            if variant == "prepacked":
-                return "prepacked weights are for inference"
-            return _EAGER.reason(spec.conv)
-        return (_PREPACKED if variant == "prepacked" else _EAGER).reason(spec)
+        if (reason := _EAGER.reason(spec)) or variant != "prepacked":
+            return reason
+        if type(spec) not in _PREPACKED.types:
+            return "prepacked weights are for inference"
+        return _PREPACKED.reason(spec)
 
     def network(self, folder: Path, variant: str) -> Prepared:
         """Make a network ready."""
@@ -87,30 +90,44 @@ class Engine:
         self, spec: Problem, variant: str, clock: Clock, arrays: tuple[Array, ...]
     ) -> Prepared:
         """Make the problem ready; in the call clock the conversion between layouts is timed."""
-        inside = _ORDERS[variant]
-        if isinstance(spec, PassSpec):
-            if clock == "kernel":
-                return torch_training.operators(spec, arrays, inside)
-            return torch_training.modules(spec, arrays, inside, nn.Conv2d)
-        outside = parts.outside(spec, clock, inside)
-        x = tensor(parts.data(spec, arrays[0], outside), outside)
-        steps = _steps(spec, arrays, variant, inside)
-        if outside != inside:
-            steps = [partial(converted, order=inside), *steps, partial(converted, order=outside)]
+        return _WAYS[type(spec)](spec, variant, clock, arrays)
+
+
+def _forward(spec: Problem, variant: str, clock: Clock, arrays: tuple[Array, ...]) -> Prepared:
+    inside = _ORDERS[variant]
+    outside = parts.outside(spec, clock, inside)
+    x = tensor(parts.data(spec, arrays[0], outside), outside)
+    steps = _steps(spec, arrays, variant, inside)
+    if outside != inside:
+        steps = [partial(converted, order=inside), *steps, partial(converted, order=outside)]
+    y = x
+
+    def run() -> None:
+        nonlocal y
         y = x
+        for step in steps:
+            y = step(y)
 
-        def run() -> None:
-            nonlocal y
-            y = x
-            for step in steps:
-                y = step(y)
+    return Prepared(
+        run,
+        lambda: parts.result(spec, y.numpy(), "NCHW"),
+        layout=inside,
+        excluded="weight packing" if variant == "prepacked" else "nothing",
+    )
 
-        return Prepared(
-            run,
-            lambda: parts.result(spec, y.numpy(), "NCHW"),
-            layout=inside,
-            excluded="weight packing" if variant == "prepacked" else "nothing",
-        )
+
+def _training(spec: PassSpec, variant: str, clock: Clock, arrays: tuple[Array, ...]) -> Prepared:
+    if clock == "kernel":
+        return torch_training.operators(spec, arrays, _ORDERS[variant])
+    return torch_training.modules(spec, arrays, _ORDERS[variant], nn.Conv2d)
+
+
+_WAYS: dict[type[Any], Callable[..., Prepared]] = {
+    ConvSpec: _forward,
+    BlockSpec: _forward,
+    PassSpec: _training,
+}
+"""How problems of each type are made ready."""
 
 
 def _steps(spec: Problem, arrays: tuple[Array, ...], variant: str, order: Order) -> list[Step]:
