@@ -1,55 +1,52 @@
-"""Element types as entries of one table: another name, and sums that are wider than the data."""
-
-from __future__ import annotations
+"""The element types: one entry each, and everything that lists them derived from the entries."""
 
 import numpy as np
 import pytest
+import torch
 
-import depthwise as dw
-from depthwise import compiler, schedule
-from depthwise.errors import PlanError
 from depthwise.machine.target import host
-from depthwise.problem import dtypes, reference
-from depthwise.problem import spec as spec_page
-from depthwise.problem.dtypes import ElementType
-from depthwise.problem.spec import ConvSpec
+from depthwise.problem import arrays
+from depthwise.problem.dtypes import DEFAULT, DTYPES, ELEMENT_TYPES, element, names_by
+from depthwise.problem.values import nbytes
+from depthwise.torch import dtypes as torch_dtypes
+from test_cli import call_main
 
 
-@pytest.fixture
-def wide(monkeypatch):
-    """An element type that is float32 in memory and summed in float64."""
-    entry = ElementType(
-        name="wide", numpy="float32", tvm="float32", torch="float32", accumulator="float64"
-    )
-    monkeypatch.setitem(dtypes.ELEMENT_TYPES, "wide", entry)
-    monkeypatch.setitem(spec_page._WORDS, "dtype", (*dtypes.DTYPES, "wide"))
-    return entry.name
+def test_there_are_two_and_the_first_is_the_default() -> None:
+    assert DTYPES == tuple(ELEMENT_TYPES) == ("float32", "float64")
+    assert DEFAULT == "float32"
 
 
-TAKERS = ("channels_last", "multiples", "channels_first", "packed", "general", "default")
+@pytest.mark.parametrize("name", DTYPES)
+def test_an_entry_agrees_with_what_it_names(name: str) -> None:
+    entry = element(name)
+    assert entry.name == name
+    assert entry.bytes == np.dtype(entry.numpy).itemsize == torch_dtypes.torch_type(entry).itemsize
+    assert entry.epsilon == np.finfo(entry.numpy).eps
+    assert element(entry.accumulator).bytes >= entry.bytes
 
 
-@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-@pytest.mark.parametrize("multiplier", [1, 2])
-def test_sums_are_kept_in_the_accumulator_of_the_element_type(wide, layout, multiplier):
-    spec = ConvSpec.depthwise(
-        5, 6, 3, multiplier=multiplier, layout=layout, dtype=wide, bias=True, activation="relu"
-    )
-    x, weight, bias, _ = dw.random_problem(spec)
-    x[..., :3], weight[...] = 1e8, np.sign(weight)  # what float32 sums, it loses
-    exact = reference.forward(spec, x, weight, bias).astype(np.float32)
-    reasons = schedule.explain(spec, host(), 1)
-    for name in TAKERS:
-        if reasons[name] is None:
-            got = compiler.compile(spec, name)(x, weight, bias)
-            np.testing.assert_array_equal(got, exact, err_msg=name)
+@pytest.mark.parametrize("name", DTYPES)
+def test_sizes_are_counted_in_its_bytes(name: str) -> None:
+    assert nbytes((3, 5), name) == np.zeros((3, 5), element(name).numpy).nbytes
+    assert host().lanes(name) * element(name).bytes == host().vector_bytes
 
 
-def test_rules_whose_sums_are_elements_refuse_wider_ones(wide):
-    spec = ConvSpec.pointwise(4, 8, 6, layout="NHWC", dtype=wide)
-    reasons = schedule.explain(spec, host(), 1)
-    assert reasons["pointwise"] == "sums of wide are kept in float64"
-    assert schedule.default_plan(spec, host()).schedule == "general"
-    block = dw.BlockSpec.separable(4, 8, 6, 3, dtype=wide)
-    with pytest.raises(PlanError, match=r"some schedule takes; .*sums of wide are kept in float64"):
-        schedule.default_plan(block, host())
+def test_arrays_and_tensors_have_the_names_of_problems() -> None:
+    assert {np.dtype("f4"): "float32", np.dtype("f8"): "float64"} == arrays.DTYPE_NAMES
+    assert {torch.float32: "float32", torch.float64: "float64"} == torch_dtypes.DTYPES
+
+
+def test_where_entries_share_a_type_the_first_one_names_it() -> None:
+    assert names_by(lambda _: "shared") == {"shared": DTYPES[0]}
+
+
+@pytest.mark.parametrize("command", ["bench", "tune"])
+def test_the_command_line_offers_all_and_refuses_others(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, _ = call_main(monkeypatch, capsys, command, "--help")
+    assert f"--dtype <{'|'.join(DTYPES)}>" in out
+    code, _, err = call_main(monkeypatch, capsys, command, "--dtype", "float16")
+    assert code == 2
+    assert "'float16' is not one of 'float32', 'float64'" in err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import prod
+from itertools import count
 
 from depthwise.machine.target import Target
 from depthwise.problem.block import BlockSpec
@@ -20,22 +20,22 @@ SUMS, SCALES = "sums", "scales"
 
 
 def block_steps(spec: BlockSpec, plan: BlockPlan, target: Target) -> tuple[Step, ...]:
-    """Return the steps of a block."""
-    work, found = _Block(spec, plan, target), []
-    own, last = 0, len(plan.groups) - 1
-    source = INPUT
-    for index, group in enumerate(groups(spec, plan, target)):
-        if index == last and spec.squeeze_excite:
-            found.append(work.gate(own))
-            own += 1
-        target_name = OUTPUT if index == last else f"after {work.names[plan.groups[index][1] - 1]}"
+    """Return the steps of a block; those that run code of its own are numbered in their order."""
+    work = _Block(spec, plan, target)
+    source, found = INPUT, []
+    for (start, end), group in zip(plan.groups, groups(spec, plan, target), strict=True):
+        result = OUTPUT if end == len(spec.parts) else f"after {work.names[end - 1]}"
         if isinstance(group, Chain):
-            found.append(work.chain(group, own, source, target_name))
-            own += 1
+            found.append(work.chain(group, source, result))
         else:
-            found.append(work.convolution(*group, plan.groups[index][0], source, target_name))
-        source = target_name
-    return tuple(found)
+            found.append(work.convolution(*group, start, source, result))
+        source = result
+    if spec.squeeze_excite:
+        found.insert(-1, work.gate())
+    number = count()
+    return tuple(
+        replace(step, number=next(number)) if step.problem is spec else step for step in found
+    )
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class _Block:
             buffers={} if result == OUTPUT else {result: conv.output_shape},
         )
 
-    def chain(self, chain: Chain, number: int, source: str, result: str) -> Step:
+    def chain(self, chain: Chain, source: str, result: str) -> Step:
         """Return the launch of several parts, which runs code of the block's own."""
         names = [self.names[chain.first + index] for index in range(len(chain.parts))]
         weights = [f"{name}_weight" for name in names]
@@ -82,13 +82,13 @@ class _Block:
             buffers[SUMS] = (size,)
         return Step(
             title=" + ".join(map(str, chain.parts)),
-            problem=self.spec, plan=self.plan, number=number,
+            problem=self.spec, plan=self.plan,
             arguments=(source, *weights, *biases, *residual, result, *[SUMS] * chain.sums),
             most_threads=sum(map(worth_waking, chain.parts)),
             packings=packings, buffers=buffers,
         )  # fmt: skip
 
-    def gate(self, number: int) -> Step:
+    def gate(self) -> Step:
         """Return the launch that turns sums into scales."""
         gate = Gate.of(self.spec, self.target)
         weights, biases = (
@@ -98,9 +98,9 @@ class _Block:
         products = zip(weights, (gate.reduce, gate.expand), gate.forms, strict=True)
         return Step(
             title=f"{gate.reduce} + {gate.expand}",
-            problem=self.spec, plan=self.plan, number=number,
+            problem=self.spec, plan=self.plan,
             arguments=(SUMS, *weights, *biases, SCALES),
             most_threads=gate.images,
             packings={weight: Packing(conv, form) for weight, conv, form in products},
-            buffers={SCALES: (prod((gate.images, gate.reduce.channels)),)},
+            buffers={SCALES: (gate.images * gate.reduce.channels,)},
         )  # fmt: skip

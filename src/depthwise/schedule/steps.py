@@ -35,12 +35,12 @@ class Step:
     """The problem whose machine code it runs: the kernel's own, or that of one of its parts."""
     plan: AnyPlan
     """How that problem is computed."""
-    number: int
-    """Which of that problem's programs it is."""
     arguments: tuple[str, ...]
     """What the code takes, in order: INPUT, operands of the kernel's problem, buffers, OUTPUT."""
     most_threads: int
     """On how many threads it is worth running."""
+    number: int = 0
+    """Which of that problem's programs it is."""
     packings: Mapping[str, Packing] = field(default_factory=dict, hash=False)
     """Of those arguments that are weights: how they are laid out."""
     buffers: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
@@ -71,4 +71,4 @@ def one_step(
 def alone(problem: Any, plan: Plan, packings: Mapping[str, Packing]) -> Step:
     """Return the step that computes a whole problem from the arrays of a call in their order."""
     arguments = INPUT, *problem.operands, OUTPUT
-    return Step(str(problem), problem, plan, 0, arguments, worth_waking(problem), packings)
+    return Step(str(problem), problem, plan, arguments, worth_waking(problem), packings=packings)

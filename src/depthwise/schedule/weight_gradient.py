@@ -83,8 +83,8 @@ def steps(spec: PassSpec, plan: Plan, target: Target) -> tuple[Step, ...]:
     most, buffers = worth_waking(spec), {"sums": (sums(spec, plan, target).size,)}
     x, *_ = spec.operands
     return (
-        Step(f"{spec}: parts", spec, plan, 0, (INPUT, x, *buffers), most, buffers=buffers),
-        Step(f"{spec}: their sum", spec, plan, 1, (*buffers, OUTPUT), most),
+        Step(f"{spec}: parts", spec, plan, (INPUT, x, *buffers), most, buffers=buffers),
+        Step(f"{spec}: their sum", spec, plan, (*buffers, OUTPUT), most, number=1),
     )
 
 
