@@ -66,11 +66,7 @@ def is_peer(result: Result) -> bool:
 
 
 def mean_ratios(results: Iterable[Result]) -> Mapping[str, list[float]]:
-    """Return what `ratios` does.
-
-    Where some blocks narrow and others do not, the fastest peer's ratios for the former stand
-    apart as well.
-    """
+    """Return `ratios`, and the fastest peer's for blocks that narrow where others do not."""
     results = list(results)
     found = ratios(results)
     narrowing = ratios(result for result in results if _narrows(parse(result.spec)))

@@ -44,7 +44,7 @@ class Conditions:
     op: str
     """What kind of problems these are."""
     clock: Clock
-    """What is timed, see `peers.base.Peer.prepare`."""
+    """What is timed."""
     repeats: int
     """Samples of each contestant."""
     roofline: Roofline
@@ -133,7 +133,7 @@ def in_turns(
     """Time contestants in rounds, one sample each a round, and note what is unstable.
 
     Returns:
-        the samples of each in brief; nothing of one that failed on the way.
+        the times of each; nothing of one that failed on the way, or whose times are lost in noise.
     """
     samples: dict[Contestant, list[float]] = {entry: [] for entry in ready}
     for _ in range(repeats):

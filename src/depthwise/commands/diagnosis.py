@@ -42,7 +42,7 @@ class Disk:
     """The cache folder."""
 
     folder: str | None
-    """None: DEPTHWISE_CACHE is empty."""
+    """The folder; None where DEPTHWISE_CACHE is empty."""
     obstacle: str | None = None
     """Why it cannot be used; the rest says nothing then."""
     writable: bool = False
@@ -64,7 +64,7 @@ class Facts:
     """The environment variables that matter."""
     team: Team
     beside_torch: BesideTorch | None
-    """None: PyTorch is not installed."""
+    """How it is in a process with PyTorch; None where that is not installed."""
     linker: str | None
     cache: Disk
     peers: dict[str, str]

@@ -33,13 +33,13 @@ class Source:
     distribution: str
     """The package whose version is the engine's."""
     environment: Environment | None = None
-    """None: the environment of this package."""
+    """Where it is installed; None where that is beside this package."""
     system_library: str | None = None
-    """A library that does instead of the environment, where the system has it (e.g. "dnnl")."""
+    """A shared library of the system that is used instead, where it is there (e.g. "dnnl")."""
     networks: tuple[str, ...] = ()
-    """Its ways of running whole networks."""
+    """The variants in which it runs whole networks; () where it runs none."""
     reads_onnx: bool = False
-    """Whether these are given it as ONNX."""
+    """Whether it reads networks from ONNX files."""
     module: str = ""
     """The module of its adapter, where that is not called like the engine."""
 
@@ -88,7 +88,7 @@ SOURCES = {
 
 
 def adapter(name: str) -> str:
-    """Return the module that has the class `Engine` of an engine: by its name, or that module's."""
+    """Return the module that has the class `Engine`, of an engine's name or of such a module's."""
     if "." in name:
         return name
     return f"depthwise.bench.peers.{SOURCES[name].module or name}"

@@ -17,6 +17,7 @@ from depthwise.problem.problem import Problem
 
 Array: TypeAlias = NDArray[Any]
 Clock = Literal["kernel", "call"]
+"""What is timed: the kernels alone, or what a person calls (see `Peer.prepare`)."""
 
 TARGET_VARIABLE = "DEPTHWISE_BENCH_TARGET"
 """The environment variable that tells an adapter which CPU to generate code for."""
@@ -24,7 +25,7 @@ TARGET_VARIABLE = "DEPTHWISE_BENCH_TARGET"
 
 @dataclass(frozen=True)
 class Prepared:
-    """One problem made ready in one engine: everything before the clock has been done.
+    """One problem made ready in one engine: all that is not timed has been done.
 
     The time of one call is the time of `run`; where there is a `baseline` it is
     (time of `run` - time of `baseline`) / `calls`.
@@ -43,7 +44,7 @@ class Prepared:
     """Where an engine reorders at both ends of its graph: the same with `calls` fewer of the
     problem, so that the difference is its kernels alone (see `bench.peers.copies`)."""
     calls: int = 1
-    """How often `run` computes the problem beyond what `baseline` does."""
+    """How many times more often `run` computes the problem than `baseline` does."""
 
 
 class Peer(Protocol):
@@ -72,8 +73,7 @@ class Peer(Protocol):
         """Make the problem ready.
 
         Args:
-            spec: a `ConvSpec` or `BlockSpec` with its bias, activation and residual, or a
-                `PassSpec`.
+            spec: one that it does not reject.
             variant: one of `variants`.
             clock: "kernel" (the engine's favourite layout, weights packed, no reorders, as little
                 call overhead as it allows) or "call" (what a person calls, arrays in

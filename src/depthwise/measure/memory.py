@@ -16,17 +16,17 @@ class Memory:
     """The memory of one call, in bytes."""
 
     peak: int
-    """Of the whole process, resident at most."""
+    """The most that the whole process had in memory at once during the call."""
     grown: int
-    """By how much that is more than what was resident before; what an engine keeps between calls
-    was there."""
+    """By how much that is more than what it had before the call; what an engine keeps between calls
+    was there already."""
     touched: int
-    """Of the pages that hold no file: what the call read or wrote, so weights, activations and
-    scratch memory, kept or not."""
+    """What the call read or wrote, files left out: weights, activations and scratch memory, whether
+    kept between calls or not."""
 
 
 def measure(run: Callable[[], object]) -> Memory:
-    """Return what one call takes; it has run before, so that everything is there that is kept.
+    """Return the memory of one call, which has run before: what is kept between calls is there.
 
     The allocator must keep what is freed, or what a call gives back during itself is not among
     `Memory.touched`.

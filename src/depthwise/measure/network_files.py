@@ -1,4 +1,4 @@
-"""The files by which a network reaches every engine, and its arrays; needs NumPy alone."""
+"""The files by which a network is given to engines, and its arrays; needs NumPy alone."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from depthwise.problem.arrays import Array, aligned
 MODULE = "network.pt"
 """The network in eval mode, for PyTorch."""
 ONNX = "network.onnx"
-"""The same, from "x" to "y"."""
+"""The same network for other engines, with the input "x" and the output "y"."""
 IMAGES = "images.npy"
-"""(N, 3, H, W)"""
+"""The images, (N, 3, H, W)."""
 EXPECTED = "expected.npy"
-"""Logits (N, O) in float64."""
+"""The logits (N, O) that float64 gives."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,15 @@ class Posed:
     """What is known of a network once its files are there."""
 
     export_seconds: float
-    """What the export to ONNX took."""
+    """What the export of the ONNX file took."""
     macs: int
-    """Of the whole batch."""
+    """Multiply-accumulates of the whole batch."""
     largest_logit: float
-    """The absolute value."""
+    """The largest absolute value among the logits expected."""
 
 
 def arrays(folder: Path) -> tuple[Array, Array]:
-    """Return the images, and logits that hold nothing yet."""
+    """Return the images, and an array for the logits that holds NaN."""
     images = aligned_copy(folder / IMAGES)
     logits = aligned(expected(folder).shape, images.dtype)
     logits.fill(np.nan)

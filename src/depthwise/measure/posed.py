@@ -26,7 +26,7 @@ def adds_input(spec: Problem) -> bool:
 
 
 def arrays(spec: Problem, seed: int = 0) -> tuple[Array, ...]:
-    """Return what `depthwise.random_problem` does, the input standing for a residual of its own."""
+    """Return the arrays of `random_problem`; a residual that is the input is the same array."""
     return _sharing(spec, random_problem(spec, seed))
 
 

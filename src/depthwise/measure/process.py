@@ -25,7 +25,7 @@ from depthwise.measure.timing import MIN_SECONDS
 from depthwise.problem.problem import Problem
 
 TIMEOUT_SECONDS = 600.0
-"""An answer that takes longer counts as never: a large layer compiles and verifies in minutes."""
+"""A worker that takes longer to answer is ended: large layers take minutes to verify."""
 LAST_WORDS = 30
 """Lines of a dead worker's stderr that its error repeats."""
 GRACE_SECONDS = 1.0
@@ -93,7 +93,7 @@ class Worker:
         threads: how many the engine may use.
         pin: the cores the process stays on; None leaves that to the system.
         cpu: the CPU that engines which generate code do so for; None is this machine.
-        timeout: seconds after which an answer counts as never.
+        timeout: seconds after which a worker that has not answered is ended.
         variables: of the process's environment, beside those that every worker has.
 
     Raises:
@@ -144,7 +144,7 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether the process is there to be asked."""
+        """Whether the process still runs."""
         return self._process.poll() is None
 
     def pose(self, spec: Problem, seed: int = 0) -> None:

@@ -34,7 +34,7 @@ PAGE = 4096
 
 @dataclass(frozen=True)
 class Copy:
-    """One point of the bandwidth's curve."""
+    """How fast a copy of one size is."""
 
     footprint_bytes: int
     """Source and destination together, over all threads."""
@@ -53,9 +53,9 @@ class Roofline:
     cpu: str
     """The target that the probes are compiled for."""
     peak_gflops: float
-    """FMAs on registers, 2 FLOPs each and lane."""
+    """10^9 FLOPs a second of FMAs on registers, each 2 FLOPs a lane."""
     copies: tuple[Copy, ...]
-    """By rising footprint; the bandwidth never rises."""
+    """From the smallest footprint to the largest; none is faster than one before it."""
 
     def bandwidth(self, footprint_bytes: float) -> float:
         """Return the copy bandwidth in GB/s, interpolated over the logarithm of the footprint."""
@@ -138,7 +138,7 @@ def levels(threads: int) -> dict[str, int]:
 
 
 def curve(measured: list[tuple[int, float]], caches: dict[str, int]) -> tuple[Copy, ...]:
-    """Return the points with their levels; what a footprint reaches, a smaller one reaches too."""
+    """Return copies with their levels, each as fast as the fastest of its size and larger ones."""
     best = reversed(list(accumulate((speed for _, speed in reversed(measured)), max)))
     return tuple(
         Copy(size, speed, next((name for name, held in caches.items() if size <= held), "memory"))

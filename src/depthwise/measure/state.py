@@ -20,7 +20,7 @@ VECTOR_FEATURES = (
 )  # fmt: skip
 PACKAGES = ("depthwise", "apache-tvm", "apache-tvm-ffi", "numpy", "torch", "onnxruntime")
 BUSY = 0.25
-"""A load average above this many cores per core disturbs the clock."""
+"""A load average of more than this for each core disturbs the clock."""
 
 
 def describe() -> dict[str, Any]:

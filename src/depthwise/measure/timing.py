@@ -15,7 +15,8 @@ MIN_SECONDS = 0.002
 UNSTABLE = 0.05
 """Samples whose median absolute deviation is more than this part of their median are unstable."""
 DROWNED = 0.25
-"""Differences, some below zero, that scatter more than this part of their median say nothing."""
+"""Differences of two times, some of them below zero, whose median absolute deviation is more than
+this part of their median are lost in noise."""
 
 
 def sample(
@@ -53,7 +54,7 @@ def interleave(
 
 @dataclass(frozen=True)
 class Summary:
-    """Samples in brief, in the samples' own unit."""
+    """The median, the least and the scatter of samples, in their unit."""
 
     median: float
     min: float
@@ -73,7 +74,7 @@ class Summary:
 
     @property
     def drowned(self) -> bool:
-        """Whether they are differences that are lost in the noise of their terms."""
+        """Whether the samples are differences that are lost in noise (`DROWNED`)."""
         return self.min <= 0 and self.mad > DROWNED * self.median
 
 

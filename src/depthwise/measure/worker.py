@@ -47,7 +47,7 @@ from depthwise.problem.parse import parse
 from depthwise.problem.problem import Problem
 
 _COMPARED_AT_ONCE = 2**20
-"""Elements, for a comparison of any size in little memory."""
+"""How many elements are compared in one go: a comparison of any size takes little memory."""
 NETWORK_TOLERANCE = 1e-4
 """The largest difference of logits over the largest logit, float32 against float64."""
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
@@ -142,7 +142,7 @@ class Host:
     def sample(
         self, key: int, repeats: int = 1, min_seconds: float = timing.MIN_SECONDS
     ) -> dict[str, Any]:
-        """Time one call, so many times."""
+        """Take so many samples of the time of one call."""
         prepared = self.ready[key]
         times = timing.sample(prepared.run, repeats, min_seconds)
         if prepared.baseline is not None:
@@ -158,7 +158,7 @@ class Host:
     def _keep(
         self, prepared: Prepared, error: float, verified: bool, seconds: float
     ) -> dict[str, Any]:
-        """Have it at hand under a new key, and say how it did."""
+        """Keep what is prepared under a new key; return the answer that tells it and how it did."""
         key = max(self.ready, default=0) + 1
         self.ready[key] = prepared
         return {
@@ -171,7 +171,7 @@ class Host:
         }
 
     def _arrays(self, problem: Problem, seed: int) -> tuple[tuple[Array, ...], Array]:
-        """Return the arrays of a problem, nothing in the output, and what the oracle expects."""
+        """Return the arrays of a problem, NaN in its output, and what the oracle expects."""
         if self._posed is not None and self._posed[0] == (problem, seed):
             _, arrays, expected = self._posed
             arrays[-1].fill(np.nan)

@@ -13,9 +13,9 @@ HEADERS = ("layer", "what it is", "plan", "before us", "%", "after us", "%", "ti
 WORDS = 3
 """How many leading columns of the table hold words."""
 LEAST_CHANGE = 100
-"""How many times the tolerance outputs have to change with the input for agreement to mean much."""
+"""Outputs that change with the input by less than so many tolerances agree whatever is computed."""
 NAMED = 3
-"""How many of those that something is true of are named."""
+"""How many of the parts that share a reason are named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +57,9 @@ class Report:
     total_after_us: float
     """Microseconds of a whole call now, measured."""
     largest_difference_given: float
-    """Between the outputs of both for the example."""
+    """Between the outputs of the model and of the network for the example."""
     largest_difference_random: float
-    """The same for random inputs."""
+    """Between the outputs of both for random inputs."""
     tolerance: float
     """The largest difference that is accepted."""
     change: float
@@ -70,7 +70,7 @@ class Report:
     untouched: tuple[tuple[str, str], ...]
     """What else was looked at and left as it was, and why."""
     conditions: str
-    """Threads and inputs of all times."""
+    """In words: the threads, and the inputs, with which everything was timed."""
     prepare_seconds: float
     """What `optimize` took, with compiling and tuning."""
 

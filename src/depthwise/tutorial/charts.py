@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 Drawn: TypeAlias = "tuple[Figure, str]"
 Label: TypeAlias = tuple[str, float, float, str]
-"""Text, place and colour."""
+"""A text, where it belongs (x, y), and its colour."""
 
 MARKERS = "os^Dv*"
 FAINT = 0.25
 """How much of the ink grids and slopes take."""
 LABEL_INCHES = 0.19
-"""From one label's line to the next."""
+"""How far labels that stand above one another are apart."""
 MOST_TICKS = 10
 """More places than these have ticks at every second or third of them."""
 WIDE = 8

@@ -38,12 +38,12 @@ def keep_memory() -> None:
 
 @cache
 def limits(threads: int = 1) -> roofline.Roofline:
-    """Return the limits of this state, measured once a page."""
+    """Return the limits of this machine, measured once a page."""
     return roofline.measure(threads)
 
 
 def conditions() -> str:
-    """Return the state, the team and the care of the measurement in words."""
+    """Return in words: the machine, the threads, how carefully it was measured, and the date."""
     about = state.describe()
     threads = team.in_words(team.size())
     care = "measured briefly" if SHORT else f"medians of {_ROUNDS} rounds"

@@ -60,27 +60,27 @@ class Tile:
 
     @property
     def fmas(self) -> int:
-        """One for each tap of each output."""
+        """FMAs that a tile takes: one for each tap of each output."""
         return self.accumulators * prod(self.spec.kernel)
 
     @property
     def input_loads(self) -> int:
-        """Each pixel of the window once."""
+        """Vectors of the input that it loads: each pixel of the window once."""
         return len(self.reads) * self.vectors
 
     @property
     def weight_loads(self) -> int:
-        """Each tap once."""
+        """Vectors of weights that it loads: each tap once."""
         return prod(self.spec.kernel) * self.vectors
 
     @property
     def loads(self) -> int:
-        """Both."""
+        """Vectors that it loads, of the input and of weights."""
         return self.input_loads + self.weight_loads
 
     @property
     def fmas_per_load(self) -> float:
-        """How much is computed with what is loaded."""
+        """FMAs for each vector that is loaded."""
         return self.fmas / self.loads
 
     @property

@@ -39,7 +39,7 @@ class NetworkResult(Result):
     export_seconds: float
     """To ONNX, for the engines that read it; 0 for others.  Not part of `prepare_seconds`."""
     peak_bytes: int | None
-    """The three of `memory.Memory`."""
+    """This and the two that follow are those of `measure.memory.Memory`."""
     grown_bytes: int | None
     touched_bytes: int | None
 

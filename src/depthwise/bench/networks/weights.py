@@ -11,7 +11,7 @@ from torch import nn
 Network = TypeVar("Network", bound=nn.Module)
 
 IMAGES = 4
-"""Whose statistics batch norms have."""
+"""How many random images the statistics of batch norms are taken from."""
 
 
 def randomized(network: Network, input_shape: Sequence[int], seed: int = 0) -> Network:

@@ -111,7 +111,7 @@ class Engine:
     def _forward(
         self, spec: Any, variant: str, clock: Clock, arrays: tuple[Array, ...]
     ) -> Prepared:
-        """Make the kernel of a convolution or block ready, or the function that has it."""
+        """Make a convolution or block ready: its kernel, or the function that people call."""
         if clock == "call" and variant in ("nchw", "nhwc") and _has_function(spec):
             return self._function(spec, arrays)
         order = _ORDERS.get(variant, parts.order(spec))
@@ -136,7 +136,7 @@ class Engine:
     def _training(
         self, spec: PassSpec, variant: str, clock: Clock, arrays: tuple[Array, ...]
     ) -> Prepared:
-        """Make the kernels of a pass ready, or the module with autograd."""
+        """Make a pass of training ready: its kernels, or the module with autograd."""
         order = _ORDERS[variant]
         if clock == "kernel":
             return self._kernels(spec, arrays, order)
@@ -181,7 +181,7 @@ class Engine:
 def _returning(
     call: Callable[[], Array], ordered: Callable[[Array], Array], layout: str, excluded: str
 ) -> Prepared:
-    """Prepare a call that makes its result anew."""
+    """Prepare a call whose result is a new array each time."""
     result: Array | None = None
 
     def run() -> None:
@@ -196,7 +196,7 @@ def _returning(
 
 
 def _has_function(spec: Problem) -> bool:
-    """Whether one of the functions says it all: that of inverted residuals pads with zeros."""
+    """Whether a function computes it in one call; that of inverted residuals pads with zeros."""
     if spec.kind == "inverted":
         return all(part.padding_mode == "zeros" for part in spec.parts)
     return spec.kind in _FUNCTIONS

@@ -155,7 +155,7 @@ class Limits:
     """What an engine computes; the rest is rejected in words."""
 
     types: tuple[type[Any], ...] = CHAINS
-    """Of specifications."""
+    """The types of specification that it has an adapter for."""
     dtypes: tuple[str, ...] = ("float32",)
     padding_modes: tuple[str, ...] = ("zeros",)
     activations: tuple[str, ...] = ACTIVATIONS

@@ -84,7 +84,7 @@ def forward(spec: Problem, arrays: tuple[Array, ...], outside: Order) -> Callabl
 
 
 def _one_call(layers: list[Layer]) -> bool:
-    """Whether `tf.nn.separable_conv2d` says it all: nothing stands between its two parts."""
+    """Whether `tf.nn.separable_conv2d` computes it: nothing stands between its two parts."""
     first, *rest = layers
     nothing_between = first.bias is None and first.spec.activation is None
     return len(rest) == 1 and first.spec.kind == "depthwise" and nothing_between

@@ -72,7 +72,7 @@ def prepare(folder: Path, variant: str) -> Prepared:
 
 
 def _running(network: Callable[[Tensor], Tensor], x: Tensor, layout: str) -> Prepared:
-    """Prepare calls that make their result anew."""
+    """Prepare calls whose result is a new tensor each time."""
     y = x
 
     def run() -> None:
