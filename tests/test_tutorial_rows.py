@@ -7,6 +7,7 @@ import pytest
 import depthwise as dw
 from depthwise.machine import target
 from depthwise.schedule import fusion
+from depthwise.schedule.groups import groups
 from depthwise.tutorial import rows
 
 INVERTED = "inverted c8 e16 o8 hw12 k3 p1 nhwc"
@@ -16,7 +17,7 @@ SEPARABLE = "separable c8 o16 hw12 k5 s2 p2 nhwc"
 def chain(text, height):
     spec = dw.parse(text)
     plan = fusion.plan_of_rows(spec, (len(spec.parts),), height, target.host())
-    (found,) = fusion.stages(spec, plan, target.host())
+    (found,) = groups(spec, plan, target.host())
     return found
 
 
