@@ -69,7 +69,9 @@ def test_every_schedule_is_taken_possible_or_refused_with_its_reason(run):
     assert block["spec"] == "separable c13 o8 hw7 k3 s2 p1"
     for part, spec in zip(parts, dw.parse(block["spec"]).parts, strict=True):
         assert part["spec"] == str(spec)
-        assert [rule["schedule"] for rule in part["schedules"]] == [r.name for r in schedule.RULES[dw.ConvSpec]]
+        assert [rule["schedule"] for rule in part["schedules"]] == [
+            r.name for r in schedule.RULES[dw.ConvSpec]
+        ]
         assert all(bool(rule["rejects"]) != bool(rule["plan"]) for rule in part["schedules"])
         first = next(rule for rule in part["schedules"] if rule["plan"])
         assert part["taken"] == first["schedule"]
