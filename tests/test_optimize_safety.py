@@ -210,7 +210,8 @@ def test_any_number_of_threads_gives_the_same_bits(fast: nn.Module, threads: Non
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are not forked here")
-def test_a_forked_child() -> None:
+def test_a_forked_child(fast: nn.Module) -> None:
+    fast(images(3, *SHAPE[1:]))  # compiled here, where the compiler is loaded
     code = """
 import os, sys, torch
 import depthwise.torch as dwt

@@ -116,7 +116,7 @@ def test_an_engine_computes_what_the_oracle_says_or_says_why_not(engine, problem
 
 @pytest.fixture(scope="module")
 def torch_worker():
-    with Worker("torch", threads=1) as worker:
+    with Worker("torch", threads=2) as worker:
         yield worker
 
 
@@ -202,15 +202,15 @@ def test_an_engine_names_itself_its_version_and_its_threads(engine):
     assert engine.hello.threads == 1
 
 
-@pytest.mark.parametrize("name", ["depthwise", "torch"])
-def test_two_threads_take_effect(name):
-    with Worker(name, threads=2) as worker:
-        assert worker.hello.threads == 2
-        assert all(
-            outcome.verified
-            for outcome in outcomes(worker, "depthwise c16 hw16 k3 p1 nhwc").values()
-            if isinstance(outcome, PreparedInfo)
-        )
+@pytest.mark.parametrize("name", ["our_worker", "torch_worker"])
+def test_two_threads_take_effect(name, request):
+    worker = request.getfixturevalue(name)
+    assert worker.hello.threads == 2
+    assert all(
+        outcome.verified
+        for outcome in outcomes(worker, "depthwise c16 hw16 k3 p1 nhwc").values()
+        if isinstance(outcome, PreparedInfo)
+    )
 
 
 @pytest.mark.parametrize("name", ["depthwise", "tvm"])

@@ -20,13 +20,10 @@ def tilings(text, capsys, **options):
     return json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [(TEXT + " nhwc", "channels_last"), ("pointwise c2 o3 hw2", "pointwise")],
-)
-def test_every_legal_tiling_is_there_fastest_first(text, name, capsys):
+def test_every_legal_tiling_is_there_fastest_first(capsys):
+    text = f"{TEXT} nhwc"
     spec = parse(text)
-    legal = schedule.rule_of(Plan(name), spec, named(None)).plans(spec, named(None))
+    legal = schedule.rule_of(Plan("channels_last"), spec, named(None)).plans(spec, named(None))
     found = tilings(text, capsys)["tilings"]
     assert {tiling["plan"] for tiling in found} == {str(plan) for plan in legal}
     times = [tiling["median_us"] for tiling in found]

@@ -146,6 +146,9 @@ print(len(found))
 
 def test_forked_workers_of_a_loader_compute():
     """The workers are forked after the team of threads was started, and it serves afterwards."""
+    module = SeparableConv2d(16, 32, 3, padding=1)
+    for x in (torch.randn(6, 16, 40, 40), torch.randn(16, 40, 40, requires_grad=True)):
+        module(x).sum().backward()  # compiled here, where the compiler is loaded
     done = subprocess.run(
         [sys.executable, "-c", WORKERS], capture_output=True, text=True, check=True, timeout=100
     )

@@ -69,24 +69,29 @@ def test_the_process_ends_with_its_laboratory(fake):
     assert not process.alive
 
 
-def test_real_plans_are_built_verified_and_timed():
-    default = dw.compile(SPEC).plan
+@pytest.fixture(scope="module")
+def laboratory():
+    """One of real plans; another problem is posed to it by each test."""
     with trials.Laboratory(2) as laboratory:
-        laboratory.pose(SPEC)
-        laboratory.prepare(default, 60.0)
-        assert min(laboratory.sample(default, 2)) > 0
-        with pytest.raises(TrialError, match="PlanError: schedule packed does not take") as raised:
-            laboratory.prepare(Plan("packed"), 60.0)
-        assert raised.value.trial.failure == "failed"
+        yield laboratory
 
 
-def test_real_plans_of_a_block_are_built_verified_and_timed():
+def test_real_plans_are_built_verified_and_timed(laboratory):
+    default = dw.compile(SPEC).plan
+    laboratory.pose(SPEC)
+    laboratory.prepare(default, 60.0)
+    assert min(laboratory.sample(default, 2)) > 0
+    with pytest.raises(TrialError, match="PlanError: schedule packed does not take") as raised:
+        laboratory.prepare(Plan("packed"), 60.0)
+    assert raised.value.trial.failure == "failed"
+
+
+def test_real_plans_of_a_block_are_built_verified_and_timed(laboratory):
     spec = dw.parse("inverted c4 e8 o4 hw6 k3 p1 nhwc bias relu se2")
     default = schedule.default_plan(spec, host(), team.size())
-    with trials.Laboratory(2) as laboratory:
-        laboratory.pose(spec)
-        laboratory.prepare(default, 60.0)
-        assert min(laboratory.sample(default, 2)) > 0
-        with pytest.raises(TrialError, match=r"PlanError: .* the gate between") as raised:
-            laboratory.prepare(replace(default, fused=(3,)), 60.0)
-        assert raised.value.trial.failure == "failed"
+    laboratory.pose(spec)
+    laboratory.prepare(default, 60.0)
+    assert min(laboratory.sample(default, 2)) > 0
+    with pytest.raises(TrialError, match=r"PlanError: .* the gate between") as raised:
+        laboratory.prepare(replace(default, fused=(3,)), 60.0)
+    assert raised.value.trial.failure == "failed"
