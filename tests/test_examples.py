@@ -84,6 +84,8 @@ def test_losses_that_disagree_are_reported(example, capsys, changed_step, change
 
 
 def test_a_small_mobilenet_is_optimized(example, monkeypatch, capsys):
+    network = importlib.import_module("depthwise.bench.networks.mobilenet_v2")
+    monkeypatch.setattr(network, "STAGES", ((1, 16, 1, 1), (6, 24, 2, 2)))
     example("optimize_mobilenet").main(size=32, threads=1)
     out = capsys.readouterr().out
     assert "inverted c24 e144 o24 hw8 k3 p1 nhwc bias relu6 residual" in out

@@ -17,7 +17,7 @@ from depthwise.torch import DepthwiseConv2d, PointwiseConv2d, SeparableConv2d, c
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 """torch says so of its own convolution."""
-compiling = settings(deadline=None, max_examples=25)
+compiling = settings(max_examples=12)
 """An example may compile a kernel."""
 PADDING_MODES = ["zeros", "reflect", "replicate", "circular"]
 
@@ -113,8 +113,16 @@ def test_pointwise_equals_conv2d(
     assert_same(ours, theirs, x if batched else x[0])
 
 
-@pytest.mark.parametrize("padding_mode", PADDING_MODES)
-@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    ("bias", "padding_mode"),
+    [
+        (True, "zeros"),
+        (False, "zeros"),
+        (True, "reflect"),
+        (False, "replicate"),
+        (True, "circular"),
+    ],
+)
 def test_separable_equals_two_conv2d(bias: bool, padding_mode: str) -> None:
     window = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "bias": bias}
     ours = seeded(SeparableConv2d, 6, 10, (3, 2), **window, padding_mode=padding_mode)
