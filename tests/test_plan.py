@@ -70,7 +70,7 @@ def test_a_tile_is_a_whole_number_that_can_be_unrolled(tile):
      "depthwise+project rows4 | packed | packed | packed", 3, None],
 )  # fmt: skip
 def test_a_line_that_is_no_plan_of_a_block_is_refused(line):
-    with pytest.raises(PlanError, match="a block's plan is its kernels, the rows of a strip"):
+    with pytest.raises(PlanError, match="a block's plan is its groups, the rows of a strip"):
         BlockPlan.parse(line)
 
 
@@ -83,7 +83,7 @@ def test_a_plan_of_a_block_whose_part_is_no_plan_is_refused():
     ("fused", "parts"), [((1,), 1), ((2,), 3), ((1, 1), 3), ((4,), 4), ((), 0)]
 )
 def test_each_part_of_a_block_is_in_one_kernel(fused, parts):
-    with pytest.raises(PlanError, match="two or three parts, each in one kernel"):
+    with pytest.raises(PlanError, match="two or three parts, each in one group"):
         BlockPlan(fused, 4, (Plan("default"),) * parts)
 
 

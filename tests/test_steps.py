@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from hypothesis import given
 
 import depthwise as dw
 from depthwise import schedule
-from depthwise.errors import PlanError
+from depthwise.errors import PlanError, SpecError
 from depthwise.machine.target import host, named
 from depthwise.programs import writers
 from depthwise.schedule import fusion
 from depthwise.schedule.steps import INPUT, OUTPUT
+from strategies import specs
 
 PROBLEMS = [
     "depthwise c8 hw6 k3 p1 bias",
@@ -73,7 +77,7 @@ def test_a_plan_for_another_cpu_does_not_depend_on_this_machine(text, monkeypatc
     there = named("haswell" if "x86" in host().architecture else "neoverse-n1")
 
     def planned():
-        for remembered in (fusion.ways, fusion.best, fusion.usual):
+        for remembered in (fusion.ways, fusion.best, fusion.usual, schedule.default_plan):
             remembered.cache_clear()
         problem, plan = dw.parse(text), dw.compile(text, target=there.cpu).plan
         rule = schedule.rule_of(plan, problem, there)
@@ -83,6 +87,48 @@ def test_a_plan_for_another_cpu_does_not_depend_on_this_machine(text, monkeypatc
 
     before = planned()
     monkeypatch.setattr("depthwise.machine.team.size", lambda: 7)
-    monkeypatch.setattr("depthwise.machine.target.caches", lambda: {"L1": 1, "L2": 1})
+    other = replace(host(), first_cache_bytes=1, private_cache_bytes=1, line_bytes=8)
+    monkeypatch.setattr("depthwise.machine.target.host", lambda: other)
     assert planned() == before
     assert dw.explain(text, there.cpu) == dw.explain(text, there.cpu, threads=1)
+
+
+def test_every_rule_has_a_writer_and_every_writer_a_rule():
+    names = [rule.name for rules in schedule.RULES.values() for rule in rules]
+    assert sorted(writers.WRITERS) == sorted(names)
+
+
+@given(specs())
+def test_the_default_of_each_rule_is_among_its_plans(spec):
+    for problem in spec.kernels:
+        for rule, reason in schedule.ranking(problem, host(), 1).items():
+            if reason is None:
+                plan = rule.default_plan(problem, host(), 1)
+                assert plan in rule.plans(problem, host())
+
+
+@pytest.mark.parametrize(
+    ("plan", "why"),
+    [
+        (dw.BlockPlan((1, 1), 1, (dw.Plan("nonsense"), dw.Plan("pointwise"))), "got 'nonsense'"),
+        (dw.BlockPlan((2,), 1, (dw.Plan("nonsense"), dw.Plan("pointwise"))), "got 'nonsense'"),
+        (dw.BlockPlan((2,), 1, (dw.Plan("general"), dw.Plan("pointwise"))), "channels_last"),
+        (dw.BlockPlan((2,), 1, (dw.Plan("channels_last"), dw.Plan("pointwise", th=2))), "got th"),
+        (dw.BlockPlan((1, 1), 1, (dw.Plan("dense"), dw.Plan("pointwise"))), "does not take"),
+    ],
+)
+def test_a_plan_of_a_block_has_plans_that_its_parts_can_have(plan, why):
+    with pytest.raises(PlanError, match=why):
+        dw.compile("separable c8 o4 hw6 k3 nhwc", plan)
+    assert not schedule.is_legal(plan, dw.parse("separable c8 o4 hw6 k3 nhwc"), host())
+
+
+def test_a_schedule_is_one_word():
+    with pytest.raises(PlanError, match="named by one word; got 'depthwise"):
+        dw.Plan("depthwise+project")
+
+
+@pytest.mark.parametrize("threads", [0, -3, 2.5, "2"])
+def test_threads_to_plan_for_are_whole_and_at_least_one(threads):
+    with pytest.raises(SpecError, match=r"threads (are at least 1|is a whole number); got"):
+        dw.compile("depthwise c8 hw6 k3", threads=threads)

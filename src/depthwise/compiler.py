@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -61,12 +62,18 @@ def compile(  # noqa: A001
 def plan_of(problem: Problem, target: Target, threads: int | None = None) -> AnyPlan:
     """Return the plan that a search found fastest for a problem, or else the heuristic's."""
     tuned = database.tuned_plan(problem, target)
-    return tuned or schedule.default_plan(problem, target, planned_threads(target, threads))
+    count = planned_threads(problem, target, threads)
+    return tuned or schedule.default_plan(problem, target, count)
 
 
-def planned_threads(target: Target, threads: int | None = None) -> int:
-    """Return how many threads to plan for: as many as asked, the team here, one elsewhere."""
-    return threads or (team.size() if target == named(None) else 1)
+def planned_threads(problem: Problem, target: Target, threads: int | None = None) -> int:
+    """Return how many threads to plan for: as many as asked, the team here, one elsewhere.
+
+    Raises:
+        SpecError: fewer than one are asked for.
+    """
+    asked = team.thread_count(threads, problem)
+    return asked or (team.size() if target == named(None) else 1)
 
 
 def explain(
@@ -79,7 +86,7 @@ def explain(
     Arguments are those of `compile`.
     """
     problem, cpu = _kernel_problem(specification(spec)), named(target)
-    return schedule.explain(problem, cpu, planned_threads(cpu, threads))
+    return schedule.explain(problem, cpu, planned_threads(problem, cpu, threads))
 
 
 def _kernel_problem(spec: Problem) -> Problem:
@@ -95,17 +102,25 @@ def _compiled(problem: Problem, plan: AnyPlan, target: Target) -> Kernel:
     from depthwise.kernel.kernel import Kernel
 
     steps = schedule.rule_of(plan, problem, target).steps(problem, plan, target)
-    codes = tuple(_code(step, target) for step in steps)
-    programs = functools.cache(lambda: tuple(_program(step, target) for step in steps))
-    return Kernel(problem, plan, target, steps, codes, programs)
+    written = functools.cache(_programs)  # for this while: programs take much memory
+    codes = tuple(_code(step, target, written) for step in steps)
+    return Kernel(
+        problem, plan, target, steps, codes, functools.cache(partial(_shown, steps, target))
+    )
 
 
-def _code(step: Step, target: Target) -> Code:
+def _shown(steps: tuple[Step, ...], target: Target) -> tuple[Program, ...]:
+    """Write the program of each step again."""
+    written = functools.cache(_programs)
+    return tuple(written(step.problem, step.plan, target)[step.number] for step in steps)
+
+
+def _code(step: Step, target: Target, written: Callable[..., tuple[Program, ...]]) -> Code:
     """Return the machine code of a step: what the disk remembers, or what is built now."""
     key = step.problem, step.plan, target, step.number
     if found := _remembered(cache.load(*key)):
         return found
-    built = _program(step, target).built
+    built = written(step.problem, step.plan, target)[step.number].built
     meta = {"tasks": built.tasks, "scratch_bytes": built.scratch_bytes}
     write = partial(code.write, built)
     stored = cache.store(step.problem, step.plan, target, write, meta, code.suffix(), step.number)
@@ -123,11 +138,6 @@ def _remembered(entry: cache.Entry | None) -> Code | None:
         return None
 
 
-def _program(step: Step, target: Target) -> Program:
-    return _programs(step.problem, step.plan, target)[step.number]
-
-
-@functools.lru_cache(maxsize=2)  # for the other steps of a block; all would take much memory
 def _programs(problem: Problem, plan: AnyPlan, target: Target) -> tuple[Program, ...]:
     """Define the problem and write it as its plan says."""
     from depthwise.programs.writers import programs

@@ -58,7 +58,7 @@ def explain(text: str, cpu: str | None, as_json: bool) -> None:
 
 
 def _describe_block(spec: Any, target: Target) -> dict[str, Any]:
-    threads = planned_threads(target)
+    threads = planned_threads(spec, target)
     taken = plan_of(spec, target)
     ways = []
     for name, way in fusion.ways(spec, target, threads).items():
@@ -92,7 +92,7 @@ def _fused_rows(block: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def _describe(problem: Problem, target: Target) -> dict[str, Any]:
-    threads = planned_threads(target)
+    threads = planned_threads(problem, target)
     tuned = database.tuned_plan(problem, target)
     heuristic = schedule.default_plan(problem, target, threads)
     taken = tuned or heuristic

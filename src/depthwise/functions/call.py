@@ -14,7 +14,7 @@ import numpy as np
 
 from depthwise.compiler import compile as compile_kernel
 from depthwise.errors import ArrayError
-from depthwise.kernel.kernel import thread_count
+from depthwise.machine.team import thread_count
 from depthwise.problem.arrays import (
     DTYPE_NAMES,
     Array,

@@ -26,7 +26,7 @@ from depthwise.problem.arrays import (
     output,
 )
 from depthwise.problem.problem import Problem
-from depthwise.problem.values import nbytes, whole
+from depthwise.problem.values import nbytes
 from depthwise.schedule.plan import AnyPlan
 from depthwise.schedule.steps import INPUT, OUTPUT, Step
 
@@ -49,7 +49,7 @@ class Launch(NamedTuple):
         self.code.run(min(threads or team.size(), self.most_threads), *self.arrays)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kernel:
     """A compiled problem.  Shapes, layout and types are those of `spec`.
 
@@ -105,12 +105,10 @@ class Kernel:
         """Return one stage of the generated program as text: definition, schedule, llvm or asm."""
         if stage not in STAGES:
             raise SpecError(f"stage is one of {', '.join(STAGES)}; got {stage!r}: {self.spec}")
-        programs = self.programs()
-        if len(programs) == 1 and self.steps[0].title == str(self.spec):
-            return programs[0].show(stage)
-        texts = [program.show(stage) for program in programs]
+        texts = [program.show(stage) for program in self.programs()]
         shown = zip(self.steps, texts, strict=True)
-        return "\n".join(f"# {step.title}\n{text}" for step, text in shown if text)
+        titled = (f"# {step.title}\n{text}" if step.title else text for step, text in shown if text)
+        return "\n".join(titled)
 
     @cached_property
     def buffers(self) -> dict[str, tuple[int, ...]]:
@@ -126,8 +124,10 @@ class Kernel:
         buffers = sum(nbytes(shape, self.spec.dtype) for shape in self.buffers.values())
         return max(code.scratch_bytes for code in self.codes) + buffers
 
-    def pack(self, operands: Sequence[Memory]) -> list[Memory]:
+    def pack(self, operands: Sequence[Memory]) -> Sequence[Memory]:
         """Return the arrays of `spec.operands` as `run` takes them; unchecked."""
+        if not self._packers:
+            return operands
         packed = list(operands)
         for index, packer in self._packers:
             packed[index] = packer(packed[index])
@@ -173,12 +173,15 @@ class Kernel:
             out: where to write the result.
             threads: how many threads to use at most; 0 is `team.size()`.
         """
-        shapes = self.buffers
-        buffers = kept_arrays([*shapes.values()], self.spec.dtype) if shapes else ()
-        arrays = (x, *packed, *buffers, out)
-        for launch, code, most, taken in self._runs:
+        if (only := self._only) is not None:
+            launch, most, address, tasks, scratch_bytes = only
             count = 1 if most == 1 else min(threads or team.size(), most)
-            launch(code.address, code.tasks, count, code.scratch_bytes, *taken(arrays))
+            launch(address, tasks, count, scratch_bytes, x, *packed, out)
+            return
+        shapes = [*self.buffers.values()]
+        buffers = kept_arrays(shapes, self.spec.dtype) if shapes else []
+        for each in self.launches(x, packed, buffers, out):
+            each.run(threads)
 
     @cached_property
     def _taken(self) -> list[Callable[..., tuple[Memory, ...]]]:
@@ -188,11 +191,13 @@ class Kernel:
         return [itemgetter(*(places[name] for name in step.arguments)) for step in self.steps]
 
     @cached_property
-    def _runs(self) -> list[tuple[Callable[..., None], Code, int, Callable[..., Any]]]:
-        """What `run` needs of each step, looked up once."""
-        most = [step.most_threads for step in self.steps]
+    def _only(self) -> tuple[Callable[..., None], int, int, int, int] | None:
+        """The launch of a kernel whose only step takes the arrays of a call in their order."""
+        step, code = self.steps[0], self.codes[0]
+        if len(self.steps) > 1 or step.arguments != (INPUT, *self.spec.operands, OUTPUT):
+            return None
         run = team.native().run
-        return [(run, *each) for each in zip(self.codes, most, self._taken, strict=True)]
+        return run, step.most_threads, code.address, code.tasks, code.scratch_bytes
 
 
 class BoundKernel:
@@ -230,7 +235,7 @@ class BoundKernel:
                 f"code runs on a CPU with its features; {self._target.cpu} needs "
                 f"{', '.join(self._target.missing)}, which this machine lacks: {spec}"
             )
-        count = thread_count(threads, spec)
+        count = team.thread_count(threads, spec)
         source = fit(x, "x", self._shape, spec)
         if out is None:
             result = empty(self._out_shape, self._dtype)
@@ -239,17 +244,3 @@ class BoundKernel:
         with output(out, as_numpy(out, "out"), spec, [source]) as result:
             self.run(source, result, count)
         return out
-
-
-def thread_count(threads: int | None, spec: Problem) -> int:
-    """Return how many threads a call was told to use, 0 where it was not.
-
-    Raises:
-        SpecError: it is no whole number or below one.
-    """
-    if threads is None:
-        return 0
-    count = whole("threads", threads)
-    if count < 1:
-        raise SpecError(f"threads are at least 1; got {count}: {spec}")
-    return count

@@ -6,7 +6,7 @@ from depthwise.machine import team
 from depthwise.problem.arrays import Array, Memory
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.values import nbytes
-from depthwise.schedule.form import Form, PanelsForm, as_array
+from depthwise.schedule.form import Form, as_array
 
 _WORTH_KEEPING = 4096
 """Bytes from which on comparing weights is faster than packing them, where that is one pass."""
@@ -25,7 +25,7 @@ class Packer:
         self._spec = spec
         self._pack = form.pack(spec)
         size = nbytes(spec.weight_shape, spec.dtype)
-        self._keeps = isinstance(form, PanelsForm) or size >= _WORTH_KEEPING
+        self._keeps = form.slow_to_pack or size >= _WORTH_KEEPING
         self._known: dict[int, tuple[Array, Memory] | None] = {}
 
     def __call__(self, weight: Memory) -> Memory:

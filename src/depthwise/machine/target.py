@@ -29,8 +29,8 @@ _CACHES = {
     "znver5": (48 * _KIB, 1024 * _KIB),
     "sapphirerapids": (48 * _KIB, 2048 * _KIB),
 }
-"""The first and the second data cache of a core, by LLVM's name of the CPU, where they are not as
-those of `Target`.  Source: the makers' optimization manuals."""
+"""A core's first and second data cache, by LLVM's name of the CPU, of those that were looked up;
+others get the sizes of `Target`.  Source: the makers' optimization manuals."""
 _LLVM_VERSION = "22.0"
 _CODE_FEATURES = re.compile(
     r"sse|ssse|avx|fma|f16c|bmi|amx|gfni|vaes|vpclmul|popcnt|movbe|asimd|sve"

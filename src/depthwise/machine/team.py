@@ -19,6 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from depthwise.errors import SpecError
+from depthwise.problem.problem import Problem
+from depthwise.problem.values import whole
+
 
 @cache
 def native() -> Any:
@@ -50,6 +54,20 @@ def size() -> int:
     if ask is None or not _has_openmp() or native().forked():
         ask = native().size
     return ask()  # type: ignore[no-any-return]
+
+
+def thread_count(threads: int | None, spec: Problem) -> int:
+    """Return how many threads a call was told to use, 0 where it was not.
+
+    Raises:
+        SpecError: it is no whole number or below one.
+    """
+    if threads is None:
+        return 0
+    count = whole("threads", threads)
+    if count < 1:
+        raise SpecError(f"threads are at least 1; got {count}: {spec}")
+    return count
 
 
 def in_words(threads: int) -> str:

@@ -14,7 +14,7 @@ from depthwise.schedule.plan import Plan
 
 def programs(spec: PassSpec, plan: Plan, target: Target) -> tuple[Program]:
     """Return the one program of a gradient: that of the convolution that it is."""
-    transform = channels_first.programs
+    transform = channels_first.transform
     tiles = replace(plan, schedule=transform.rule.name)
     _, function = transform.functions(adjoint(spec.conv), tiles, target)
     return (Program({SYMBOL: define_gradient.define(spec)}, {SYMBOL: function}, target),)

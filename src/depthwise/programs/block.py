@@ -8,14 +8,16 @@ from depthwise.programs import gate, strips
 from depthwise.programs.build import Program
 from depthwise.schedule.chain import Chain
 from depthwise.schedule.gate import Gate
-from depthwise.schedule.groups import groups
+from depthwise.schedule.groups import launches
 from depthwise.schedule.plan import BlockPlan
 
 
 def programs(spec: BlockSpec, plan: BlockPlan, target: Target) -> tuple[Program, ...]:
-    """Return the programs of the steps that run no convolution's code, in their order."""
-    chains = [group for group in groups(spec, plan, target) if isinstance(group, Chain)]
-    found = [strips.program(chain) for chain in chains]
-    if spec.squeeze_excite:
-        found.insert(-1, gate.program(Gate.of(spec, target)))
+    """Return the programs of the launches that run no convolution's code, in their order."""
+    found = []
+    for launch in launches(spec, plan, target):
+        if isinstance(launch, Chain):
+            found.append(strips.program(launch))
+        elif isinstance(launch, Gate):
+            found.append(gate.program(launch))
     return tuple(found)

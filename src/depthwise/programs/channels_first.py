@@ -6,14 +6,14 @@ from typing import Any
 
 from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
-from depthwise.programs.transform import Transform, block
+from depthwise.programs.transform import Transform, find_block
 from depthwise.schedule import channels_first as rule
 from depthwise.schedule.plan import Plan
 
 
 def apply(sch: Any, spec: ConvSpec, plan: Plan, target: Target) -> None:
     """Run groups of planes in parallel, each padded before it is read."""
-    if (padding := block(sch, "PaddedX")) is not None:
+    if (padding := find_block(sch, "PaddedX")) is not None:
         sch.compute_inline(padding)
     total, y = sch.get_sblock("Acc"), sch.get_sblock("Y")
     whole = spec.out_height % plan.th == 0 and spec.out_width % plan.tw == 0
@@ -45,7 +45,7 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan, target: Target) -> None:
     sch.decompose_reduction(total, kh)
 
 
-programs = Transform(rule, apply)
+transform = Transform(rule, apply)
 
 
 def _pad(sch: Any, group: Any, spec: ConvSpec) -> None:

@@ -6,21 +6,21 @@ from typing import Any
 
 from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
-from depthwise.programs.transform import Transform, block, register_tile
+from depthwise.programs.transform import Transform, find_block, register_tile
 from depthwise.schedule import channels_last as rule
 from depthwise.schedule.plan import Plan
 
 
 def apply(sch: Any, spec: ConvSpec, plan: Plan, target: Target) -> None:
     """Tile each segment."""
-    if (padding := block(sch, "PaddedX")) is not None:
+    if (padding := find_block(sch, "PaddedX")) is not None:
         sch.compute_inline(padding)
     runs = rule.runs_of_channels(spec, plan, target)
     for index, (_, channels) in enumerate(rule.segments(spec, plan)):
         _tile(sch, str(index), min(plan.tc, channels), runs, spec, plan)
 
 
-programs = Transform(rule, apply)
+transform = Transform(rule, apply)
 
 
 def _tile(sch: Any, segment: str, tc: int, runs: int, spec: ConvSpec, plan: Plan) -> None:

@@ -15,4 +15,4 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan, target: Target) -> None:
     """Leave the program as it is."""
 
 
-programs = Transform(rule, apply)
+transform = Transform(rule, apply)

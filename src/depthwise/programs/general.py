@@ -6,14 +6,14 @@ from typing import Any
 
 from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
-from depthwise.programs.transform import Transform, block, register_tile
+from depthwise.programs.transform import Transform, find_block, register_tile
 from depthwise.schedule import general as rule
 from depthwise.schedule.plan import Plan
 
 
 def apply(sch: Any, spec: ConvSpec, plan: Plan, target: Target) -> None:
     """Put the contiguous axis innermost, below the reduction, and rows in parallel."""
-    if (padding := block(sch, "PaddedX")) is not None:
+    if (padding := find_block(sch, "PaddedX")) is not None:
         sch.compute_inline(padding)
     total, store = register_tile(sch)
     if spec.channels_last:
@@ -32,4 +32,4 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan, target: Target) -> None:
     sch.decompose_reduction(total, taps[0])
 
 
-programs = Transform(rule, apply)
+transform = Transform(rule, apply)

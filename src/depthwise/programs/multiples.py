@@ -6,14 +6,14 @@ from typing import Any
 
 from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
-from depthwise.programs.transform import Transform, block
+from depthwise.programs.transform import Transform, find_block
 from depthwise.schedule import multiples as rule
 from depthwise.schedule.plan import Plan
 
 
 def apply(sch: Any, spec: ConvSpec, plan: Plan, target: Target) -> None:
     """Tile the columns, and store the tile of each run of channels at once."""
-    if (padding := block(sch, "PaddedX")) is not None:
+    if (padding := find_block(sch, "PaddedX")) is not None:
         sch.compute_inline(padding)
     total, store = sch.get_sblock("Acc"), sch.get_sblock("Y")
     sch.set_scope(total, 0, "local")
@@ -36,4 +36,4 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan, target: Target) -> None:
     sch.decompose_reduction(total, kh)
 
 
-programs = Transform(rule, apply)
+transform = Transform(rule, apply)

@@ -6,7 +6,7 @@ from typing import Any
 
 from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
-from depthwise.programs.transform import Transform, block
+from depthwise.programs.transform import Transform, find_block
 from depthwise.schedule import packed as rule
 from depthwise.schedule.plan import Plan
 
@@ -20,7 +20,7 @@ def apply(sch: Any, spec: ConvSpec, plan: Plan, target: Target) -> None:
     _cached_block(sch, total, spec, plan)
 
 
-programs = Transform(rule, apply)
+transform = Transform(rule, apply)
 
 
 def _unpack(sch: Any, plan: Plan) -> Any:
@@ -41,7 +41,7 @@ def _pack(sch: Any, strips: Any) -> None:
     (Not of the rows: a strip may lie in the padding alone, and then the inside would be peeled off
     beyond the strip.)
     """
-    if (padding := block(sch, "PaddedX")) is not None:
+    if (padding := find_block(sch, "PaddedX")) is not None:
         sch.compute_inline(padding)
     packing = sch.get_sblock("PackedX")
     sch.compute_at(packing, strips, preserve_unit_loops=True)

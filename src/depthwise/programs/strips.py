@@ -38,7 +38,7 @@ def program(chain: Chain) -> Program:
     return Program(definitions, functions(chain, depthwise), chain.target)
 
 
-_TRANSFORMS = {each.rule.name: each for each in (channels_last.programs, multiples.programs)}
+_TRANSFORMS = {each.rule.name: each for each in (channels_last.transform, multiples.transform)}
 """Those of the rules that a depthwise convolution in a chain may have."""
 
 
@@ -261,8 +261,7 @@ class _Driver:
         if conv.padding_mode != "zeros":
             return tirx.const(conv.height, "int32")
         (stride, _), ((above, _), _) = conv.stride, conv.padding
-        reach = (conv.kernel[0] - 1) * conv.dilation[0] + 1
-        return T.min((output_end - 1) * stride + reach - above, conv.height)
+        return T.min((output_end - 1) * stride + self._chain.reach - above, conv.height)
 
     def _fill_ring(self, image: Expr, begin: Expr, end: Expr, anew: Expr) -> None:
         """Add the input rows that a strip reads and the one before it did not."""

@@ -49,14 +49,14 @@ def register_tile(sch: Any, name: str = "") -> tuple[Any, Any]:
     Returns:
         The block of the sum and the block of the store.
     """
-    if (acc := block(sch, "Acc" + name)) is not None:
+    if (acc := find_block(sch, "Acc" + name)) is not None:
         sch.set_scope(acc, 0, "local")
         return acc, sch.get_sblock("Y" + name)
     total = sch.get_sblock("Y" + name)
     return total, sch.cache_write(total, 0, "local")
 
 
-def block(sch: Any, name: str) -> Any | None:
+def find_block(sch: Any, name: str) -> Any | None:
     """Return the block of that name, or None where the program has none."""
     for found in sch.get_child_blocks(sch.get_sblock("root")):
         if sch.get(found).name_hint == name:

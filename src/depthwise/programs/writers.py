@@ -30,14 +30,14 @@ from depthwise.schedule.plan import AnyPlan
 Writer: TypeAlias = Callable[[Any, Any, Target], tuple[Program, ...]]
 
 WRITERS: dict[str, Writer] = {
-    "channels_last": channels_last.programs,
-    "multiples": multiples.programs,
-    "channels_first": channels_first.programs,
-    "packed": packed.programs,
+    "channels_last": channels_last.transform,
+    "multiples": multiples.transform,
+    "channels_first": channels_first.transform,
+    "packed": packed.transform,
     "pointwise": pointwise.programs,
     "dense": dense.programs,
-    "general": general.programs,
-    "default": default.programs,
+    "general": general.transform,
+    "default": default.transform,
     "adjoint": adjoint.programs,
     "input_gradient": input_gradient.programs,
     "weight_gradient": weight_gradient.programs,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 from depthwise.errors import PlanError
@@ -20,7 +21,7 @@ from depthwise.schedule import (
     pixel_passes,
     weight_gradient,
 )
-from depthwise.schedule.plan import AnyPlan
+from depthwise.schedule.plan import AnyPlan, BlockPlan
 from depthwise.schedule.rule import Rule
 
 AnyRule = Rule[Any, Any]
@@ -51,6 +52,7 @@ def explain(problem: Problem, target: Target, threads: int) -> dict[str, str | N
     return {rule.name: reason for rule, reason in found.items()}
 
 
+@cache
 def default_plan(problem: Problem, target: Target, threads: int = 1) -> AnyPlan:
     """Return the plan of the first rule that takes the problem, for so many threads.
 
@@ -78,13 +80,14 @@ def rule_of(plan: AnyPlan, problem: Problem, target: Target) -> AnyRule:
 
     Raises:
         PlanError: there is none of that name, it does not take the problem, or it has no use for
-            a tile of the plan.
+            a tile of the plan; or so it is for a part of a block.
     """
     rules = {rule.name: rule for rule in RULES[type(problem)]}
     rule = rules.get(plan.schedule)
     if rule is None:
+        taking = [name for name, rule in rules.items() if rule.rejects(problem, target) is None]
         raise PlanError(
-            f"a schedule of this problem is one of {', '.join(rules)}; got {plan.schedule!r}: "
+            f"a schedule of this problem is one of {', '.join(taking)}; got {plan.schedule!r}: "
             f"{problem}"
         )
     if reason := rule.rejects(problem, target):
@@ -95,7 +98,18 @@ def rule_of(plan: AnyPlan, problem: Problem, target: Target) -> AnyRule:
             f"the tiles of schedule {rule.name} are {read}; got {', '.join(unread)} in {plan}: "
             f"{problem}"
         )
+    if isinstance(plan, BlockPlan):
+        _check_parts(plan, problem, target)
     return rule
+
+
+def _check_parts(plan: BlockPlan, block: Any, target: Target) -> None:
+    """Refuse a plan of a block with one that its part cannot have."""
+    for part, own, in_chain in fusion.parts_of(plan, block):
+        name = rule_of(own, part, target).name
+        strips = convolutions.default_plan(part, target).schedule
+        if in_chain and name != strips:
+            raise PlanError(f"strips of this part are computed by {strips}; got {own}: {part}")
 
 
 def is_legal(plan: AnyPlan, problem: Problem, target: Target) -> bool:
@@ -104,4 +118,4 @@ def is_legal(plan: AnyPlan, problem: Problem, target: Target) -> bool:
         rule = rule_of(plan, problem, target)
     except PlanError:
         return False
-    return plan == rule.default_plan(problem, target, 1) or plan in rule.plans(problem, target)
+    return plan in rule.plans(problem, target)

@@ -11,7 +11,7 @@ from depthwise.problem.spec import ConvSpec
 from depthwise.schedule import convolutions
 from depthwise.schedule.chain import Chain
 from depthwise.schedule.gate import Gate
-from depthwise.schedule.groups import groups
+from depthwise.schedule.groups import launches
 from depthwise.schedule.plan import BlockPlan, Plan
 from depthwise.schedule.steps import INPUT, OUTPUT, Packing, Step, worth_waking
 
@@ -20,22 +20,21 @@ SUMS, SCALES = "sums", "scales"
 
 
 def block_steps(spec: BlockSpec, plan: BlockPlan, target: Target) -> tuple[Step, ...]:
-    """Return the steps of a block; those that run code of its own are numbered in their order."""
+    """Return the steps of a block: one for each launch, those that run code of its own numbered."""
     work = _Block(spec, plan, target)
-    source, found = INPUT, []
-    for (start, end), group in zip(plan.groups, groups(spec, plan, target), strict=True):
+    spans, number, source, found = iter(plan.groups), count(), INPUT, []
+    for launch in launches(spec, plan, target):
+        if isinstance(launch, Gate):
+            found.append(work.gate(launch, next(number)))
+            continue
+        start, end = next(spans)
         result = OUTPUT if end == len(spec.parts) else f"after {work.names[end - 1]}"
-        if isinstance(group, Chain):
-            found.append(work.chain(group, source, result))
+        if isinstance(launch, Chain):
+            found.append(work.chain(launch, next(number), source, result))
         else:
-            found.append(work.convolution(*group, start, source, result))
+            found.append(work.convolution(*launch, start, source, result))
         source = result
-    if spec.squeeze_excite:
-        found.insert(-1, work.gate())
-    number = count()
-    return tuple(
-        replace(step, number=next(number)) if step.problem is spec else step for step in found
-    )
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,13 @@ class _Block:
         (step,) = convolutions.rule_named(plan.schedule).steps(conv, plan, self.target)
         return replace(
             step,
+            title=str(conv),
             arguments=tuple(called[argument] for argument in step.arguments),
             packings={called[name]: packing for name, packing in step.packings.items()},
             buffers={} if result == OUTPUT else {result: conv.output_shape},
         )
 
-    def chain(self, chain: Chain, source: str, result: str) -> Step:
+    def chain(self, chain: Chain, number: int, source: str, result: str) -> Step:
         """Return the launch of several parts, which runs code of the block's own."""
         names = [self.names[chain.first + index] for index in range(len(chain.parts))]
         weights = [f"{name}_weight" for name in names]
@@ -82,15 +82,14 @@ class _Block:
             buffers[SUMS] = (size,)
         return Step(
             title=" + ".join(map(str, chain.parts)),
-            problem=self.spec, plan=self.plan,
+            problem=self.spec, plan=self.plan, number=number,
             arguments=(source, *weights, *biases, *residual, result, *[SUMS] * chain.sums),
             most_threads=sum(map(worth_waking, chain.parts)),
             packings=packings, buffers=buffers,
         )  # fmt: skip
 
-    def gate(self) -> Step:
+    def gate(self, gate: Gate, number: int) -> Step:
         """Return the launch that turns sums into scales."""
-        gate = Gate.of(self.spec, self.target)
         weights, biases = (
             [f"se_{name}_{operand}" for name in ("reduce", "expand")]
             for operand in ("weight", "bias")
@@ -98,7 +97,7 @@ class _Block:
         products = zip(weights, (gate.reduce, gate.expand), gate.forms, strict=True)
         return Step(
             title=f"{gate.reduce} + {gate.expand}",
-            problem=self.spec, plan=self.plan,
+            problem=self.spec, plan=self.plan, number=number,
             arguments=(SUMS, *weights, *biases, SCALES),
             most_threads=gate.images,
             packings={weight: Packing(conv, form) for weight, conv, form in products},

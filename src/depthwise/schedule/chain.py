@@ -1,4 +1,4 @@
-"""A chain of convolutions that one kernel computes strip by strip: its plans, forms and memory."""
+"""A chain of convolutions that one launch computes strip by strip: its plans, forms and memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from depthwise.problem.values import itemsize, nbytes
 from depthwise.problem.vocabulary import Pair
 from depthwise.schedule import channels_last, multiples, pointwise
 from depthwise.schedule.form import Form, PanelsForm
-from depthwise.schedule.plan import Plan
+from depthwise.schedule.plan import PARTS, Plan
 from depthwise.schedule.rule import ConvRule
 from depthwise.schedule.tiling import Ahead, Panels, Runs
 
@@ -26,7 +26,7 @@ def inner(part: ConvSpec) -> ConvSpec:
 
 @dataclass(frozen=True)
 class Chain:
-    """One to three parts of a block in one kernel.
+    """One to three parts of a block in one launch.
 
     The parts are a pointwise convolution or none, a depthwise one, a pointwise one or none.
     Inside, everything is one image and channels-last.
@@ -71,7 +71,7 @@ class Chain:
     def names(self) -> tuple[str, ...]:
         """What the parts are called."""
         first = 1 - self._middle
-        return ("expand", "depthwise", "project")[first : first + len(self.parts)]
+        return PARTS[first : first + len(self.parts)]
 
     def products(self) -> list[tuple[int, ConvSpec]]:
         """Return the pointwise parts, each with its place in the block."""
@@ -184,8 +184,13 @@ class Chain:
         if conv.padding_mode != "zeros":
             return 0, conv.height
         (stride, _), ((above, _), _) = conv.stride, conv.padding
-        reach = (conv.kernel[0] - 1) * conv.dilation[0] + 1
-        return max(begin * stride - above, 0), min((end - 1) * stride + reach - above, conv.height)
+        last = (end - 1) * stride + self.reach - above
+        return max(begin * stride - above, 0), min(last, conv.height)
+
+    @property
+    def reach(self) -> int:
+        """Input rows from the first that an output row reads to the last."""
+        return (self.depthwise.kernel[0] - 1) * self.depthwise.dilation[0] + 1
 
     @cached_property
     def _ends(self) -> list[Pair]:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
@@ -27,11 +27,14 @@ Pack: TypeAlias = "Callable[[Memory], Memory]"
 
 
 class Form:
-    """The weights in the layout of the data: transposed where channels are last.
+    """What every form has.
 
-    (KH, KW, C / groups, O) channels-last, (O, C / groups, KH, KW) channels-first, with KH of 1 in
-    1-D.
+    Unless a form says otherwise, the weights are in the layout of the data: (KH, KW, C / groups, O)
+    channels-last, (O, C / groups, KH, KW) channels-first, with KH of 1 in 1-D.
     """
+
+    slow_to_pack: ClassVar[bool] = False
+    """Whether it takes longer to lay out any weights than to compare them."""
 
     def weight_shape(self, spec: ConvSpec) -> tuple[int, ...]:
         """Return the shape of the weights that a program in this form takes."""
@@ -101,6 +104,8 @@ class PanelsForm(Form):
 
     panels: tuple[Panels, ...]
     """The columns of the product."""
+
+    slow_to_pack: ClassVar[bool] = True
 
     def weight_shape(self, spec: ConvSpec) -> tuple[int, ...]:
         """Return the elements of all panels, on one axis."""

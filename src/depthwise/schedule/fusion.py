@@ -6,14 +6,16 @@ Each way of fusing is a rule.  The choice between them is made by counting (`est
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate, product
 from math import ceil
+from typing import ClassVar
 
 from depthwise.machine.target import Target
 from depthwise.problem.block import BlockSpec
+from depthwise.problem.spec import ConvSpec
 from depthwise.schedule import convolutions, pointwise
 from depthwise.schedule.block_steps import block_steps
 from depthwise.schedule.chain import Chain, inner
@@ -30,7 +32,8 @@ class Way:
 
     fused: tuple[int, ...]
 
-    tiles = {}  # type: ignore[var-annotated]  # noqa: RUF012 (a block's plan has a plan a part)
+    tiles: ClassVar[Mapping[str, str]] = {}
+    """None: each part has a plan with tiles of its own."""
 
     @property
     def name(self) -> str:
@@ -63,6 +66,14 @@ class Way:
 
 
 WAYS = tuple(map(Way, ((2,), (1, 1), (3,), (1, 2), (2, 1), (1, 1, 1))))
+_BY_NAME = {way.name: way for way in WAYS}
+
+
+def parts_of(plan: BlockPlan, spec: BlockSpec) -> Iterator[tuple[ConvSpec, Plan, bool]]:
+    """Yield each part as it is computed, its plan, and whether that is strip by strip."""
+    for index, (part, own) in enumerate(zip(spec.parts, plan.parts, strict=True)):
+        in_chain = is_in_chain(spec, plan.fused, index)
+        yield inner(part) if in_chain else part, own, in_chain
 
 
 def ways_of(spec: BlockSpec) -> list[Way]:
@@ -104,8 +115,7 @@ class Plans:
 def ranking(spec: BlockSpec, target: Target, threads: int) -> dict[Way, str | None]:
     """Return each way of fusing with the reason against it, the cheapest one first."""
     found = ways(spec, target, threads)
-    by_name = {way.name: way for way in WAYS}
-    return {by_name[name]: way if isinstance(way, str) else None for name, way in found.items()}
+    return {_BY_NAME[name]: way if isinstance(way, str) else None for name, way in found.items()}
 
 
 @cache
@@ -121,8 +131,8 @@ def ways(spec: BlockSpec, target: Target, threads: int) -> dict[str, Estimate | 
 @cache
 def best(spec: BlockSpec, fused: tuple[int, ...], target: Target, threads: int) -> Estimate:
     """Return the height of strips that is expected to be fastest."""
-    found = (estimate(spec, plan, target, threads) for plan in plans(spec, fused, target))
-    return min(found, key=_cycles)
+    strips = usual(spec, fused, target).values()
+    return min((estimate(spec, plan, target, threads) for plan in strips), key=_cycles)
 
 
 def why(ways: dict[str, Estimate | str]) -> str:
@@ -156,20 +166,18 @@ def _too_large(spec: BlockSpec, fused: tuple[int, ...], target: Target) -> str |
 
 @cache
 def usual(spec: BlockSpec, fused: tuple[int, ...], target: Target) -> dict[int, BlockPlan]:
-    """Return the plan for each height of strips that `plans` yields."""
-    return {plan.rows: plan for plan in plans(spec, fused, target)}
-
-
-def plans(spec: BlockSpec, fused: tuple[int, ...], target: Target) -> Iterator[BlockPlan]:
-    """Yield the plan for each height of strips, as far as they stay in a core's own caches."""
+    """Return the plan for each height of strips, one row and those that stay in private caches."""
     height = spec.depthwise.out_height
     if max(fused) == 1 and not spec.squeeze_excite:
         height = 1
     halves = {ceil(height / parts) for parts in (1, 2, 4)}
-    for rows in sorted({rows for rows in (1, 2, 3, 4, 6, 8, 12, 16) if rows < height} | halves):
-        plan = plan_of_rows(spec, fused, rows, target)
-        if rows == 1 or scratch_bytes(spec, plan, target) <= target.private_cache_bytes:
-            yield plan
+    heights = {rows for rows in (1, 2, 3, 4, 6, 8, 12, 16) if rows < height} | halves
+    found = {rows: plan_of_rows(spec, fused, rows, target) for rows in sorted(heights)}
+    return {
+        rows: plan
+        for rows, plan in found.items()
+        if rows == 1 or scratch_bytes(spec, plan, target) <= target.private_cache_bytes
+    }
 
 
 def plan_of_rows(spec: BlockSpec, fused: tuple[int, ...], rows: int, target: Target) -> BlockPlan:

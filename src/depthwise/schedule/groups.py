@@ -1,4 +1,4 @@
-"""The groups of neighbouring parts of a block that a plan computes in one launch each."""
+"""What a plan of a block launches: groups of neighbouring parts, and the gate."""
 
 from __future__ import annotations
 
@@ -9,17 +9,24 @@ from depthwise.problem.block import BlockSpec
 from depthwise.problem.spec import ConvSpec
 from depthwise.schedule import channels_last
 from depthwise.schedule.chain import Chain, inner
+from depthwise.schedule.gate import Gate
 from depthwise.schedule.plan import BlockPlan, Plan
 
 Group: TypeAlias = "Chain | tuple[ConvSpec, Plan]"
 """Several parts that are computed strip by strip, or one convolution by itself."""
+Launch: TypeAlias = "Group | Gate"
+
+
+def launches(spec: BlockSpec, plan: BlockPlan, target: Target) -> list[Launch]:
+    """Return what a block launches, in this order: its groups, and the gate before the last one."""
+    found: list[Launch] = [*groups(spec, plan, target)]
+    if spec.squeeze_excite:
+        found.insert(-1, Gate.of(spec, target))
+    return found
 
 
 def groups(spec: BlockSpec, plan: BlockPlan, target: Target) -> list[Group]:
-    """Return the groups of a plan in the order in which they run.
-
-    The gate of a squeeze-and-excite block, which stands before the last one, is not among them.
-    """
+    """Return the groups of a plan in the order in which they run."""
     found: list[Group] = []
     gated = spec.squeeze_excite is not None
     for start, end in plan.groups[: -1 if gated else None]:

@@ -48,7 +48,8 @@ def default_plan(spec: PassSpec, target: Target, threads: int) -> Plan:
 def plans(spec: PassSpec, target: Target) -> Iterator[Plan]:
     """Yield tiles of two to twelve inputs."""
     tc = block_channels(spec, target)
-    yield from (Plan(name, tc=tc, tw=tw) for tw in TILES if tw <= spec.conv.width)
+    tiles_of = [Plan(name, tc=tc, tw=tw) for tw in TILES if tw <= spec.conv.width]
+    yield from dict.fromkeys([default_plan(spec, target, 1), *tiles_of])
 
 
 def steps(spec: PassSpec, plan: Plan, target: Target) -> tuple[Step, ...]:

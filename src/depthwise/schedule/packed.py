@@ -48,11 +48,13 @@ def default_plan(spec: ConvSpec, target: Target, threads: int) -> Plan:
 
 def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
     """Yield blocks of powers of two up to four vectors, and columns up to sixteen."""
+    found = {default_plan(spec, target, 1): None}
     most = min(4 * target.lanes(spec.dtype), 2 * spec.channels - 1)
     for tc in powers_and_halves(most):
         if tc & (tc - 1) == 0:
             for tw in powers_and_halves(min(16, spec.out_width)):
-                yield Plan(name, tc, tw, th=min(_STRIP_ROWS, spec.out_height))
+                found[Plan(name, tc, tw, th=min(_STRIP_ROWS, spec.out_height))] = None
+    yield from found
 
 
 def form(spec: ConvSpec, plan: Plan, target: Target) -> Form:

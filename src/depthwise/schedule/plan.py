@@ -1,4 +1,4 @@
-"""A plan: which schedule, with which tiles; for a block, which parts in one kernel.
+"""A plan: which schedule, with which tiles; for a block, which parts in one launch.
 
 Plain data, however it was found.
 """
@@ -35,6 +35,8 @@ class Plan:
     """The tile of rows: of outputs, or of a strip."""
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.schedule, str) and self.schedule.isidentifier()):
+            raise PlanError(f"a schedule is named by one word; got {shown(self.schedule)}")
         for name in ("tc", "tw", "th"):
             tile = getattr(self, name)
             if isinstance(tile, bool) or not isinstance(tile, int) or not 1 <= tile <= LARGEST_TILE:
@@ -103,8 +105,8 @@ class BlockPlan:
     def __post_init__(self) -> None:
         if len(self.parts) not in (2, 3) or sum(self.fused) != len(self.parts):
             raise PlanError(
-                "a block's plan has two or three parts, each in one kernel; got "
-                f"{len(self.parts)} in kernels of {self.fused}"
+                "a block's plan has two or three parts, each in one group; got "
+                f"{len(self.parts)} in groups of {self.fused}"
             )
         if isinstance(self.rows, bool) or not isinstance(self.rows, int) or self.rows < 1:
             raise PlanError(f"rows are a whole number from 1 on; got {shown(self.rows)}")
@@ -135,17 +137,17 @@ class BlockPlan:
         """Read a plan from its one-line form.
 
         Raises:
-            PlanError: the line is not kernels of parts and the rows of a strip, then a plan for
+            PlanError: the line is not groups of parts and the rows of a strip, then a plan for
                 each part.
         """
         head, *plans = text.split("|") if isinstance(text, str) else [""]
-        *kernels, rows = head.split() or [""]
-        groups = [kernel.split("+") for kernel in kernels]
+        *together, rows = head.split() or [""]
+        groups = [group.split("+") for group in together]
         names = [name for group in groups for name in group]
         found = _ROWS.fullmatch(rows)
         if not found or names not in ([*PARTS], [*PARTS[1:]]) or len(plans) != len(names):
             raise PlanError(
-                "a block's plan is its kernels, the rows of a strip and a plan for each part, as "
+                "a block's plan is its groups, the rows of a strip and a plan for each part, as "
                 "'depthwise+project rows4 | channels_last tc8 tw4 | pointwise tc16 tw6'; "
                 f"got {shown(text)}"
             )

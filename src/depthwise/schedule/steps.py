@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from depthwise.machine.target import Target
 from depthwise.problem.costs import cost
@@ -30,9 +29,10 @@ class Step:
     """One launch of machine code."""
 
     title: str
-    """What it computes, in words or as the line of a problem."""
+    """What it computes of a problem, as a heading; empty where that is all of it."""
     problem: Problem
-    """The problem whose machine code it runs: the kernel's own, or that of one of its parts."""
+    """The problem whose machine code it runs: the kernel's own, or, for a part that is computed by
+    itself, the part, so that the code is that of the convolution."""
     plan: AnyPlan
     """How that problem is computed."""
     arguments: tuple[str, ...]
@@ -41,9 +41,9 @@ class Step:
     """On how many threads it is worth running."""
     number: int = 0
     """Which of that problem's programs it is."""
-    packings: Mapping[str, Packing] = field(default_factory=dict, hash=False)
+    packings: Mapping[str, Packing] = field(default_factory=dict)
     """Of those arguments that are weights: how they are laid out."""
-    buffers: Mapping[str, tuple[int, ...]] = field(default_factory=dict, hash=False)
+    buffers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """The buffers that it writes and later steps read, with their shapes."""
 
 
@@ -68,7 +68,7 @@ def one_step(
     return steps
 
 
-def alone(problem: Any, plan: Plan, packings: Mapping[str, Packing]) -> Step:
+def alone(problem: Problem, plan: Plan, packings: Mapping[str, Packing]) -> Step:
     """Return the step that computes a whole problem from the arrays of a call in their order."""
     arguments = INPUT, *problem.operands, OUTPUT
     return Step(str(problem), problem, plan, arguments, worth_waking(problem), packings=packings)

@@ -38,6 +38,7 @@ ABANDONED_SECONDS = 3600.0
 """The age at which what was being written has lost its writer."""
 ROOMS = ("problem", "machine", "schedule", "programs", "kernel")
 """The folders of this package on which machine code depends, beside the compiler's page."""
+_SOURCES = (".py", ".c")
 _PACKAGE = Path(__file__).parents[1]
 _MARK = b"\n; depthwise "
 _DIGEST = 2 * hashlib.sha256().digest_size
@@ -157,8 +158,8 @@ def fingerprint() -> str:
 
 def sources() -> list[Path]:
     """Return the files of this package that the fingerprint covers."""
-    rooms = (path for room in ROOMS for path in (_PACKAGE / room).rglob("*.py"))
-    return sorted([_PACKAGE / "compiler.py", *rooms])
+    files = (path for room in ROOMS for path in (_PACKAGE / room).rglob("*"))
+    return sorted([_PACKAGE / "compiler.py", *(file for file in files if file.suffix in _SOURCES)])
 
 
 def stored() -> list[Stored]:

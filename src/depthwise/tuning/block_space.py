@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from depthwise import schedule
-from depthwise.machine import team
+from depthwise.compiler import planned_threads
 from depthwise.machine.target import Target
 from depthwise.problem.block import BlockSpec
 from depthwise.schedule import fusion
@@ -29,11 +29,12 @@ class BlockSpace:
 
     def __init__(self, spec: BlockSpec, target: Target) -> None:
         self._spec, self._target = spec, target
+        self._threads = planned_threads(spec, target)
 
     @cached_property
     def default(self) -> BlockPlan:
         """The heuristic's."""
-        plan: Any = schedule.default_plan(self._spec, self._target, team.size())
+        plan: Any = schedule.default_plan(self._spec, self._target, self._threads)
         return plan  # type: ignore[no-any-return]
 
     def __contains__(self, plan: object) -> bool:
@@ -56,7 +57,7 @@ class BlockSpace:
         order = sorted(range(len(parts)), key=lambda index: parts[index].kind == "pointwise")
         respects: list[Callable[[BlockPlan], Iterable[BlockPlan]]] = [
             self._of_other_rows,
-            self._of_other_kernels,
+            self._of_other_groups,
             *(partial(self._of_another_part, index) for index in order),
         ]
         before = None
@@ -71,10 +72,10 @@ class BlockSpace:
         for rows in sorted(heights, key=lambda height: abs(math.log2(height / plan.rows))):
             yield self._with(plan, plan.fused, rows)
 
-    def _of_other_kernels(self, plan: BlockPlan) -> Iterator[BlockPlan]:
+    def _of_other_groups(self, plan: BlockPlan) -> Iterator[BlockPlan]:
         """Yield other ways of fusing, in strips of the same height or else of the heuristic's."""
         has_strips = len(self._usual(plan.fused)) > 1
-        for way in fusion.ways(self._spec, self._target, team.size()).values():
+        for way in fusion.ways(self._spec, self._target, self._threads).values():
             if isinstance(way, Estimate):
                 fused, rows = way.plan.fused, way.plan.rows
                 same = has_strips and plan.rows in self._usual(fused)
@@ -97,7 +98,7 @@ class BlockSpace:
         return fusion.usual(self._spec, fused, self._target)
 
     def _with(self, plan: BlockPlan, fused: tuple[int, ...], rows: int) -> BlockPlan:
-        """Return a plan with other kernels or strips; parts that were as usual are so again."""
+        """Return a plan with other groups or strips; parts that were as usual are so again."""
         before, usual = self._usual(plan.fused)[plan.rows], self._usual(fused)[rows]
         parts = tuple(
             old if old != was and old.schedule == new.schedule else new
@@ -106,7 +107,7 @@ class BlockSpace:
         return replace(usual, parts=parts)
 
     def _plans(self, index: int, plan: BlockPlan) -> dict[Plan, None]:
-        """Return the plans of a part in such kernels and strips, the usual one first."""
+        """Return the plans of a part in such groups and strips, the usual one first."""
         return fusion.Plans(self._spec, plan.fused, self._target).of_part(index, plan.rows)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from depthwise.functions import call
-from depthwise.kernel.kernel import thread_count
 from depthwise.machine import team
 from depthwise.machine.target import host
 from depthwise.problem.parse import specification
@@ -36,7 +35,7 @@ def tune(
         PeerError: the process in which plans are tried does not start.
     """
     problem = specification(spec)
-    count = thread_count(threads, problem) or team.size()
+    count = team.thread_count(threads, problem) or team.size()
     from depthwise.tuning import trials
 
     with trials.Laboratory(count) as laboratory:
