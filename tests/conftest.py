@@ -3,6 +3,7 @@
 import os
 import secrets
 import shlex
+import signal
 import tempfile
 from pathlib import Path
 
@@ -116,6 +117,17 @@ def bound_by_permissions():
             os.seteuid(user)
             for inside in (folder, *folder.rglob("*")):
                 inside.chmod(0o700)
+
+
+@pytest.fixture
+def interruptible():
+    """Heed SIGINT, here and in children, where whoever runs the tests ignores it.
+
+    (Shells ignore it in what they run in the background, and children inherit that.)
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ def test_other_errors_keep_their_traceback(monkeypatch):
         cli.main()
 
 
-def test_an_interrupt_is_quiet_and_exits_130(monkeypatch, capsys):
+def test_an_interrupt_is_quiet_and_exits_130(monkeypatch, capsys, interruptible):
     def wait() -> None:
         signal.raise_signal(signal.SIGINT)
 

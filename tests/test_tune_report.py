@@ -111,7 +111,7 @@ def test_an_interrupt_prints_what_is_complete_and_says_how_to_go_on(run):
     assert "interrupted after 1 of 2 problems" in err
 
 
-def test_a_search_that_is_interrupted_for_real_keeps_what_it_measured(database):
+def test_a_search_that_is_interrupted_for_real_keeps_what_it_measured(database, interruptible):
     def measured():
         return plan_database.trials(dw.parse(TEXT), host(), 1)
 
