@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import depthwise as dw
@@ -21,6 +21,10 @@ from exact import exact_problem, poisoned
 from strategies import wide_block_specs
 
 HALF_A_MEGABYTE = replace(host(), private_cache_bytes=2**19)
+EQUAL_ENDS = dw.BlockSpec.inverted(
+    1, 1, (2, 1), 3, expanded=1, dilation=2, padding=((0, 4), (0, 4)), layout="NCHW"
+)
+"""A block whose expansion and projection are the same convolution."""
 
 
 def chain_of(text, fused, rows, cpu=None):
@@ -51,21 +55,22 @@ def test_strips_that_cannot_be_halved_cost_as_much_as_the_larger_share():
     assert apart[1].cycles / apart[0].cycles < 4 / 7
 
 
+@example(EQUAL_ENDS, 1, 2)
 @given(wide_block_specs(size=20, kernel=5), st.integers(1, 8), st.integers(1, 5))
 def test_threads_share_all_rows_and_expand_some_twice(spec, rows, threads):
     fused = (len(spec.parts),)
     chain = chain_of(spec, fused, rows)
     shares = [run for runs in team.shares(chain.tasks, threads) for run in runs]
 
-    def pixels(part):
-        runs = [run for tasks in shares for run in chain.runs(part, tasks)]
+    def pixels(place):
+        runs = [run for tasks in shares for run in chain.runs(place, tasks)]
         return sum(count * times for count, times in runs)
 
     conv = spec.depthwise
-    assert pixels(chain.project) == conv.batch * conv.out_height * conv.out_width
+    assert pixels(len(chain.parts) - 1) == conv.batch * conv.out_height * conv.out_width
     if chain.expand is not None:
-        once = [chain.runs(chain.expand)] * conv.batch
-        assert pixels(chain.expand) >= sum(n * times for runs in once for n, times in runs)
+        once = [chain.runs(0)] * conv.batch
+        assert pixels(0) >= sum(n * times for runs in once for n, times in runs)
 
 
 @pytest.mark.parametrize(

@@ -109,12 +109,12 @@ class Chain:
         return tuple(
             self.rule.form(part, plan, self.target)
             if part.kind == "depthwise"
-            else self._panels(part, plan)
-            for part, plan in zip(self.inner, self.plans, strict=True)
+            else self._panels(place, part, plan)
+            for place, (part, plan) in enumerate(zip(self.inner, self.plans, strict=True))
         )
 
-    def _panels(self, part: ConvSpec, plan: Plan) -> PanelsForm:
-        runs = self.runs(part)
+    def _panels(self, place: int, part: ConvSpec, plan: Plan) -> PanelsForm:
+        runs = self.runs(place)
         return PanelsForm(pointwise.panels(part.out_channels, runs, plan, part.dtype, self.target))
 
     def panels(self, part: int) -> tuple[Panels, ...]:
@@ -123,16 +123,17 @@ class Chain:
         assert isinstance(form, PanelsForm)
         return form.panels
 
-    def runs(self, part: ConvSpec, tasks: range | None = None) -> Runs:
+    def runs(self, place: int, tasks: range | None = None) -> Runs:
         """Return how many pixels a product computes in one go, and how often.
 
         Args:
-            part: the product.
+            place: that of the product among the parts of the chain.  (The product itself does not
+                tell: an expansion and a projection may be equal.)
             tasks: the strips of a thread, all of an image where none are given.
         """
         tasks = tasks or range(self.strips)
-        rows = self._new_rows(tasks) if part is self.expand else self._finished_rows(tasks)
-        return tuple((count * part.width, times) for count, times in rows.items())
+        rows = self._new_rows(tasks) if place < self._middle else self._finished_rows(tasks)
+        return tuple((count * self.inner[place].width, times) for count, times in rows.items())
 
     @cached_property
     def strips(self) -> int:

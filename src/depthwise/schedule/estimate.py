@@ -105,7 +105,8 @@ def _work(chain: Chain, tasks: range) -> tuple[float, float]:
     macs = chain.computed_rows(tasks) * cost(conv).macs / conv.out_height
     cycles = macs / (lanes * _UNITS * _DEPTHWISE_SHARE)
     for index, part in chain.products():
-        panels, runs = chain.panels(index - chain.first), chain.runs(part, tasks)
+        place = index - chain.first
+        panels, runs = chain.panels(place), chain.runs(place, tasks)
         pixels = sum(count * times for count, times in runs)
         macs += pixels * part.channels * part.out_channels
         cycles += part.channels * tiling.cycles(panels, runs, lanes)

@@ -189,6 +189,6 @@ def plan_of_rows(spec: BlockSpec, fused: tuple[int, ...], rows: int, target: Tar
     for group in groups(spec, BlockPlan(fused, rows, tuple(parts)), target):
         if isinstance(group, Chain):
             for index, part in group.products():
-                runs = group.runs(part)
+                runs = group.runs(index - group.first)
                 parts[index] = pointwise.plan_for(part.dtype, part.out_channels, runs, target)
     return BlockPlan(fused, rows, tuple(parts))

@@ -44,7 +44,7 @@ def groups(spec: BlockSpec, plan: BlockPlan, target: Target) -> list[Group]:
 def is_in_chain(spec: BlockSpec, fused: tuple[int, ...], part: int) -> bool:
     """Whether a part is computed in strips, and not as a convolution of its own."""
     group_sizes = [count for count in fused for _ in range(count)]
-    gated = spec.squeeze_excite is not None and spec.parts[part] is not spec.expand
+    gated = spec.squeeze_excite is not None and part >= len(spec.parts) - 2
     return gated or group_sizes[part] > 1
 
 
