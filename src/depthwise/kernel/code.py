@@ -5,19 +5,22 @@ from __future__ import annotations
 import ctypes
 import shutil
 import subprocess
+import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from depthwise.errors import InternalError
+from depthwise.errors import CacheWarning, InternalError
 from depthwise.machine import team
 
 if TYPE_CHECKING:
     from depthwise.programs.build import Built
 
 _LINKERS = ("ld.lld", "ld", "cc", "gcc", "clang")
+_PATIENCE_SECONDS = 60.0
+"""How long a linker may take, which takes milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -57,30 +60,48 @@ def write(built: Built, path: Path) -> None:
 
     Raises:
         InternalError: the linker fails.
+        OSError: there is no room for the file, say.
     """
     program = linker()
     if program is None:
         built.write_llvm(path)
         return
     relocatable = path.with_suffix(".o")
-    built.write_object(relocatable)
     try:
+        relocatable.write_bytes(built.object)
         subprocess.run(
             [program, "-shared", "-o", str(path), str(relocatable)],
-            check=True, capture_output=True, text=True,
+            check=True, capture_output=True, text=True, timeout=_PATIENCE_SECONDS,
         )  # fmt: skip
     except subprocess.CalledProcessError as error:
         raise InternalError(f"{program} links a kernel; it says {error.stderr}") from None
+    except subprocess.TimeoutExpired as error:
+        raise InternalError(f"{program} links a kernel in milliseconds; {error}") from None
     finally:
-        relocatable.unlink()
+        relocatable.unlink(missing_ok=True)
 
 
 def loaded(built: Built) -> Code:
-    """Load machine code that no disk shall remember."""
-    with TemporaryDirectory(prefix="depthwise-") as folder:
-        path = Path(folder, f"kernel{suffix()}")
-        write(built, path)
-        return load(path, built.tasks, built.scratch_bytes)
+    """Load machine code that no disk shall remember.
+
+    Where temporary files are not to be had, or not to be linked or loaded, LLVM generates the code
+    once more, in memory, after a warning.
+    """
+    try:
+        with TemporaryDirectory(prefix="depthwise-", ignore_cleanup_errors=True) as folder:
+            path = Path(folder, f"kernel{suffix()}")
+            write(built, path)
+            return load(path, built.tasks, built.scratch_bytes)
+    except (OSError, InternalError) as error:
+        why = " ".join(str(error).split())
+        warnings.warn(
+            f"kernels are loaded without a linker: {why}; TMPDIR names another folder for "
+            "temporary files",
+            CacheWarning,
+            stacklevel=2,
+        )
+    address, module = built.address()
+    return Code(address, built.tasks, built.scratch_bytes, module)
 
 
 def load(path: Path, tasks: int, scratch_bytes: int) -> Code:

@@ -9,7 +9,9 @@ only mathematics and memory.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -88,13 +90,25 @@ class Built:
         """The machine code as text."""
         return str(self.module.inspect_source("asm"))
 
-    def write_object(self, path: Path) -> None:
-        """Write a relocatable object file, which a linker takes."""
-        self.module.write_to_file(str(path))
+    @property
+    def object(self) -> bytes:
+        """A relocatable object, which a linker takes.
+
+        (LLVM ends the process where it cannot write, which on a disk may happen.)
+        """
+        with _file_in_memory() as path:
+            self.module.write_to_file(str(path), "o")
+            return path.read_bytes()
 
     def write_llvm(self, path: Path) -> None:
         """Write LLVM IR that `address_in` loads."""
         path.write_text(f"{self.llvm}\n{_getter()}")
+
+    def address(self) -> tuple[int, Any]:
+        """Load it without a disk or a linker; see `address_in`."""
+        with _file_in_memory() as path:
+            self.write_llvm(path)
+            return address_in(path)
 
 
 def build(functions: Mapping[str, tirx.PrimFunc], target: Target) -> Built:
@@ -117,8 +131,18 @@ def build(functions: Mapping[str, tirx.PrimFunc], target: Target) -> Built:
 
 def address_in(path: Path) -> tuple[int, Any]:
     """Load a file of `Built.write_llvm`: the kernel's address, and what must live as long."""
-    module = tvm.runtime.load_module(str(path))
+    module = tvm_ffi.get_global_func("ffi.Module.load_from_file.ll")(str(path), "ll")
     return int(module[_GETTER]()), module
+
+
+@contextmanager
+def _file_in_memory() -> Iterator[Path]:
+    """Yield an empty file that takes whatever memory has room for."""
+    descriptor = os.memfd_create("depthwise")
+    try:
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
 
 
 def _lowered(func: tirx.PrimFunc) -> tirx.PrimFunc:
