@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 import pytest
 
+from depthwise import files
 from depthwise.bench import command, layers, run
 from depthwise.bench.options import Op, Options, cores, names
 from depthwise.bench.results import Note, Result
@@ -405,3 +406,37 @@ def test_a_worker_knows_whether_its_process_lives() -> None:
     with Worker("depthwise", 1) as worker:
         assert worker.alive
     assert not worker.alive
+
+
+def test_a_stream_is_given_the_results_once_behind_the_table(
+    quick: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Not after each problem, as a file is, which is put into place anew."""
+    use_fakes(monkeypatch, {"depthwise": Behaviour()})
+    stdout = quick / "stdout"
+    stdout.symlink_to("/proc/self/fd/1")
+    assert command.bench(small(quick, peers=[], json=stdout)) == 0
+    out = capfd.readouterr().out
+    assert len(json.loads(out[out.index("{\n") :])["results"]) == 3
+    assert stdout.is_symlink()
+
+
+def test_pictures_that_cannot_be_written_are_refused_at_once(quick: Path) -> None:
+    (quick / "file").touch()
+    with pytest.raises(DepthwiseError, match="results go to a file that can be written"):
+        command.bench(small(quick, plot=quick / "file"))
+    assert not (quick / "out.json").exists()
+
+
+def test_the_table_is_printed_where_the_disk_fills_up_meanwhile(
+    quick: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    use_fakes(monkeypatch, {"depthwise": Behaviour()})
+    monkeypatch.setattr(files.os, "replace", full)
+    with pytest.raises(DepthwiseError, match="can be written; got no space left"):
+        command.bench(small(quick, peers=[]))
+    assert "depthwise c8 hw6 k3 p1" in capsys.readouterr().out
+    assert not list(quick.glob(".*"))

@@ -141,7 +141,7 @@ def test_the_page_loads_nothing(written: Page) -> None:
 
 def test_the_data_are_those_of_the_json_file(written: Page, tmp_path: Path) -> None:
     findings = found.layers()
-    findings.write(tmp_path / "bench.json")
+    findings.write(tmp_path / "bench.json", last=False)
     (data,) = written.all("script", id="findings")
     kept = json.loads((tmp_path / "bench.json").read_text())
     assert json.loads(data)["results"] == kept["results"]

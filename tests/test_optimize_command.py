@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -107,6 +108,49 @@ def test_the_picture_and_the_module_are_written(run, asked, tmp_path):
     assert torch.load(saved, weights_only=False).report == report(*ROWS)
 
 
+def test_a_module_is_saved_beside_what_others_keep_there(run, asked, tmp_path):
+    other, saved = tmp_path / "fast.pt.part", tmp_path / "fast.pt"
+    other.write_text("mine")
+    saved.symlink_to("real.pt")
+    code, _, err = run(*ONE, "--save", saved)
+    assert (code, err) == (0, "")
+    assert other.read_text() == "mine"
+    assert saved.is_symlink()
+    assert torch.load(tmp_path / "real.pt", weights_only=False).report == report(*ROWS)
+
+
+def test_a_module_is_saved_into_a_pipe_as_it_is(run, asked, tmp_path):
+    pipe, copy = tmp_path / "pipe", tmp_path / "copy.pt"
+    os.mkfifo(pipe)
+    with copy.open("wb") as file, subprocess.Popen(["cat", pipe], stdout=file):
+        assert run(*ONE, "--save", pipe)[0] == 0
+    assert pipe.is_fifo()
+    assert torch.load(copy, weights_only=False).report == report(*ROWS)
+
+
+def test_the_report_is_printed_and_the_picture_drawn_where_the_disk_fills_up(
+    run, monkeypatch, tmp_path
+):
+    fast = nn.Linear(1000, 1000)
+    fast.report = report(*ROWS)
+    monkeypatch.setattr(optimize_command, "optimize", lambda *_, **__: fast)
+    disk, picture = tmp_path / "disk", tmp_path / "bars.png"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root mounts disks")
+    try:
+        code, out, err = run(*ONE, "--save", disk / "fast.pt", "--plot", picture)
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+    assert code == 2
+    assert "a file that can be written; got" in err
+    assert err.count("\n") == 1
+    assert out.startswith("layer ")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 ONE = ("dw_command_test:one", "--input", "1,3,8,8")
 
 
@@ -128,6 +172,10 @@ ONE = ("dw_command_test:one", "--input", "1,3,8,8")
         ),
         ((*ONE, "--threads", "0"), "--threads"),
         ((*ONE, "--save", "/dev/null/fast.pt"), "a file that can be written"),
+        ((*ONE, "--save", "/proc/fast.pt"), "a file that can be written"),
+        ((*ONE, "--save", "."), "a file that can be written"),
+        ((*ONE, "--plot", "/dev/null/bars.png"), "a file that can be written"),
+        ((*ONE, "--plot", "bars.nosuch"), "a file whose suffix is one of"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(run, asked, arguments, message):

@@ -6,7 +6,7 @@ import pytest
 
 from depthwise import Plan, schedule
 from depthwise.commands import sweep
-from depthwise.errors import InternalError, PlanError, SpecError
+from depthwise.errors import DepthwiseError, InternalError, PlanError, SpecError
 from depthwise.machine.target import named
 from depthwise.problem.parse import parse
 from recorded import Recorded
@@ -36,6 +36,14 @@ def test_the_map_is_drawn(tmp_path, monkeypatch, capsys):
     picture = tmp_path / "folder" / "map.png"
     tilings(TEXT, capsys, plot=picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["file/map.png", "map.nosuch"])
+def test_a_map_that_cannot_be_written_is_refused_before_measuring(tmp_path, monkeypatch, name):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sweep, "Laboratory", lambda _: pytest.fail("measured"))
+    with pytest.raises(DepthwiseError, match="to a file"):
+        sweep.sweep(TEXT, None, 1, 1, tmp_path / name, as_json=True)
 
 
 def test_a_wrong_tiling_is_refused_not_ranked(monkeypatch, capsys):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from depthwise.errors import DepthwiseError
+from depthwise.files import check_writable, written
 
 OUR_COLOUR = "#D55E00"
 COLOURS = (
@@ -43,17 +45,37 @@ def canvas(width: float = 9, height: float = 5.5, panels: int = 1) -> tuple[Any,
     return figure, axes
 
 
-def save(figure: Any, file: Path) -> None:
-    """Write a figure to a file, whose folder is made.
+def check_plot(file: Path) -> None:
+    """Refuse a picture that could not be written later; make its folder.
 
     Raises:
-        DepthwiseError: the file cannot be written.
+        DepthwiseError: the file cannot be written, or its suffix names no form of pictures.
     """
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file, dpi=DPI)
-    except (OSError, ValueError) as error:
-        raise DepthwiseError(f"a plot goes to a file that can be written; got {error}") from error
+    check_writable(file)
+    if find_spec("matplotlib") is None:
+        return  # `canvas` says what installs it
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    forms = sorted(FigureCanvasBase.get_supported_filetypes())
+    if _form(file) not in forms:
+        raise DepthwiseError(
+            f"a plot goes to a file whose suffix is one of {', '.join(forms)}; got {file}"
+        )
+
+
+def save(figure: Any, file: Path) -> None:
+    """Write a figure to a file, whose folder is made, in the form that its suffix names.
+
+    Raises:
+        DepthwiseError: the file cannot be written, or there is no such form.
+    """
+    check_plot(file)
+    with written(file) as content:
+        figure.savefig(content, format=_form(file), dpi=DPI)
+
+
+def _form(file: Path) -> str:
+    return file.suffix[1:].lower() or "png"
 
 
 def columns(places: Sequence[float]) -> list[list[int]]:

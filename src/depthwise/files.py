@@ -1,46 +1,131 @@
-"""The files that a command writes: refused beforehand where they cannot be, or put there whole."""
+"""The files that a command writes: refused beforehand where they cannot be, or put there whole.
+
+A regular file is written beside its place and renamed, so that what was there stays until all of it
+is written.  A device, a pipe, and what standard output and standard error go to are streams: they
+are written to as they are.  Links are followed.
+"""
 
 from __future__ import annotations
 
 import os
-import tempfile
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from depthwise.errors import DepthwiseError
+
+_PROBE_BYTES = 4096
+"""How much a disk takes that is not full."""
 
 
 def check_writable(file: Path) -> None:
     """Refuse a file that could not be written later; make its folder.
 
     Raises:
-        DepthwiseError: there is no such folder and none can be made, or it is not ours to write.
+        DepthwiseError: it is a folder, or there is no folder for it and none can be made, or it is
+            not ours to write, or its disk takes no more.
     """
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.is_dir() or file.is_socket() or (file.exists() and not _may_write(file)):
+            raise _unwritable(file)
+        if not is_stream(file):
+            _try_beside(_followed(file))
     except OSError as error:
         raise _unwritable(error) from error
-    if file.is_dir() or not os.access(file.parent, os.W_OK):
-        raise _unwritable(file)
+
+
+def is_stream(file: Path) -> bool:
+    """Whether a file is written to as it is, so that it cannot be written anew."""
+    try:
+        return not stat.S_ISREG(file.stat().st_mode) or _standard(file) is not None
+    except OSError:
+        return False
+
+
+@contextmanager
+def written(file: Path) -> Iterator[IO[bytes]]:
+    """Yield what takes the content of a file, which is put into place whole at the end.
+
+    Raises:
+        DepthwiseError: the file cannot be written; what was there is left.
+    """
+    try:
+        with _stream(file) if is_stream(file) else _replacement(_followed(file)) as content:
+            yield content
+    except OSError as error:
+        raise _unwritable(error) from error
 
 
 def put(file: Path, text: str) -> None:
-    """Put a complete file into place, or leave the one that was there.
+    """Write a file whole, as `written` does.
 
     Raises:
         DepthwiseError: the file cannot be written.
     """
-    temporary = ""
+    with written(file) as content:
+        content.write(text.encode())
+
+
+@contextmanager
+def _replacement(target: Path) -> Iterator[IO[bytes]]:
+    content, beside = _beside(target)
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", dir=file.parent, prefix=file.name, delete=False, encoding="utf-8"
-        ) as complete:
-            temporary = complete.name
-            complete.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, file)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise _unwritable(error) from error
+        with content:
+            yield content
+        if target.exists():
+            beside.chmod(stat.S_IMODE(target.stat().st_mode))
+        os.replace(beside, target)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _try_beside(target: Path) -> None:
+    """Do what will be done to write a file, and undo it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    content, beside = _beside(target)
+    try:
+        with content:
+            content.write(bytes(_PROBE_BYTES))
+    finally:
+        beside.unlink()
+
+
+def _beside(target: Path) -> tuple[IO[bytes], Path]:
+    """Return a new file in the same folder, under a name that nobody has."""
+    beside = target.with_name(f".depthwise-{os.urandom(8).hex()}")
+    return beside.open("xb"), beside
+
+
+def _stream(file: Path) -> IO[bytes]:
+    """Open what is written to as it is; where that is open already, at the place it has got to."""
+    standard = _standard(file)
+    if standard is None:
+        return file.open("wb")
+    for said in filter(None, (sys.stdout, sys.stderr)):
+        said.flush()
+    return os.fdopen(os.dup(standard), "wb")
+
+
+def _standard(file: Path) -> int | None:
+    """Return the descriptor of standard output or error that goes to a file; None: neither."""
+    for descriptor in (1, 2):
+        try:
+            if os.path.samestat(os.fstat(descriptor), file.stat()):
+                return descriptor
+        except OSError:  # it is closed
+            continue
+    return None
+
+
+def _may_write(file: Path) -> bool:
+    return os.access(file, os.W_OK, effective_ids=True)
+
+
+def _followed(file: Path) -> Path:
+    return Path(os.path.realpath(file))
 
 
 def _unwritable(what: object) -> DepthwiseError:

@@ -29,6 +29,8 @@ from depthwise.measure.process import Worker
 from depthwise.problem.problem import Problem
 
 WORKLOADS = ("seeds", "mobilenet_v2")
+CHANNELS, ROOFLINE = "channels.png", "roofline.png"
+"""The pictures of layers."""
 CLOCKS: dict[Clock, str] = {
     "kernel": "raw kernels, each engine in its own layout with its weights packed",
     "call": "what a person calls, from array to array",
@@ -66,7 +68,7 @@ def bench(options: Options) -> int:
             with console.progress(run.steps(problems, entries)) as step:
                 for outcome in run.measure(problems, entries, conditions, step):
                     findings.add(outcome.results, outcome.notes)
-                    findings.write(options.json)
+                    findings.write(options.json, last=False)
         finally:  # what is complete is reported, after Ctrl-C too
             if findings.results:
                 _report(options, findings)
@@ -101,6 +103,7 @@ def _check(options: Options) -> None:
     for name in options.peers or ():
         environments.interpreter(name)  # raises where it is not installed
     check_writable(options.json)
+    check_writable(options.plot / ROOFLINE)
     if options.html:
         page.check(options.html)
 
@@ -162,6 +165,7 @@ def _conditions(options: Options) -> dict[str, object]:
 def _report(options: Options, findings: Findings[Result]) -> None:
     report.print_results(findings.results, findings.summary, findings.limits.peak_gflops)
     report.print_notes(findings.notes, findings.timed)
+    findings.write(options.json, last=True)
     report.tell(f"results: {options.json}")
     if options.html:
         layers_page.write(options.html, findings)
@@ -169,7 +173,7 @@ def _report(options: Options, findings: Findings[Result]) -> None:
 
 
 def _draw(folder: Path, findings: Findings[Result]) -> None:
-    over_channels, under_roofline = folder / "channels.png", folder / "roofline.png"
+    over_channels, under_roofline = folder / CHANNELS, folder / ROOFLINE
     if plots.channels_plot(findings.results, over_channels):
         report.tell(f"plot: {over_channels}")
     plots.roofline_plot(series.points(findings.results), findings.limits, under_roofline)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from depthwise.bench.comparison import R
 from depthwise.bench.results import Note
-from depthwise.files import put
+from depthwise.files import is_stream, put
 
 if TYPE_CHECKING:
     from depthwise.measure.roofline import Roofline
@@ -55,10 +55,11 @@ class Findings(Generic[R]):
             "results": [asdict(result) for result in self.results],
         }
 
-    def write(self, file: Path) -> None:
-        """Put that file into place.
+    def write(self, file: Path, *, last: bool) -> None:
+        """Put that file into place; a stream is given it once, with the last results.
 
         Raises:
             DepthwiseError: the file cannot be written.
         """
-        put(file, json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n")
+        if is_stream(file) is last:
+            put(file, json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n")

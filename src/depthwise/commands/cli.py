@@ -96,8 +96,11 @@ def cost(
     """Print what problems cost: parameters, MACs, FLOPs (2 per MAC), bytes moved at least."""
     from depthwise.bench.layers import collect
     from depthwise.commands import cost as cost_report
+    from depthwise.drawing import check_plot
 
     problems = collect(specs or [], workload, layers, op, batch=batch)
+    if plot:
+        check_plot(plot)
     measured = cost_report.measure_roofline(threads) if roofline or plot else None
     cost_report.report(problems, measured, as_json=as_json, plot=plot)
 

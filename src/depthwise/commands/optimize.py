@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from depthwise import console
 from depthwise.commands import optimize_plot
+from depthwise.drawing import check_plot
 from depthwise.errors import ModelError
 from depthwise.files import check_writable
 from depthwise.torch import optimize
@@ -41,8 +43,10 @@ def run(options: Options) -> None:
         ModelError: there is no such model, it takes other inputs, or cannot be optimized.
         DepthwiseError: a file cannot be written.
     """
-    for file in filter(None, (options.plot, options.save)):
-        check_writable(file)
+    if options.plot:
+        check_plot(options.plot)
+    if options.save:
+        check_writable(options.save)
     shapes = list(map(shape, options.inputs))
     if options.threads:
         use_threads(options.threads)
@@ -55,11 +59,12 @@ def run(options: Options) -> None:
         if options.tune:
             console.err.print(GOES_ON, markup=False, soft_wrap=True)
         raise
-    if options.save:
-        save(fast, options.save)
-    _print(fast.report, options.as_json)
-    if options.plot:
-        optimize_plot.plot(fast.report, options.plot)
+    with ExitStack() as afterwards:  # each is tried, whatever becomes of the others
+        if options.plot:
+            afterwards.callback(optimize_plot.plot, fast.report, options.plot)
+        if options.save:
+            afterwards.callback(save, fast, options.save)
+        _print(fast.report, options.as_json)
 
 
 def shape(text: str) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from depthwise import schedule
 from depthwise.console import err, print_json, print_table, progress
+from depthwise.drawing import check_plot
 from depthwise.errors import InternalError, SpecError
 from depthwise.machine.target import Target, named
 from depthwise.measure.timing import Summary
@@ -56,9 +57,12 @@ def sweep(
     Raises:
         SpecError: a block is given a schedule, or the problem is a pass of training.
         PlanError: the schedule does not take the problem.
+        DepthwiseError: the file cannot be written.
     """
     spec, target = forward_only(parse(text), "a sweep"), named(None)
     is_block = len(spec.parts) > 1
+    if plot and not is_block:
+        check_plot(plot)
     default, plans = (_strips if is_block else _tilings)(spec, name, target)
     found = sorted(_measured(spec, plans, threads, repeats), key=lambda each: each.median_us)
     if as_json:

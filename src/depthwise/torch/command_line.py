@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from depthwise.errors import ModelError
+from depthwise.files import written
 from depthwise.torch.loading import said
 
 
@@ -57,10 +58,13 @@ def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
 
 
 def save(network: nn.Module, file: Path) -> None:
-    """Put a network into its file whole, or leave that as it was."""
-    beside = file.with_name(f"{file.name}.part")
-    try:
-        torch.save(network, beside)
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
+    """Put a network into its file whole, or leave that as it was.
+
+    Raises:
+        DepthwiseError: the file cannot be written.
+    """
+    with written(file) as content:
+        try:
+            torch.save(network, content)
+        except RuntimeError as error:  # torch's own, where writing has failed already
+            raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None

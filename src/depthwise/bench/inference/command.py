@@ -58,7 +58,7 @@ def bench(options: Options, measure_limits: Callable[[], Roofline]) -> int:
         with console.progress(len(problems) * run.steps(entries)) as step:
             for problem in problems:
                 findings.add(*run.measure(problem, entries, start, options.repeats, peak, step))
-                findings.write(options.json)
+                findings.write(options.json, last=False)
     finally:  # what is complete is reported, after Ctrl-C too
         if findings.results:
             _report(options, findings)
@@ -114,6 +114,7 @@ def _conditions(options: Options) -> dict[str, object]:
 def _report(options: Options, findings: Findings[NetworkResult]) -> None:
     print_results(findings.results, findings.summary)
     report.print_notes(findings.notes, findings.timed)
+    findings.write(options.json, last=True)
     report.tell(f"results: {options.json}")
     if options.html:
         page.write(options.html, findings)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from depthwise.errors import PeerError
+from depthwise.files import check_writable, put
 from depthwise.measure import environments
 from depthwise.measure.catalogue import SOURCES
 from depthwise.measure.engine import Clock
@@ -134,10 +135,8 @@ def _record_file(name: str) -> Path:
 
 def _record(verdict: Verdict) -> None:
     file = _record_file(verdict.engine)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_suffix(".new")
-    beside.write_text(json.dumps(asdict(verdict)))
-    beside.replace(file)
+    check_writable(file)
+    put(file, json.dumps(asdict(verdict)))
 
 
 def _recorded(name: str) -> Verdict | None:
