@@ -118,6 +118,8 @@ def test_defaults_are_left_out(text: str, canonical: str) -> None:
         ("depthwise c4 hw5 k3 p1 same", "padding is given once; got 'same'"),
         ("depthwise c4 hw5 k3 nchw nhwc", "layout is given once"),
         ("depthwise c4 hw5 k3 relu silu", "activation is given once"),
+        ("norm c4 hw5 nhwc eps1.2.3", "'eps1.2.3' is not a token"),
+        ("norm c4 hw5 nhwc eps.5", "'eps.5' is not a token"),
         ("depthwise c4 hw5 kx", "'kx' is not a token"),
         ("depthwise c4 hw5 k", "'k' is not a token"),
         ("depthwise c4 hw5 k3.0", "'k3.0' is not a token"),
@@ -155,9 +157,17 @@ def test_what_is_not_text_is_refused(text: object) -> None:
         dw.parse(text)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("text", ["depthwise c4 hw5 k3 \ud800", "depthwise c4\0", "\x1b[31m"])
+def test_what_no_terminal_prints_is_refused(text: str) -> None:
+    with pytest.raises(ParseError, match="a problem is a line of printable text; got '") as caught:
+        dw.parse(text)
+    assert str(caught.value).isprintable()
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
+        ("norm c4 hw5 nhwc eps1e999", "epsilon is 0 or more, a finite number; got inf: norm c4"),
         ("depthwise c0 hw5 k3", "sizes are at least 1; got c=0"),
         ("depthwise c-4 hw5 k3", "sizes are at least 1; got c=-4"),
         ("depthwise c4 hw5 k3 s0 same", "stride is at least 1; got s0"),

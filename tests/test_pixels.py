@@ -13,6 +13,7 @@ import depthwise as dw
 import steps
 from depthwise.errors import ParseError, PlanError, SpecError
 from depthwise.problem import reference
+from depthwise.problem.pixels import PixelSpec
 from strategies import pixel_specs
 
 
@@ -68,6 +69,18 @@ def test_costs_count_bytes_and_no_products():
 def test_what_cannot_be_is_refused(text, error):
     with pytest.raises(error, match=r"mean|norm"):
         dw.parse(text)
+
+
+@pytest.mark.parametrize("epsilon", [-1.0, float("inf"), float("nan"), "a", None, True, 10**400])
+def test_an_epsilon_is_a_finite_number(epsilon):
+    with pytest.raises(SpecError, match=r"epsilon is 0 or more, a finite number; got .*: norm c8"):
+        PixelSpec(kind="norm", channels=8, height=7, width=7, epsilon=epsilon)
+
+
+@pytest.mark.parametrize("epsilon", [1e-300, 1e16, 123456.75, 3])
+def test_a_line_has_any_epsilon(epsilon):
+    spec = PixelSpec(kind="norm", channels=8, height=7, width=7, epsilon=epsilon)
+    assert dw.parse(str(spec)) == spec
 
 
 def test_they_are_explained_and_shown():

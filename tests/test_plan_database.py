@@ -103,7 +103,10 @@ def test_the_benchmark_measures_the_heuristic(monkeypatch):
      b'{"trials": {"1": {"channels_last": {}}}}', b'{"trials": {"1": {"?": {"us": [1.0]}}}}',
      b'{"trials": {"1": {"channels_last": {"us": [-1.0]}}}}',
      b'{"trials": {"1": {"channels_last": {"failure": "bored", "us": [1.0]}}}}',
-     b'{"trials": {"1": {"channels_last": {"us": "12"}}}}', b'{"tuned": "depthwise | general"}'],
+     b'{"trials": {"1": {"channels_last": {"us": "12"}}}}', b'{"tuned": "depthwise | general"}',
+     b'{"tuned": ""}', b'{"tuned": 0}', b'{"tuned": []}', b'{"tuned": "\\ud800"}',
+     b'{"tuned": "channels_last tc\\u0663"}',
+     pytest.param(b"[" * 100_000 + b"]" * 100_000, id="deep")],
 )  # fmt: skip
 def test_a_damaged_file_is_skipped_with_a_warning_and_replaced(place, damaged):
     plan_database.remember(SPEC, host(), FIRST)

@@ -211,8 +211,19 @@ IMPOSSIBLE = [
     ),
     (depthwise, {"padding": "full"}, "padding as a word is 'same', 'valid' or", "p'full'"),
     (depthwise, {"padding": "causal"}, "in 1-D, 'causal'; got 'causal'", "depthwise c4"),
-    (depthwise, {"padding": "same", "stride": 0}, "stride is at least 1; got s0", "k3 o4 g4 s0"),
+    (depthwise, {"padding": "same", "stride": 0}, "stride is at least 1; got s0", "c4 hw5 k3 s0"),
     (depthwise1d, {"padding": "same", "stride": 0}, "stride is at least 1", "depthwise1d c4"),
+    # steps that generated code cannot count
+    (depthwise, {"stride": 2**28}, "are at most 1048576; got s268435456", "k3 s268435456"),
+    (conv, {"kernel": 1, "dilation": (1, 2**31 - 1)}, "got d1x2147483647", "k1 d1x2147483647"),
+    # what is refused before there is a problem prints as one nevertheless
+    (conv, {"padding": "full", "kernel": (3, 3), "groups": 2}, "or,", "c4 o6 hw5 k3 p'full' g2"),
+    (depthwise, {"padding": 1.5, "stride": (2, 1), "batch": 2}, "got 1.5", "n2 c4 hw5 k3 s2x1"),
+    (depthwise, {"stride": 0.5, "padding": ((1, 2), (3, 4))}, "got 0.5", "k3 s0.5 p1,2,3,4"),
+    (depthwise1d, {"kernel": 0.5, "padding": (1, 2)}, "got 0.5", "depthwise1d c4 l5 k0.5 p1,2"),
+    (depthwise, {"kernel": (HUGE, 3)}, "kernel is at most", "k<unprintable tuple>"),
+    (depthwise, {"stride": 0.5, "padding": (1, 2)}, "got 0.5", "depthwise c4 hw5 k3 s0.5 p1,2"),
+    (depthwise1d, {"stride": 0.5, "padding": (1, 2)}, "got 0.5", "depthwise1d c4 l5 k3 s0.5 p1,2"),
     # ranks
     (depthwise, {"size": (5, 5, 5)}, "size is one number or two; got (5, 5, 5)", "depthwise c4"),
     (depthwise, {"kernel": ()}, "kernel is one number or two; got ()", "k()"),
@@ -231,7 +242,9 @@ IMPOSSIBLE = [
     (pointwise, {"padding_mode": "reflect"}, "'reflect' where nothing is padded", "reflect"),
     (depthwise, {"residual": True}, "where only pointwise takes one", "k3 residual"),
     # words
-    (direct, {"kind": "dense"}, "kind is one of depthwise, depthwise1d", "dense c4 h5 w5 k3"),
+    (direct, {"kind": "dense"}, "kind is one of depthwise, depthwise1d", "dense c4 o4 hw5 k3 g4"),
+    (direct, {"kind": "\ud800"}, "kind is one of", "'\\ud800' c4 o4 hw5 k3 g4"),
+    (direct, {"kind": np.array(["a", "b"])}, "kind is one of", "array(['a', 'b']"),
     (depthwise, {"layout": "nhwc"}, "layout is one of NCHW, NHWC, NCL, NLC", "layout='nhwc'"),
     (depthwise, {"layout": ["NHWC"]}, "layout is one of", "layout=['NHWC']"),
     (depthwise, {"layout": np.array(["a", "b"])}, "layout is one of", "layout=array("),

@@ -201,6 +201,8 @@ def test_training_is_that_of_three_networks() -> None:
         ([SMALLEST | {"multiplier": 0}], "at least 1; got o=0"),
         ([SMALLEST | {"pointwise_out": 0}], "pointwise_out is at least 1, or null; got 0"),
         ([SMALLEST | {"activation": "relu7"}], "activation is .*got 'relu7'"),
+        ([SMALLEST | {"name": "\ud800"}], r"name is printable text; got '\\ud800'.*layer 0"),
+        ([SMALLEST | {"model": 3}], "model is printable text; got 3"),
         ([SMALLEST | {"block": "dense"}], "block is .*got 'dense'"),
         ([SMALLEST | {"block": "inverted"}], "a block has a pointwise_out; got null"),
         (
@@ -222,6 +224,9 @@ def test_no_file_and_no_json_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.json").write_text("c, h, w")
     with pytest.raises(LayerFileError, match="readable JSON; got Expecting value"):
         read_layers(tmp_path / "text.json")
+    (tmp_path / "deep.json").write_text("[" * 100_000 + "]" * 100_000)
+    with pytest.raises(LayerFileError, match="readable JSON; got maximum recursion depth"):
+        read_layers(tmp_path / "deep.json")
 
 
 def test_an_unknown_workload_is_refused_with_those_there_are() -> None:

@@ -38,7 +38,7 @@ from depthwise.problem.parse import parse
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassKind, PassSpec
-from depthwise.problem.values import whole, word
+from depthwise.problem.values import shown, whole, word
 from depthwise.problem.vocabulary import Activation, Padding, Pair
 
 Op = Literal["depthwise", "separable", "inverted", PassKind]
@@ -74,6 +74,10 @@ class Layer:
     name: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("model", "name"):
+            value = getattr(self, name)
+            if not (isinstance(value, str) and value.isprintable()):
+                raise SpecError(f"{name} is printable text; got {shown(value)}")
         for name in ("pointwise_out", "prev_pointwise_in"):
             channels = getattr(self, name)
             if channels is not None and whole(name, channels) < 1:
@@ -243,7 +247,7 @@ def read_layers(file: Path) -> list[Layer]:
     """
     try:
         records = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise LayerFileError(f"a layer file is readable JSON; got {error}: {file}") from error
     if not isinstance(records, list) or not records:
         found = "an empty list" if records == [] else type(records).__name__

@@ -34,6 +34,8 @@ def parse(text: str) -> Problem:
     if len(text) > _LONGEST:
         raise ParseError(f"a problem is a line of at most {_LONGEST} characters; got {len(text)}")
     text = " ".join(text.split())
+    if not text.isprintable():
+        raise ParseError(f"a problem is a line of printable text; got {shown(text)}")
     kind, *tokens = text.split(" ")
     if kind not in BY_KIND:
         raise ParseError(f"a problem begins with one of {', '.join(BY_KIND)}; got {text!r}")

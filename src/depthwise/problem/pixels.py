@@ -9,7 +9,8 @@ from typing import ClassVar, Literal, get_args
 from depthwise.errors import SpecError
 from depthwise.problem.dtypes import DEFAULT, DTYPES
 from depthwise.problem.problem import Specification
-from depthwise.problem.values import MAX_ELEMENTS, shown, whole, word
+from depthwise.problem.text import errors_with
+from depthwise.problem.values import MAX_ELEMENTS, real, whole, word
 from depthwise.problem.vocabulary import Layout
 
 PixelKind = Literal["mean", "norm"]
@@ -43,15 +44,18 @@ class PixelSpec(Specification):
     layout: ClassVar[Layout] = "NHWC"
 
     def __post_init__(self) -> None:
-        word("kind", self.kind, get_args(PixelKind))
-        word("dtype", self.dtype, DTYPES)
-        for name in ("channels", "height", "width", "batch"):
-            size = whole(name, getattr(self, name))
-            if size < 1:
-                raise SpecError(f"sizes are at least 1; got {name}={size}: {self}")
-            object.__setattr__(self, name, size)
-        if not self.epsilon >= 0 or (self.epsilon and self.kind == "mean"):
-            raise SpecError(f"epsilon is 0 or more, of a norm; got {shown(self.epsilon)}: {self}")
+        given = {name: value for name, value in vars(self).items() if name != "kind"}
+        with errors_with(self.kind, given, defaults=vars(PixelSpec)):
+            word("kind", self.kind, get_args(PixelKind))
+            word("dtype", self.dtype, DTYPES)
+            for name in ("channels", "height", "width", "batch"):
+                object.__setattr__(self, name, whole(name, getattr(self, name)))
+            object.__setattr__(self, "epsilon", real("epsilon", self.epsilon))
+        sizes = {"c": self.channels, "h": self.height, "w": self.width, "n": self.batch}
+        if small := [f"{name}={size}" for name, size in sizes.items() if size < 1]:
+            raise SpecError(f"sizes are at least 1; got {' '.join(small)}: {self}")
+        if self.epsilon and self.kind == "mean":
+            raise SpecError(f"epsilon is of a norm; got {self.epsilon!r}: {self}")
         if self.batch * self.height * self.width * self.channels > MAX_ELEMENTS:
             raise SpecError(f"no array has more than {MAX_ELEMENTS} elements: {self}")
 

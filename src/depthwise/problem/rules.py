@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from depthwise.problem.text import axes
-from depthwise.problem.values import MAX_ELEMENTS
+from depthwise.problem.values import MAX_ELEMENTS, MAX_STEP
 from depthwise.problem.vocabulary import LAYOUTS_1D
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ Check: TypeAlias = "Callable[[ConvSpec], object]"
 def conv_rules() -> Iterator[tuple[str, Check]]:
     """Yield every rule with its check, in an order in which each may rely on those before."""
     yield "sizes are at least 1", _sizes_below_one
+    yield f"strides and dilations are at most {MAX_STEP}", _far_steps
     yield "padding is not negative", lambda s: [p for pads in s.padding for p in pads if p < 0]
     yield (
         "groups divide the input and the output channels",
@@ -42,6 +43,11 @@ def _sizes_below_one(s: ConvSpec) -> str:
         "dh": s.dilation[0], "dw": s.dilation[1],
     }  # fmt: skip
     return " ".join(f"{name}={size}" for name, size in sizes.items() if size < 1)
+
+
+def _far_steps(s: ConvSpec) -> str:
+    steps = {"s": s.stride, "d": s.dilation}
+    return " ".join(f"{name}{axes(pair)}" for name, pair in steps.items() if max(pair) > MAX_STEP)
 
 
 def _wrong_kind(s: ConvSpec) -> str:

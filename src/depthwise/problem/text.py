@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from depthwise.errors import DTypeError, SpecError
 from depthwise.problem.dtypes import DEFAULT
-from depthwise.problem.values import shown
-from depthwise.problem.vocabulary import NUMBER_TOKENS
+from depthwise.problem.values import MAX_ELEMENTS, shown
+from depthwise.problem.vocabulary import DEPTHWISE_KINDS, NUMBER_TOKENS
 
 if TYPE_CHECKING:
     from depthwise.problem.block import BlockSpec
@@ -67,15 +67,56 @@ def errors_with(
 
 
 def _given_text(kind: object, given: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """Return the line of a problem as far as its fields are what they should be."""
+    first = kind if isinstance(kind, str) and kind.isprintable() else shown(kind)
+    one_dimensional = first == "depthwise1d"
+    texts = {name: _value_text(name, value, one_dimensional) for name, value in given.items()}
+    for name, value in defaults.items():
+        if name in texts and texts[name] == _value_text(name, value, one_dimensional):
+            del texts[name]
+    if first in DEPTHWISE_KINDS:
+        for name in ("out_channels", "groups"):
+            if name in texts and texts[name] == texts.get("channels"):
+                del texts[name]
+    if one_dimensional and "height" in texts:
+        texts["length"] = texts.pop("width")
+        del texts["height"]
+    if "height" in texts and texts["height"] == texts.get("width"):
+        texts["size"] = texts.pop("height")
+        del texts["width"]
     letters = {field: token for token, field in NUMBER_TOKENS.items()}
-    tokens = [kind if isinstance(kind, str) else shown(kind)]
-    for name, value in given.items():
-        if name in defaults and shown(value) == shown(defaults[name]):
-            continue
-        tokens.append(
-            f"{letters[name]}{shown(value)}" if name in letters else f"{name}={shown(value)}"
-        )
-    return " ".join(tokens)
+    numbers = [f"{letters[name]}{texts.pop(name)}" for name in _ORDER if name in texts]
+    return " ".join([first, *numbers, *(f"{name}={text}" for name, text in texts.items())])
+
+
+_ORDER = (
+    "batch", "channels", "expanded", "out_channels", "length", "size", "height", "width", "kernel",
+    "stride", "padding", "dilation", "multiplier", "groups",
+)  # fmt: skip
+"""The fields that are numbers, in the order of a line."""
+
+
+def _value_text(name: str, value: Any, one_dimensional: bool) -> str:
+    """Return a value as a line has it, or as it is where that is not what it should be."""
+    steps = name in ("kernel", "stride", "dilation")
+    if one_dimensional and steps and isinstance(value, tuple) and len(value) == 2:
+        value = value[1]  # the other is ours
+    if _is_pair(value):
+        if steps or name == "size":
+            return axes(value)
+        if name == "padding":
+            first, last = value
+            value = ((0, 0), value) if one_dimensional else ((first, first), (last, last))
+    axes_of_pads = isinstance(value, tuple) and len(value) == 2 and all(map(_is_pair, value))
+    if name == "padding" and axes_of_pads:
+        return _padding_text(value, one_dimensional)
+    return shown(value)
+
+
+def _is_pair(value: Any) -> bool:
+    """Whether a value is two numbers, neither of them too large to be printed."""
+    numbers = isinstance(value, tuple) and all(type(each) is int for each in value)
+    return numbers and len(value) == 2 and max(map(abs, value)) <= MAX_ELEMENTS
 
 
 def axes(pair: Pair) -> str:

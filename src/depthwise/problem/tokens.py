@@ -18,7 +18,7 @@ from depthwise.problem.vocabulary import (
 
 _NUMBER_TOKEN = re.compile(r"(hw|[a-z])(-?\d+(?:[x,]-?\d+)*)", re.ASCII)
 _GATE_TOKEN = re.compile(r"se(-?\d+)(?::(\w+)/(\w+))?", re.ASCII)
-_EPSILON_TOKEN = re.compile(r"eps(\d[\d.]*(?:e-?\d+)?)", re.ASCII)
+_EPSILON_TOKEN = re.compile(r"eps(\d+(?:\.\d*)?(?:e[+-]?\d+)?)", re.ASCII)
 _PADDING_WORDS = ("same", "valid", "causal")
 _FLAGS = ("bias", "ebias", "dbias", "pbias", "residual")
 

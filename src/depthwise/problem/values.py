@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
+from numbers import Real
 
 import numpy as np
 
@@ -13,6 +15,8 @@ from depthwise.problem.vocabulary import Pair
 
 MAX_ELEMENTS = 2**31 - 1
 """Generated code indexes each tensor with 32-bit integers; no size or count is larger."""
+MAX_STEP = 2**20
+"""The farthest from output to output or tap to tap, which it multiplies by tiles of vectors."""
 
 _LONGEST = 120
 
@@ -57,6 +61,14 @@ def pair(name: str, value: object) -> Pair:
         return whole(name, value[0]), whole(name, value[1])
     both = whole(name, value)
     return both, both
+
+
+def real(name: str, value: object) -> float:
+    """Return `value` as a float; refuse what is not a finite number of 0 or more."""
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not 0 <= value <= sys.float_info.max:  # type: ignore[operator]
+        raise SpecError(f"{name} is 0 or more, a finite number; got {shown(value)}")
+    return float(value)  # type: ignore[arg-type]
 
 
 def word(name: str, value: object, allowed: tuple[str, ...]) -> None:

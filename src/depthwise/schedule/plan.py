@@ -15,6 +15,7 @@ from depthwise.problem.values import shown
 
 LARGEST_TILE = 64
 """Tiles are unrolled: larger ones take minutes to compile and leave registers and caches."""
+_TILE = re.compile(r"(tc|tw|th)(\d{1,9})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Plan:
             PlanError: the line is not a schedule's name followed by tiles, each given once.
         """
         name, *tokens = (text.split() if isinstance(text, str) else []) or [""]
-        found = [re.fullmatch(r"(tc|tw|th)(\d{1,9})", token) for token in tokens]
+        found = [_TILE.fullmatch(token) for token in tokens]
         tiles = {tile[1]: int(tile[2]) for tile in found if tile}
         if not name.isidentifier() or len(tiles) < len(tokens):
             raise PlanError(
@@ -77,7 +78,7 @@ class Plan:
 
 PARTS = ("expand", "depthwise", "project")
 """What the parts of a block are called in plans; a block without expansion has the last two."""
-_ROWS = re.compile(r"rows(\d{1,9})")
+_ROWS = re.compile(r"rows(\d{1,9})", re.ASCII)
 
 
 def title_of(fused: tuple[int, ...]) -> str:

@@ -44,6 +44,10 @@ Failure = Literal["slow", "crashed", "wrong", "failed"]
 """It took too long to build and verify; its process died; it computed something else; it raised."""
 
 _Content: TypeAlias = dict[str, Any]
+_DAMAGED = (
+    OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, PlanError
+)  # fmt: skip
+"""What the content of a file raises that is none of ours."""
 
 
 @dataclass(frozen=True)
@@ -141,13 +145,13 @@ def _read(path: Path) -> _Content:
     """Return what a file holds; nothing, after a warning, where it is damaged."""
     try:
         content = json.loads(disk.read(path))
-        if tuned := content.get("tuned"):
+        if (tuned := content.get("tuned")) is not None:
             parse_plan(tuned)
         for found in content.get("trials", {}).values():
             _parsed(found)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, PlanError) as error:
+    except _DAMAGED as error:
         disk.warn_once(f"what was learnt about plans is not read: {error!r}: {path}")
         return {}
     return content  # type: ignore[no-any-return]
