@@ -101,7 +101,7 @@ def test_storing_gives_the_entry_that_loading_finds():
 def test_another_fingerprint_has_entries_of_its_own(monkeypatch):
     put()
     assert [entry.stale for entry in cache.stored()] == [False]
-    monkeypatch.setattr(cache, "fingerprint", lambda: "another")
+    monkeypatch.setattr(cache, "fingerprint", lambda: 16 * "a")
     assert cache.load(SPEC, PLAN, TARGET) is None
     assert [entry.stale for entry in cache.stored()] == [True]
 
@@ -283,7 +283,10 @@ for _ in range(50):
 
 
 @pytest.mark.parametrize("moment", ["writing the object", "putting it into its place"])
-def test_a_writer_that_is_killed_leaves_no_entry_and_what_it_left_goes_later(place, moment):
+def test_a_writer_that_is_killed_leaves_no_entry_and_what_it_left_goes_later(
+    place, moment, monkeypatch
+):
+    monkeypatch.setattr(cache, "TIDY_SECONDS", 0)
     code = """
 def announce(*_):
     print("now", flush=True)
@@ -324,6 +327,66 @@ def test_what_was_not_used_for_longest_goes_first_when_there_is_too_much(monkeyp
     put(spec=parse("depthwise c4 hw8 k3"))
     found = [cache.load(spec, PLAN, TARGET) is not None for spec in specs]
     assert found == [True, False, True]
+
+
+def test_the_whole_folder_is_looked_at_once_a_minute(monkeypatch):
+    tidied = []
+    tidy = cache.tidy
+    monkeypatch.setattr(cache, "tidy", lambda: tidied.append(cache.stored()) or tidy())
+    for channels in range(1, 11):
+        put(spec=parse(f"depthwise c{channels} hw8 k3"))
+    assert [len(entries) for entries in tidied] == [1]
+    passed = time.monotonic() + cache.TIDY_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: passed)
+    put(spec=parse("depthwise c11 hw8 k3"))
+    assert [len(entries) for entries in tidied] == [1, 11]
+
+
+def test_what_is_stored_within_a_minute_stays_within_the_bound(monkeypatch):
+    put()
+    size = cache.stored()[0].size
+    monkeypatch.setattr(cache, "LARGEST_BYTES", 4 * size)
+    for channels in range(1, 31):
+        put(spec=parse(f"depthwise c{channels} hw8 k3"))
+        assert sum(entry.size for entry in cache.stored()) <= cache.LARGEST_BYTES
+    assert len(cache.stored()) >= 3
+
+
+def strangers(place):
+    """Put into the cache folder what somebody else keeps there; return it, ours in form or not."""
+    fingerprint, key = cache.fingerprint(), 32 * "0"
+    found = {}
+    for name in (
+        "plans/q3/roadmap.json", "plans/roadmap.json", "kernels/libmine.so", "kernels/v6/linux.so",
+        f"kernels/{fingerprint}/libmine.so", f"kernels/{fingerprint}/{key}.so",
+        f"kernels/{fingerprint}/{key}.o", f"kernels/{fingerprint}/{key}.json",
+        f"plans/{fingerprint}/{key}.json", f"plans/{fingerprint}/roadmap.json",
+        f"plans/{fingerprint}/.writing-my-memoirs", f"kernels/{fingerprint.upper()}/{key}.so",
+    ):  # fmt: skip
+        path = place / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(found.setdefault(path, '{"mine": true}'))
+        os.utime(path, (0, 0))
+    return found
+
+
+def test_what_is_not_ours_is_neither_listed_nor_evicted_but_named(place, monkeypatch):
+    put()
+    found = strangers(place)
+    outside = place.parent / "outside"
+    outside.mkdir()
+    (outside / f"{32 * '1'}.so").write_bytes(next(iter(cache.stored())).path.read_bytes())
+    (place / "kernels" / (16 * "b")).symlink_to(outside)
+    assert len(cache.stored()) == 1
+    assert cache.stored_plans() == []
+    named = cache.foreign()
+    assert all(any(path.is_relative_to(each) for each in named) for path in found)
+    assert place / "kernels" / (16 * "b") in named
+    monkeypatch.setattr(cache, "LARGEST_BYTES", 0)
+    cache.tidy()
+    assert cache.stored() == []
+    assert {path: path.read_text() for path in found} == found
+    assert len(list(outside.iterdir())) == 1
 
 
 def test_an_entry_says_what_it_is_of_unless_it_is_damaged():

@@ -59,7 +59,7 @@ def test_clearing_takes_what_a_clock_ahead_of_ours_wrote(run):
 
 def put_plan(spec, days=0.0, tuned=str(PLAN)):
     """Store what tuning learnt of a problem some days ago."""
-    path = disk.folder("plans", cache.fingerprint()) / f"{len(spec)}.json"
+    path = disk.folder("plans", cache.fingerprint()) / f"{len(spec):032x}.json"
     disk.write_atomically(
         path, json.dumps({"spec": spec, "target": str(TARGET), "tuned": tuned}).encode()
     )
@@ -71,7 +71,7 @@ def put_plan(spec, days=0.0, tuned=str(PLAN)):
 
 def put_as_another_version(monkeypatch, spec, days=0.0):
     with monkeypatch.context() as patch:
-        patch.setattr(cache, "fingerprint", lambda: "another")
+        patch.setattr(cache, "fingerprint", lambda: 16 * "a")
         return put(spec, days)
 
 
@@ -119,7 +119,8 @@ def test_the_json_names_problem_fingerprint_size_and_file(run, place):
 
 
 def test_a_damaged_kernel_is_listed_as_such(run):
-    put("depthwise c8 hw8 k3").write_bytes(b"nothing of ours")
+    path = put("depthwise c8 hw8 k3")
+    path.write_bytes(path.read_bytes().replace(b"code", b"coda"))
     assert "(damaged)" in run()
     assert json.loads(run("--json"))["kernels"][0]["spec"] is None
 
@@ -152,9 +153,32 @@ def test_the_plan_of_a_block_is_listed_whole(run):
     assert json.loads(run("--json"))["plans"][0]["plan"] == plan
 
 
-def test_a_damaged_file_of_plans_is_listed_as_such(run):
-    put_plan("depthwise c8 hw8 k3").write_text("[1, 2]")
+@pytest.mark.parametrize(
+    "end", [b"", b'"}', b'", "target": ' + 100_000 * b"["], ids=["cut", "keys", "deep"]
+)
+def test_a_damaged_file_of_plans_is_listed_as_such(run, end):
+    put_plan("depthwise c8 hw8 k3").write_bytes(b'{"spec": "depthwise' + end)
     assert "(damaged)" in run()
+
+
+def test_what_is_not_ours_is_left_and_named(run, place):
+    put("depthwise c8 hw8 k3")
+    put_plan("depthwise c8 hw8 k3")
+    files = [place / "kernels" / "mine.so", place / "plans" / "q3" / "roadmap.json"]
+    files[1].parent.mkdir()
+    for file in files:
+        file.write_text("mine")
+    named = f"left, because depthwise did not write it: {files[0]}, {files[1].parent}\n"
+    assert run().endswith(named)
+    assert json.loads(run("--json"))["foreign"] == [str(files[0]), str(files[1].parent)]
+    removed, line = run("clear", "--plans").splitlines()
+    assert removed.startswith("removed 1 kernel, ")
+    assert " and 1 tuned plan, " in removed
+    assert f"{line}\n" == named
+    assert [file.read_text() for file in files] == ["mine", "mine"]
+    for number in range(5):
+        (place / "kernels" / f"zz{number}").touch()
+    assert run("clear").endswith(" and 4 more\n")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +205,7 @@ def test_clearing_removes_what_was_asked_for(run, monkeypatch, arguments, left):
 
 def test_clearing_removes_what_was_abandoned(run):
     path = put("depthwise c8 hw8 k3")
-    abandoned = path.with_name(f"{disk.TEMPORARY}1")
+    abandoned = path.with_name(f"{disk.TEMPORARY}{16 * '1'}")
     abandoned.mkdir()
     long_ago = time.time() - 2 * cache.ABANDONED_SECONDS
     os.utime(abandoned, (long_ago, long_ago))

@@ -166,7 +166,7 @@ def test_a_lock_that_is_not_to_be_had_costs_a_warning(place, monkeypatch):
     holder = f"""
 import sys
 from filelock import FileLock
-with FileLock({str(file.with_name(plan_database.LOCK))!r}):
+with FileLock({str(file.with_name(disk.LOCK))!r}):
     print("held", flush=True)
     sys.stdin.read()
 """

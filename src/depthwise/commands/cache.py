@@ -14,6 +14,8 @@ from depthwise.store.cache import Stored
 
 HEADERS = ("problem", "plan", "target", "made by", "last used", "size")
 DAY = 86400
+NAMED = 3
+"""How many files that are not ours are named."""
 _AGES = (("d", DAY), ("h", 3600), ("min", 60))
 
 
@@ -28,6 +30,7 @@ def listing(*, as_json: bool) -> None:
         if entries:
             console.out.print()
             console.print_table(HEADERS, map(_row, entries), left=4, title=name)
+    _print_foreign()
 
 
 def clear(*, stale: bool, older_than: float | None, plans: bool) -> None:
@@ -53,6 +56,17 @@ def clear(*, stale: bool, older_than: float | None, plans: bool) -> None:
         gone += f" and {_amount(remove(cache.stored_plans()), 'tuned plan')}"
     cache.tidy()
     console.out.print(f"removed {gone}")
+    _print_foreign()
+
+
+def _print_foreign() -> None:
+    """Name what lies in the folder and is left, as far as a line holds."""
+    if foreign := cache.foreign():
+        named = ", ".join(map(str, foreign[:NAMED]))
+        more = f" and {len(foreign) - NAMED} more" if len(foreign) > NAMED else ""
+        console.out.print(
+            f"left, because depthwise did not write it: {named}{more}", markup=False, soft_wrap=True
+        )
 
 
 def _title(kernels: list[Stored], plans: list[Stored]) -> str:
@@ -91,6 +105,7 @@ def _summary(kernels: list[Stored], plans: list[Stored]) -> dict[str, Any]:
         "largest_bytes": cache.LARGEST_BYTES,
         "kernels": [_entry_summary(entry) for entry in kernels],
         "plans": [_entry_summary(entry) for entry in plans],
+        "foreign": list(map(str, cache.foreign())),
     }
 
 

@@ -12,10 +12,12 @@ import hashlib
 import json
 import os
 import platform
+import re
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,12 +38,25 @@ LARGEST_BYTES = 512 * 2**20
 """What all entries may take together; beyond it go those that were not used for longest."""
 ABANDONED_SECONDS = 3600.0
 """The age at which what was being written has lost its writer."""
+TIDY_SECONDS = 60.0
+"""How often a process that stores kernels looks at the whole folder."""
 ROOMS = ("problem", "machine", "schedule", "programs", "kernel")
 """The folders of this package on which machine code depends, beside the compiler's page."""
 _SOURCES = (".py", ".c")
 _PACKAGE = Path(__file__).parents[1]
 _MARK = b"\n; depthwise "
 _DIGEST = 2 * hashlib.sha256().digest_size
+
+_FINGERPRINT = re.compile("[0-9a-f]{16}")
+_KEY = re.compile("[0-9a-f]{32}")
+_TEMPORARY = re.compile(re.escape(disk.TEMPORARY) + r"[0-9a-z_]{8,16}(\.\w+)?")
+_SEAL = re.compile(re.escape(_MARK) + rb"\{[^\n]*\} [0-9a-f]{64}\n\Z")
+_SEAL_BYTES = 16 * 2**10
+"""More than the last line of any entry has."""
+_LEARNT = b'{"spec": "'
+"""How a file of what tuning learnt begins."""
+_tidied: dict[Path, tuple[float, int]] = {}
+"""When this process last looked at a whole folder, and how many bytes its entries have since."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +87,17 @@ class Stored:
     def stale(self) -> bool:
         """Whether another version of this package or of TVM made it: it is not used here."""
         return self.path.parent.name != fingerprint()
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What lies in a subfolder, told apart by its names and by what it holds."""
+
+    entries: list[Stored] = field(default_factory=list)
+    abandoned: list[Path] = field(default_factory=list)
+    """What writers left behind that were killed."""
+    foreign: list[Path] = field(default_factory=list)
+    """What this package did not write: files, and folders with all that is in them."""
 
 
 def load(spec: Problem, plan: AnyPlan, target: Target, number: int = 0) -> Entry | None:
@@ -135,10 +161,10 @@ def store(
     except Exception as error:  # a linker's failure as well as a disk's
         disk.warn_unwritten(place, error)
         return None
-    path = _path(place, identity, suffix)
-    if not disk.write_atomically(path, _sealed(content, head)):
+    path, sealed = _path(place, identity, suffix), _sealed(content, head)
+    if not disk.write_atomically(path, sealed):
         return None
-    tidy()
+    _tidy_now_and_then(place, len(sealed))
     return Entry(path, meta)
 
 
@@ -164,12 +190,17 @@ def sources() -> list[Path]:
 
 def stored() -> list[Stored]:
     """Return every kernel in the folder, the one that was not used for longest first."""
-    return _stored(KERNELS, SUFFIXES)
+    return _contents(KERNELS).entries
 
 
 def stored_plans() -> list[Stored]:
     """Return every file of what tuning learnt, the oldest first."""
-    return _stored(PLANS, (".json",))
+    return _contents(PLANS).entries
+
+
+def foreign() -> list[Path]:
+    """Return what lies among kernels and plans that this package did not write; it is left."""
+    return sorted([*_contents(KERNELS).foreign, *_contents(PLANS).foreign])
 
 
 def describe(entry: Stored) -> dict[str, Any] | None:
@@ -180,24 +211,35 @@ def describe(entry: Stored) -> dict[str, Any] | None:
             return dict(_head(content)["problem"])
         learnt = json.loads(content)
         return {"spec": learnt["spec"], "plan": learnt.get("tuned"), "target": learnt["target"]}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 
-def tidy() -> None:
-    """Remove what writers left behind that were killed, and what exceeds `LARGEST_BYTES`."""
-    abandoned = time.time() - ABANDONED_SECONDS
-    for subfolder in (KERNELS, PLANS):
-        for path, status in _files(subfolder):
-            if path.name.startswith(disk.TEMPORARY) and status.st_mtime < abandoned:
-                disk.remove(path)
-    entries = stored()
-    excess = sum(entry.size for entry in entries) - LARGEST_BYTES
-    for entry in entries:
-        if excess <= 0:
+def tidy() -> int:
+    """Remove what writers left behind that were killed, and what exceeds `LARGEST_BYTES`.
+
+    Returns:
+        How many bytes the kernels have that are left.
+    """
+    kernels = _contents(KERNELS)
+    for path in (*kernels.abandoned, *_contents(PLANS).abandoned):
+        disk.remove(path)
+    size = sum(entry.size for entry in kernels.entries)
+    for entry in kernels.entries:
+        if size <= LARGEST_BYTES:
             break
         disk.remove(entry.path)
-        excess -= entry.size
+        size -= entry.size
+    return size
+
+
+def _tidy_now_and_then(place: Path, size: int) -> None:
+    """Tidy after so many bytes were stored, if it is time to, or there may be too many by now."""
+    last, held = _tidied.get(place, (-TIDY_SECONDS, 0))
+    now, held = time.monotonic(), held + size
+    if now - last >= TIDY_SECONDS or held > LARGEST_BYTES:
+        last, held = now, tidy()
+    _tidied[place] = last, held
 
 
 def _place() -> Path | None:
@@ -212,23 +254,56 @@ def _place() -> Path | None:
     return place
 
 
-def _stored(subfolder: str, suffixes: tuple[str, ...]) -> list[Stored]:
-    entries = [
-        Stored(path, status.st_size, status.st_mtime)
-        for path, status in _files(subfolder)
-        if path.suffix in suffixes and not path.name.startswith(disk.TEMPORARY)
-    ]
-    return sorted(entries, key=lambda entry: entry.used)
+def _contents(subfolder: str) -> _Contents:
+    """Look through a subfolder: its folders are one a fingerprint, its entries lie in them."""
+    found = _Contents()
+    for folder in _listed(disk.folder(subfolder)):
+        if _FINGERPRINT.fullmatch(folder.name) and folder.is_dir(follow_symlinks=False):
+            for file in _listed(folder):
+                with suppress(FileNotFoundError):
+                    _sort(Path(file.path), file.stat(follow_symlinks=False), found)
+        else:
+            found.foreign.append(Path(folder.path))
+    found.entries.sort(key=lambda entry: entry.used)
+    return found
 
 
-def _files(subfolder: str) -> Iterator[tuple[Path, os.stat_result]]:
-    """Yield what lies in a subfolder's folders, which are one a fingerprint, with its status."""
-    place = disk.folder(subfolder)
-    if place is None:
-        return
-    for path in place.glob("*/*"):
-        with suppress(FileNotFoundError):
-            yield path, path.lstat()
+def _sort(path: Path, status: os.stat_result, found: _Contents) -> None:
+    if _TEMPORARY.fullmatch(path.name):
+        if status.st_mtime < time.time() - ABANDONED_SECONDS:
+            found.abandoned.append(path)
+    elif stat.S_ISREG(status.st_mode) and _OURS[path.parents[1].name](path):
+        found.entries.append(Stored(path, status.st_size, status.st_mtime))
+    elif path.name != disk.LOCK:
+        found.foreign.append(path)
+
+
+def _is_kernel(path: Path) -> bool:
+    """Whether a file has the name of an entry and ends as one, damaged or not."""
+    if path.suffix in SUFFIXES and _KEY.fullmatch(path.stem):
+        with suppress(OSError), path.open("rb") as file:
+            file.seek(-min(_SEAL_BYTES, file.seek(0, os.SEEK_END)), os.SEEK_END)
+            return _SEAL.search(file.read()) is not None
+    return False
+
+
+def _is_learnt(path: Path) -> bool:
+    """Whether a file has the name of what tuning learnt and begins as that, damaged or not."""
+    if path.suffix == ".json" and _KEY.fullmatch(path.stem):
+        with suppress(OSError), path.open("rb") as file:
+            return file.read(len(_LEARNT)) == _LEARNT
+    return False
+
+
+_OURS = {KERNELS: _is_kernel, PLANS: _is_learnt}
+
+
+def _listed(folder: str | os.PathLike[str] | None) -> Iterator[os.DirEntry[str]]:
+    """Yield what is in a folder; nothing where there is none that can be looked at."""
+    with suppress(OSError):
+        if folder is not None:
+            with os.scandir(folder) as entries:
+                yield from entries
 
 
 def _tvm_versions() -> list[bytes]:

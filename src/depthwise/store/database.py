@@ -35,8 +35,6 @@ from depthwise.store.cache import PLANS, fingerprint
 
 VARIABLE = "DEPTHWISE_TUNED"
 """The environment variable that, where it is 0, leaves every problem to the heuristic."""
-LOCK = ".lock"
-"""The file in a folder that is locked while one of its files is changed."""
 PATIENCE_SECONDS = 10.0
 """How long it is waited for, which others hold for milliseconds."""
 
@@ -162,7 +160,7 @@ def _change(spec: Problem, target: Target, change: Callable[[_Content], None]) -
     path = _path(spec, target)
     if path is None:
         return
-    with _locked(path.with_name(LOCK)) as locked:
+    with _locked(path.with_name(disk.LOCK)) as locked:
         if locked:
             content = {"spec": str(spec), "target": str(target), **_read(path)}
             change(content)

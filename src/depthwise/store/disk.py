@@ -22,6 +22,8 @@ ELSEWHERE = f"{VARIABLE} names another folder (empty: none)"
 """What to do about a folder that cannot be used."""
 TEMPORARY = ".writing-"
 """How the name of a file begins that is not yet in its place."""
+LOCK = ".lock"
+"""The file in a folder that is locked while one of its files is changed."""
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _said: set[str] = set()
 
