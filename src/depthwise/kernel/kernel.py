@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from depthwise.errors import ArrayError, SpecError, TargetError
+from depthwise.kernel.buffers import give_back, take
 from depthwise.kernel.code import Code
 from depthwise.kernel.packing import Packer
 from depthwise.machine import team
@@ -21,7 +23,6 @@ from depthwise.problem.arrays import (
     as_numpy,
     empty,
     fit,
-    kept_arrays,
     like,
     output,
 )
@@ -121,8 +122,7 @@ class Kernel:
 
         The buffers are in this; the thread that calls keeps them.
         """
-        buffers = sum(nbytes(shape, self.spec.dtype) for shape in self.buffers.values())
-        return max(code.scratch_bytes for code in self.codes) + buffers
+        return max(code.scratch_bytes for code in self.codes) + self._starts[-1]
 
     def pack(self, operands: Sequence[Memory]) -> Sequence[Memory]:
         """Return the arrays of `spec.operands` as `run` takes them; unchecked."""
@@ -178,10 +178,18 @@ class Kernel:
             count = 1 if most == 1 else min(threads or team.size(), most)
             launch(address, tasks, count, scratch_bytes, x, *packed, out)
             return
-        shapes = [*self.buffers.values()]
-        buffers = kept_arrays(shapes, self.spec.dtype) if shapes else []
-        for each in self.launches(x, packed, buffers, out):
+        *starts, size = self._starts
+        start, _ = taken = take(size)
+        between = [start + offset for offset in starts]
+        for each in self.launches(x, packed, between, out):
             each.run(threads)
+        give_back(taken)
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        """Where each buffer begins in memory, the one behind the other, and where the last ends."""
+        sizes = (nbytes(shape, self.spec.dtype) for shape in self.buffers.values())
+        return [*accumulate(sizes, initial=0)]
 
     @cached_property
     def _taken(self) -> list[Callable[..., tuple[Memory, ...]]]:

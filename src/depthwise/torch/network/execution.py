@@ -2,7 +2,7 @@
 
 What our kernels read and write lies in one piece of memory for each thread that calls, in which
 values whose lives do not overlap share places.  Torch's operators read from it; what they return is
-copied there where a kernel reads it.
+copied there where a kernel reads it.  A call that interrupts another has memory of its own.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ Key: TypeAlias = "tuple[int, int]"
 _ITSELF = -1
 
 
-class Memory(threading.local):
-    """What a thread computes a network in, grown to the largest execution's need."""
+class Workspace:
+    """What a call computes a network in, grown to the largest execution's need."""
 
     def __init__(self) -> None:
         self.bytes = torch.empty(0, dtype=torch.uint8)
@@ -48,6 +48,17 @@ class Memory(threading.local):
             self.bound.clear()
             raw = torch.empty(nbytes + CACHE_LINE, dtype=torch.uint8)
             self.bytes = raw[-raw.data_ptr() % CACHE_LINE :]
+
+
+class Memory(threading.local):
+    """What a thread keeps for its next call; `kernel.buffers` says why calls take it.
+
+    Attributes:
+        free: the workspaces that no call uses, which are one unless calls were interrupted.
+    """
+
+    def __init__(self) -> None:
+        self.free: list[Workspace] = []
 
 
 class Execution:
@@ -78,16 +89,20 @@ class Execution:
 
     def __call__(self, inputs: Sequence[Any]) -> Any:
         """Compute; see `Network.forward`."""
-        bound = self._bound()
+        free = self._memory.free
+        workspace = free.pop() if free else Workspace()
+        bound = self._bound(workspace)
         values = [*inputs, *bound.views]
         for run in bound.runs:
             run(values)
-        results = self._network.results
-        return filled(results, lambda number: self._lives.owned(values, number))
+        results = filled(self._network.results, lambda number: self._lives.owned(values, number))
+        free.append(workspace)
+        return results
 
     def times(self, inputs: Sequence[Any], repeats: int) -> dict[int, float]:
         """Return the microseconds of what makes each value: the shortest of some runs."""
-        bound = self._bound()
+        workspace = Workspace()
+        bound = self._bound(workspace)
         shortest = [math.inf] * len(bound.runs)
         for _ in range(repeats):
             values = [*inputs, *bound.views]
@@ -100,14 +115,14 @@ class Execution:
             found[number] += seconds * 1e6
         return found
 
-    def _bound(self) -> Bound:
-        """Return what runs in the calling thread's memory, on the team as large as it is."""
-        memory, threads = self._memory, team.size()
-        bound = memory.bound.get((self, threads))
+    def _bound(self, workspace: Workspace) -> Bound:
+        """Return what runs in a workspace, on the team as large as it is."""
+        threads = team.size()
+        bound = workspace.bound.get((self, threads))
         if bound is None:
             with torch.inference_mode(False):  # what is made in this mode serves no other
-                memory.reserve(self.nbytes)
-                bound = memory.bound[self, threads] = self._bind(memory.bytes, threads)
+                workspace.reserve(self.nbytes)
+                bound = workspace.bound[self, threads] = self._bind(workspace.bytes, threads)
         return bound
 
     def kernels(self) -> dict[int, Kernel]:
