@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import stat
 import subprocess
+import tempfile
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +16,7 @@ import depthwise as dw
 from depthwise import compiler, schedule
 from depthwise.errors import CacheWarning, InternalError, TargetError
 from depthwise.kernel import code
+from depthwise.machine import trust
 from depthwise.machine.target import host
 from depthwise.programs import build
 from exact import exact_problem
@@ -66,6 +69,35 @@ def test_without_a_linker_that_works_code_is_loaded_nevertheless(
     kernel = dw.compile(spec)
     loaded.run(1, x, *kernel.pack(operands), out)
     np.testing.assert_array_equal(out, kernel(x, *operands))
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o1777, 0o755])
+@pytest.mark.parametrize("linker", ["found", "none"])
+def test_temporary_files_that_others_could_replace_are_not_loaded(
+    tmp_path, monkeypatch, mode, linker
+):
+    """Whoever can rename what lies in a folder can put code of their own there."""
+    refused = mode in (0o777, 0o770)
+    monkeypatch.setattr(trust, "_own_group", lambda _: False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    if linker == "none":
+        monkeypatch.setattr(code, "linker", lambda: None)
+    tmp_path.chmod(mode)
+    written = []
+    write = code.write
+    monkeypatch.setattr(code, "write", lambda *to: written.append(to) or write(*to))
+    spec = dw.parse(PROBLEMS[0])
+    x, *operands, out = dw.random_problem(spec)
+    kernel = dw.compile(spec)
+    written.clear()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        loaded = load_anew(spec)
+    loaded.run(1, x, *kernel.pack(operands), out)
+    np.testing.assert_array_equal(out, kernel(x, *operands))
+    assert [f"{mode:04o}" in str(warning.message) for warning in caught] == [True] * refused
+    assert len(written) == (not refused)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_linkers_are_looked_for_on_the_path(monkeypatch, tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from depthwise.errors import CacheWarning
+from depthwise.machine import trust
 from depthwise.store import disk
 
 ROOT = os.geteuid() == 0
@@ -91,9 +92,9 @@ def test_a_parent_that_others_can_write_to_is_refused_unless_sticky(place):
 def test_a_group_may_write_above_only_if_it_is_the_users_own(place, monkeypatch):
     assert disk.folder() is not None
     place.parent.chmod(0o775)
-    monkeypatch.setattr(disk, "_own_group", lambda gid: gid == place.stat().st_gid)
+    monkeypatch.setattr(trust, "_own_group", lambda gid: gid == place.stat().st_gid)
     assert disk.folder() == place
-    monkeypatch.setattr(disk, "_own_group", lambda _: False)
+    monkeypatch.setattr(trust, "_own_group", lambda _: False)
     assert_refused_once("0775", str(place.parent))
 
 
@@ -108,12 +109,12 @@ def test_a_group_is_the_users_own_by_its_name_and_members(monkeypatch, name, mem
     user = pwd.struct_passwd(("ann", "x", 1000, 1000, "", "/home/ann", "/bin/sh"))
     monkeypatch.setattr(pwd, "getpwuid", lambda _: user)
     monkeypatch.setattr(grp, "getgrgid", lambda gid: grp.struct_group((name, "x", gid, members)))
-    assert disk._own_group(1000) is own
+    assert trust._own_group(1000) is own
 
 
 def test_a_user_or_group_without_a_name_has_no_group_of_its_own(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 2**31 - 7)
-    assert disk._own_group(os.getegid()) is False
+    assert trust._own_group(os.getegid()) is False
 
 
 def test_a_folder_of_another_user_is_refused(place, monkeypatch):

@@ -22,7 +22,7 @@ from depthwise.bench.peers import roster
 from depthwise.commands.diagnosis import BesideTorch, Disk, Facts, Finding, Team, findings
 from depthwise.errors import PeerError
 from depthwise.kernel import code
-from depthwise.machine import team
+from depthwise.machine import team, trust
 from depthwise.measure import environments, state
 from depthwise.measure.process import PreparedInfo, Worker
 from depthwise.problem.parse import parse
@@ -113,7 +113,7 @@ def _cache() -> Disk:
     place = disk.root()
     if place is None:
         return Disk(None)
-    if obstacle := disk.obstacle(place, cache.KERNELS):
+    if obstacle := trust.obstacle(place, cache.KERNELS):
         return Disk(str(place), obstacle)
     entries = cache.stored()
     return Disk(

@@ -9,11 +9,10 @@ import warnings
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from depthwise.errors import CacheWarning, InternalError
-from depthwise.machine import team
+from depthwise.errors import CacheWarning, DepthwiseError, InternalError
+from depthwise.machine import team, trust
 
 if TYPE_CHECKING:
     from depthwise.programs.build import Built
@@ -84,15 +83,15 @@ def write(built: Built, path: Path) -> None:
 def loaded(built: Built) -> Code:
     """Load machine code that no disk shall remember.
 
-    Where temporary files are not to be had, or not to be linked or loaded, LLVM generates the code
-    once more, in memory, after a warning.
+    Where temporary files are not to be had, or might be others', or are not to be linked or loaded,
+    LLVM generates the code once more, in memory, after a warning.
     """
     try:
-        with TemporaryDirectory(prefix="depthwise-", ignore_cleanup_errors=True) as folder:
-            path = Path(folder, f"kernel{suffix()}")
+        with trust.temporary_folder() as folder:
+            path = folder / f"kernel{suffix()}"
             write(built, path)
             return load(path, built.tasks, built.scratch_bytes)
-    except (OSError, InternalError) as error:
+    except (OSError, DepthwiseError) as error:
         why = " ".join(str(error).split())
         warnings.warn(
             f"kernels are loaded without a linker: {why}; TMPDIR names another folder for "

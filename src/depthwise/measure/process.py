@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from depthwise.errors import PeerError
+from depthwise.machine import trust
 from depthwise.measure import environments
 from depthwise.measure.engine import TARGET_VARIABLE, Clock
 from depthwise.measure.memory import Memory
@@ -297,6 +298,6 @@ def _importable_package(python: Path) -> Iterator[dict[str, str]]:
         yield {}
         return
     package = Path(__file__).parents[1]
-    with tempfile.TemporaryDirectory(prefix="depthwise-") as folder:
-        (Path(folder) / package.name).symlink_to(package, target_is_directory=True)
-        yield {"PYTHONPATH": folder}
+    with trust.temporary_folder() as folder:
+        (folder / package.name).symlink_to(package, target_is_directory=True)
+        yield {"PYTHONPATH": str(folder)}

@@ -11,10 +11,10 @@ import os
 import stat
 import sys
 import warnings
-from contextlib import suppress
 from pathlib import Path
 
 from depthwise.errors import CacheWarning
+from depthwise.machine import trust
 
 VARIABLE = "DEPTHWISE_CACHE"
 """The environment variable that names the folder; empty, nothing is kept on disk."""
@@ -24,7 +24,6 @@ TEMPORARY = ".writing-"
 """How the name of a file begins that is not yet in its place."""
 LOCK = ".lock"
 """The file in a folder that is locked while one of its files is changed."""
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _said: set[str] = set()
 
 
@@ -50,46 +49,15 @@ def folder(*parts: str) -> Path | None:
     place = root()
     if place is None:
         return None
-    if reason := obstacle(place, *parts):
+    if reason := trust.obstacle(place, *parts):
         warn_once(f"nothing is kept on disk, nor loaded: {reason}; {ELSEWHERE}")
         return None
     return place.joinpath(*parts)
 
 
-def obstacle(place: Path, *parts: str) -> str | None:
-    """Return why `place` or its subfolder, made where missing, cannot be used, or None.
-
-    Others must not be able to change what lies there.  The folders themselves belong to this user,
-    who alone may write to them.  Those above belong to this user or to root, and nobody else may
-    write to them, except where a sticky bit keeps others from replacing what is there, or where the
-    group is this user's own.
-    """
-    above = [*reversed(place.parents)]
-    own = [place.joinpath(*parts[:count]) for count in range(len(parts) + 1)]
-    try:
-        for path in above + own:
-            status = _made(path).lstat()
-            if not stat.S_ISDIR(status.st_mode):
-                return f"{path} is not a folder"
-            if reason := distrust(status) if path in own else _distrust_above(status):
-                return f"{path} {reason}"
-    except OSError as error:
-        return f"{_why(error)}: {place}"
-    return None
-
-
 def may_run_code(place: Path) -> bool:
     """Whether the file system allows code to be loaded from a folder."""
     return not os.statvfs(place).f_flag & os.ST_NOEXEC
-
-
-def distrust(status: os.stat_result) -> str | None:
-    """Return why a file or folder of this status is not this user's alone; None where it is."""
-    if status.st_uid != os.geteuid():
-        return f"belongs to another user ({status.st_uid}, this is {os.geteuid()})"
-    if status.st_mode & _OTHERS_WRITE:
-        return f"may be written to by others (mode {_mode(status)}; chmod go-w mends that)"
-    return None
 
 
 def read(path: Path) -> bytes:
@@ -104,7 +72,7 @@ def read(path: Path) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ValueError("it is not a file")
-        if reason := distrust(status):
+        if reason := trust.distrust(status):
             raise ValueError(f"it {reason}")
         return file.read()
 
@@ -147,7 +115,7 @@ def remove(path: Path) -> None:
 
 def warn_unwritten(place: Path, error: Exception) -> None:
     """Warn, once, that a folder does not take what is written to it."""
-    warn_once(f"not everything is kept on disk: {_why(error)}: {place}")
+    warn_once(f"not everything is kept on disk: {trust.why(error)}: {place}")
 
 
 def warn_once(message: str) -> None:
@@ -157,39 +125,8 @@ def warn_once(message: str) -> None:
         warnings.warn(message, CacheWarning, stacklevel=_level_of_caller())
 
 
-def _made(path: Path) -> Path:
-    """Return a path, with a folder there for this user alone if there was nothing."""
-    if not os.path.lexists(path):
-        with suppress(FileExistsError):
-            path.mkdir(mode=0o700)
-    return path
-
-
-def _distrust_above(status: os.stat_result) -> str | None:
-    """Return why others could replace what lies in a folder of this status; None: they cannot."""
-    if status.st_uid not in (0, os.geteuid()):
-        return f"belongs to another user ({status.st_uid})"
-    if not status.st_mode & _OTHERS_WRITE or status.st_mode & stat.S_ISVTX:
-        return None
-    if not status.st_mode & stat.S_IWOTH and _own_group(status.st_gid):
-        return None
-    return f"may be written to by others (mode {_mode(status)})"
-
-
 def _create(path: Path) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-
-
-def _own_group(gid: int) -> bool:
-    """Whether a group is this user's private one, as Debian and Fedora give to each user."""
-    import grp
-    import pwd
-
-    try:
-        user, group = pwd.getpwuid(os.geteuid()).pw_name, grp.getgrgid(gid)
-    except KeyError:
-        return False
-    return group.gr_name == user and set(group.gr_mem) <= {user}
 
 
 def _level_of_caller() -> int:
@@ -199,12 +136,3 @@ def _level_of_caller() -> int:
     while frame.f_back and frame.f_code.co_filename.startswith(package):
         frame, level = frame.f_back, level + 1
     return level
-
-
-def _mode(status: os.stat_result) -> str:
-    return f"{stat.S_IMODE(status.st_mode):04o}"
-
-
-def _why(error: Exception) -> str:
-    words = (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
-    return " ".join(words.split())

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from depthwise.bench.inference.problem import NetworkProblem
 from depthwise.bench.results import Note, Result
 from depthwise.bench.run import Contestant, Step, in_turns, note
 from depthwise.errors import PeerError
+from depthwise.machine import trust
 from depthwise.measure import network_files
 from depthwise.measure.catalogue import SOURCES
 from depthwise.measure.memory import Memory
@@ -80,8 +80,7 @@ def measure(
 
     results: list[NetworkResult] = []
     notes: list[Note] = []
-    with TemporaryDirectory(prefix="depthwise-") as name, ExitStack() as stack:
-        folder = Path(name)
+    with trust.temporary_folder() as folder, ExitStack() as stack:
         step(f"pose {problem}")
         posed = torch_networks.write(folder, problem)
         ready: dict[Contestant, PreparedInfo] = {}
