@@ -142,6 +142,17 @@ def test_a_plot_measures_the_roofline_and_is_written(run, round_machine, tmp_pat
     assert file.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("name", ["/proc/plot.png", "plot.nothing", "."])
+def test_a_plot_that_cannot_be_written_is_refused_before_measuring(
+    run, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cost_report, "measure_roofline", lambda _: pytest.fail("measured"))
+    status, out, err = run("cost", "depthwise c256 hw64 k3 p1", "--plot", name)
+    assert (status, out) == (2, "")
+    assert " to a file " in err
+
+
 def test_the_roofline_is_in_the_json(run, round_machine) -> None:
     status, out, _ = run("cost", "depthwise c256 hw64 k3 p1", "--roofline", "--json")
     assert status == 0

@@ -15,12 +15,19 @@ from depthwise import files
 from depthwise.errors import DepthwiseError
 
 
-def test_a_file_is_put_into_place_for_everyone_to_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_a_file_is_put_into_place_for_whom_the_umask_says(
+    tmp_path: Path, umask: int, mode: int
+) -> None:
     file = tmp_path / "bench.json"
-    files.put(file, "before")
-    files.put(file, "after")
+    before = os.umask(umask)
+    try:
+        files.put(file, "before")
+        files.put(file, "after")
+    finally:
+        os.umask(before)
     assert [each.read_text() for each in tmp_path.iterdir()] == ["after"]
-    assert file.stat().st_mode & 0o777 == 0o644
+    assert file.stat().st_mode & 0o777 == mode
 
 
 def test_a_file_that_cannot_be_replaced_is_left(
