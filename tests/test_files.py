@@ -209,6 +209,11 @@ def test_where_no_file_can_be_is_found_beforehand(file: str) -> None:
         files.put(Path(file), "results")
 
 
+def test_a_name_that_is_too_long_is_found_beforehand(tmp_path: Path) -> None:
+    with pytest.raises(DepthwiseError, match="a file that can be written; got"):
+        files.check_writable(tmp_path / "new" / (256 * "a"))
+
+
 @pytest.mark.parametrize("options", ["nr_inodes=2", "nr_inodes=100,size=4k", "ro"])
 def test_a_disk_that_takes_no_more_is_found_beforehand(tmp_path: Path, options: str) -> None:
     """One without inodes, a full one, one that may only be read."""

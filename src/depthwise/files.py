@@ -11,7 +11,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -85,6 +85,8 @@ def _replacement(target: Path) -> Iterator[IO[bytes]]:
 def _try_beside(target: Path) -> None:
     """Do what will be done to write a file, and undo it."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        target.lstat()  # which a name that is too long fails
     content, beside = _beside(target)
     try:
         with content:
