@@ -34,7 +34,7 @@ def check_writable(file: Path) -> None:
         if not is_stream(file):
             _try_beside(_followed(file))
     except OSError as error:
-        raise _unwritable(error) from error
+        raise _unwritable(file, error) from error
 
 
 def is_stream(file: Path) -> bool:
@@ -56,7 +56,7 @@ def written(file: Path) -> Iterator[IO[bytes]]:
         with _stream(file) if is_stream(file) else _replacement(_followed(file)) as content:
             yield content
     except OSError as error:
-        raise _unwritable(error) from error
+        raise _unwritable(file, error) from error
 
 
 def put(file: Path, text: str) -> None:
@@ -130,5 +130,6 @@ def _followed(file: Path) -> Path:
     return Path(os.path.realpath(file))
 
 
-def _unwritable(what: object) -> DepthwiseError:
-    return DepthwiseError(f"results go to a file that can be written; got {what}")
+def _unwritable(file: Path, error: OSError | None = None) -> DepthwiseError:
+    why = f": {error.strerror or error}" if error else ""
+    return DepthwiseError(f"results go to a file that can be written; got {file}{why}")
