@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from torch import Tensor, nn
 
 import depthwise.torch as dwt
@@ -52,6 +53,57 @@ def test_a_batch_that_the_model_treats_otherwise_is_refused() -> None:
     fast = dwt.optimize(TwoWays().eval(), images(1, 8, 6, 6))
     with pytest.raises(ArrayError, match=r"size\(\)\[0\] < 4.*for others.*got \(5, 8, 6, 6\)"):
         fast(images(5, 8, 6, 6))
+
+
+class OfOne(Depthwise):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        return 2 * y if x.shape[0] == 1 else y
+
+
+class Centred(Depthwise):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        return y - y.mean(0) if y.shape[0] > 1 else y
+
+
+class Squeezed(Depthwise):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x).mean((2, 3)).squeeze()
+
+
+class AtLeastTwo(Depthwise):
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.shape[0] > 1
+        return self.conv(x)
+
+
+@pytest.mark.parametrize("example", [2, 3])
+@pytest.mark.parametrize("model", [OfOne(), Centred(), AtLeastTwo()])
+def test_one_image_is_refused_where_the_model_asks_whether_there_are_more(model, example) -> None:
+    fast = dwt.optimize(model.eval(), images(example, 8, 6, 6))
+    for batch in (3, 2):
+        check(model, fast, images(batch, 8, 6, 6, seed=batch))
+    one = images(1, 8, 6, 6)
+    for call in (fast, torch.compile(fast, backend="eager")):
+        with pytest.raises(ArrayError, match=r"size\(\)\[0\] != 1.*for others.*got \(1, 8, 6, 6\)"):
+            call(one)
+
+
+@pytest.mark.parametrize("model", [Depthwise(), Flattened(), Squeezed()])
+def test_one_image_is_computed_where_the_model_does_not_ask(model) -> None:
+    fast = dwt.optimize(model.eval(), images(2, 8, 6, 6))
+    for batch in (1, 3, 1):
+        check(model, fast, images(batch, 8, 6, 6, seed=batch))
+
+
+def test_an_example_of_one_image_says_nothing_of_more_where_the_model_asks() -> None:
+    model = OfOne().eval()
+    fast = dwt.optimize(model, images(1, 8, 6, 6))
+    check(model, fast, images(1, 8, 6, 6, seed=2))
+    assert "asks whether there are fewer than 2" in dict(fast.report.untouched)["any other batch"]
+    with pytest.raises(ArrayError, match=r"\(1, 8, 6, 6\) of the example"):
+        fast(images(2, 8, 6, 6))
 
 
 class Sum(Depthwise):

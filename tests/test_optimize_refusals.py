@@ -15,6 +15,7 @@ from depthwise.kernel.kernel import Kernel
 from optimizing import Model, check, depthwise, images, pointwise, random_
 
 X = images(1, 8, 6, 6)
+TORCHSCRIPT = pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
 
 
 def model(*more: nn.Module) -> nn.Sequential:
@@ -52,10 +53,14 @@ BROKEN = {
     "meta input": (model, X.to("meta"), r"on the CPU; got meta$"),
     "no tensor": (model, "image", r"an example input holds a tensor; got \('image',\)$"),
     "no input": (model, (), r"an example input holds a tensor; got \(\)$"),
+    "script": (lambda: torch.jit.script(model()), X, r"is Python.*got RecursiveScriptModule$"),
+    "trace": (lambda: torch.jit.trace(model(), X), X, r"is Python.*got TopLevelTracedModule$"),
+    "frozen": (lambda: torch.jit.freeze(torch.jit.script(model())), X, r"got RecursiveScript"),
     "no module": (lambda: torch.relu, X, r"nn\.Module; got builtin_function_or_method$"),
 }  # fmt: skip
 
 
+@TORCHSCRIPT
 @pytest.mark.parametrize("case", BROKEN.values(), ids=list(BROKEN))
 def test_models_and_examples_that_are_refused(case) -> None:
     make, example, message = case
@@ -134,6 +139,21 @@ def test_what_cannot_be_traced_as_a_whole_is_optimized_in_parts() -> None:
     check(made, fast, X)
 
 
+@TORCHSCRIPT
+def test_a_part_in_torchscript_stays_as_it_is() -> None:
+    made = random_(Ramified())
+    made.second = torch.jit.script(made.second)
+    fast = dwt.optimize(made, X)
+    assert [row.name for row in fast.report.rows if row.kind == "separable"] == ["first.0 to 1"]
+    for x in (X, -5 * X):
+        check(made, fast, x)
+
+
+def test_what_cannot_be_traced_prints_nothing(capfd) -> None:
+    dwt.optimize(random_(Ramified()), X)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_model_of_which_no_part_can_be_optimized_is_refused() -> None:
     with pytest.raises(ModelError, match=r"changes neither its buffers.*\['calls'\]"):
         dwt.optimize(Ignorant().eval(), X)
@@ -155,6 +175,15 @@ def test_an_input_that_is_changed_is_refused() -> None:
     x = X.clone()
     fast(x)
     assert torch.equal(x, X.relu())
+
+
+def test_looking_changes_neither_the_model_nor_the_example() -> None:
+    made, x = Counting().eval(), X.clone()
+    made.conv = Model(lambda s, x: s.conv(x.add_(1)), conv=made.conv).eval()
+    with pytest.raises(ModelError, match="computes the same each time"):
+        dwt.optimize(made, x)
+    assert made.calls == 0
+    assert torch.equal(x, X)
 
 
 def test_a_wrong_kernel_is_never_returned(monkeypatch) -> None:

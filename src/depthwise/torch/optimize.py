@@ -5,12 +5,14 @@ model -> trace -> simplify -> absorb -> join -> stage_pixels -> network -> verif
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace as changed
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from depthwise.compiler import compile as compile_kernel
@@ -65,12 +67,14 @@ def optimize(
     started = time.perf_counter()
     args = example_input if isinstance(example_input, tuple) else (example_input,)
     check(model, args)
+    model, args = _own(model, args)
     agreement = Agreement(model, args)
     failures = []
     for any_batch in (True, False):
         try:
             step("trace")
             traced = trace(model, args, any_batch=any_batch)
+            traced.guards += agreement.small_batches(traced)
             fast, apart = _network(model, traced, args)
             _prepare(fast, tune, step)
             step("verify")
@@ -94,6 +98,19 @@ def optimize(
         prepare_seconds=time.perf_counter() - started,
     )
     return fast
+
+
+def _own(model: nn.Module, args: tuple[Any, ...]) -> tuple[nn.Module, tuple[Any, ...]]:
+    """Return copies, for a model may change its buffers and its inputs when it is called.
+
+    The parameters, which are large, are the model's own; so is a model that cannot be copied.
+    """
+    with torch.no_grad():
+        own_args: tuple[Any, ...] = pytree.tree_map_only(Tensor, torch.clone, args)
+    try:
+        return copy.deepcopy(model, {id(each): each for each in model.parameters()}), own_args
+    except Exception:  # whatever the parts of a model raise that cannot be copied
+        return model, own_args
 
 
 def _network(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from depthwise.errors import DepthwiseError, ModelError
+from depthwise.torch.network.tracing import Trace
 
 ROUNDINGS = 64
 """How many times the rounding of one operation results may differ for each square root of the depth
@@ -69,6 +70,46 @@ class Agreement:
             "change": _distance(*self._expected),
         }
 
+    def small_batches(self, trace: Trace) -> tuple[str, ...]:
+        """Return guards against batches of none and of one for which a trace is not the model.
+
+        `torch.export` takes for granted that a batch that is left open is neither, and reads what a
+        model would do with more.
+
+        Raises:
+            ModelError: the example is such a batch.
+        """
+        found: list[str] = []
+        for batch in (0, 1) if trace.batches else ():
+            if self._same_for(trace, batch):
+                continue
+            if batch in self._sizes(trace):
+                raise ModelError(
+                    "a model computes any batch alike; got one that asks whether there are fewer "
+                    f"than 2 images, and an example of {batch}"
+                )
+            found += [f"{size} != {batch}" for size in trace.batches.values()]
+        return tuple(found)
+
+    def _sizes(self, trace: Trace) -> set[int]:
+        """Return the example's sizes of what a trace leaves open."""
+        flat = pytree.tree_leaves(self._inputs[0])
+        return {flat[position].shape[0] for position in trace.batches}
+
+    def _same_for(self, trace: Trace, batch: int) -> bool:
+        """Whether a trace computes what the model does for so many of the images."""
+        for args in self._inputs:
+            flat, structure = pytree.tree_flatten(args)
+            few = [x[:batch] if n in trace.batches else x for n, x in enumerate(flat)]
+            try:
+                expected = _results(self._model, pytree.tree_unflatten(few, structure))
+                found = trace.computed(few)
+            except Exception:  # whatever the model's own code raises
+                return False
+            if not _distance(expected, found) <= self.tolerance:
+                return False
+        return True
+
     def _distances(self, model: Callable[..., Any]) -> list[float]:
         """Return how far another model's results are, for the example and for random inputs."""
         return [
@@ -98,8 +139,9 @@ class Agreement:
 
 
 def _results(model: Callable[..., Any], args: tuple[Any, ...]) -> list[Any]:
+    """Return the results for copies of some arguments, which the model may change."""
     with torch.no_grad():
-        return pytree.tree_leaves(model(*args))
+        return pytree.tree_leaves(model(*pytree.tree_map_only(Tensor, torch.clone, args)))
 
 
 def _doubled(args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -25,6 +25,11 @@ def check(model: nn.Module, args: tuple[Any, ...]) -> None:
     """
     if not isinstance(model, nn.Module):
         raise ModelError(f"a model is an nn.Module; got {type(model).__name__}")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ModelError(
+            "a model is Python, which torch.export reads (optimize what TorchScript was made of); "
+            f"got {type(model).__name__}"
+        )
     for rule, values in _broken_rules(model, args):
         raise ModelError(f"{rule}; got {values}")
 

@@ -16,7 +16,7 @@ from torch.utils import _pytree as pytree
 from depthwise.errors import ArrayError, ModelError
 from depthwise.torch.network.execution import Execution, Memory
 from depthwise.torch.network.network import Network
-from depthwise.torch.network.tracing import Trace
+from depthwise.torch.network.tracing import Trace, is_open
 from depthwise.torch.optimize_report import Report
 from depthwise.torch.registry import differentiated, unwatched
 
@@ -153,8 +153,7 @@ def _names(model: nn.Module) -> Iterator[str]:
 def _sizes(node: fx.Node, given: Tensor | None) -> tuple[int | str, ...] | None:
     if given is None:
         return None
-    named = map(str, node.meta["val"].shape)
-    return tuple(int(size) if size.isdecimal() else size for size in named)
+    return tuple(str(size) if is_open(size) else int(size) for size in node.meta["val"].shape)
 
 
 def _kinds(args: tuple[Any, ...]) -> Any:
@@ -228,12 +227,16 @@ class Optimized(_Finished):
         inputs = self.signature.flattened(args, kwargs)
         tensors = [value for value in inputs if isinstance(value, Tensor)]
         if not unwatched(*tensors):
+            self.signature.check_guards(inputs)
             results = self.network(*inputs)
         elif differentiated(*tensors):
             raise ArrayError(
                 "an optimized network computes no gradients (use torch.no_grad() or .detach()); "
                 "got an input that requires one"
             )
+        elif any(0 in value.shape for value in tensors):
+            self.signature.check_guards(inputs)
+            results = self.network(*inputs)
         else:
             execution = self.execution(inputs)
             if key is not None:

@@ -53,6 +53,7 @@ def _recorded(model: nn.Module, args: tuple[Any, ...]) -> Calls:
             lambda _, args, kwargs, name=name: calls[name].append((args, kwargs)), with_kwargs=True
         )
         for name, module in model.named_modules()
+        if not isinstance(module, torch.jit.ScriptModule)  # which takes no hooks
     ]
     try:
         with torch.no_grad():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import io
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ class Trace:
         guards: what the model asked of sizes, as Python that is true of the example; `L` is a
             dictionary of its arguments.
         how: "torch.export" or "torch.fx".
+        batches: the inputs whose batch is open, by position, with its size as guards have it.
     """
 
     graph: fx.Graph
@@ -42,6 +44,17 @@ class Trace:
     program: ExportedProgram
     guards: tuple[str, ...]
     how: str
+    batches: dict[int, str] = field(default_factory=dict)
+
+    @torch.no_grad()
+    def computed(self, inputs: Sequence[Any]) -> list[Any]:
+        """Return what the graph computes, operator by operator."""
+        given = iter(inputs)
+        placeholders = self.graph.find_nodes(op="placeholder")
+        values = [
+            self.constants[node] if node in self.constants else next(given) for node in placeholders
+        ]
+        return list(fx.Interpreter(self.program.graph_module).run(*values))
 
 
 def trace(model: nn.Module, args: tuple[Any, ...], *, any_batch: bool) -> Trace:
@@ -63,11 +76,14 @@ def trace(model: nn.Module, args: tuple[Any, ...], *, any_batch: bool) -> Trace:
     for how, prepare in _WAYS.items():
         try:
             with _quiet():
-                return _read(_exported(prepare(model), args, any_batch), how)
+                found = _read(_exported(prepare(model), args, any_batch), how)
         except ModelError:
             raise
         except Exception as error:  # whatever the model's own code raises when it is traced
             failures.append(f"{how}: {type(error).__name__}: {_first_line(error)}")
+        else:
+            found.batches = _open_batches(model, args, found.inputs)
+            return found
     raise ModelError(f"a model is traced by torch.export or torch.fx; got {'; '.join(failures)}")
 
 
@@ -108,12 +124,32 @@ def _has_batch(arg: Any, batch: int | None) -> bool:
     return isinstance(arg, Tensor) and arg.dim() > 1 and arg.shape[0] == batch
 
 
+def _open_batches(
+    model: nn.Module, args: tuple[Any, ...], inputs: Sequence[fx.Node]
+) -> dict[int, str]:
+    given = inspect.signature(model.forward).bind(*args).arguments
+    leaves, _ = pytree.tree_flatten_with_path(dict(given))
+    return {
+        position: f"L{pytree.keystr(path)}.size()[0]"
+        for position, ((path, value), node) in enumerate(zip(leaves, inputs, strict=True))
+        if isinstance(value, Tensor) and value.dim() and is_open(node.meta["val"].shape[0])
+    }
+
+
+def is_open(size: Any) -> bool:
+    """Whether a size was left open in a trace."""
+    return not str(size).isdecimal()
+
+
 def _is_image(arg: Any) -> bool:
     return isinstance(arg, Tensor) and arg.dim() == 4
 
 
 def _asked(program: ExportedProgram) -> tuple[str, ...]:
-    """Return what a model asked of sizes, but that they are not 1, as torch takes for granted."""
+    """Return what a model asked of sizes, but that they are not 1, as torch takes for granted.
+
+    (`Agreement.small_batches` finds out whether it may.)
+    """
     guards: Sequence[str] = getattr(program, "_guards_code", ())
     return tuple(guard for guard in guards if not guard.endswith("!= 1"))
 
@@ -184,12 +220,15 @@ _COMPOSED_ANEW = {
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep to ourselves what torch says about sizes that it fixes, and about its own future."""
+    """Keep to ourselves what torch says about sizes that it fixes, and about its own future.
+
+    (The graph of what it could not trace it prints to sys.stderr itself.)
+    """
     levels = {logger: logger.level for logger in map(logging.getLogger, _LOGGERS)}
     for logger in levels:
         logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()), torch.no_grad():
             warnings.simplefilter("ignore")
             yield
     finally:
