@@ -132,3 +132,11 @@ def test_a_schedule_is_one_word():
 def test_threads_to_plan_for_are_whole_and_at_least_one(threads):
     with pytest.raises(SpecError, match=r"threads (are at least 1|is a whole number); got"):
         dw.compile("depthwise c8 hw6 k3", threads=threads)
+
+
+def test_programs_have_headings_where_they_are_of_parts():
+    kernel = dw.compile("depthwise c8 hw6 k3 p1")
+    assert kernel.show("definition") == kernel.programs()[0].show("definition")
+    parts = dw.compile("separable c8 o4 hw6 k3", "depthwise project rows1 | default | default")
+    headings = ["# depthwise c8 hw6 k3\n", "# pointwise c8 o4 hw4\n"]
+    assert all(heading in parts.show("schedule") for heading in headings)

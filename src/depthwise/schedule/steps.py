@@ -71,4 +71,4 @@ def one_step(
 def alone(problem: Problem, plan: Plan, packings: Mapping[str, Packing]) -> Step:
     """Return the step that computes a whole problem from the arrays of a call in their order."""
     arguments = INPUT, *problem.operands, OUTPUT
-    return Step(str(problem), problem, plan, arguments, worth_waking(problem), packings=packings)
+    return Step("", problem, plan, arguments, worth_waking(problem), packings=packings)
