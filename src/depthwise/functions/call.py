@@ -7,6 +7,7 @@ attributes alone, so that the next call with the same ones is one dictionary hit
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from depthwise.compiler import compile as compile_kernel
 from depthwise.errors import ArrayError
+from depthwise.kernel.addresses import addresses_of
 from depthwise.machine.team import thread_count
 from depthwise.problem.arrays import (
     DTYPE_NAMES,
@@ -22,7 +24,7 @@ from depthwise.problem.arrays import (
     as_numpy,
     empty,
     fit,
-    in_place,
+    is_tensor,
     like,
     output,
     signature,
@@ -30,6 +32,8 @@ from depthwise.problem.arrays import (
 from depthwise.problem.problem import Problem
 from depthwise.problem.values import word
 
+IMAGES = ("x", "grad", "residual", "out")
+"""The arrays whose axes are in the order of the layout."""
 _MOST_REMEMBERED = 4096
 _prepared: dict[Hashable, Any] = {}
 
@@ -58,10 +62,10 @@ def call(
         threads: how many threads to use; None is `team.size()`.
     """
     try:
-        kinds = map(type, attributes)  # as dictionaries see it, 1 and True are the same
-        key = spec_of, layout, attributes, *kinds, signature(x), *map(signature, operands)
+        exactly = _exactly(attributes)
+        key = spec_of, layout, attributes, exactly, signature(x), *map(signature, operands)
         prepared = _prepared.get(key)
-    except TypeError:
+    except (TypeError, RuntimeError):  # the latter from tensors that have no strides
         word("layout", layout, layouts)
         return Prepared(spec_of, layout, _tuples(attributes), x, operands)(
             x, operands, out, threads
@@ -142,25 +146,23 @@ class Prepared:
         operands: Sequence[Any],
     ) -> None:
         self._image = image = Image(x, layout)
-        given = [operand for operand in operands if operand is not None]
+        given = [x, *(operand for operand in operands if operand is not None)]
         self._spec = spec = spec_of(image, operands, *attributes)
-        for name, operand in zip(spec.operands, given, strict=True):
-            fit(self._ordered(operand, name), name, spec.operands[name], spec)
+        shapes = spec.input_shape, *spec.operands.values()
+        for array, name, shape in zip(given, spec.array_names, shapes, strict=True):
+            fit(self._ordered(array, name), name, shape, spec)
         self._kernel = compile_kernel(spec)
         self._shape, self._dtype = spec.output_shape, np.dtype(spec.element.numpy)
         images_out = len(spec.output_shape) == image.rank
         self._reorders = images_out and (image.transposed or not image.batched)
-        self._inputs = [
-            self._memory_of(array, name)
-            for array, name in zip((x, *given), ("x", *spec.operands), strict=True)
-        ]
+        self._memory = self._memory_of(given, spec.array_names)
         self._wrap = like(x)
 
     def __call__(self, x: Any, operands: Sequence[Any], out: Any, threads: int | None) -> Any:
         """Compute; arrays that lie as the kernel takes them are not copied."""
         count = 0 if threads is None else thread_count(threads, self._spec)
         given = [x, *[operand for operand in operands if operand is not None]]
-        source, *memory = [lend(array) for lend, array in zip(self._inputs, given)]  # noqa: B905 (twice as fast)
+        source, *memory = self._memory(given)
         packed = self._kernel.pack(memory)
         if out is None:
             result = empty(self._shape, self._dtype)
@@ -171,22 +173,51 @@ class Prepared:
             self._kernel.run(source, packed, result, count)
         return out
 
-    def _memory_of(self, array: Any, name: str) -> Callable[[Any], Memory]:
-        """Return what gives kernels such an array: as it lies, or a copy in the order they read."""
-        as_it_is = self._ordered(array, name).flags.c_contiguous and in_place(array)
-        return as_it_is or (lambda same: np.ascontiguousarray(self._ordered(same, name)))
+    def _memory_of(
+        self, given: Sequence[Any], names: Sequence[str]
+    ) -> Callable[[Sequence[Any]], Sequence[Memory]]:
+        """Return what gives kernels such arrays: as they lie, or copied in the order they read."""
+        lie = [
+            self._ordered(array, name).flags.c_contiguous
+            for array, name in zip(given, names, strict=True)
+        ]
+        if all(lie) and all(map(is_tensor, given)):
+            return addresses_of(given, names)
+        lends = [*map(self._lending, given, names, lie)]
+        return lambda same: [lend(array) for lend, array in zip(lends, same)]  # noqa: B905 (twice as fast)
+
+    def _lending(self, array: Any, name: str, lies: bool) -> Callable[[Any], Memory]:
+        """Return what gives kernels one of the arrays."""
+        if lies and is_tensor(array):
+            addresses = addresses_of((array,), (name,))
+            return lambda same: addresses((same,))[0]
+        if lies and type(array) is np.ndarray and _is_contiguous(array):
+            return _itself
+        return lambda same: np.ascontiguousarray(self._ordered(same, name))
 
     def _ordered(self, array: Any, name: str) -> Array:
         view = as_numpy(array, name)
-        if name not in ("x", "residual", "out"):
+        if name not in IMAGES:
             return view
         if view.ndim != self._image.rank - (not self._image.batched):
             raise ArrayError(f"{name} has as many axes as x; got shape {view.shape}: {self._spec}")
         return self._image.in_memory_order(view)
 
 
+def _exactly(attributes: tuple[Any, ...]) -> bytes | str:
+    """Return what tells apart attributes that are equal, as 1, 1.0 and True are, nested ones too."""
+    try:
+        return marshal.dumps(attributes, 2)  # 2: the same for the same values, whoever else has them
+    except ValueError:  # of kinds that it does not know, as NumPy's numbers and torch's sizes
+        return repr(attributes)
+
+
 def _is_contiguous(array: Array) -> bool:
     return bool(array.flags.c_contiguous)
+
+
+def _itself(array: Any) -> Any:
+    return array
 
 
 def _tuples(value: Any) -> Any:

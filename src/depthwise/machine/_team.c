@@ -261,6 +261,60 @@ static PyObject *same(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
   return PyBool_FromLong(!differ);
 }
 
+static PyObject *storage_name, *offset_name, *address_name;
+
+/* Return whether a tensor's storage holds `reach` bytes from its first element on; -1 on errors. */
+static int holds(PyObject *tensor, Py_ssize_t reach, Py_ssize_t size) {
+  PyObject *storage = PyObject_CallMethodNoArgs(tensor, storage_name);
+  if (!storage) return -1;
+  Py_ssize_t held = PyObject_Size(storage);
+  Py_DECREF(storage);
+  PyObject *number = held < 0 ? NULL : PyObject_CallMethodNoArgs(tensor, offset_name);
+  if (!number) return -1;
+  Py_ssize_t offset = PyLong_AsSsize_t(number);
+  Py_DECREF(number);
+  if (offset < 0) return -1;
+  return !reach || held - reach >= offset * size;
+}
+
+PyDoc_STRVAR(addresses_doc,
+             "addresses(refuse, reaches, size, tensors)\n--\n\n"
+             "Return the addresses of torch's tensors, whose elements have so many bytes.\n\n"
+             "`reaches` is a tuple: the bytes from each one's first element to the end of its last.\n"
+             "Where a storage, which may be freed, does not hold these, `refuse(tensors)` raises.");
+
+static PyObject *addresses(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
+  (void)self;
+  if (nargs != 4 || !PyTuple_Check(args[1]))
+    return PyErr_Format(PyExc_TypeError, "addresses takes a function, a tuple, a number, tensors");
+  Py_ssize_t size = PyLong_AsSsize_t(args[2]);
+  PyObject *tensors = PySequence_Fast(args[3], "tensors are a sequence"), *found = NULL;
+  if (!tensors || PyErr_Occurred()) goto done;
+  Py_ssize_t count = PySequence_Fast_GET_SIZE(tensors);
+  if (count != PyTuple_GET_SIZE(args[1])) {
+    PyErr_Format(PyExc_TypeError, "tensors and reaches are as many");
+    goto done;
+  }
+  found = PyList_New(count);
+  for (Py_ssize_t i = 0; found && i < count; i++) {
+    PyObject *tensor = PySequence_Fast_GET_ITEM(tensors, i), *address = NULL;
+    Py_ssize_t reach = PyLong_AsSsize_t(PyTuple_GET_ITEM(args[1], i));
+    int held = PyErr_Occurred() ? -1 : holds(tensor, reach, size);
+    if (held > 0) address = PyObject_CallMethodNoArgs(tensor, address_name);
+    if (address) {
+      PyList_SET_ITEM(found, i, address);
+      continue;
+    }
+    Py_CLEAR(found);
+    if (held) break;
+    Py_XDECREF(PyObject_CallOneArg(args[0], args[3]));
+    if (!PyErr_Occurred()) PyErr_Format(PyExc_ValueError, "storage %zd is too small", i);
+  }
+done:
+  Py_XDECREF(tensors);
+  return found;
+}
+
 PyDoc_STRVAR(size_doc, "size()\n--\n\nReturn how many threads a call uses unless told otherwise.");
 
 static PyObject *size(PyObject *self, PyObject *unused) {
@@ -293,6 +347,7 @@ static PyMethodDef methods[] = {
     {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL, run_doc},
     {"transpose", (PyCFunction)(void (*)(void))transpose, METH_FASTCALL, transpose_doc},
     {"same", (PyCFunction)(void (*)(void))same, METH_FASTCALL, same_doc},
+    {"addresses", (PyCFunction)(void (*)(void))addresses, METH_FASTCALL, addresses_doc},
     {"size", size, METH_NOARGS, size_doc},
     {"forked", forked, METH_NOARGS, forked_doc},
     {"runtime", runtime, METH_NOARGS, runtime_doc},
@@ -301,6 +356,10 @@ static PyMethodDef methods[] = {
 
 static int prepare(PyObject *module) {
   (void)module;
+  storage_name = PyUnicode_InternFromString("untyped_storage");
+  offset_name = PyUnicode_InternFromString("storage_offset");
+  address_name = PyUnicode_InternFromString("data_ptr");
+  if (!storage_name || !offset_name || !address_name) return -1;
   if (pthread_key_create(&scratch_key, free)) return -1;
   return pthread_atfork(NULL, NULL, note_fork) ? -1 : 0;
 }

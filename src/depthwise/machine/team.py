@@ -37,8 +37,8 @@ def native() -> Any:
             stacklevel=2,
         )
         return SimpleNamespace(
-            run=_run_serially, transpose=_transpose, same=_same, size=lambda: 1,
-            forked=lambda: False, runtime=lambda: None,
+            run=_run_serially, transpose=_transpose, same=_same, addresses=_addresses,
+            size=lambda: 1, forked=lambda: False, runtime=lambda: None,
         )  # fmt: skip
     return module
 
@@ -121,3 +121,11 @@ def _same(array: Any, kept: Any) -> bool:
     given = array if isinstance(array, int) else array.ctypes.data
     there = (ctypes.c_char * kept.nbytes).from_address(given)
     return bool(bytes(there) == kept.tobytes())
+
+
+def _addresses(refuse: Any, reaches: tuple[int, ...], size: int, tensors: Any) -> list[int]:
+    for tensor, reach in zip(tensors, reaches, strict=True):
+        held = len(tensor.untyped_storage())
+        if reach and held < reach + size * tensor.storage_offset():
+            refuse(tensors)
+    return [tensor.data_ptr() for tensor in tensors]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -13,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthwise.errors import ArrayError, DTypeError
-from depthwise.problem.dtypes import DTYPES, element, names_by
+from depthwise.problem.dtypes import DTYPES, names_by
 from depthwise.problem.problem import Problem
-from depthwise.problem.values import nbytes
 
 Array = NDArray[Any]
 Memory: TypeAlias = "Array | int"
@@ -45,25 +43,6 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
     raw = np.empty(math.prod(shape) * kind.itemsize + CACHE_LINE, np.uint8)
     array: Array = np.ndarray(shape, kind, raw, -raw.ctypes.data % CACHE_LINE)
     return array
-
-
-_kept = threading.local()
-
-
-def kept_arrays(shapes: Sequence[tuple[int, ...]], dtype: str) -> list[Array]:
-    """Return arrays of these shapes in memory that the calling thread keeps, one behind another.
-
-    `dtype` is the name of a problem's element type.
-    """
-    sizes = [nbytes(shape, dtype) for shape in shapes]
-    memory = getattr(_kept, "memory", None)
-    if memory is None or memory.nbytes < sum(sizes):
-        memory = _kept.memory = np.empty(sum(sizes), np.uint8)
-    arrays, start = [], 0
-    for shape, size in zip(shapes, sizes, strict=True):
-        arrays.append(memory[start : start + size].view(element(dtype).numpy).reshape(shape))
-        start += size
-    return arrays
 
 
 def as_numpy(array: Any, name: str) -> Array:
@@ -111,25 +90,34 @@ def signature(array: Any) -> Any:
     raise TypeError(kind)
 
 
-def in_place(array: Any) -> Callable[[Any], Memory] | None:
-    """Return the function that gives kernels the memory of arrays with this one's `signature`.
+def reach(tensor: Any) -> int:
+    """Return the bytes of memory from a tensor's first element to the end of its last."""
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    last = sum((size - 1) * step for size, step in steps)
+    return int(tensor.element_size() * (last + 1)) if tensor.numel() else 0
 
-    Of a contiguous NumPy array that is the array itself; of a tensor it is the address, whatever
-    the order of its axes, which the caller has checked.  None is returned where such arrays must be
-    viewed or copied first.
+
+def check_storage(tensor: Any, name: str) -> None:
+    """Refuse a tensor whose storage, which may be freed or shrunk at any time, is too small.
+
+    Raises:
+        ArrayError: it does not hold all of the tensor's elements.
     """
-    if type(array) in _tensor_types():
-        return type(array).data_ptr  # type: ignore[no-any-return]
-    if type(array) is np.ndarray and array.flags.c_contiguous:
-        return _itself
-    return None
-
-
-def _itself(array: Any) -> Any:
-    return array
+    needed, held = reach(tensor), tensor.untyped_storage().nbytes()
+    if needed and held < needed + tensor.element_size() * tensor.storage_offset():
+        raise ArrayError(
+            f"{name} has a storage that holds its elements (make the tensor anew where it was "
+            f"freed or shrunk); got {held} bytes for {needed} from element "
+            f"{tensor.storage_offset()} on, shape {tuple(tensor.shape)} {tensor.dtype}"
+        )
 
 
 _tensors: tuple[type, ...] = ()
+
+
+def is_tensor(array: Any) -> bool:
+    """Whether this is one of torch's plain tensors."""
+    return type(array) in (_tensors or _tensor_types())
 
 
 def _tensor_types() -> tuple[type, ...]:
@@ -187,7 +175,7 @@ def output(out: Any, view: Array, spec: Problem, inputs: list[Array]) -> Iterato
         result = np.empty(view.shape, view.dtype)
         yield result
         view[...] = result
-    if type(out) in _tensor_types():
+    if is_tensor(out):
         sys.modules["torch"].autograd.graph.increment_version(out)
 
 
@@ -198,10 +186,20 @@ def _check_output(out: Array, spec: Problem, inputs: list[Array]) -> None:
         raise ArrayError(f"out has shape {spec.output_shape}; got {out.shape}: {spec}")
     if not out.flags.writeable:
         raise ArrayError(f"out is writable; got a read-only array: {spec}")
-    if any(size > 1 and not step for size, step in zip(out.shape, out.strides, strict=True)):
+    if _overlaps_itself(out):
         raise ArrayError(f"out has memory for each element; got strides {out.strides}: {spec}")
     if any(np.may_share_memory(out, array) for array in inputs):
         raise ArrayError(f"out shares no memory with an input; got one that may: {spec}")
+
+
+def _overlaps_itself(array: Array) -> bool:
+    """Whether elements share memory, or lie so entangled that they may."""
+    reach = array.itemsize
+    for step, size in sorted(zip(map(abs, array.strides), array.shape, strict=True)):
+        if size > 1 and step < reach:
+            return True
+        reach += (size - 1) * step
+    return False
 
 
 def _view(array: Any, name: str) -> Array:
@@ -217,9 +215,12 @@ def _view(array: Any, name: str) -> Array:
         if array.is_neg():
             raise ArrayError(f"{name} holds its values (use .resolve_neg()); got a negated view")
         try:
+            check_storage(array, name)
             return array.detach().numpy()  # type: ignore[no-any-return]
         except (RuntimeError, TypeError) as error:
-            raise DTypeError(f"{name} has dtype {' or '.join(DTYPES)}; got {error}") from None
+            kind = str(array.dtype).removeprefix("torch.")
+            got = error if kind in DTYPES else kind
+            raise DTypeError(f"{name} has dtype {' or '.join(DTYPES)}; got {got}") from None
     if not hasattr(array, "__dlpack_device__"):
         kind = type(array).__name__
         raise DTypeError(f"{name} is a NumPy array or a DLPack tensor on the CPU; got {kind}")

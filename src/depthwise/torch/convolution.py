@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 
 from torch import Tensor
 
+from depthwise.errors import ArrayError
 from depthwise.functions import convolutions
 from depthwise.functions.gradients import (
     depthwise_conv2d_input_gradient,
@@ -23,7 +24,14 @@ from depthwise.functions.gradients import (
 from depthwise.torch import eager, fallback
 from depthwise.torch.batching import Dims, at_front, folded, unfolded
 from depthwise.torch.fallback import left_to_torch
-from depthwise.torch.formats import as_lies, attributes, empty_as, output_shape, same_kind
+from depthwise.torch.formats import (
+    as_lies,
+    attributes,
+    empty_as,
+    four_axes,
+    output_shape,
+    same_kind,
+)
 from depthwise.torch.registry import operator
 
 Ints: TypeAlias = Sequence[int]
@@ -34,10 +42,12 @@ def _conv2d(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints, dilation: Ints
 ) -> Tensor:
     if left_to_torch(x, weight):
+        four_axes(x, weight)
         return as_lies(fallback.conv2d(x, weight, bias, stride, padding, dilation), x)
     window = tuple(stride), tuple(padding), tuple(dilation)
     output = eager.conv2d(x, weight, bias, *window)
     if output is None:
+        four_axes(x, weight)
         output = convolutions.depthwise_conv2d(x, weight, bias, **attributes(*window))
     return output
 
@@ -47,7 +57,7 @@ def _conv2d_fake(
 ) -> Tensor:
     del bias
     same_kind(x, weight)
-    return empty_as(x, output_shape(x.shape, weight, stride, padding, dilation))
+    return empty_as(x, output_shape(x.shape, weight.shape, stride, padding, dilation))
 
 
 def _conv2d_setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -99,17 +109,36 @@ def _input_gradient(
     dilation: Ints,
 ) -> Tensor:
     if left_to_torch(grad, weight):
+        _check_gradient(grad.shape, input_size, weight.shape, stride, padding, dilation)
         given = fallback.input_gradient(grad, weight, input_size, stride, padding, dilation)
         return as_lies(given, grad)
     window = tuple(stride), tuple(padding), tuple(dilation)
     output = eager.input_gradient(grad, weight, tuple(input_size), *window)
     if output is None:
+        _check_gradient(grad.shape, input_size, weight.shape, *window)
         _, channels, height, width = input_size
         multiplier = weight.shape[0] // channels
         output = depthwise_conv2d_input_gradient(
             grad, weight, (height, width), multiplier=multiplier, **attributes(*window)
         )
     return output
+
+
+def _check_gradient(
+    grad: Ints, image: Ints, weight: Ints, stride: Ints, padding: Ints, dilation: Ints
+) -> None:
+    """Refuse a gradient of another shape than the output that the other shapes make.
+
+    Raises:
+        ArrayError: it is one.
+        SpecError: they make none.
+    """
+    shape = output_shape(image, weight, stride, padding, dilation)
+    if tuple(grad) != shape:
+        raise ArrayError(
+            f"grad has the shape of the output, {shape} for x {tuple(image)} and weight "
+            f"{tuple(weight)}; got {tuple(grad)}"
+        )
 
 
 def _input_gradient_fake(grad: Tensor, weight: Tensor, input_size: Ints, *window: Ints) -> Tensor:
@@ -159,11 +188,15 @@ def _weight_gradient(
     bias: bool,
 ) -> tuple[Tensor, Tensor]:
     if left_to_torch(grad, x):
+        four_axes(grad, x)
+        weight = grad.shape[1], 1, *kernel
+        _check_gradient(grad.shape, x.shape, weight, stride, padding, dilation)
         return fallback.weight_gradient(grad, x, kernel, stride, padding, dilation, bias)
     window = tuple(stride), tuple(padding), tuple(dilation)
     rows, columns = kernel
     flat = eager.weight_gradient(grad, x, (rows, columns), *window, bias)
     if flat is None:
+        four_axes(grad, x)
         flat = depthwise_conv2d_weight_gradient(
             grad, x, (rows, columns), **attributes(*window), bias=bias
         )

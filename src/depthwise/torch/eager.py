@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from depthwise.compiler import compile as compile_kernel
-from depthwise.functions.call import remembered
+from depthwise.functions.call import IMAGES, remembered
+from depthwise.kernel.addresses import addresses_of
+from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
 from depthwise.torch.dtypes import DTYPES, torch_type
@@ -25,16 +27,19 @@ Ints: TypeAlias = "tuple[int, ...]"
 class _Ready:
     """A kernel, and the shape and strides of its result."""
 
-    def __init__(self, spec: ConvSpec | PassSpec, shape: Ints, lies: torch.memory_format) -> None:
+    def __init__(
+        self, spec: Problem, shape: Ints, lies: torch.memory_format, tensors: Sequence[Tensor]
+    ) -> None:
         self._kernel = compile_kernel(spec)
+        self._addresses = addresses_of(tensors, spec.array_names)
         self._dtype = torch_type(spec.element)
         self._shape = shape
         self._strides = torch.empty(shape, memory_format=lies, device="meta").stride()
 
-    def __call__(self, x: Tensor, *operands: Tensor | None) -> Tensor:
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        x, *operands = self._addresses(tensors)
         output = torch.empty_strided(self._shape, self._strides, dtype=self._dtype)
-        packed = self._kernel.pack([t.data_ptr() for t in operands if t is not None])
-        self._kernel.run(x.data_ptr(), packed, output.data_ptr(), 0)
+        self._kernel.run(x, self._kernel.pack(operands), output.data_ptr(), 0)
         return output
 
 
@@ -42,16 +47,19 @@ def conv2d(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints, dilation: Ints
 ) -> Tensor | None:
     """Return the convolution, or None where that is not ready."""
-    key = conv2d, _seen(x), _seen(weight), bias is None or _seen(bias), stride, padding, dilation
+    key = conv2d, seen(x), seen(weight), bias is None or seen(bias), stride, padding, dilation
     ready = remembered(key, lambda: _conv2d(x, weight, bias, stride, padding, dilation))
-    return ready(x, weight, bias) if ready else None
+    if not ready:
+        return None
+    output: Tensor = ready(x, weight) if bias is None else ready(x, weight, bias)
+    return output
 
 
 def input_gradient(
     grad: Tensor, weight: Tensor, input_size: Ints, stride: Ints, padding: Ints, dilation: Ints
 ) -> Tensor | None:
     """Return the gradient, or None where that is not ready."""
-    key = input_gradient, _seen(grad), _seen(weight), input_size, stride, padding, dilation
+    key = input_gradient, seen(grad), seen(weight), input_size, stride, padding, dilation
     ready = remembered(
         key, lambda: _input_gradient(grad, weight, input_size, stride, padding, dilation)
     )
@@ -68,7 +76,7 @@ def weight_gradient(
     bias: bool,
 ) -> Tensor | None:
     """Return the gradients of weight and bias behind one another, or None where not ready."""
-    key = weight_gradient, _seen(grad), _seen(x), kernel, stride, padding, dilation, bias
+    key = weight_gradient, seen(grad), seen(x), kernel, stride, padding, dilation, bias
     ready = remembered(
         key, lambda: _weight_gradient(grad, x, kernel, stride, padding, dilation, bias)
     )
@@ -78,34 +86,24 @@ def weight_gradient(
 def _conv2d(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints, dilation: Ints
 ) -> _Ready | bool:
-    lies = memory_format(x)
-    if not (_usable(x, lies, weight) and _lies(weight, torch.contiguous_format)):
+    tensors = [tensor for tensor in (x, weight, bias) if tensor is not None]
+    if not (_usable(x) and _usable(weight)):
         return False
-    if bias is not None and not (
-        _lies(bias, torch.contiguous_format)
-        and bias.dtype == x.dtype
-        and bias.shape == weight.shape[:1]
-    ):
-        return False
-    window = attributes(stride, padding, dilation)
+    lies, window = memory_format(x), attributes(stride, padding, dilation)
     spec = _spec(x.shape, weight.shape, window, lies, x.dtype, bias is not None)
     shape = x.shape[0], weight.shape[0], spec.out_height, spec.out_width
-    return _Ready(spec, shape, lies)
+    return _fit(spec, lies, tensors) and _Ready(spec, shape, lies, tensors)
 
 
 def _input_gradient(
     grad: Tensor, weight: Tensor, input_size: Ints, stride: Ints, padding: Ints, dilation: Ints
 ) -> _Ready | bool:
-    lies = memory_format(grad)
-    if not _lies(weight, torch.contiguous_format) or not _lies(grad, lies):
+    if not (_usable(grad) and _usable(weight)) or len(input_size) != 4 or min(input_size) < 1:
         return False
-    if grad.dtype != weight.dtype or weight.dim() != 4 or not grad.numel():
-        return False
-    window = attributes(stride, padding, dilation)
+    lies, window = memory_format(grad), attributes(stride, padding, dilation)
     conv = _spec(input_size, weight.shape, window, lies, grad.dtype, False)
-    if not _is_output(grad, conv):
-        return False
-    return _Ready(PassSpec(kind="input_gradient", conv=conv), input_size, lies)
+    spec = PassSpec(kind="input_gradient", conv=conv)
+    return _fit(spec, lies, (grad, weight)) and _Ready(spec, input_size, lies, (grad, weight))
 
 
 def _weight_gradient(
@@ -117,39 +115,47 @@ def _weight_gradient(
     dilation: Ints,
     bias: bool,
 ) -> _Ready | bool:
-    lies = memory_format(x)
-    if not _lies(x, lies) or not _lies(grad, lies):
+    if not (_usable(grad) and _usable(x)):
         return False
-    if grad.dtype != x.dtype or not grad.numel() or grad.shape[1] % x.shape[1]:
-        return False
-    window = attributes(stride, padding, dilation)
+    lies, window = memory_format(x), attributes(stride, padding, dilation)
     conv = _spec(x.shape, (grad.shape[1], 1, *kernel), window, lies, x.dtype, bias)
-    if not _is_output(grad, conv):
-        return False
     spec = PassSpec(kind="weight_gradient", conv=conv)
-    return _Ready(spec, spec.output_shape, torch.contiguous_format)
+    shape, flat = spec.output_shape, torch.contiguous_format
+    return _fit(spec, lies, (grad, x)) and _Ready(spec, shape, flat, (grad, x))
 
 
-def _seen(tensor: Tensor) -> tuple[Any, ...]:
+def seen(tensor: Tensor) -> tuple[Any, ...]:
     """Return all that a kernel depends on of a tensor but its values."""
     return tensor.shape, tensor.stride(), tensor.dtype, tensor.is_cpu, tensor.is_neg()
 
 
-def _usable(x: Tensor, lies: torch.memory_format, weight: Tensor) -> bool:
-    return (
-        _lies(x, lies)
-        and x.dim() == weight.dim() == 4
-        and x.dtype == weight.dtype
-        and weight.shape[1] == 1
-        and weight.shape[0] % x.shape[1] == 0
+def _usable(tensor: Tensor) -> bool:
+    """Whether a problem can be read off a tensor: an image, or the weight of one."""
+    return tensor.dim() == 4 and tensor.numel() > 0 and tensor.dtype in DTYPES
+
+
+def _fit(spec: Problem, lies: torch.memory_format, tensors: Sequence[Tensor]) -> bool:
+    """Whether these are the arrays of a problem, and lie as its kernel reads them.
+
+    Args:
+        spec: the problem.
+        lies: the memory format of its images.
+        tensors: the arrays in the order of a call.
+    """
+    shapes = spec.input_shape, *spec.operands.values()
+    return all(
+        _lies(tensor, spec, lies if name in IMAGES else torch.contiguous_format, shape)
+        for tensor, name, shape in zip(tensors, spec.array_names, shapes, strict=True)
     )
 
 
-def _lies(tensor: Tensor, memory_format: torch.memory_format) -> bool:
+def _lies(tensor: Tensor, spec: Problem, lies: torch.memory_format, shape: Ints) -> bool:
+    in_memory = tensor.permute(0, 2, 3, 1) if lies is torch.channels_last else tensor
     return (
         tensor.is_cpu
-        and tensor.dtype in DTYPES
-        and tensor.is_contiguous(memory_format=memory_format)
+        and tensor.dtype == torch_type(spec.element)
+        and tuple(in_memory.shape) == shape
+        and in_memory.is_contiguous()
         and not tensor.is_neg()
     )
 
@@ -169,8 +175,3 @@ def _spec(
         batch=batch, layout="NHWC" if lies is torch.channels_last else "NCHW",
         dtype=DTYPES[dtype], bias=bias,
     )  # fmt: skip
-
-
-def _is_output(grad: Tensor, conv: ConvSpec) -> bool:
-    shape = conv.batch, conv.out_channels, conv.out_height, conv.out_width
-    return grad.shape == shape

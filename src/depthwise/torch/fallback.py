@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name that everyone gives it)
 
+from depthwise.problem.arrays import check_storage
 from depthwise.torch.dtypes import DTYPES
 from depthwise.torch.formats import same_kind
 
@@ -103,4 +104,7 @@ def _gradients(
 
 def _padded(x: Tensor, padding: Sequence[int]) -> Tensor:
     top, bottom, left, right = padding
-    return F.pad(x, (left, right, top, bottom)) if any(padding) else x
+    if not any(padding):
+        return x
+    check_storage(x, "x")
+    return F.pad(x, (left, right, top, bottom))

@@ -44,7 +44,7 @@ def attributes(stride: Sequence[int], padding: Sequence[int], dilation: Sequence
 
 def output_shape(
     shape: Sequence[int],
-    weight: Tensor,
+    weight: Sequence[int],
     stride: Sequence[int],
     padding: Sequence[int],
     dilation: Sequence[int],
@@ -53,7 +53,7 @@ def output_shape(
 
     Args:
         shape: (N, C, H, W), the input's.
-        weight: (C * multiplier, 1, KH, KW).
+        weight: (C * multiplier, 1, KH, KW), the weight's.
         stride: along height and width.
         padding: (top, bottom, left, right).
         dilation: along height and width.
@@ -62,21 +62,33 @@ def output_shape(
         ArrayError: the tensors have other axes.
         SpecError: the dilated kernel does not fit into the padded input.
     """
-    if len(shape) != 4 or weight.dim() != 4 or weight.shape[1] != 1 or weight.shape[0] % shape[1]:
+    if (
+        not len(shape) == len(weight) == 4
+        or weight[1] != 1
+        or shape[1] == 0
+        or weight[0] % shape[1]
+    ):
         raise ArrayError(
             "x is (N, C, H, W) and weight (C * multiplier, 1, KH, KW); "
-            f"got {tuple(shape)} and {tuple(weight.shape)}"
+            f"got {tuple(shape)} and {tuple(weight)}"
         )
     top, bottom, left, right = padding
     around = (top, bottom), (left, right)
-    sides = zip(shape[2:], weight.shape[2:], stride, around, dilation, strict=True)
+    sides = zip(shape[2:], weight[2:], stride, around, dilation, strict=True)
     height, width = (output_size(*side) for side in sides)
     if height < 1 or width < 1:
         raise SpecError(
             "the dilated kernel fits into the padded input; "
-            f"got x {tuple(shape)}, weight {tuple(weight.shape)}, padding {tuple(padding)}"
+            f"got x {tuple(shape)}, weight {tuple(weight)}, padding {tuple(padding)}"
         )
-    return shape[0], weight.shape[0], height, width
+    return shape[0], weight[0], height, width
+
+
+def four_axes(*tensors: Tensor) -> None:
+    """Raise ArrayError where one is not an (N, C, H, W), or a weight of as many axes."""
+    if {*map(Tensor.dim, tensors)} != {4}:
+        got = " and ".join(str(tuple(tensor.shape)) for tensor in tensors)
+        raise ArrayError(f"images and weights have 4 axes (use .unsqueeze(0)); got {got}")
 
 
 def same_kind(x: Tensor, weight: Tensor) -> None:

@@ -13,7 +13,14 @@ from depthwise.torch.activations import activate_, activation_gradient
 from depthwise.torch.batching import Dims, folded, unfolded
 from depthwise.torch.convolution import conv2d, conv2d_gradients
 from depthwise.torch.fallback import left_to_torch
-from depthwise.torch.formats import as_lies, attributes, empty_as, output_shape, same_kind
+from depthwise.torch.formats import (
+    as_lies,
+    attributes,
+    empty_as,
+    four_axes,
+    output_shape,
+    same_kind,
+)
 from depthwise.torch.pointwise import pointwise, pointwise_gradients
 from depthwise.torch.registry import operator
 
@@ -67,6 +74,7 @@ def _compute(
             x, expand_weight, expand_bias, depthwise_weight, depthwise_bias, project_weight,
             project_bias, residual, stride, padding, dilation, activation,
         )  # fmt: skip
+    four_axes(x, depthwise_weight, project_weight)
     window = attributes(stride, padding, dilation)
     output: Tensor
     if expand_weight is None:
@@ -87,7 +95,7 @@ def _fake(x: Tensor, *arguments: Any) -> Tensor:
     same_kind(x, weight)
     channels = x.shape[1] if expand_weight is None else expand_weight.shape[0]
     wide = x.shape[0], channels, *x.shape[2:]
-    batch, _, height, width = output_shape(wide, weight, *window)
+    batch, _, height, width = output_shape(wide, weight.shape, *window)
     return empty_as(x, (batch, project_weight.shape[0], height, width))
 
 

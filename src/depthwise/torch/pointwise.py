@@ -13,24 +13,30 @@ from depthwise.errors import ArrayError
 from depthwise.functions import convolutions
 from depthwise.torch.batching import Dims, at_front, folded, unfolded
 from depthwise.torch.fallback import left_to_torch
-from depthwise.torch.formats import as_lies, empty_as, memory_format, same_kind
+from depthwise.torch.formats import as_lies, empty_as, four_axes, memory_format, same_kind
 from depthwise.torch.registry import operator
 
 
 def _compute(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if left_to_torch(x, weight):
+        _check(x, weight)
         return as_lies(F.conv2d(x, weight, bias), x)
+    four_axes(x, weight)
     output: Tensor = convolutions.pointwise_conv2d(x, weight, bias)
     return output
 
 
-def _fake(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    del bias
+def _check(x: Tensor, weight: Tensor) -> None:
     if x.dim() != 4 or weight.shape[1:] != (x.shape[1], 1, 1):
         raise ArrayError(
             "x is (N, C, H, W) and weight (O, C, 1, 1); "
             f"got {tuple(x.shape)} and {tuple(weight.shape)}"
         )
+
+
+def _fake(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    del bias
+    _check(x, weight)
     same_kind(x, weight)
     return empty_as(x, (x.shape[0], weight.shape[0], *x.shape[2:]))
 

@@ -10,12 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from depthwise.compiler import compile as compile_kernel
-from depthwise.errors import ArrayError
+from depthwise.errors import ArrayError, SpecError
+from depthwise.functions.call import remembered
+from depthwise.kernel.addresses import addresses_of
 from depthwise.kernel.kernel import Kernel
+from depthwise.problem.arrays import fit
 from depthwise.problem.parse import parse
 from depthwise.problem.problem import Layer
 from depthwise.problem.spec import output_size
-from depthwise.torch.dtypes import torch_type
+from depthwise.torch.eager import seen
 from depthwise.torch.registry import LIBRARY
 
 _SCHEMA = "compute(Tensor x, Tensor[] weights, Tensor? residual, str problem) -> Tensor"
@@ -52,7 +55,7 @@ class Stage(nn.Module):
 
     def kernel(self, x: Tensor) -> Kernel:
         """Return the kernel for images of this one's size."""
-        return compile_kernel(_resized(self.spec, x.shape))
+        return compile_kernel(_resized(self.spec, x))
 
     def operands(self) -> list[Tensor]:
         """Return the weights in the order of a call."""
@@ -61,6 +64,8 @@ class Stage(nn.Module):
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """Return (N, O, OH, OW) for (N, C, H, W), channels_last; (N, O) for (N, C)."""
         problem = str(self.spec)
+        if x.shape[0] == 0:  # of no images there is nothing to compute
+            return _fake(x, self.operands(), residual, problem)
         result: Tensor = torch.ops.depthwise.compute(x, self.operands(), residual, problem)
         return result
 
@@ -70,30 +75,51 @@ class Stage(nn.Module):
 
 
 def _compute(x: Tensor, weights: Sequence[Tensor], residual: Tensor | None, problem: str) -> Tensor:
-    spec = _resized(_parsed(problem), x.shape)
-    kernel = compile_kernel(spec)
-    output = _empty(x, spec.output_shape)
-    _check(spec, x, residual, output)
-    images = [in_order(image) for image in (x, residual) if image is not None]
-    arrays = [*(weight.contiguous() for weight in weights), *images[1:]]
-    packed = kernel.pack([array.data_ptr() for array in arrays])
-    kernel.run(images[0].data_ptr(), packed, output.data_ptr(), 0)
+    tensors = (x, *weights) if residual is None else (x, *weights, residual)
+    key = _compute, problem, residual is None, *map(seen, tensors)
+    output: Tensor = remembered(key, lambda: _Ready(problem, tensors, residual))(tensors)
     return output
 
 
-def _check(spec: Layer, x: Tensor, residual: Tensor | None, output: Tensor) -> None:
-    """Refuse what the kernel would read as something else.
+class _Ready:
+    """A kernel for tensors of certain shapes, which were found to be those of its problem."""
 
-    Raises:
-        ArrayError: an image of another type, or a residual of another shape.
-    """
-    if x.dtype != torch_type(spec.element):
-        raise ArrayError(f"the input of {spec} is {spec.dtype}; got {x.dtype}")
-    if residual is not None and (residual.shape, residual.dtype) != (output.shape, output.dtype):
-        raise ArrayError(
-            f"the residual of {spec} is like its result, {tuple(output.shape)} {output.dtype}; got "
-            f"{tuple(residual.shape)} {residual.dtype}"
-        )
+    def __init__(self, problem: str, tensors: Sequence[Tensor], residual: Tensor | None) -> None:
+        """Check the tensors.
+
+        Raises:
+            ArrayError: one is not what the problem takes.
+            DTypeError: one is of another element type.
+            SpecError: the problem is not one of channels-last images, or not at this size.
+        """
+        spec = _resized(_parsed(problem), tensors[0])
+        self._images = [0] if residual is None else [0, len(tensors) - 1]
+        names = spec.array_names
+        if len(tensors) != len(names) or ("residual" in names) != (residual is not None):
+            raise ArrayError(f"the tensors of {spec} are {', '.join(names)}; got {len(tensors)}")
+        shapes = spec.input_shape, *spec.operands.values()
+        for place, (tensor, name, shape) in enumerate(zip(tensors, names, shapes, strict=True)):
+            fit(_as_posed(tensor, place in self._images), name, shape, spec)
+        self._kernel, self._shape = compile_kernel(spec), spec.output_shape
+        self._addresses = addresses_of(tensors, names)
+
+    def __call__(self, tensors: Sequence[Tensor]) -> Tensor:
+        self._addresses(tensors)
+        lie = [tensor.contiguous() for tensor in tensors]
+        for place in self._images:
+            lie[place] = in_order(tensors[place])
+        x, *operands = [tensor.data_ptr() for tensor in lie]
+        output = _empty(tensors[0], self._shape)
+        self._kernel.run(x, self._kernel.pack(operands), output.data_ptr(), 0)
+        return output
+
+
+def _as_posed(tensor: Tensor, image: bool) -> Tensor:
+    """Return a tensor as the problem has it: images channels-last, (N, C) as one pixel each."""
+    tensor = tensor.detach()
+    if image and tensor.dim() == 4:
+        return tensor.permute(0, 2, 3, 1)
+    return tensor[:, None, None, :] if image and tensor.dim() == 2 else tensor
 
 
 def _fake(x: Tensor, weights: Sequence[Tensor], residual: Tensor | None, problem: str) -> Tensor:
@@ -126,9 +152,22 @@ def in_order(image: Tensor) -> Tensor:
     return image.contiguous(memory_format=torch.channels_last if four else torch.contiguous_format)
 
 
-def _resized(spec: Layer, shape: Sequence[int]) -> Layer:
-    batch, _, height, width = shape if len(shape) == 4 else (*shape, 1, 1)
-    return spec.resized(batch, height, width)
+def _resized(spec: Layer, x: Tensor) -> Layer:
+    """Return the problem for images of this size.
+
+    Raises:
+        ArrayError: the input is no (N, C, H, W) or (N, C), or its pixels become images.
+        SpecError: the problem is not one of channels-last images, or not at this size.
+    """
+    if spec.layout != "NHWC" or not hasattr(spec, "resized"):
+        raise SpecError(f"a network's stages compute channels-last images; got {spec}")
+    if x.dim() not in (2, 4):
+        raise ArrayError(f"the input of {spec} has 4 axes, or 2; got shape {tuple(x.shape)}")
+    batch, _, height, width = x.shape if x.dim() == 4 else (*x.shape, 1, 1)
+    resized = spec.resized(batch, height, width)
+    if x.dim() == 2 and resized.output_shape[1:3] != (1, 1):
+        raise ArrayError(f"{spec} makes images of pixels; got shape {tuple(x.shape)}")
+    return resized
 
 
 @functools.cache

@@ -1,0 +1,153 @@
+"""Operands that do not fit are refused by functions, operators and modules; nothing crashes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import depthwise as dw
+import depthwise.torch as dwt
+from depthwise.errors import ArrayError, DTypeError, SpecError
+from depthwise.functions.gradients import (
+    depthwise_conv2d_input_gradient,
+    depthwise_conv2d_weight_gradient,
+)
+from depthwise.machine import team
+from depthwise.torch.convolution import conv2d, conv2d_input_gradient, conv2d_weight_gradient
+
+COUNT = 2500
+WINDOW = (1, 1), (0, 0, 0, 0), (1, 1)
+STAGE = "depthwise c4 hw5 k3 p1 bias nhwc"
+OPERATORS = torch.ops.depthwise
+
+
+def zeros(*shape):
+    return torch.zeros(shape)
+
+
+def test_calls_with_spoilt_operands_are_refused_or_right():
+    script = Path(__file__).with_name("mismatched.py")
+    done = subprocess.run(
+        [sys.executable, str(script), "0", str(COUNT)],
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    counts = dict(json.loads(done.stdout))
+    assert sum(counts.values()) == COUNT
+    assert counts.pop("refused") > COUNT / 2
+    assert counts.pop("right") > COUNT / 10
+    assert counts.pop("not tried") < COUNT / 10
+    assert not counts, counts
+
+
+@pytest.mark.parametrize("kind", [torch.from_numpy, np.asarray], ids=["tensor", "array"])
+def test_functions_refuse_a_gradient_that_is_not_of_the_output(kind):
+    grad, weight = (kind(np.zeros(s, np.float32)) for s in ((1, 8, 4, 4), (8, 1, 3, 3)))
+    for size in ((6, 7), (2000, 2000)):
+        with pytest.raises(ArrayError, match=r"grad has shape \(1, 8, .*; got \(1, 8, 4, 4\)"):
+            depthwise_conv2d_input_gradient(grad, weight, size)
+        x = kind(np.zeros((1, 8, *size), np.float32))
+        with pytest.raises(ArrayError, match=r"grad has shape .*; got \(1, 8, 4, 4\)"):
+            depthwise_conv2d_weight_gradient(grad, x, (3, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("size", [(1, 8, 6, 7), (1, 8, 2000, 2000), (2, 8, 6, 6), (1, 0, 6, 6)])
+@pytest.mark.filterwarnings("ignore:kernels compute")
+def test_operators_refuse_a_gradient_that_is_not_of_the_output(size, dtype):
+    grad, weight = zeros(1, 8, 4, 4).to(dtype), zeros(8, 1, 3, 3).to(dtype)
+    for call in (conv2d_input_gradient, OPERATORS.conv2d_input_gradient):
+        with pytest.raises((ArrayError, SpecError)):
+            call(grad, weight, size, *WINDOW)
+    for call in (conv2d_weight_gradient, OPERATORS.conv2d_weight_gradient):
+        with pytest.raises((ArrayError, SpecError)):
+            call(grad, torch.zeros(size, dtype=dtype), (3, 3), *WINDOW, True)
+
+
+def test_operators_refuse_images_without_a_batch():
+    image, weight = zeros(4, 5, 5), zeros(4, 1, 3, 3)
+    for call in (conv2d, OPERATORS.conv2d):
+        with pytest.raises(ArrayError, match="4 axes"):
+            call(image, weight, None, *WINDOW)
+    for call in (conv2d_weight_gradient, OPERATORS.conv2d_weight_gradient):
+        with pytest.raises(ArrayError, match="4 axes"):
+            call(image, image, (1, 1), *WINDOW, False)
+
+
+def test_a_stage_refuses_what_is_not_its_problem():
+    x, weight, bias = zeros(1, 4, 5, 5), zeros(4, 1, 3, 3), zeros(4)
+    assert OPERATORS.compute(x, [weight, bias], None, STAGE).shape == x.shape
+    for tensors, residual, problem, error in (
+        ((zeros(1, 2, 5, 5), weight, bias), None, STAGE, ArrayError),
+        ((x, zeros(1), bias), None, STAGE, ArrayError),
+        ((x, weight), None, STAGE, ArrayError),
+        ((x, weight, bias), x, STAGE, ArrayError),
+        ((x.double(), weight, bias), None, STAGE, DTypeError),
+        ((x, weight.double(), bias), None, STAGE, DTypeError),
+        ((zeros(4, 5, 5), weight, bias), None, STAGE, ArrayError),
+        ((x, weight, bias), None, STAGE.replace(" nhwc", ""), SpecError),
+        ((zeros(1, 4), zeros(4, 1, 1, 1)), None, "depthwise c4 hw5 k1 p1 nhwc", ArrayError),
+    ):
+        given, *weights = tensors
+        with pytest.raises(error):
+            OPERATORS.compute(given, weights, residual, problem)
+
+
+@pytest.mark.parametrize("left", [0, 4, 395], ids=["freed", "shrunk", "a byte short"])
+def test_tensors_whose_storage_is_too_small_are_refused_again_and_again(left):
+    """Also where calls with such tensors are already prepared."""
+    weight, module = zeros(4, 1, 3, 3), dwt.DepthwiseConv2d(4, 4, 3, padding=1)
+    kernel = dw.compile("depthwise c4 hw5 k3 p1").bind(weight)
+    calls = {
+        "function": lambda x: dw.depthwise_conv2d(x, weight),
+        "kernel": kernel,
+        "operator": lambda x: conv2d(x, weight, None, *WINDOW),
+        "dispatched": lambda x: OPERATORS.conv2d(x, weight, None, *WINDOW),
+        "stage": lambda x: OPERATORS.compute(x, [weight, zeros(4)], None, STAGE),
+        "module": module,
+    }
+    for name, call in calls.items():
+        with torch.no_grad():
+            call(zeros(1, 4, 5, 5))
+            for _ in range(2):
+                x = zeros(1, 4, 5, 5)
+                x.untyped_storage().resize_(left)
+                with pytest.raises(ArrayError, match="storage that holds its elements"):
+                    call(x)
+        assert name
+
+
+def test_a_storage_may_hold_more_than_a_tensor_reads():
+    weight, images = zeros(4, 1, 3, 3), torch.arange(300.0).view(3, 4, 5, 5)
+    for image in images.split(1):
+        given = dw.depthwise_conv2d(image, weight + 1)
+        assert torch.equal(given, dw.depthwise_conv2d(image.clone(), weight + 1))
+    images = torch.zeros(300).view(3, 4, 5, 5)
+    _, inside, beyond = images.split(1)
+    images.untyped_storage().resize_(2 * 400)
+    dw.depthwise_conv2d(inside, weight)
+    with pytest.raises(ArrayError, match="got 800 bytes for 400 from element 200"):
+        dw.depthwise_conv2d(beyond, weight)
+
+
+@pytest.mark.parametrize("addresses", [team.native().addresses, team._addresses])
+def test_addresses_are_those_of_tensors_whose_storage_holds_them(addresses):
+    def refuse(tensors):
+        raise LookupError(len(tensors))
+
+    x, part = torch.zeros(6), torch.zeros(9)[3:]
+    assert addresses(refuse, (24, 24), 4, [x, part]) == [x.data_ptr(), part.data_ptr()]
+    with pytest.raises(LookupError, match="2"):
+        addresses(refuse, (24, 25), 4, (x, part))
+
+
+def test_an_output_whose_elements_share_memory_is_refused():
+    x, weight = np.zeros((1, 4, 5, 5), np.float32), np.zeros((4, 1, 3, 3), np.float32)
+    out = np.zeros(200, np.float32)
+    entangled = np.lib.stride_tricks.as_strided(out, x.shape, (400, 20, 20, 4))
+    with pytest.raises(ArrayError, match="memory for each element"):
+        dw.depthwise_conv2d(x, weight, padding=1, out=entangled)
