@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 
@@ -36,13 +39,68 @@ def test_a_changed_element_is_packed_anew(index):
     np.testing.assert_array_equal(pack(weight).reshape(3, 3, 128), weight[:, 0].transpose(1, 2, 0))
 
 
-def test_few_weights_are_known_at_a_time(monkeypatch):
-    monkeypatch.setattr(packing, "_MOST_KEPT", 2)
+@pytest.fixture
+def room_for_three(monkeypatch):
+    """Let three weights of `SPEC` be known in the whole process, none at first."""
+    monkeypatch.setattr(packing, "_kept", OrderedDict())
+    monkeypatch.setattr(packing, "MOST_BYTES", 3 * Packer(SPEC, PlainForm()).kept_bytes)
+
+
+def known(pack, weight):
+    """Whether a weight is known, so that it is not packed again."""
+    return pack(weight) is pack(weight)
+
+
+def test_what_is_known_takes_no_more_than_a_bound(room_for_three):
+    packers = [Packer(SPEC, PlainForm()) for _ in range(2)]
+    many = [weights(seed) for seed in range(8)]
+    tracemalloc.start()
+    for number, weight in enumerate(many):
+        for _ in range(3):
+            packed = packers[number % 2](weight).reshape(3, 3, 128)
+            np.testing.assert_array_equal(packed, weight[:, 0].transpose(1, 2, 0))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(packing._kept) == 3
+    assert held < 4 * packers[0].kept_bytes
+
+
+def test_what_was_not_used_for_longest_is_forgotten_first(room_for_three):
+    pack, other = Packer(SPEC, PlainForm()), Packer(SPEC, PlainForm())
+    first, second, third, fourth = map(weights, range(4))
+    for weight in (first, second, third):
+        pack(weight), pack(weight)
+    kept = {id(weight): pack(weight) for weight in (second, third, first)}  # so the second goes
+    other(fourth), other(fourth)
+    assert pack(first) is kept[id(first)]
+    assert pack(third) is kept[id(third)]
+    assert pack(second) is not kept[id(second)]
+
+
+def test_a_weight_that_changes_with_each_call_takes_the_room_of_one(room_for_three):
+    pack, weight = Packer(SPEC, PlainForm()), weights()
+    for _ in range(8):
+        weight += 1
+        packed = pack(weight).reshape(3, 3, 128)
+        np.testing.assert_array_equal(packed, weight[:, 0].transpose(1, 2, 0))
+    assert len(packing._kept) == 1
+
+
+def test_weights_beyond_the_bound_are_packed_in_each_call(room_for_three, monkeypatch):
+    monkeypatch.setattr(packing, "MOST_BYTES", packing.MOST_BYTES // 4)
+    pack, weight = Packer(SPEC, PlainForm()), weights()
+    assert not any(known(pack, weight) for _ in range(3))
+    assert not packing._kept
+
+
+def test_many_weights_may_be_seen_once(monkeypatch):
+    monkeypatch.setattr(packing, "_MOST_SEEN", 2)
     pack, many = Packer(SPEC, PlainForm()), [weights(seed) for seed in range(4)]
     for _ in range(2):
         for weight in many:
             packed = pack(weight).reshape(3, 3, 128)
             np.testing.assert_array_equal(packed, weight[:, 0].transpose(1, 2, 0))
+    assert all(known(pack, weight) or known(pack, weight) for weight in many)
 
 
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])

@@ -2,31 +2,62 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from dataclasses import dataclass
+
 from depthwise.machine import team
 from depthwise.problem.arrays import Array, Memory
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.values import nbytes
 from depthwise.schedule.form import Form, as_array
 
+MOST_BYTES = 64 * 2**20
+"""What all packed weights of the process that are known take at most, and what knows them."""
 _WORTH_KEEPING = 4096
 """Bytes from which on comparing weights is faster than packing them, where that is one pass."""
-_MOST_KEPT = 32
-"""How many weights of one problem are known at a time."""
+_MOST_SEEN = 1024
+"""How many weights of one problem are known to have been seen once."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Kept:
+    """Weights that are known, and where they lie."""
+
+    packer: Packer
+    address: int
+    copy: Array
+    packed: Memory
+
+
+_kept: OrderedDict[_Kept, None] = OrderedDict()
+"""All that are known, those that were not used for longest first.
+
+Threads, and the handlers of signals, may change it between any two lines here.
+"""
+
+
+def _used(known: _Kept) -> None:
+    try:
+        _kept.move_to_end(known)
+    except KeyError:  # forgotten by now
+        return
 
 
 class Packer:
     """Lays out the weights of a convolution in a form, and knows those that it packed before.
 
     Weights are known by their address and by every byte, so that what was changed in place is
-    packed anew.
+    packed anew.  Where all that are known take too much, those go that were not used for longest.
     """
 
     def __init__(self, spec: ConvSpec, form: Form) -> None:
         self._spec = spec
         self._pack = form.pack(spec)
         size = nbytes(spec.weight_shape, spec.dtype)
-        self._keeps = form.slow_to_pack or size >= _WORTH_KEEPING
-        self._known: dict[int, tuple[Array, Memory] | None] = {}
+        self.kept_bytes = size + nbytes(form.weight_shape(spec), spec.dtype)
+        self._keeps = (form.slow_to_pack or size >= _WORTH_KEEPING) and self.kept_bytes < MOST_BYTES
+        self._seen: set[int] = set()
+        self._known: dict[int, _Kept] = {}
 
     def __call__(self, weight: Memory) -> Memory:
         """Return a C-contiguous weight, or that at an address, as the program takes it.
@@ -38,12 +69,27 @@ class Packer:
         if not self._keeps:
             return self._pack(weight)
         address = weight if isinstance(weight, int) else weight.__array_interface__["data"][0]
-        kept = self._known.get(address)
-        if kept and team.native().same(weight, kept[0]):
-            return kept[1]
+        known = self._known.get(address)
+        if known and team.native().same(weight, known.copy):
+            _used(known)
+            return known.packed
         packed = self._pack(weight)
-        again = address in self._known
-        while len(self._known) >= _MOST_KEPT:
-            self._known.pop(next(iter(self._known)), None)
-        self._known[address] = (as_array(weight, self._spec).copy(), packed) if again else None
+        if address in self._seen:
+            copy = as_array(weight, self._spec).copy()
+            self._keep(_Kept(self, address, copy, packed))
+        else:
+            if len(self._seen) >= _MOST_SEEN:
+                self._seen.clear()
+            self._seen.add(address)
         return packed
+
+    def _keep(self, new: _Kept) -> None:
+        if old := self._known.get(new.address):
+            _kept.pop(old, None)
+        self._known[new.address] = new
+        _kept[new] = None
+        excess = sum(each.packer.kept_bytes for each in list(_kept)) - MOST_BYTES
+        while excess > 0 and _kept:
+            oldest, _ = _kept.popitem(last=False)
+            oldest.packer._known.pop(oldest.address, None)
+            excess -= oldest.packer.kept_bytes
