@@ -5,8 +5,11 @@ problem -> plan -> steps -> programs -> machine code -> kernel
 
 from __future__ import annotations
 
+import atexit
 import functools
+import os
 import threading
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -28,6 +31,25 @@ if TYPE_CHECKING:
     from depthwise.programs.build import Program
 
 _one_at_a_time = threading.RLock()
+
+
+def _renew_lock() -> None:
+    """Replace the lock, which a thread may hold that a forked child does not have."""
+    global _one_at_a_time  # noqa: PLW0603
+    _one_at_a_time = threading.RLock()
+
+
+def _end_compiling() -> None:
+    """Wait for what another thread compiles, and let none begin.
+
+    Python would end a daemon thread within the compiler, which ends the process with an abort.
+    """
+    _one_at_a_time.acquire()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
+weakref.finalize(_end_compiling, int).detach()  # the first one has all of them called at exit:
+atexit.register(_end_compiling)  # before that, because temporary folders are removed so
 
 
 def compile(  # noqa: A001

@@ -12,8 +12,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +54,17 @@ class Program:
     functions: Mapping[str, tirx.PrimFunc]
     """How it is computed: the functions of the machine code, the kernel under `SYMBOL`."""
     target: Target
+    _made: list[Built] = field(default_factory=list, init=False, repr=False, compare=False)
 
-    @cached_property
+    @property
     def built(self) -> Built:
-        """The machine code."""
-        return build(self.functions, self.target)
+        """The machine code, built at first use.
+
+        (The lock of a `cached_property` would be held in children that are forked meanwhile.)
+        """
+        if not self._made:
+            self._made.append(build(self.functions, self.target))
+        return self._made[0]
 
     def show(self, stage: str) -> str:
         """Return one stage as text: definition, schedule, llvm or asm."""
