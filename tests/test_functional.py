@@ -261,6 +261,18 @@ def test_a_value_is_refused_whatever_was_computed_before():
     for wrong in ({"stride": True}, {"padding": 1.0}):
         with pytest.raises(SpecError):
             dw.depthwise_conv2d(X, WEIGHT, **({"stride": 1, "padding": 1} | wrong))
+    dw.depthwise_conv2d(X, WEIGHT, stride=(1, 1), padding=((1, 1), (1, 1)))
+    for wrong in ({"stride": (1.0, 1)}, {"stride": (1, True)}, {"padding": ((1, 1.0), (1, 1))}):
+        right = {"stride": (1, 1), "padding": ((1, 1), (1, 1))}
+        with pytest.raises(SpecError, match="is a whole number; got"):
+            dw.depthwise_conv2d(X, WEIGHT, **(right | wrong))
+
+
+def test_numbers_of_any_kind_are_taken():
+    expected = dw.depthwise_conv2d(X, WEIGHT, stride=(2, 1))
+    for stride in ([2, 1], (np.int64(2), 1), torch.Size([2, 1])):
+        for _ in range(2):
+            np.testing.assert_array_equal(dw.depthwise_conv2d(X, WEIGHT, stride=stride), expected)
 
 
 def test_an_output_whose_elements_share_memory_is_refused():

@@ -153,6 +153,15 @@ def test_a_training_step_is_no_kernel():
         dw.compile("training depthwise c4 hw5 k3")
 
 
+@pytest.mark.parametrize("multiplier", ["a", 1.5, None, True])
+def test_a_multiplier_is_a_whole_number(multiplier):
+    ones = np.ones((1, 4, 5, 5), np.float32)
+    with pytest.raises(SpecError, match="multiplier is a whole number; got"):
+        depthwise_conv2d_input_gradient(
+            ones, ones[0, :, None, :3, :3], (7, 7), multiplier=multiplier
+        )
+
+
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
 def test_the_functions_are_the_gradients_of_the_oracle(layout):
     conv = dw.parse(f"depthwise n2 c6 h9 w11 k3x5 s2x1 p1,2 d1x2 m2 bias {layout.lower()}")

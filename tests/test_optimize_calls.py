@@ -97,6 +97,28 @@ def test_one_image_is_computed_where_the_model_does_not_ask(model) -> None:
         check(model, fast, images(batch, 8, 6, 6, seed=batch))
 
 
+class Pooled(Depthwise):
+    """What torch computes, a kernel behind it, and several results."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.conv(x.sigmoid())
+        return y.mean((2, 3)), self.conv(y.relu())
+
+
+@pytest.mark.parametrize("example", [1, 2])
+@pytest.mark.parametrize("model", [Depthwise(), Pooled(), Squeezed()])
+def test_of_no_images_there_is_an_empty_result(model, example) -> None:
+    fast = dwt.optimize(model.eval(), images(example, 8, 6, 6))
+    check(model, fast, images(0, 8, 6, 6))
+    check(model, fast, images(example, 8, 6, 6))
+
+
+def test_no_images_are_refused_where_the_model_refuses_them() -> None:
+    fast = dwt.optimize(Flattened().eval(), images(2, 8, 6, 6))
+    with pytest.raises(ArrayError, match=r"size\(\)\[0\] != 0"):
+        fast(images(0, 8, 6, 6))
+
+
 def test_an_example_of_one_image_says_nothing_of_more_where_the_model_asks() -> None:
     model = OfOne().eval()
     fast = dwt.optimize(model, images(1, 8, 6, 6))

@@ -10,6 +10,7 @@ from depthwise.functions.call import Image, call
 from depthwise.functions.operands import filters
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
+from depthwise.problem.values import whole
 from depthwise.problem.vocabulary import LAYOUTS_2D, Padding, Pair
 
 
@@ -103,6 +104,7 @@ def _input_spec(
 ) -> PassSpec:  # fmt: skip
     (weight,) = operands
     _, kernel = filters(weight, "weight", grad.channels, "KH, KW")
+    multiplier = whole("multiplier", multiplier)
     if multiplier < 1 or grad.channels % multiplier:
         raise ArrayError(
             f"grad has multiplier * C channels; got {grad.channels} with multiplier {multiplier}"
