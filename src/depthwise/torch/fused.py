@@ -74,7 +74,8 @@ def _compute(
             x, expand_weight, expand_bias, depthwise_weight, depthwise_bias, project_weight,
             project_bias, residual, stride, padding, dilation, activation,
         )  # fmt: skip
-    four_axes(x, depthwise_weight, project_weight)
+    if not x.dim() == project_weight.dim() == 4:
+        four_axes(x, project_weight)
     window = attributes(stride, padding, dilation)
     output: Tensor
     if expand_weight is None:

@@ -21,7 +21,8 @@ def _compute(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if left_to_torch(x, weight):
         _check(x, weight)
         return as_lies(F.conv2d(x, weight, bias), x)
-    four_axes(x, weight)
+    if not x.dim() == weight.dim() == 4:
+        four_axes(x, weight)
     output: Tensor = convolutions.pointwise_conv2d(x, weight, bias)
     return output
 

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from depthwise.kernel.addresses import addresses_of
 from depthwise.kernel.kernel import Kernel, Launch
 from depthwise.machine import team
 from depthwise.problem.arrays import CACHE_LINE
@@ -150,7 +151,7 @@ class Execution:
         }
         views: Values = [*network.constants(), *(None for _ in network.steps)]
         runs = [
-            (number, _copy(number, images[number])) for number in range(count) if number in images
+            (number, _taken(number, images[number])) for number in range(count) if number in images
         ]
         for step in network.steps:
             made = step.output
@@ -231,6 +232,23 @@ def _view_of(memory: Tensor, step: Step, views: Values, inputs: int) -> Tensor |
     there = memory.untyped_storage().data_ptr()
     same = isinstance(result, Tensor) and result.untyped_storage().data_ptr() == there
     return result if same else None
+
+
+def _taken(number: int, place: Tensor) -> Run:
+    """Return what copies an input to its place; its storage has to hold it."""
+    copy = _copy(number, place)
+    checks: dict[tuple[int, ...], Callable[[Sequence[Tensor]], Any]] = {}
+
+    def run(values: Values) -> None:
+        value = values[number]
+        strides = value.stride()
+        check = checks.get(strides)
+        if check is None:
+            check = checks[strides] = addresses_of((value,), (f"input {number}",))
+        check((value,))
+        copy(values)
+
+    return run
 
 
 def _copy(number: int, place: Tensor) -> Run:
