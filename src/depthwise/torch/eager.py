@@ -30,7 +30,8 @@ class _Ready:
     def __init__(
         self, spec: Problem, shape: Ints, lies: torch.memory_format, tensors: Sequence[Tensor]
     ) -> None:
-        self._kernel = compile_kernel(spec)
+        kernel = compile_kernel(spec)
+        self._pack, self._run = kernel.pack, kernel.run
         self._addresses = addresses_of(tensors, spec.array_names)
         self._dtype = torch_type(spec.element)
         self._shape = shape
@@ -39,7 +40,7 @@ class _Ready:
     def __call__(self, *tensors: Tensor) -> Tensor:
         x, *operands = self._addresses(tensors)
         output = torch.empty_strided(self._shape, self._strides, dtype=self._dtype)
-        self._kernel.run(x, self._kernel.pack(operands), output.data_ptr(), 0)
+        self._run(x, self._pack(operands), output.data_ptr(), 0)
         return output
 
 
