@@ -205,9 +205,9 @@ class Prepared:
 
 
 def _exactly(attributes: tuple[Any, ...]) -> bytes | str:
-    """Return what tells apart attributes that are equal, as 1, 1.0 and True are, nested ones too."""
+    """Return what tells apart attributes that are equal, as 1, 1.0 and True are, nested too."""
     try:
-        return marshal.dumps(attributes, 2)  # 2: the same for the same values, whoever else has them
+        return marshal.dumps(attributes, 2)  # 2: the same for the same values, whoever has them
     except ValueError:  # of kinds that it does not know, as NumPy's numbers and torch's sizes
         return repr(attributes)
 
