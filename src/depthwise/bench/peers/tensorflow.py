@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.util import _pywrap_util_port
 
 from depthwise.bench.peers import parts
 from depthwise.bench.peers.parts import Layer, Limits, Order
@@ -19,6 +20,10 @@ LIMITS = Limits(
 )
 
 Tensor = Any
+
+_JOINS_BIASES = _pywrap_util_port.IsMklEnabled()
+"""Whether TensorFlow joins biases to convolutions, as it does with oneDNN where the CPU has AVX-512;
+then the process aborts in the inference of shapes where the padding is given in numbers."""
 
 
 class Engine:
@@ -108,9 +113,10 @@ def _step(layer: Layer, order: Order) -> Callable[[Tensor], Tensor]:
         pointwise = _pointwise_filter(layer)
         return lambda x: _epilogue(layer, order, tf.nn.conv2d(x, pointwise, 1, "VALID"))
     depthwise, padding, strides = _depthwise_filter(layer), _padding(spec), _strides(spec)
+    takes_numbers = spec.dilation == (1, 1) and (layer.bias is None or not _JOINS_BIASES)
 
     def step(x: Tensor) -> Tensor:
-        x, pad = _padded(x, padding, explicit=spec.dilation == (1, 1))
+        x, pad = _padded(x, padding, explicit=takes_numbers)
         y = tf.nn.depthwise_conv2d(x, depthwise, strides, pad, dilations=spec.dilation)
         return _epilogue(layer, order, y)
 
