@@ -22,8 +22,10 @@ LIMITS = Limits(
 Tensor = Any
 
 _JOINS_BIASES = _pywrap_util_port.IsMklEnabled()
-"""Whether TensorFlow joins biases to convolutions, as it does with oneDNN on CPUs with AVX-512; then
-the process aborts in the inference of shapes where the padding is given in numbers."""
+"""Whether TensorFlow joins biases to convolutions, as it does with oneDNN on CPUs with AVX-512.
+
+The process then aborts in the inference of shapes where the padding is given in numbers.
+"""
 
 
 class Engine:
