@@ -15,6 +15,7 @@ import numpy as np
 
 from depthwise.compiler import compile as compile_kernel
 from depthwise.errors import ArrayError
+from depthwise.functions.outputs import target_for, target_signature
 from depthwise.kernel.addresses import addresses_of
 from depthwise.machine.team import thread_count
 from depthwise.problem.arrays import (
@@ -26,8 +27,8 @@ from depthwise.problem.arrays import (
     fit,
     is_tensor,
     like,
-    output,
     signature,
+    write,
 )
 from depthwise.problem.problem import Problem
 from depthwise.problem.values import word
@@ -61,18 +62,21 @@ def call(
         out: where to write the result, or None.
         threads: how many threads to use; None is `team.size()`.
     """
+    lies = None if out is None else target_signature(out)
+    like_out = None if lies is None else out
     try:
         exactly = _exactly(attributes)
-        key = spec_of, layout, attributes, exactly, signature(x), *map(signature, operands)
+        key = spec_of, layout, attributes, exactly, lies, signature(x), *map(signature, operands)
         prepared = _prepared.get(key)
     except (TypeError, RuntimeError):  # the latter from tensors that have no strides
         word("layout", layout, layouts)
-        return Prepared(spec_of, layout, _tuples(attributes), x, operands)(
-            x, operands, out, threads
-        )
+        prepared = Prepared(spec_of, layout, _tuples(attributes), x, operands, like_out)
+        return prepared(x, operands, out, threads)
     if prepared is None:
         word("layout", layout, layouts)
-        prepared = remembered(key, lambda: Prepared(spec_of, layout, attributes, x, operands))
+        prepared = remembered(
+            key, lambda: Prepared(spec_of, layout, attributes, x, operands, like_out)
+        )
     return prepared(x, operands, out, threads)
 
 
@@ -144,43 +148,49 @@ class Prepared:
         attributes: tuple[Any, ...],
         x: Any,
         operands: Sequence[Any],
+        out: Any,
     ) -> None:
         self._image = image = Image(x, layout)
         given = [x, *(operand for operand in operands if operand is not None)]
         self._spec = spec = spec_of(image, operands, *attributes)
         shapes = spec.input_shape, *spec.operands.values()
-        for array, name, shape in zip(given, spec.array_names, shapes, strict=True):
-            fit(self._ordered(array, name), name, shape, spec)
+        views = [*map(self._ordered, given, spec.array_names)]
+        for view, name, shape in zip(views, spec.array_names, shapes, strict=True):
+            fit(view, name, shape, spec)
+        self._target = None
+        if out is not None:
+            self._target = target_for(out, self._ordered(out, "out"), given, views, spec)
         self._kernel = compile_kernel(spec)
         self._shape, self._dtype = spec.output_shape, np.dtype(spec.element.numpy)
         images_out = len(spec.output_shape) == image.rank
         self._reorders = images_out and (image.transposed or not image.batched)
-        self._memory = self._memory_of(given, spec.array_names)
+        self._memory = self._memory_of(given, spec.array_names, views)
         self._wrap = like(x)
 
     def __call__(self, x: Any, operands: Sequence[Any], out: Any, threads: int | None) -> Any:
         """Compute; arrays that lie as the kernel takes them are not copied."""
         count = 0 if threads is None else thread_count(threads, self._spec)
         given = [x, *[operand for operand in operands if operand is not None]]
-        source, *memory = self._memory(given)
+        source, *memory = lying = self._memory(given)
         packed = self._kernel.pack(memory)
         if out is None:
             result = empty(self._shape, self._dtype)
             self._kernel.run(source, packed, result, count)
             return self._wrap(self._image.in_call_order(result) if self._reorders else result)
+        if self._target is not None:
+            self._kernel.run(source, packed, self._target(out, lying), count)
+            return out
         inputs = [as_numpy(array, "x") for array in given]
-        with output(out, self._ordered(out, "out"), self._spec, inputs) as result:
-            self._kernel.run(source, packed, result, count)
-        return out
+        return write(
+            out, self._ordered(out, "out"), self._spec, inputs,
+            lambda result: self._kernel.run(source, packed, result, count),
+        )  # fmt: skip
 
     def _memory_of(
-        self, given: Sequence[Any], names: Sequence[str]
+        self, given: Sequence[Any], names: Sequence[str], views: Sequence[Array]
     ) -> Callable[[Sequence[Any]], Sequence[Memory]]:
         """Return what gives kernels such arrays: as they lie, or copied in the order they read."""
-        lie = [
-            self._ordered(array, name).flags.c_contiguous
-            for array, name in zip(given, names, strict=True)
-        ]
+        lie = [_is_contiguous(view) for view in views]
         if all(lie) and all(map(is_tensor, given)):
             return addresses_of(given, names)
         lends = [*map(self._lending, given, names, lie)]

@@ -24,7 +24,7 @@ from depthwise.problem.arrays import (
     empty,
     fit,
     like,
-    output,
+    write,
 )
 from depthwise.problem.problem import Problem
 from depthwise.problem.values import nbytes
@@ -228,11 +228,22 @@ class BoundKernel:
             and x.shape == self._shape
             and x.dtype is self._dtype
             and x.flags.c_contiguous
-            and out is threads is None
+            and threads is None
             and not self._target.missing
         ):
             return self._checked(x, out, threads)
-        result = empty(self._out_shape, self._dtype)
+        if out is None:
+            result = empty(self._out_shape, self._dtype)
+        elif (
+            type(out) is np.ndarray
+            and out.shape == self._out_shape
+            and out.dtype is self._dtype
+            and out.flags.carray
+            and not np.may_share_memory(x, out)
+        ):
+            result = out
+        else:
+            return self._checked(x, out, threads)
         self._run(x, self._packed, result, 0)
         return result
 
@@ -249,6 +260,5 @@ class BoundKernel:
             result = empty(self._out_shape, self._dtype)
             self.run(source, result, count)
             return like(x)(result)
-        with output(out, as_numpy(out, "out"), spec, [source]) as result:
-            self.run(source, result, count)
-        return out
+        view = as_numpy(out, "out")
+        return write(out, view, spec, [source], lambda result: self.run(source, result, count))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -153,43 +152,67 @@ def fit(array: Any, name: str, shape: tuple[int, ...], spec: Problem) -> Array:
     return np.ascontiguousarray(view)
 
 
-@contextmanager
-def output(out: Any, view: Array, spec: Problem, inputs: list[Array]) -> Iterator[Array]:
-    """Yield contiguous memory to write the result to; afterwards the result is in `out`.
+def write(
+    out: Any, view: Array, spec: Problem, inputs: Sequence[Array], compute: Callable[[Array], None]
+) -> Any:
+    """Have a result computed into an array of the caller's, and return that array.
 
     Args:
         out: what the caller gave.
         view: the same memory in the shape of the problem's output.
         spec: the problem.
         inputs: what is read meanwhile.
+        compute: writes the result to contiguous memory.
 
     Raises:
         ArrayError: its shape is not the output's, it is read-only, its elements share memory, or it
             overlaps an input.
         DTypeError: its element type is not the specification's.
     """
-    _check_output(view, spec, inputs)
+    check_output(view, spec)
+    check_writable(view, spec)
+    if any(np.may_share_memory(view, array) for array in inputs):
+        raise overlap(spec)
     if view.flags.c_contiguous:
-        yield view
+        compute(view)
     else:
         result = np.empty(view.shape, view.dtype)
-        yield result
+        compute(result)
         view[...] = result
+    written(out)
+    return out
+
+
+def check_writable(out: Array, spec: Problem) -> None:
+    """Refuse an output that is read-only."""
+    if not out.flags.writeable:
+        raise ArrayError(f"out is writable; got a read-only array: {spec}")
+
+
+def written(out: Any) -> None:
+    """Tell autograd that an array was written to, where it is a tensor."""
     if is_tensor(out):
         sys.modules["torch"].autograd.graph.increment_version(out)
 
 
-def _check_output(out: Array, spec: Problem, inputs: list[Array]) -> None:
+def overlap(spec: Problem) -> ArrayError:
+    """Return the error of an output that shares memory with an input."""
+    return ArrayError(f"out shares no memory with an input; got one that may: {spec}")
+
+
+def check_output(out: Array, spec: Problem) -> None:
+    """Refuse an output by what its shape, its strides and its element type tell.
+
+    Raises:
+        ArrayError: its shape is not the problem's, or its elements share memory.
+        DTypeError: its element type is not the problem's.
+    """
     if out.dtype != spec.element.numpy:
         raise DTypeError(f"out has the problem's dtype {spec.dtype}; got {out.dtype}: {spec}")
     if out.shape != spec.output_shape:
         raise ArrayError(f"out has shape {spec.output_shape}; got {out.shape}: {spec}")
-    if not out.flags.writeable:
-        raise ArrayError(f"out is writable; got a read-only array: {spec}")
     if _overlaps_itself(out):
         raise ArrayError(f"out has memory for each element; got strides {out.strides}: {spec}")
-    if any(np.may_share_memory(out, array) for array in inputs):
-        raise ArrayError(f"out shares no memory with an input; got one that may: {spec}")
 
 
 def _overlaps_itself(array: Array) -> bool:
