@@ -39,7 +39,7 @@ def scheme(request: pytest.FixtureRequest, browser: Chrome) -> str:
 
 
 def plots(browser: Chrome) -> list[Any]:
-    return browser.find_elements("css selector", ".js-plotly-plot .main-svg:first-of-type")
+    return browser.find_elements("css selector", ".canvas, .bars")
 
 
 @pytest.mark.parametrize(("name", "count"), [("layers", 3), ("networks", 4)])
@@ -52,7 +52,7 @@ def test_the_page_opens_from_the_disk_alone(
     assert requests_outside(browser, pages[name].as_uri()) == []
     sizes = [plot.size for plot in plots(browser)]
     assert len(sizes) == count
-    assert all(size["width"] > 100 and size["height"] > 60 for size in sizes)
+    assert all(size["width"] > 100 and size["height"] > 15 for size in sizes)
 
 
 def test_what_is_written_is_seen_in_both_schemes(
@@ -63,9 +63,10 @@ def test_what_is_written_is_seen_in_both_schemes(
     assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
     for selector, colour, least in (
         ("td", "color", 7), ("figcaption", "color", 7), (".legend", "color", 4.5),
-        (".xtick text", "fill", 7), (".ytick text", "fill", 7), (".legendtext", "fill", 7),
-        (".xtitle", "fill", 7), (".annotation text", "fill", 7), (".bartext", "fill", 7),
-        (".lines path", "stroke", 1.9), (".points path", "fill", 1.9),
+        (".across text", "fill", 7), (".upward text", "fill", 7), (".key li", "color", 7),
+        (".canvas .title", "fill", 7), (".note", "fill", 7), (".bars .value", "color", 7),
+        (".bars .about", "color", 4.5), (".bar", "backgroundColor", 1.9),
+        (".lines polyline", "stroke", 1.9), (".mark", "fill", 1.9),
     ):  # fmt: skip
         found_here = contrasts(browser, selector, colour)
         assert found_here, selector
@@ -73,19 +74,60 @@ def test_what_is_written_is_seen_in_both_schemes(
 
 
 @pytest.mark.usefixtures("scheme")
-def test_pointing_at_a_bar_tells_its_numbers(browser: Chrome, pages: dict[str, Path]) -> None:
+def test_pointing_at_a_mark_tells_its_number(browser: Chrome, pages: dict[str, Path]) -> None:
     from selenium.webdriver.common.action_chains import ActionChains
-    from selenium.webdriver.support.wait import WebDriverWait
 
     browser.get(pages["layers"].as_uri())
-    bar = browser.find_element("css selector", "#plot-1 .bars .point path")
-    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", bar)
-    ActionChains(browser).move_to_element(bar).perform()
-    label = WebDriverWait(browser, 10).until(
-        lambda driver: driver.find_elements("css selector", "#plot-1 .hovertext")
-    )
-    assert "depthwise nhwc: 10.0 us" in label[0].text
+    mark = browser.find_element("css selector", "#plot-2 .mark")
+    tip = browser.find_element("css selector", "#plot-2 .tip")
+    assert not tip.is_displayed()
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", mark)
+    ActionChains(browser).move_to_element(mark).perform()
+    assert tip.text == "depthwise nhwc, 16 channels: 100.0 GFLOP/s"
     assert console_errors(browser) == []
+
+
+def test_arrow_keys_go_from_mark_to_mark(browser: Chrome, pages: dict[str, Path]) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    browser.get(pages["layers"].as_uri())
+    canvas = browser.find_element("css selector", "#plot-2 .canvas")
+    tip = browser.find_element("css selector", "#plot-2 .tip")
+    told = []
+    for key in (Keys.RIGHT, Keys.RIGHT, Keys.LEFT, Keys.LEFT):
+        canvas.send_keys(key)
+        told.append(tip.text.split(":")[0])
+    assert told == [
+        "depthwise nhwc, 16 channels", "depthwise nhwc, 32 channels",
+        "depthwise nhwc, 16 channels", "onnxruntime nchwc, 128 channels",
+    ]  # fmt: skip
+    canvas.send_keys(Keys.ESCAPE)
+    assert not tip.is_displayed()
+
+
+@pytest.mark.parametrize("name", ["layers", "networks"])
+def test_bars_stand_beside_their_names(browser: Chrome, pages: dict[str, Path], name: str) -> None:
+    """Or, where others may stand beside their plot, right below."""
+    browser.get(pages[name].as_uri())
+    rows = browser.find_elements("css selector", ".bars li")
+    assert rows
+    for row in rows:
+        words, bar = (row.find_element("css selector", f".{part}").rect for part in ("name", "bar"))
+        middles = [box["y"] + box["height"] / 2 for box in (words, bar)]
+        if row.find_elements("xpath", "ancestor::*[@class='narrow']"):
+            assert 0 < middles[1] - middles[0] < 1.5 * words["height"]
+        else:
+            assert abs(middles[1] - middles[0]) < 3
+
+
+def test_plots_need_no_script(browser: Chrome, pages: dict[str, Path]) -> None:
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get(pages["layers"].as_uri())
+        assert all(plot.size["width"] > 100 for plot in plots(browser))
+        assert browser.find_elements("css selector", ".mark")
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
 def header(browser: Chrome, words: str) -> tuple[Any, int]:
@@ -160,17 +202,6 @@ def test_a_printed_page_is_black_on_white_and_shows_whole_tables(
         assert all(whole == shown for whole, shown in heights)
     finally:
         emulate(browser)
-
-
-def test_plots_are_as_wide_as_the_paper_while_it_is_printed(
-    browser: Chrome, pages: dict[str, Path]
-) -> None:
-    browser.get(pages["networks"].as_uri())
-    before = [plot.size["width"] for plot in plots(browser)]
-    for event, widths in (("beforeprint", [660, 320, 320, 320]), ("afterprint", before)):
-        browser.execute_script("dispatchEvent(new Event(arguments[0]))", event)
-        assert [plot.size["width"] for plot in plots(browser)] == widths
-    assert console_errors(browser) == []
 
 
 def test_the_results_can_be_saved(browser: Chrome, pages: dict[str, Path], tmp_path: Path) -> None:

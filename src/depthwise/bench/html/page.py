@@ -19,8 +19,6 @@ from depthwise.measure import state
 if TYPE_CHECKING:
     from depthwise.measure.roofline import Roofline
 
-NEEDS = ("jinja2", "plotly")
-
 
 def check(file: Path) -> None:
     """Refuse a page that could not be written later.
@@ -29,10 +27,9 @@ def check(file: Path) -> None:
         DepthwiseError: it goes to no file that can be written, or a package is missing.
     """
     check_writable(file)
-    if missing := [name for name in NEEDS if find_spec(name) is None]:
+    if find_spec("jinja2") is None:
         raise DepthwiseError(
-            f"a page needs {' and '.join(missing)}; this installs it: "
-            "pip install 'depthwise[bench]'"
+            "a page needs jinja2; this installs it: pip install 'depthwise[bench]'"
         )
 
 
@@ -58,7 +55,6 @@ def write(
         DepthwiseError: the file cannot be written.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from plotly.offline import get_plotlyjs
 
     templates = Environment(
         loader=PackageLoader(__package__), autoescape=True, undefined=StrictUndefined,
@@ -79,7 +75,6 @@ def write(
         engines={result.engine: result.version for result in findings.results},
         roofline=series.roofline_title(findings.limits),
         limits=_limits(findings.limits),
-        plotly=get_plotlyjs(),
     )
     put(file, text)
 

@@ -36,11 +36,33 @@ const save = document.getElementById("save");
 const data = document.getElementById("findings").textContent;
 save.href = URL.createObjectURL(new Blob([data], { type: "application/json" }));
 
-const plots = document.querySelectorAll(".js-plotly-plot");
-const onPaper = (plot) => (plot.closest(".narrow") ? 320 : 660);
-addEventListener("beforeprint", () => {
-  for (const plot of plots) Plotly.relayout(plot, { width: onPaper(plot) });
-});
-addEventListener("afterprint", () => {
-  for (const plot of plots) Plotly.relayout(plot, { width: null, autosize: true });
-});
+function tell(plot, mark) {
+  const tip = plot.querySelector(".tip");
+  for (const each of plot.querySelectorAll(".chosen")) each.classList.remove("chosen");
+  tip.hidden = !mark;
+  if (!mark) return;
+  mark.classList.add("chosen");
+  tip.textContent = mark.ariaLabel;
+  const around = plot.getBoundingClientRect();
+  const at = mark.getBoundingClientRect();
+  const left = at.left + at.width / 2 - around.left - tip.offsetWidth / 2;
+  tip.style.left = `${Math.max(0, Math.min(left, around.width - tip.offsetWidth))}px`;
+  tip.style.top = `${at.top - around.top - tip.offsetHeight - 6}px`;
+}
+
+for (const plot of document.querySelectorAll(".plot")) {
+  const marks = [...plot.querySelectorAll(".mark")];
+  const steps = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 };
+  let place = -1;
+  plot.addEventListener("pointerover", (event) => tell(plot, event.target.closest(".mark")));
+  plot.addEventListener("pointerleave", () => tell(plot, null));
+  plot.addEventListener("focusout", () => tell(plot, null));
+  plot.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") tell(plot, null);
+    if (!(event.key in steps) || !marks.length) return;
+    event.preventDefault();
+    const from = place < 0 && steps[event.key] < 0 ? 0 : place;
+    place = (from + steps[event.key] + marks.length) % marks.length;
+    tell(plot, marks[place]);
+  });
+}
