@@ -22,7 +22,7 @@ CODE = sorted(
 )
 PROSE = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *MODULES.values()]
 
-HEAVY = ("tvm", "tvm_ffi", "torch", "matplotlib", "onnx", "onnxruntime", "plotly", "jinja2")
+HEAVY = ("tvm", "tvm_ffi", "torch", "matplotlib", "onnx", "onnxruntime", "jinja2")
 LIGHT = (
     "problem", "machine", "store", "schedule", "kernel", "compiler", "functions",
     "measure", "tuning", "commands",
