@@ -9,8 +9,10 @@ from depthwise.torch.modules import (
     count_parameters,
 )
 from depthwise.torch.optimize import optimize
+from depthwise.torch.ptflops_hooks import PTFLOPS_HOOKS
 
 __all__ = [
+    "PTFLOPS_HOOKS",
     "DepthwiseConv1d",
     "DepthwiseConv2d",
     "InvertedResidual",

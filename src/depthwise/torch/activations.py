@@ -12,17 +12,6 @@ from torch.nn import functional as F  # noqa: N812 (the name that everyone gives
 
 _aten: Any = torch.ops.aten
 
-_FORWARD: dict[str | None, Callable[[Tensor], Tensor]] = {
-    None: lambda x: x,
-    "relu": F.relu,
-    "relu6": F.relu6,
-    "hardswish": F.hardswish,
-    "silu": F.silu,
-    "gelu": F.gelu,
-    "leaky_relu": F.leaky_relu,
-    "sigmoid": torch.sigmoid,
-    "hardsigmoid": F.hardsigmoid,
-}
 _IN_PLACE: dict[str | None, Callable[[Tensor], Tensor]] = {
     "relu": partial(F.relu, inplace=True),
     "relu6": partial(F.relu6, inplace=True),
@@ -55,7 +44,8 @@ _BACKWARD: dict[str | None, Callable[[Tensor, Tensor], Tensor]] = {
 
 def activate(x: Tensor, name: str | None) -> Tensor:
     """Return the activation of `x`; None is the identity."""
-    return _FORWARD[name](x)
+    output: Tensor = x if name is None else getattr(F, name)(x)
+    return output
 
 
 def activate_(x: Tensor, name: str | None) -> Tensor:

@@ -16,6 +16,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from depthwise.problem.costs import cost
+from depthwise.problem.parse import parse
+
 Arguments: TypeAlias = Mapping[str, Any]
 """An operator's arguments by the names of its schema, defaults included."""
 
@@ -138,8 +141,28 @@ def _pixels(x: Tensor) -> int:
     return x.numel() // x.shape[1]
 
 
-BLOCKS: dict[str, Callable[[Arguments, Tensor], int]] = {"depthwise::block": _block}
+def _stage(a: Arguments, output: Tensor) -> int:
+    del output
+    problem: Any = parse(a["problem"])
+    x = a["x"]
+    height, width = x.shape[2:] if x.dim() == 4 else (1, 1)
+    return cost(problem.resized(x.shape[0], height, width)).macs
+
+
+BLOCKS: dict[str, Callable[[Arguments, Tensor], int]] = {
+    "depthwise::block": _block,
+    "depthwise::compute": _stage,
+}
 """Operators that compute several convolutions, forward; their gradients are those of the parts."""
+
+
+def macs_of(name: str, arguments: Arguments, output: Any) -> int | None:
+    """Return the MACs of a call of an operator, None where no rule has them."""
+    if name in PRODUCTS:
+        return product_macs(name, arguments, output)
+    if name in BLOCKS:
+        return BLOCKS[name](arguments, output)
+    return GRADIENTS[name](arguments).total if name in GRADIENTS else None
 
 
 def has_no_macs(func: torch._ops.OpOverload, arguments: Arguments) -> bool:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from depthwise.torch.flops import count_flops
+
 LIBRARY = torch.library.Library("depthwise", "DEF")
 _TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
 _AUTOCAST_DEVICES = ("cpu", "cuda", "xpu", "mps")
@@ -50,7 +52,9 @@ def operator(
     for device in _AUTOCAST_DEVICES:
         torch.library.register_autocast(qualified, device, torch.float32, lib=LIBRARY)
     torch.library.register_vmap(qualified, vmap, lib=LIBRARY)
-    dispatched = getattr(getattr(torch.ops, LIBRARY.ns), name).default
+    packet = getattr(getattr(torch.ops, LIBRARY.ns), name)
+    count_flops(packet)
+    dispatched = packet.default
     recorded = _recorded(compute, setup_context, backward)
 
     def call(*arguments: Any) -> Any:

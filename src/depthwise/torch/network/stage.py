@@ -19,6 +19,7 @@ from depthwise.problem.parse import parse
 from depthwise.problem.problem import Layer
 from depthwise.problem.spec import output_size
 from depthwise.torch.eager import seen
+from depthwise.torch.flops import count_flops
 from depthwise.torch.registry import LIBRARY
 
 _SCHEMA = "compute(Tensor x, Tensor[] weights, Tensor? residual, str problem) -> Tensor"
@@ -178,3 +179,4 @@ def _parsed(problem: str) -> Any:
 LIBRARY.define(_SCHEMA, tags=(torch.Tag.pt2_compliant_tag,))
 LIBRARY.impl("compute", _compute, "CompositeExplicitAutograd")
 torch.library.register_fake(f"{LIBRARY.ns}::compute", _fake, lib=LIBRARY)
+count_flops(torch.ops.depthwise.compute)
