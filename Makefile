@@ -11,11 +11,11 @@ PINS := requirements/constraints.txt
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test test-all fuzz readme docs lint pins clean
+.PHONY: help setup bench test test-all fuzz readme docs images lint pins clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
-	@echo 'ARGS="..." is handed on by bench, docs, fuzz and tests; PYTHON=/path/to/python3 chooses the interpreter.'
+	@echo 'ARGS="..." is handed on by bench, docs, fuzz, images and tests; PYTHON=/path/to/python3 chooses the interpreter.'
 
 setup: $(READY)  ## only set up .venv, which everything else does where needed
 
@@ -31,12 +31,15 @@ test-all: $(READY)  ## run the tests, the slow ones too
 fuzz: $(READY)  ## run the tests that draw problems with a seed of chance, and draw more of them
 	$(PYTEST) -m hypothesis --hypothesis-profile=fuzz $(ARGS)
 
-readme: $(READY)  ## run the Python examples of README.md
+readme: $(READY)  ## run the Python examples of README.md and of the pages in docs/coming
 	$(BIN)/python tests/readme.py
 
 docs: $(READY)  ## build the site, its tutorial executed here: results/site; DEPTHWISE_SHORT=1 is quick
 	$(BIN)/sphinx-build --fail-on-warning --keep-going --fresh-env --write-all docs results/site $(ARGS)
 	@echo "The site: results/site/index.html"
+
+images: $(READY)  ## make the pictures of docs/images: measures for an hour; ARGS="NAME.png" makes one
+	$(BIN)/python docs/images/make.py $(ARGS)
 
 lint: $(READY)  ## check style, formatting, types and who imports whom
 	$(BIN)/ruff check .
