@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import platform
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from depthwise.machine import target
 
 CPU = Path("/sys/devices/system/cpu")
+STAT = Path("/proc/stat")
 VECTOR_FEATURES = (
     "sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni",
     "avx512_bf16", "avx512_fp16", "avx_vnni", "amx_tile", "amx_bf16", "amx_int8",
@@ -21,6 +25,10 @@ VECTOR_FEATURES = (
 PACKAGES = ("depthwise", "apache-tvm", "apache-tvm-ffi", "numpy", "torch", "onnxruntime")
 BUSY = 0.25
 """A load average of more than this for each core disturbs the clock."""
+_STATES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+"""What /proc/stat counts, in this order."""
+_TICKS_LOST = 4
+"""By how many ticks of the system's clock the time that others ran may be miscounted."""
 
 
 def describe() -> dict[str, Any]:
@@ -81,6 +89,40 @@ def words(machine: dict[str, Any]) -> dict[str, str]:
         "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
         "date": machine["date"],
     }
+
+
+@dataclass
+class Others:
+    """What else than this process ran on the machine meanwhile."""
+
+    cores: float = 0.0
+    """How many cores it took on average; 0 where the system does not tell."""
+
+    @property
+    def disturb(self) -> bool:
+        """Whether they were too busy for a clock (`BUSY`)."""
+        return self.cores > BUSY * (os.cpu_count() or 1)
+
+
+@contextmanager
+def others() -> Iterator[Others]:
+    """Watch what else runs while a block does; its result holds at the end of the block."""
+    found, begun, before = Others(), perf_counter(), _seconds_of_others()
+    yield found
+    lost = _TICKS_LOST / os.sysconf("SC_CLK_TCK")
+    ran = _seconds_of_others() - before - lost
+    found.cores = max(0.0, ran / (perf_counter() - begun))
+
+
+def _seconds_of_others() -> float:
+    """Return how long all cores together have run since the system began, but for this process.
+
+    Guests of a virtual machine's host (steal) are others too.
+    """
+    words = (_read(STAT) or "").partition("\n")[0].split()[1:9]
+    ticks = dict(zip(_STATES, map(int, words), strict=False))
+    ran = sum(count for name, count in ticks.items() if name not in ("idle", "iowait"))
+    return ran / os.sysconf("SC_CLK_TCK") - sum(os.times()[:4])
 
 
 def _cpuinfo() -> dict[str, str]:

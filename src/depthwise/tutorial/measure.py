@@ -10,6 +10,7 @@ from functools import cache
 from depthwise.machine import team
 from depthwise.measure import roofline, state
 from depthwise.measure.timing import Summary, interleave
+from depthwise.tutorial import doubts
 
 SHORT = bool(os.environ.get("DEPTHWISE_SHORT"))
 """Whether to measure briefly: fewer rounds, fewer problems, the same pages."""
@@ -19,9 +20,15 @@ _MALLOC_OPTIONS = {-1: 2**30, -2: 2**26, -4: 0}
 
 
 def microseconds(runs: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Return the microseconds of a call of each: medians of rounds in which all have their turn."""
-    found = interleave(runs, _SHORT_ROUNDS if SHORT else _ROUNDS)
-    return {name: Summary.of(samples).median for name, samples in found.items()}
+    """Return the microseconds of a call of each: medians of rounds in which all have their turn.
+
+    Below the cell that measures stands how far the machine was not quiet.
+    """
+    with state.others() as others:
+        found = interleave(runs, _SHORT_ROUNDS if SHORT else _ROUNDS)
+    summaries = {name: Summary.of(samples) for name, samples in found.items()}
+    doubts.note(summaries.values(), others)
+    return {name: summary.median for name, summary in summaries.items()}
 
 
 def keep_memory() -> None:
@@ -39,7 +46,10 @@ def keep_memory() -> None:
 @cache
 def limits(threads: int = 1) -> roofline.Roofline:
     """Return the limits of this machine, measured once a page."""
-    return roofline.measure(threads)
+    with state.others() as others:
+        found = roofline.measure(threads)
+    doubts.note((), others)
+    return found
 
 
 def conditions() -> str:
