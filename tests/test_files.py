@@ -251,3 +251,18 @@ def test_looking_leaves_nothing_behind_and_touches_no_file(tmp_path: Path) -> No
     file.write_text("before")
     files.check_writable(file)
     assert [each.read_text() for each in tmp_path.iterdir()] == ["before"]
+
+
+def test_what_killed_processes_were_writing_is_removed_when_it_is_old(tmp_path: Path) -> None:
+    ours = [tmp_path / f".depthwise-{number:016x}" for number in range(3)]
+    others = [tmp_path / name for name in (".depthwise-notes", ".depthwise-0", ".writing-0", "a")]
+    for path in (*ours, *others):
+        path.write_text("half")
+        os.utime(path, (0, 0))
+    os.utime(ours[2])
+    folder, link = (tmp_path / f".depthwise-{2**60 + number:016x}" for number in (1, 2))
+    folder.mkdir()
+    link.symlink_to("a")
+    files.put(tmp_path / "bench.json", "results")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {path.name for path in (ours[2], *others, folder, link)} | {"bench.json"}

@@ -1,15 +1,18 @@
 """The files that a command writes: refused beforehand where they cannot be, or put there whole.
 
 A regular file is written beside its place and renamed, so that what was there stays until all of it
-is written.  A device, a pipe, and what standard output and standard error go to are streams: they
-are written to as they are.  Links are followed.
+is written.  What a process was writing that was killed is removed when it is old.  A device, a
+pipe, and what standard output and standard error go to are streams: they are written to as they
+are.  Links are followed.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,8 +20,13 @@ from typing import IO
 
 from depthwise.errors import DepthwiseError
 
+TEMPORARY = ".depthwise-"
+"""How the name of a file begins that is not yet in its place."""
+ABANDONED_SECONDS = 3600.0
+"""The age at which what was being written has lost its writer."""
 _PROBE_BYTES = 4096
 """How much a disk takes that is not full."""
+_TEMPORARY = re.compile(re.escape(TEMPORARY) + "[0-9a-f]{16}")
 
 
 def check_writable(file: Path) -> None:
@@ -97,8 +105,24 @@ def _try_beside(target: Path) -> None:
 
 def _beside(target: Path) -> tuple[IO[bytes], Path]:
     """Return a new file in the same folder, under a name that nobody has."""
-    beside = target.with_name(f".depthwise-{os.urandom(8).hex()}")
+    _sweep(target.parent)
+    beside = target.with_name(f"{TEMPORARY}{os.urandom(8).hex()}")
     return beside.open("xb"), beside
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes were writing here that were killed."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in filter(_is_abandoned, entries):
+            os.unlink(entry)
+
+
+def _is_abandoned(entry: os.DirEntry[str]) -> bool:
+    return bool(
+        _TEMPORARY.fullmatch(entry.name)
+        and entry.is_file(follow_symlinks=False)
+        and entry.stat(follow_symlinks=False).st_mtime < time.time() - ABANDONED_SECONDS
+    )
 
 
 def _stream(file: Path) -> IO[bytes]:

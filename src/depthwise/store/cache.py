@@ -23,6 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from depthwise.files import ABANDONED_SECONDS
 from depthwise.machine.target import Target
 from depthwise.problem.problem import Problem
 from depthwise.schedule.plan import AnyPlan
@@ -36,8 +37,6 @@ SUFFIXES = (".so", ".ll")
 """The forms of objects, first the one that loads faster."""
 LARGEST_BYTES = 512 * 2**20
 """What all entries may take together; beyond it go those that were not used for longest."""
-ABANDONED_SECONDS = 3600.0
-"""The age at which what was being written has lost its writer."""
 TIDY_SECONDS = 60.0
 """How often a process that stores kernels looks at the whole folder."""
 ROOMS = ("problem", "machine", "schedule", "programs", "kernel")
