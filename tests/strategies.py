@@ -149,18 +149,21 @@ def pointwise_specs(
 def dense_specs(
     draw: st.DrawFn, *, activations: tuple[str | None, ...] = (None, *ACTIVATIONS)
 ) -> ConvSpec:
-    """Draw a channels-last convolution in one group with several runs of pixels, or few."""
+    """Draw a convolution with several runs of pixels, or few: channels-first also in groups."""
     modes = (*["zeros"] * 5, *PADDING_MODES)
     window = draw(_windows(modes, flat=False, size=24, kernel=5))
     if draw(st.booleans()):
         window |= {"padding": 0, "kernel": tuple(map(min, window["kernel"], window["size"]))}
         window["dilation"] = 1
+    layout = draw(_LAYOUTS)
+    groups = 1 if layout == "NHWC" else draw(st.sampled_from([1, 1, 2, 3]))
     return ConvSpec.conv(
-        draw(st.integers(1, 20)),
-        draw(_CHANNELS),
+        groups * draw(st.integers(1 if layout == "NHWC" else 2, 20)),
+        groups * draw(_CHANNELS),
+        groups=groups,
         **window,
         batch=draw(st.integers(1, 3)),
-        layout="NHWC",
+        layout=layout,
         dtype=draw(_DTYPES),
         bias=draw(st.booleans()),
         activation=draw(st.sampled_from(activations)),

@@ -1,4 +1,4 @@
-"""Channels-last convolutions in one group over a grid of every attribute."""
+"""Ordinary convolutions over a grid of every attribute: `dense` and `dense_planes`."""
 
 from __future__ import annotations
 
@@ -15,15 +15,19 @@ from cpus import RUNNABLE
 from depthwise import compiler
 from depthwise.machine import target
 from depthwise.problem import reference
-from depthwise.schedule import dense
+from depthwise.schedule import dense, dense_planes
 from exact import EXACT, check_exact, exact_problem, poisoned
 from strategies import dense_specs
 
 
-@settings(max_examples=20)
+def rule_of(spec):
+    return dense if spec.channels_last else dense_planes
+
+
+@settings(max_examples=30)
 @given(dense_specs(activations=EXACT))
 def test_whole_numbers_are_exact(spec):
-    assert dw.compile(spec).plan.schedule == "dense"
+    assert dw.compile(spec).plan.schedule == rule_of(spec).name
     check_exact(spec)
 
 
@@ -45,13 +49,13 @@ def test_neither_threads_nor_the_order_of_tasks_change_a_bit(spec):
 @settings(max_examples=12)
 @given(dense_specs(activations=EXACT), st.randoms(use_true_random=False), st.integers(1, 3))
 def test_any_legal_plan_touches_only_its_arrays(guarded, spec, random, runs):
-    guarded.check(spec, random.choice(list(dense.plans(spec, target.host()))), runs=runs)
+    guarded.check(spec, random.choice(list(rule_of(spec).plans(spec, target.host()))), runs=runs)
 
 
 @settings(max_examples=8)
 @given(dense_specs(activations=EXACT), st.integers(1, 24), st.integers(1, 40))
 def test_no_tile_makes_a_result_wrong(spec, tw, tc):
-    check_exact(spec, dw.Plan("dense", tc=tc, tw=tw))
+    check_exact(spec, dw.Plan(rule_of(spec).name, tc=tc, tw=tw))
 
 
 @settings(max_examples=8)

@@ -137,7 +137,9 @@ def test_the_first_rule_that_takes_a_problem_is_its_default_on_every_machine(spe
         ("pointwise c8 o8 hw4", "pointwise"),
         ("conv c8 o8 hw4 k3 nhwc", "dense"),
         ("conv c8 o8 hw4 k3 g2 nhwc", "general"),
-        ("conv c8 o8 hw4 k3", "general"),
+        ("conv c8 o8 hw4 k3", "dense_planes"),
+        ("conv c8 o8 hw4 k3 g4", "dense_planes"),
+        ("conv c8 o8 hw4 k3 g8", "general"),
     ],
 )
 def test_the_choice(text, taken):

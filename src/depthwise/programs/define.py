@@ -29,6 +29,7 @@ from depthwise.schedule.form import (
     MultiplesForm,
     PackedForm,
     PanelsForm,
+    PartsForm,
     PlainForm,
     PlanesForm,
 )
@@ -57,7 +58,7 @@ def _plain(spec: ConvSpec, form: PlainForm) -> tirx.PrimFunc:
     return te.create_prim_func([X, K, *epilogue, *outputs])
 
 
-def _product(spec: ConvSpec, form: PanelsForm) -> tirx.PrimFunc:
+def _product(spec: ConvSpec, form: PanelsForm | PartsForm) -> tirx.PrimFunc:
     """Define the sums that the product of a matrix in panels computes, as a plain form has them."""
     del form
     return _plain(spec, PlainForm())
@@ -171,6 +172,7 @@ def _multiples(spec: ConvSpec, form: MultiplesForm) -> tirx.PrimFunc:
 _DEFINITIONS: dict[type[Form], Callable[..., tirx.PrimFunc]] = {
     PlainForm: _plain,
     PanelsForm: _product,
+    PartsForm: _product,
     PackedForm: _packed,
     PlanesForm: _planes,
     MultiplesForm: _multiples,

@@ -55,15 +55,16 @@ def function(
             if near:
                 array, (above, below) = scratch, map(T.Bind, stack.rows(first, last))
                 with T.If(tirx.any(number == start, share == 0)), T.Then():
-                    _bring(spec, operands.x, scratch, above, below, lanes)
-            rows = _Windows(stack, array, above, ends).rows
-            terms = _terms(spec, T.min(start, 0))
+                    copy = _copy_row(spec, operands.x, scratch, lanes)
+                    bring(spec, scratch, above, below, lanes, copy)
+            rows = Windows(stack, array, above, ends).rows
+            terms = terms_of(spec, T.min(start, 0))
             products.windows(operands, panels, first, last, terms, lanes, rows, (share, shares))
     return builder.get()
 
 
 @dataclass(frozen=True)
-class _Windows:
+class Windows:
     """The windows of pixels as rows of a matrix."""
 
     stack: Stack
@@ -113,7 +114,7 @@ def _is_padded(spec: ConvSpec) -> bool:
     return spec.padding != ((0, 0), (0, 0))
 
 
-def _terms(spec: ConvSpec, nothing: Expr) -> products.Terms:
+def terms_of(spec: ConvSpec, nothing: Expr) -> products.Terms:
     """Return the loops over what a window holds, those joined that go on where others end.
 
     Args:
@@ -136,37 +137,62 @@ def _terms(spec: ConvSpec, nothing: Expr) -> products.Terms:
     return tuple(found) or ((1, 1),)
 
 
-def _bring(spec: ConvSpec, x: Any, near: Any, first: Expr, last: Expr, lanes: int) -> None:
-    """Copy rows of the padded images, counted through all of them, to scratch memory."""
+def bring(
+    spec: ConvSpec, near: Any, first: Expr, last: Expr, lanes: int,
+    copy: Callable[[Expr, Expr, Expr], None],
+) -> None:  # fmt: skip
+    """Bring rows of the padded images, counted through all of them, to scratch memory.
+
+    Args:
+        spec: the convolution.
+        near: scratch memory.
+        first: the first row.
+        last: the row to stop before.
+        lanes: elements of a vector.
+        copy: `copy(image, row, at)` writes a row, without its padding, to `near` from `at` on.
+    """
     row = spec.padded_width * spec.channels
     with T.serial(0, last - first) as number:
         line, to = T.Bind(first + number), T.Bind(number * row)
         image, padded = line // spec.padded_height, line % spec.padded_height
         at, inside = source(spec.padding_mode, padded, spec.height, spec.padding[0])
-        begin = (image * spec.height + at) * (spec.width * spec.channels)
         if inside:
             with T.If(tirx.all(*inside)):
                 with T.Then():
-                    _bring_row(spec, x, T.Bind(begin), near, to, lanes)
+                    _bring_row(spec, near, image, at, to, lanes, copy)
                 with T.Else():
                     _clear(near, to, row, lanes)
         else:
-            _bring_row(spec, x, T.Bind(begin), near, to, lanes)
+            _bring_row(spec, near, image, at, to, lanes, copy)
 
 
-def _bring_row(spec: ConvSpec, x: Any, begin: Expr, near: Any, to: Expr, lanes: int) -> None:
+def _bring_row(
+    spec: ConvSpec, near: Any, image: Expr, at: Expr, to: Expr, lanes: int,
+    copy: Callable[[Expr, Expr, Expr], None],
+) -> None:  # fmt: skip
     channels, width, pads = spec.channels, spec.width, spec.padding[1]
+    begin = T.Bind(to + pads[0] * channels)
+    copy(image, at, begin)
     for start, count in zip((0, pads[0] + width), pads, strict=True):
         if spec.padding_mode == "zeros":
             _clear(near, to + start * channels, count * channels, lanes)
             continue
         with T.serial(0, count) as pad, T.serial(0, channels) as channel:
-            at, _ = source(spec.padding_mode, start + pad, width, pads)
-            value = x[begin + at * channels + channel]
+            column, _ = source(spec.padding_mode, start + pad, width, pads)
+            value = near[begin + column * channels + channel]
             T.buffer_store(near, value, [to + (start + pad) * channels + channel])
-    for at, run in _each(width * channels, lanes):
-        value = x[vector(begin + at, run)]
-        T.buffer_store(near, value, [vector(to + pads[0] * channels + at, run)])
+
+
+def _copy_row(spec: ConvSpec, x: Any, near: Any, lanes: int) -> Callable[[Expr, Expr, Expr], None]:
+    """Return what copies a row of channels-last images."""
+    row = spec.width * spec.channels
+
+    def copy(image: Expr, line: Expr, to: Expr) -> None:
+        begin = T.Bind((image * spec.height + line) * row)
+        for at, run in _each(row, lanes):
+            T.buffer_store(near, x[vector(begin + at, run)], [vector(to + at, run)])
+
+    return copy
 
 
 def _clear(array: Any, first: Expr, count: int, lanes: int) -> None:

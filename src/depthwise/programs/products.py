@@ -231,9 +231,12 @@ def _evenly(array: Any, pitch: int) -> Rows:
 def windows(
     operands: Operands, panels: tuple[Panels, ...], first: Expr, last: Expr, terms: Terms,
     lanes: int, a: Rows, share: tuple[Expr, int],
-    fetching: Fetching | None = None,
+    fetching: Fetching | None = None, start: Expr = 0,
 ) -> None:  # fmt: skip
-    """Write the product whose rows are what output pixels read; weights are packed in panels."""
+    """Write the product whose rows are what output pixels read; weights are packed in panels.
+
+    The output begins with the pixel `start`.
+    """
     spec, weight = operands.spec, operands.weight
     depth, outputs = spec.depth, spec.out_channels
 
@@ -242,7 +245,7 @@ def windows(
 
     product(
         panels, first, last, terms, lanes, spec.element.tvm, a=a, b=packed,
-        store=lambda total, m, n: operands.store(total, n, m * outputs + n),
+        store=lambda total, m, n: operands.store(total, n, (m - start) * outputs + n),
         share=share, fetching=fetching,
     )  # fmt: skip
 

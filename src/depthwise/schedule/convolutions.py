@@ -9,6 +9,7 @@ from depthwise.schedule import (
     channels_last,
     default,
     dense,
+    dense_planes,
     general,
     multiples,
     packed,
@@ -18,7 +19,8 @@ from depthwise.schedule.plan import Plan
 from depthwise.schedule.rule import ConvRule
 
 RULES: tuple[ConvRule, ...] = (
-    channels_last, multiples, channels_first, packed, pointwise, dense, general, default,
+    channels_last, multiples, channels_first, packed, pointwise, dense, dense_planes,
+    general, default,
 )  # fmt: skip
 _BY_NAME = {rule.name: rule for rule in RULES}
 

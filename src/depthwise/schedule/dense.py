@@ -47,8 +47,8 @@ def rejects(spec: ConvSpec, target: Target) -> str | None:
 
 def default_plan(spec: ConvSpec, target: Target, threads: int) -> Plan:
     """Return the tile that takes the fewest cycles."""
-    lanes, runs = target.lanes(spec.dtype), ((Stack.of(spec).pixels, 1),)
-    return _plan(tiling.fastest(spec.out_channels, runs, lanes, target.vector_registers), lanes)
+    lanes, rows = target.lanes(spec.dtype), ((Stack.of(spec).pixels, 1),)
+    return _plan(tiling.fastest(spec.out_channels, rows, lanes, target.vector_registers), lanes)
 
 
 def _plan(tile: Tiling, lanes: int) -> Plan:
@@ -75,24 +75,29 @@ steps = one_step(form)
 
 def tasks(spec: ConvSpec, plan: Plan, target: Target) -> tuple[int, int]:
     """Return into how many runs the pixels are cut, and into how many shares the panels."""
-    runs = _runs(spec, plan)
-    return runs, min(panels(spec, plan, target)[0].count, ceil(_ENOUGH_TASKS / runs))
+    count = runs(spec, plan)
+    return count, min(panels(spec, plan, target)[0].count, ceil(_ENOUGH_TASKS / count))
 
 
 def panels(spec: ConvSpec, plan: Plan, target: Target) -> tuple[Panels, ...]:
     """Return the panels of output channels."""
     lanes = target.lanes(spec.dtype)
-    ends = tiling.ends(Stack.of(spec).pixels, plan.tw, _runs(spec, plan))
+    ends = tiling.ends(Stack.of(spec).pixels, plan.tw, runs(spec, plan))
     return tiling.cut(
         spec.out_channels, tiling.runs_between(ends), Tiling(plan.tw, max(1, plan.tc // lanes)),
         lanes, target.vector_registers,
     )  # fmt: skip
 
 
-def _runs(spec: ConvSpec, plan: Plan) -> int:
+def runs(spec: ConvSpec, plan: Plan) -> int:
     """Return into how many runs the pixels are cut."""
+    most = max(1, ceil(Stack.of(spec).pixels / plan.tw) // _FEWEST_TILES)
+    return min(most, most_runs(spec))
+
+
+def most_runs(spec: ConvSpec) -> int:
+    """Return into how many runs the pixels are cut at most, whatever the tile."""
     stack = Stack.of(spec)
-    most = max(1, ceil(stack.pixels / plan.tw) // _FEWEST_TILES)
     far = stack.images * stack.height * stack.row * itemsize(spec.dtype)
     wanted = max(_ENOUGH_TASKS, ceil(far / _RUN_BYTES))
-    return max(1, min(most, stack.pixels // _RUN_PIXELS, wanted))
+    return max(1, min(stack.pixels // _RUN_PIXELS, wanted))

@@ -117,6 +117,27 @@ class PanelsForm(Form):
 
 
 @dataclass(frozen=True)
+class PartsForm(Form):
+    """A matrix product for each run of output channels: the panels of all, one by one."""
+
+    part: ConvSpec
+    """The convolution whose outputs such a run is."""
+    panels: tuple[Panels, ...]
+    """The columns of its product."""
+
+    slow_to_pack: ClassVar[bool] = True
+
+    def weight_shape(self, spec: ConvSpec) -> tuple[int, ...]:
+        """Return (parts, elements of the panels of a part)."""
+        inner = PanelsForm(self.panels).weight_shape(self.part)
+        return (spec.out_channels // self.part.out_channels, *inner)
+
+    def pack(self, spec: ConvSpec) -> Pack:
+        """Return what lays out the weights of each part in panels."""
+        return partial(_parts, spec, self)
+
+
+@dataclass(frozen=True)
 class ReversedForm(Form):
     """Channels-first weights with their taps in reverse order, as an adjoint takes them."""
 
@@ -158,6 +179,14 @@ def _blocks(spec: ConvSpec, shape: tuple[int, ...], weight: Memory) -> Array:
 def _multiples(spec: ConvSpec, weight: Memory) -> Array:
     taps = as_array(weight, spec).reshape(spec.channels, spec.multiplier, *spec.kernel)
     return np.ascontiguousarray(taps.transpose(2, 3, 1, 0))
+
+
+def _parts(spec: ConvSpec, form: PartsForm, weight: Memory) -> Array:
+    packed = aligned(form.weight_shape(spec), spec.element.numpy)
+    weights = as_array(weight, spec).reshape(len(packed), *form.part.weight_shape)
+    for own, target in zip(weights, packed, strict=True):
+        target[:] = _panels(form.part, form.panels, target.shape, own)
+    return packed
 
 
 def _panels(
