@@ -4,6 +4,7 @@ import copy
 import json
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,68 @@ def test_addresses_are_those_of_tensors_whose_storage_holds_them(addresses):
     assert addresses(refuse, (24, 24), 4, [x, part]) == [x.data_ptr(), part.data_ptr()]
     with pytest.raises(LookupError, match="2"):
         addresses(refuse, (24, 25), 4, (x, part))
+
+
+def nested(layout):
+    with warnings.catch_warnings(action="ignore"):  # torch says that those are a prototype
+        return torch.nested.nested_tensor([zeros(4, 5, 5), zeros(4, 6, 5)], layout=layout)
+
+
+@pytest.mark.parametrize("lies", [team.native().lies, team._lies])
+def test_tensors_of_one_shape_type_and_order_lie_alike(lies):
+    x = torch.zeros(2, 3)
+    assert lies(x) == lies(torch.ones(2, 3)) == lies(torch.zeros(9)[3:].view(2, 3))
+    assert lies(x) == lies(torch.nn.Parameter(x))
+    others = x.view(3, 2), x.flatten(), x.double(), x.int(), x.bfloat16(), x.half(), x.t(), x[:1]
+    assert len({lies(x), *map(lies, others)}) == 1 + len(others)
+
+
+@pytest.mark.parametrize("lies", [team.native().lies, team._lies])
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.zeros(3, device="meta"),
+        torch._neg_view(torch.zeros(3)),
+        torch.zeros(3).to_sparse(),
+        torch.zeros(3).to_mkldnn(),
+        nested(torch.strided),
+        nested(torch.jagged),
+    ],
+    ids=["meta", "negated", "sparse", "mkldnn", "nested", "jagged"],
+)
+def test_tensors_without_memory_that_holds_their_values_do_not_lie_anywhere(lies, tensor):
+    with pytest.raises(TypeError, match="the tensor"):
+        lies(tensor)
+
+
+@pytest.mark.parametrize(
+    ("x", "remedy"),
+    [
+        (zeros(1, 4, 5, 5).to_sparse(), r"use \.to_dense\(\)"),
+        (zeros(1, 4, 5, 5).to_mkldnn(), r"use \.to_dense\(\)"),
+        (nested(torch.strided), r"use \.to_padded_tensor\(0\)"),
+        (nested(torch.jagged), r"use \.to_padded_tensor\(0\)"),
+    ],
+    ids=["sparse", "mkldnn", "nested", "jagged"],
+)
+def test_tensors_that_are_not_dense_are_refused_with_a_remedy(x, remedy):
+    weight = zeros(4, 1, 3, 3)
+    kernel = dw.compile("depthwise c4 hw5 k3 p1").bind(weight)
+    for call in (kernel, lambda x: dw.depthwise_conv2d(x, weight, padding=1)):
+        call(zeros(1, 4, 5, 5))
+        with pytest.raises(ArrayError, match=f"x is dense .{remedy}"):
+            call(x)
+
+
+@pytest.mark.parametrize("transform", [torch.func.vmap, torch.func.functionalize])
+def test_functions_of_arrays_refuse_tensors_that_stand_for_others(transform):
+    weight = zeros(4, 1, 3, 3)
+    kernel = dw.compile("depthwise c4 hw5 k3 p1").bind(weight)
+    x = zeros(2, 1, 4, 5, 5) if transform is torch.func.vmap else zeros(1, 4, 5, 5)
+    for call in (kernel, lambda x: dw.depthwise_conv2d(x, weight, padding=1)):
+        call(zeros(1, 4, 5, 5))
+        with pytest.raises(ArrayError, match="x lies in memory"):
+            transform(call)(x)
 
 
 def test_an_output_whose_elements_share_memory_is_refused():

@@ -94,5 +94,5 @@ def test_outputs_without_a_signature_are_written_to(tmp_path):
     for _ in range(2):
         assert function(X, out=mapped) is mapped
         np.testing.assert_array_equal(mapped, EXPECTED)
-    with pytest.raises(DTypeError, match="out"):
+    with pytest.raises(ArrayError, match="out is dense"):
         function(torch.from_numpy(X), out=torch.ones(X.shape).to_sparse())

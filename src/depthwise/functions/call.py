@@ -16,7 +16,7 @@ import numpy as np
 from depthwise.compiler import compile as compile_kernel
 from depthwise.errors import ArrayError
 from depthwise.functions.outputs import target_for, target_signature
-from depthwise.kernel.addresses import addresses_of
+from depthwise.kernel.addresses import addresses_of, signature
 from depthwise.machine.team import thread_count
 from depthwise.problem.arrays import (
     DTYPE_NAMES,
@@ -27,7 +27,6 @@ from depthwise.problem.arrays import (
     fit,
     is_tensor,
     like,
-    signature,
     write,
 )
 from depthwise.problem.problem import Problem
@@ -68,7 +67,7 @@ def call(
         exactly = _exactly(attributes)
         key = spec_of, layout, attributes, exactly, lies, signature(x), *map(signature, operands)
         prepared = _prepared.get(key)
-    except (TypeError, RuntimeError):  # the latter from tensors that have no strides
+    except TypeError:
         word("layout", layout, layouts)
         prepared = Prepared(spec_of, layout, _tuples(attributes), x, operands, like_out)
         return prepared(x, operands, out, threads)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from depthwise.kernel.addresses import addresses_of
+from depthwise.kernel.addresses import addresses_of, signature
 from depthwise.problem.arrays import (
     Array,
     Memory,
@@ -15,7 +15,6 @@ from depthwise.problem.arrays import (
     check_writable,
     is_tensor,
     overlap,
-    signature,
     written,
 )
 from depthwise.problem.problem import Problem
@@ -31,7 +30,7 @@ def target_signature(out: Any) -> Any:
     """Return what `target_for` depends on, None where an output is looked at in each call."""
     try:
         return signature(out)
-    except (TypeError, RuntimeError):  # the latter from tensors that have no strides
+    except TypeError:
         return None
 
 

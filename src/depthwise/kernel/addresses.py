@@ -1,4 +1,4 @@
-"""Where the tensors of a call lie, asked in each call."""
+"""How the arrays of a call lie, and where: asked in each call."""
 
 from __future__ import annotations
 
@@ -6,8 +6,27 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from depthwise.machine import team
-from depthwise.problem.arrays import check_storage, reach
+from depthwise.problem.arrays import check_storage, is_tensor, reach, tracked
+
+
+def signature(array: Any) -> Any:
+    """Return what of an array, beside its values, a call depends on: shape, strides and type.
+
+    Calls with equal signatures are prepared once.
+
+    Raises:
+        TypeError: arrays of this kind have none; each call has to look at them anew.
+    """
+    if type(array) is np.ndarray:
+        return array.shape, array.strides, array.dtype
+    if array is None:
+        return None
+    if not is_tensor(array) or tracked(array):
+        raise TypeError(type(array))
+    return team.native().lies(array)
 
 
 def addresses_of(

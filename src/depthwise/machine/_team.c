@@ -261,7 +261,75 @@ static PyObject *same(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
   return PyBool_FromLong(!differ);
 }
 
-static PyObject *storage_name, *offset_name, *address_name;
+/* Tensors are looked at through DLPack's C exchange API, version 1, which calls nothing of Python's.
+These are its declarations, as in dlpack.h. */
+typedef struct { int32_t type, id; } Device;
+typedef struct { uint8_t code, bits; uint16_t lanes; } Element;
+typedef struct {
+  void *data;
+  Device device;
+  int32_t ndim;
+  Element element;
+  int64_t *shape, *strides;
+  uint64_t byte_offset;
+} DLTensor;
+typedef struct ApiHeader {
+  struct { uint32_t major, minor; } version;
+  struct ApiHeader *previous;
+} ApiHeader;
+typedef struct {
+  ApiHeader header;
+  void *allocate, *export, *import;
+  int (*look)(void *tensor, DLTensor *found);
+  void *stream;
+} Api;
+enum { API_MAJOR = 1, ON_CPU = 1, MOST_AXES = 8 };
+
+static PyObject *api_name, *negated_name, *storage_name, *offset_name, *address_name;
+
+/* Find the API of torch's tensors, given one; NULL with an error where there is none. */
+static const Api *api_of(PyObject *tensor) {
+  static const Api *known = NULL;
+  if (known) return known;
+  PyObject *capsule = PyObject_GetAttr((PyObject *)Py_TYPE(tensor), api_name);
+  if (!capsule) return NULL;
+  ApiHeader *header = PyCapsule_GetPointer(capsule, "dlpack_exchange_api");
+  Py_DECREF(capsule);
+  if (PyErr_Occurred()) return NULL;
+  while (header && header->version.major != API_MAJOR) header = header->previous;
+  if (header && ((Api *)header)->look) return known = (Api *)header;
+  PyErr_Format(PyExc_TypeError, "torch's tensors have DLPack's exchange API, version %d", API_MAJOR);
+  return NULL;
+}
+
+PyDoc_STRVAR(lies_doc,
+             "lies(tensor)\n--\n\n"
+             "Return all that a kernel depends on of one of torch's tensors but its values.\n\n"
+             "That is its element type, shape and strides.  TypeError where it lies in no memory of\n"
+             "the CPU, or is negated.");
+
+static PyObject *lies(PyObject *self, PyObject *tensor) {
+  (void)self;
+  DLTensor found;
+  const Api *api = api_of(tensor);
+  if (!api) return NULL;
+  if (api->look(tensor, &found) || !found.data) {
+    PyErr_Clear();
+    return PyErr_Format(PyExc_TypeError, "the tensor has no memory");
+  }
+  if (found.device.type != ON_CPU || found.ndim > MOST_AXES)
+    return PyErr_Format(PyExc_TypeError, "the tensor is not one of the CPU's, or has many axes");
+  PyObject *negated = PyObject_CallMethodNoArgs(tensor, negated_name);
+  if (!negated) return NULL;
+  Py_DECREF(negated);
+  if (negated != Py_False) return PyErr_Format(PyExc_TypeError, "the tensor is negated");
+  size_t axes = (size_t)found.ndim, start = sizeof found.element, each = axes * sizeof(int64_t);
+  char key[sizeof found.element + 2 * MOST_AXES * sizeof(int64_t)];
+  memcpy(key, &found.element, start);
+  memcpy(key + start, found.shape, each);
+  memcpy(key + start + each, found.strides, each);
+  return PyBytes_FromStringAndSize(key, (Py_ssize_t)(start + 2 * each));
+}
 
 /* Return whether a tensor's storage holds `reach` bytes from its first element on; -1 on errors. */
 static int holds(PyObject *tensor, Py_ssize_t reach, Py_ssize_t size) {
@@ -347,6 +415,7 @@ static PyMethodDef methods[] = {
     {"run", (PyCFunction)(void (*)(void))run, METH_FASTCALL, run_doc},
     {"transpose", (PyCFunction)(void (*)(void))transpose, METH_FASTCALL, transpose_doc},
     {"same", (PyCFunction)(void (*)(void))same, METH_FASTCALL, same_doc},
+    {"lies", lies, METH_O, lies_doc},
     {"addresses", (PyCFunction)(void (*)(void))addresses, METH_FASTCALL, addresses_doc},
     {"size", size, METH_NOARGS, size_doc},
     {"forked", forked, METH_NOARGS, forked_doc},
@@ -356,10 +425,12 @@ static PyMethodDef methods[] = {
 
 static int prepare(PyObject *module) {
   (void)module;
+  api_name = PyUnicode_InternFromString("__dlpack_c_exchange_api__");
+  negated_name = PyUnicode_InternFromString("is_neg");
   storage_name = PyUnicode_InternFromString("untyped_storage");
   offset_name = PyUnicode_InternFromString("storage_offset");
   address_name = PyUnicode_InternFromString("data_ptr");
-  if (!storage_name || !offset_name || !address_name) return -1;
+  if (!api_name || !negated_name || !storage_name || !offset_name || !address_name) return -1;
   if (pthread_key_create(&scratch_key, free)) return -1;
   return pthread_atfork(NULL, NULL, note_fork) ? -1 : 0;
 }

@@ -37,8 +37,8 @@ def native() -> Any:
             stacklevel=2,
         )
         return SimpleNamespace(
-            run=_run_serially, transpose=_transpose, same=_same, addresses=_addresses,
-            size=lambda: 1, forked=lambda: False, runtime=lambda: None,
+            run=_run_serially, transpose=_transpose, same=_same, lies=_lies,
+            addresses=_addresses, size=lambda: 1, forked=lambda: False, runtime=lambda: None,
         )  # fmt: skip
     return module
 
@@ -121,6 +121,15 @@ def _same(array: Any, kept: Any) -> bool:
     given = array if isinstance(array, int) else array.ctypes.data
     there = (ctypes.c_char * kept.nbytes).from_address(given)
     return bool(bytes(there) == kept.tobytes())
+
+
+def _lies(tensor: Any) -> Any:
+    try:
+        if tensor.is_cpu and tensor.data_ptr() and not tensor.is_neg():
+            return tensor.dtype, tensor.shape, tensor.stride()
+    except RuntimeError:  # as of sparse ones
+        pass
+    raise TypeError("the tensor has no memory of the CPU that holds its values")
 
 
 def _addresses(refuse: Any, reaches: tuple[int, ...], size: int, tensors: Any) -> list[int]:

@@ -69,26 +69,6 @@ def like(array: Any) -> Callable[[Array], Any]:
     return array.__array_namespace__().from_dlpack  # type: ignore[no-any-return]
 
 
-def signature(array: Any) -> Any:
-    """Return what of an array, beside its values, a call depends on: shape, strides and type.
-
-    Calls with equal signatures are prepared once.
-
-    Raises:
-        TypeError: arrays of this kind have none; each call has to look at them anew.
-    """
-    kind = type(array)
-    if kind is np.ndarray:
-        return array.shape, array.strides, array.dtype
-    if array is None:
-        return None
-    if kind in (_tensors or _tensor_types()) and array.is_cpu:
-        if array.is_neg() or (array.requires_grad and _tracked(array)):
-            raise TypeError(kind)
-        return array.shape, array.stride(), array.dtype
-    raise TypeError(kind)
-
-
 def reach(tensor: Any) -> int:
     """Return the bytes of memory from a tensor's first element to the end of its last."""
     steps = zip(tensor.shape, tensor.stride(), strict=True)
@@ -127,7 +107,7 @@ def _tensor_types() -> tuple[type, ...]:
     return _tensors
 
 
-def _tracked(tensor: Any) -> bool:
+def tracked(tensor: Any) -> bool:
     """Whether autograd would lose a gradient."""
     return bool(tensor.requires_grad) and bool(sys.modules["torch"].is_grad_enabled())
 
@@ -228,7 +208,7 @@ def _overlaps_itself(array: Array) -> bool:
 def _view(array: Any, name: str) -> Array:
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(array, torch.Tensor):
-        if _tracked(array):
+        if tracked(array):
             raise ArrayError(
                 f"{name} requires no gradient here (use depthwise.torch, .detach() or "
                 f"torch.no_grad()); got requires_grad=True"
@@ -237,6 +217,7 @@ def _view(array: Any, name: str) -> Array:
             raise ArrayError(f"{name} lies in CPU memory; got a tensor on {array.device}")
         if array.is_neg():
             raise ArrayError(f"{name} holds its values (use .resolve_neg()); got a negated view")
+        _check_dense(array, name)
         try:
             check_storage(array, name)
             return array.detach().numpy()  # type: ignore[no-any-return]
@@ -257,3 +238,23 @@ def _view(array: Any, name: str) -> Array:
         return np.from_dlpack(array)
     except (BufferError, RuntimeError, TypeError) as error:
         raise DTypeError(f"{name} has dtype {' or '.join(DTYPES)}; got {error}") from None
+
+
+def _check_dense(tensor: Any, name: str) -> None:
+    """Refuse a tensor of torch's whose elements do not lie in memory at its strides."""
+    if tensor.is_nested:
+        raise ArrayError(f"{name} is dense (use .to_padded_tensor(0)); got a nested tensor")
+    if str(tensor.layout) != "torch.strided":
+        raise ArrayError(f"{name} is dense (use .to_dense()); got a {tensor.layout} tensor")
+    if _lies_nowhere(tensor):
+        raise ArrayError(
+            f"{name} lies in memory (depthwise.torch has what torch.func and torch.compile take); "
+            f"got a tensor that stands for others, shape {tuple(tensor.shape)} {tensor.dtype}"
+        )
+
+
+def _lies_nowhere(tensor: Any) -> bool:
+    try:
+        return bool(tensor.untyped_storage().nbytes() and not tensor.data_ptr())
+    except RuntimeError:  # as of those that torch.func.vmap gives, and of fake ones
+        return True

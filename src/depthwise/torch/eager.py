@@ -15,6 +15,7 @@ from torch import Tensor
 from depthwise.compiler import compile as compile_kernel
 from depthwise.functions.call import IMAGES, remembered
 from depthwise.kernel.addresses import addresses_of
+from depthwise.machine.team import native
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
@@ -48,7 +49,11 @@ def conv2d(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints, dilation: Ints
 ) -> Tensor | None:
     """Return the convolution, or None where that is not ready."""
-    key = conv2d, seen(x), seen(weight), bias is None or seen(bias), stride, padding, dilation
+    lies = native().lies
+    try:
+        key = conv2d, lies(x), lies(weight), bias is None or lies(bias), stride, padding, dilation
+    except TypeError:
+        return None
     ready = remembered(key, lambda: _conv2d(x, weight, bias, stride, padding, dilation))
     if not ready:
         return None
@@ -60,7 +65,11 @@ def input_gradient(
     grad: Tensor, weight: Tensor, input_size: Ints, stride: Ints, padding: Ints, dilation: Ints
 ) -> Tensor | None:
     """Return the gradient, or None where that is not ready."""
-    key = input_gradient, seen(grad), seen(weight), input_size, stride, padding, dilation
+    lies = native().lies
+    try:
+        key = input_gradient, lies(grad), lies(weight), input_size, stride, padding, dilation
+    except TypeError:
+        return None
     ready = remembered(
         key, lambda: _input_gradient(grad, weight, input_size, stride, padding, dilation)
     )
@@ -77,7 +86,11 @@ def weight_gradient(
     bias: bool,
 ) -> Tensor | None:
     """Return the gradients of weight and bias behind one another, or None where not ready."""
-    key = weight_gradient, seen(grad), seen(x), kernel, stride, padding, dilation, bias
+    lies = native().lies
+    try:
+        key = weight_gradient, lies(grad), lies(x), kernel, stride, padding, dilation, bias
+    except TypeError:
+        return None
     ready = remembered(
         key, lambda: _weight_gradient(grad, x, kernel, stride, padding, dilation, bias)
     )
@@ -123,11 +136,6 @@ def _weight_gradient(
     spec = PassSpec(kind="weight_gradient", conv=conv)
     shape, flat = spec.output_shape, torch.contiguous_format
     return _fit(spec, lies, (grad, x)) and _Ready(spec, shape, flat, (grad, x))
-
-
-def seen(tensor: Tensor) -> tuple[Any, ...]:
-    """Return all that a kernel depends on of a tensor but its values."""
-    return tensor.shape, tensor.stride(), tensor.dtype, tensor.is_cpu, tensor.is_neg()
 
 
 def _usable(tensor: Tensor) -> bool:

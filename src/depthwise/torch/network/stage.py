@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,11 +15,11 @@ from depthwise.errors import ArrayError, SpecError
 from depthwise.functions.call import remembered
 from depthwise.kernel.addresses import addresses_of
 from depthwise.kernel.kernel import Kernel
-from depthwise.problem.arrays import fit
+from depthwise.machine.team import native
+from depthwise.problem.arrays import Array, as_numpy, fit
 from depthwise.problem.parse import parse
 from depthwise.problem.problem import Layer
 from depthwise.problem.spec import output_size
-from depthwise.torch.eager import seen
 from depthwise.torch.flops import count_flops
 from depthwise.torch.registry import LIBRARY
 
@@ -77,7 +78,10 @@ class Stage(nn.Module):
 
 def _compute(x: Tensor, weights: Sequence[Tensor], residual: Tensor | None, problem: str) -> Tensor:
     tensors = (x, *weights) if residual is None else (x, *weights, residual)
-    key = _compute, problem, residual is None, *map(seen, tensors)
+    try:
+        key = _compute, problem, residual is None, *map(native().lies, tensors)
+    except TypeError:
+        return _Ready(problem, tensors, residual)(tensors)
     output: Tensor = remembered(key, lambda: _Ready(problem, tensors, residual))(tensors)
     return output
 
@@ -100,7 +104,8 @@ class _Ready:
             raise ArrayError(f"the tensors of {spec} are {', '.join(names)}; got {len(tensors)}")
         shapes = spec.input_shape, *spec.operands.values()
         for place, (tensor, name, shape) in enumerate(zip(tensors, names, shapes, strict=True)):
-            fit(_as_posed(tensor, place in self._images), name, shape, spec)
+            view = as_numpy(tensor.detach(), name)
+            fit(_as_posed(view, place in self._images), name, shape, spec)
         self._kernel, self._shape = compile_kernel(spec), spec.output_shape
         self._addresses = addresses_of(tensors, names)
 
@@ -115,12 +120,11 @@ class _Ready:
         return output
 
 
-def _as_posed(tensor: Tensor, image: bool) -> Tensor:
-    """Return a tensor as the problem has it: images channels-last, (N, C) as one pixel each."""
-    tensor = tensor.detach()
-    if image and tensor.dim() == 4:
-        return tensor.permute(0, 2, 3, 1)
-    return tensor[:, None, None, :] if image and tensor.dim() == 2 else tensor
+def _as_posed(view: Array, image: bool) -> Array:
+    """Return an array as the problem has it: images channels-last, (N, C) as one pixel each."""
+    if image and view.ndim == 4:
+        return np.moveaxis(view, 1, 3)
+    return view[:, None, None, :] if image and view.ndim == 2 else view
 
 
 def _fake(x: Tensor, weights: Sequence[Tensor], residual: Tensor | None, problem: str) -> Tensor:
