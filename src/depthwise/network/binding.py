@@ -1,0 +1,185 @@
+"""A network's steps bound to memory: the functions that a call runs, one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from depthwise.kernel.kernel import Kernel, Launch
+from depthwise.machine import team
+from depthwise.network.engine import Engine
+from depthwise.network.steps import Call, Program, Stage, Step, View
+from depthwise.problem.arrays import Array, Memory
+
+Values: TypeAlias = "list[Any]"
+Run: TypeAlias = Callable[[Values], None]
+_FEW_CHANNELS = 16
+"""Up to so many, an image is brought into channels-last order channel by channel."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """An execution in one workspace."""
+
+    values: Values
+    """The values, as far as they are known before a call."""
+    runs: list[Run]
+    """What a call runs, one after the other."""
+    makes: list[int]
+    """The number of the value that each makes or moves."""
+    engines: dict[int, Engine]
+    """Who made each value that is not an array."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A kernel with its packed weights, the residual still to come."""
+
+    kernel: Kernel
+    packed: Sequence[Memory]
+
+
+class Binding:
+    """What binds the steps of a program, one after the other.
+
+    Args:
+        program: the network.
+        images: where each image lies.
+        fixed: the values that are the same in each call.
+        ready: the kernel of each value that one computes.
+        buffers: the addresses of the memory that each of these needs between its own steps.
+        threads: how many run it.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        images: dict[int, Array],
+        fixed: Mapping[int, Array],
+        ready: Mapping[int, Ready],
+        buffers: Mapping[int, Sequence[int]],
+        threads: int,
+    ) -> None:
+        self._images, self._fixed, self._ready = images, fixed, ready
+        self._buffers, self._threads = buffers, threads
+        last = max((step.outputs[-1] for step in program.steps), default=-1)
+        self._values: Values = [None] * (max(last + 1, len(program.inputs) + len(fixed)))
+        self._runs: list[tuple[int, Run]] = []
+        self._engines: dict[int, Engine] = {}
+        for number, array in {**fixed, **images}.items():
+            if number >= len(program.inputs):
+                self._values[number] = array
+        for number in range(len(program.inputs)):
+            if number in images:
+                self._runs.append((number, _taken(number, images[number])))
+        for step in program.steps:
+            self._bind(step)
+
+    @property
+    def bound(self) -> Bound:
+        """What was bound."""
+        runs, makes = [run for _, run in self._runs], [number for number, _ in self._runs]
+        return Bound(self._values, runs, makes, self._engines)
+
+    def _bind(self, step: Step) -> None:
+        work = step.work
+        if isinstance(work, Stage):
+            for launch in self._launches(step):
+                self._runs.append((step.outputs[0], _launched(launch, self._threads)))
+        elif isinstance(work, View):
+            self._view(step, work)
+        elif not work.of_shapes:
+            self._call(step, work)
+
+    def _launches(self, step: Step) -> list[Launch]:
+        ready = self._ready[step.outputs[0]]
+        x, *residual = (self._images[number].ctypes.data for number in step.inputs)
+        packed = ready.packed
+        if residual:
+            packed = ready.kernel.with_residual(packed, residual[0])
+        out = self._images[step.outputs[0]].ctypes.data
+        return ready.kernel.launches(x, packed, self._buffers[step.outputs[0]], out)
+
+    def _known(self, number: int) -> Array | None:
+        """Return the array that a value is in every call, or None."""
+        found = self._images.get(number)
+        return found if found is not None else self._values[number]
+
+    def _view(self, step: Step, view: View) -> None:
+        """Bind a view, which is computed now where it shares the memory of what it views."""
+        taken, made = step.inputs[0], step.outputs[0]
+        source = self._known(taken)
+        assert source is not None
+        seen, place = view.of(source), self._images.get(made)
+        if np.shares_memory(seen, source) and (place is None or in_order(seen)):
+            self._values[made] = seen
+            if place is not None:
+                self._images[made] = seen
+            return
+        target = np.empty_like(seen) if place is None else place
+        self._values[made] = target
+        self._runs.append((made, lambda _: np.copyto(target, view.of(source))))
+
+    def _call(self, step: Step, call: Call) -> None:
+        """Bind what an engine computes."""
+        runner = call.engine.runner(call.payload, self._threads)
+        asked: list[tuple[int, int]] = []
+        for position, number in enumerate(step.inputs):
+            array = self._known(number)
+            if array is None:
+                asked.append((position, number))
+            else:
+                runner.place(position, array)
+        made: list[tuple[int, int]] = []
+        for position, number in enumerate(step.outputs):
+            if number in self._images:
+                runner.place_output(position, self._images[number])
+            else:
+                made.append((position, number))
+                self._engines[number] = call.engine
+        nothing = [None] * len(step.inputs)
+
+        def run(values: Values) -> None:
+            given: list[Any] = nothing.copy()
+            for position, number in asked:
+                given[position] = values[number]
+            results = runner.run(given)
+            for position, number in made:
+                values[number] = results[position]
+
+        self._runs.append((step.outputs[0], run))
+
+
+def in_order(image: Array) -> bool:
+    """Whether an image lies channels-last, or (N, C) contiguous."""
+    lies = image.transpose(0, 2, 3, 1) if image.ndim == 4 else image
+    return bool(lies.flags.c_contiguous)
+
+
+def _launched(launch: Launch, threads: int) -> Run:
+    """Return what runs machine code, all that can be known before already looked up."""
+    code = launch.code
+    count = min(threads, launch.most_threads)
+    addresses = [a if isinstance(a, int) else a.ctypes.data for a in launch.arrays]
+    run = partial(
+        team.native().run, code.address, code.tasks, count, code.scratch_bytes, *addresses
+    )
+    return lambda _: run()
+
+
+def _taken(number: int, place: Array) -> Run:
+    """Return what copies an input to its place."""
+    if place.ndim != 4 or place.shape[1] > _FEW_CHANNELS:
+        return lambda values: np.copyto(place, values[number])
+    channels = range(place.shape[1])
+
+    def run(values: Values) -> None:
+        image = values[number]
+        for channel in channels:
+            place[:, channel] = image[:, channel]
+
+    return run

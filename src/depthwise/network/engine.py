@@ -1,0 +1,60 @@
+"""Who computes what no kernel of ours does: the engine of the front end that read a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from depthwise.network.graph import Node, Value
+from depthwise.problem.arrays import Array
+
+
+class Runner(Protocol):
+    """Some nodes, ready to be computed by an engine, for one workspace of one network."""
+
+    def place(self, position: int, array: Array) -> None:
+        """Take an input from this memory in every call; (N, C, H, W) may lie channels-last."""
+
+    def place_output(self, position: int, array: Array) -> None:
+        """Write an output to this memory in every call."""
+
+    def run(self, given: Sequence[Any]) -> list[Any]:
+        """Compute.
+
+        Args:
+            given: for each input a value of a call: an array, or what a runner of the same engine
+                returned; None where `place` said where it lies.
+
+        Returns:
+            The outputs; None for those with a place.
+        """
+
+
+class Engine(Protocol):
+    """An engine."""
+
+    name: str
+    takes_whole_graphs: bool
+    """Whether it computes many nodes at once, or one at a time."""
+
+    def write(
+        self, nodes: Sequence[Node], inputs: Sequence[Value], outputs: Sequence[Value],
+        images: frozenset[Value],
+    ) -> bytes:  # fmt: skip
+        """Return nodes as something that can be saved.
+
+        Args:
+            nodes: in order.
+            inputs: what they take from elsewhere.
+            outputs: what others take of what they make.
+            images: the values of four axes that are given, or are to be returned, channels-last.
+        """
+
+    def runner(self, payload: bytes, threads: int) -> Runner:
+        """Return what `write` returned, ready to run on so many threads."""
+
+    def array(self, value: Any) -> Array:
+        """Return what a runner returned as an array."""
+
+    def compute(self, payload: bytes, given: Sequence[Array]) -> list[Array]:
+        """Compute what `write` returned, once; images are (N, C, H, W) in any order."""

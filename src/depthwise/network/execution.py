@@ -1,0 +1,169 @@
+"""A network for inputs of certain shapes: kernels ready, weights packed, memory planned.
+
+What our kernels read and write lies in one piece of memory for each thread that calls, in which
+values whose lives do not overlap share places.  Engines read from it, and write there what a kernel
+reads.  A call that interrupts another has memory of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from depthwise.kernel.kernel import Kernel
+from depthwise.machine import team
+from depthwise.network.binding import Binding, Bound, Ready, Values
+from depthwise.network.places import Life, Lives, nbytes, planned
+from depthwise.network.shapes import known
+from depthwise.network.steps import Program, Shape, Stage
+from depthwise.problem.arrays import Array, aligned
+
+Key: TypeAlias = "tuple[int, int]"
+"""A value's number, and which of the buffers of its kernel, or itself."""
+_ITSELF = -1
+
+
+@dataclass(eq=False)
+class Workspace:
+    """What a call computes a network in, grown to the largest execution's need."""
+
+    bytes: Array = field(default_factory=lambda: aligned((0,), np.uint8))
+    bound: dict[tuple[Execution, int], Bound] = field(default_factory=dict)
+
+    def reserve(self, size: int) -> None:
+        """Grow, and forget what was bound to the memory before."""
+        if self.bytes.size < size:
+            self.bound.clear()
+            self.bytes = aligned((size,), np.uint8)
+
+
+class Workspaces(threading.local):
+    """What a thread keeps for its next call; `kernel.buffers` says why calls take it.
+
+    Attributes:
+        free: the workspaces that no call uses, which are one unless calls were interrupted.
+    """
+
+    def __init__(self) -> None:
+        self.free: list[Workspace] = []
+
+
+class Execution:
+    """A network for inputs of the shapes that it was made with.
+
+    Attributes:
+        needs: how much memory each value takes, and from which step to which.
+        places: where that is in the memory of the thread that calls.
+        nbytes: how large this memory is.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        inputs: Sequence[Array],
+        workspaces: Workspaces,
+        threads: int | None = None,
+    ) -> None:
+        self._program, self._workspaces, self._threads = program, workspaces, threads
+        self._known = known(program, inputs)
+        self._ready = {
+            step.outputs[0]: _ready(step.work, self._known.shapes[step.inputs[0]])
+            for step in program.steps
+            if isinstance(step.work, Stage)
+        }
+        lives = Lives(program)
+        self.needs = self._buffers()
+        for number in program.images:
+            self.needs[number, _ITSELF] = lives.of(number, nbytes(*self._kind(number)))
+        self.places = planned(self.needs)
+        self.nbytes = max((place.end for place in self.places.values()), default=0)
+
+    def __call__(self, inputs: Sequence[Any]) -> list[Any]:
+        """Return the results for inputs of these shapes, which lie in no memory of the network."""
+        free = self._workspaces.free
+        workspace = free.pop() if free else Workspace()
+        bound = self._bound(workspace)
+        values = bound.values.copy()
+        values[: len(inputs)] = inputs
+        for run in bound.runs:
+            run(values)
+        results = [self._result(bound, values, number) for number in self._program.results]
+        free.append(workspace)
+        return results
+
+    def times(self, inputs: Sequence[Any], repeats: int) -> dict[int, float]:
+        """Return the microseconds of what makes each value: the shortest of some runs."""
+        bound = self._bound(Workspace())
+        shortest = [math.inf] * len(bound.runs)
+        for _ in range(repeats):
+            values = bound.values.copy()
+            values[: len(inputs)] = inputs
+            for number, run in enumerate(bound.runs):
+                start = time.perf_counter()
+                run(values)
+                shortest[number] = min(shortest[number], time.perf_counter() - start)
+        found: dict[int, float] = defaultdict(float)
+        for number, seconds in zip(bound.makes, shortest, strict=True):
+            found[number] += seconds * 1e6
+        return found
+
+    def kernels(self) -> dict[int, Kernel]:
+        """Return the kernel of each value that one computes."""
+        return {number: ready.kernel for number, ready in self._ready.items()}
+
+    def _result(self, bound: Bound, values: Values, number: int) -> Array:
+        """Return a value for the caller to keep: a copy where it lies in the network's memory."""
+        engine = bound.engines.get(number)
+        if engine is not None:
+            return engine.array(values[number])
+        return np.array(values[number], order="C")
+
+    def _kind(self, number: int) -> tuple[Shape, str]:
+        return self._known.shapes[number], self._program.dtypes[number]
+
+    def _bound(self, workspace: Workspace) -> Bound:
+        """Return what runs in a workspace, on the team as large as it is."""
+        threads = self._threads or team.size()
+        bound = workspace.bound.get((self, threads))
+        if bound is None:
+            workspace.reserve(self.nbytes)
+            bound = workspace.bound[self, threads] = self._bind(workspace.bytes, threads)
+        return bound
+
+    def _bind(self, memory: Array, threads: int) -> Bound:
+        """Return what runs in this memory on so many threads."""
+        images = {
+            number: self.places[number, _ITSELF].image(memory, *self._kind(number))
+            for number in self._program.images
+        }
+        start = memory.ctypes.data
+        buffers = {
+            made: [start + self.places[made, n].offset for n in range(len(ready.kernel.buffers))]
+            for made, ready in self._ready.items()
+        }
+        fixed = self._known.fixed
+        return Binding(self._program, images, fixed, self._ready, buffers, threads).bound
+
+    def _buffers(self) -> dict[Key, Life]:
+        """Return the memory that each kernel needs between its own steps."""
+        needs = {}
+        for now, step in enumerate(self._program.steps):
+            if isinstance(step.work, Stage):
+                kernel = self._ready[step.outputs[0]].kernel
+                for position, shape in enumerate(kernel.buffers.values()):
+                    size = nbytes(shape, kernel.spec.dtype)
+                    needs[step.outputs[0], position] = Life(size, now, now)
+        return needs
+
+
+def _ready(stage: Stage, shape: Shape) -> Ready:
+    """Return the kernel of a stage for images of this shape, its weights packed."""
+    kernel = stage.kernel(shape)
+    return Ready(kernel, kernel.pack([*stage.arrays(), *[0] * stage.takes_residual]))

@@ -1,0 +1,178 @@
+"""The graph of a network: values, and the nodes that make them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from depthwise.network.operators import Operator
+from depthwise.problem.arrays import Array
+
+
+@dataclass(eq=False)
+class Value:
+    """An array that flows through a network.
+
+    Attributes:
+        name: what the file or the model calls it, or what a pass made of that.
+        shape: for the example; None where it is not known.
+        sizes: the same with a word for each size that may be another; equal words are equal sizes.
+        dtype: NumPy's name of its element type; None where it is not known.
+        constant: the array itself where it is the same in each call.
+        maker: the node whose output it is; None of inputs and constants.
+        users: the nodes that take it, once for each time that they do.
+    """
+
+    name: str
+    shape: tuple[int, ...] | None = None
+    sizes: tuple[int | str, ...] | None = None
+    dtype: str | None = None
+    constant: Array | None = None
+    maker: Node | None = None
+    users: list[Node] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {self.dtype} {self.sizes}"
+
+
+@dataclass(eq=False)
+class Node:
+    """One computation.
+
+    Attributes:
+        operator: what it computes.
+        inputs: of what; None for one that is left out.
+        outputs: the values it makes.
+        covers: the names of the computations of the file or model that it stands for, in order.
+        reason: why no kernel computes it, where there is something to say.
+        before_us: the microseconds that these took in the model, where that was measured.
+    """
+
+    operator: Operator
+    inputs: list[Value | None]
+    outputs: list[Value]
+    covers: list[str] = field(default_factory=list)
+    reason: str | None = None
+    before_us: float = 0.0
+
+    @property
+    def output(self) -> Value:
+        """The only value it makes."""
+        (output,) = self.outputs
+        return output
+
+    @property
+    def name(self) -> str:
+        """The name of its operator."""
+        return self.operator.name
+
+    def constant(self, position: int) -> Array | None:
+        """Return an input as an array; None where it is none, or is computed."""
+        value = self.inputs[position] if position < len(self.inputs) else None
+        return None if value is None else value.constant
+
+    def __repr__(self) -> str:
+        return f"{self.outputs} = {self.operator}({', '.join(map(repr, self.inputs))})"
+
+
+@dataclass(eq=False)
+class Graph:
+    """A network.
+
+    Attributes:
+        inputs: what it is called with.
+        outputs: what it returns; a value may be there twice, and may be used inside as well.
+        names: what each output is called.
+        nodes: each behind those whose values it takes.
+    """
+
+    inputs: list[Value] = field(default_factory=list)
+    outputs: list[Value] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    _made: int = 0
+
+    def is_output(self, value: Value) -> bool:
+        """Whether the network returns a value."""
+        return any(value is output for output in self.outputs)
+
+    def used_once(self, value: Value) -> bool:
+        """Whether one node takes a value, once, and nobody else sees it."""
+        return len(value.users) == 1 and not self.is_output(value)
+
+    def add(self, node: Node, before: Node | None = None) -> Node:
+        """Put a new node in its place: before another, or at the end."""
+        self._wire(node)
+        self.nodes.insert(len(self.nodes) if before is None else self.nodes.index(before), node)
+        return node
+
+    def insert(
+        self, before: Node, operator: Operator, inputs: Sequence[Value | None], like: Value
+    ) -> Node:
+        """Add a node with one output of the shape and type of another value."""
+        self._made += 1
+        output = Value(f"{like.name}#{self._made}", like.shape, like.sizes, like.dtype)
+        return self.add(Node(operator, list(inputs), [output]), before)
+
+    def constant(self, array: Array, name: str) -> Value:
+        """Return an array as a value."""
+        return Value(name, array.shape, array.shape, array.dtype.name, np.asarray(array))
+
+    def replace(self, value: Value, by: Value) -> None:
+        """Let all who take a value take another."""
+        for user in list(dict.fromkeys(value.users)):
+            user.inputs = [by if each is value else each for each in user.inputs]
+            by.users += [user] * value.users.count(user)
+        value.users.clear()
+        self.outputs = [by if each is value else each for each in self.outputs]
+
+    def stand_in(self, node: Node, by: Node) -> None:
+        """Put one node in the place of another, which is removed; it answers for both."""
+        self.replace(node.output, by.output)
+        by.covers += node.covers
+        by.before_us += node.before_us
+        self.remove(node)
+
+    def remove(self, node: Node) -> None:
+        """Take out a node whose values nobody takes."""
+        self.nodes.remove(node)
+        for value in node.inputs:
+            if value is not None:
+                value.users.remove(node)
+        for value in node.outputs:
+            value.maker = None
+
+    def retake(self, node: Node, position: int, value: Value) -> None:
+        """Let a node take another value as one of its inputs."""
+        before = node.inputs[position]
+        if before is not None:
+            before.users.remove(node)
+        node.inputs[position] = value
+        value.users.append(node)
+
+    def drop_unused(self, into: Node | None = None) -> None:
+        """Take out every node whose values nobody takes; another, if given, answers for them."""
+        for node in reversed(list(self.nodes)):
+            if not any(value.users or self.is_output(value) for value in node.outputs):
+                self.remove(node)
+                if into is not None:
+                    into.covers[:0] = node.covers
+                    into.before_us += node.before_us
+
+    def _wire(self, node: Node) -> None:
+        for value in node.inputs:
+            if value is not None:
+                value.users.append(node)
+        for value in node.outputs:
+            value.maker = node
+
+
+def values_of(nodes: Iterable[Node]) -> list[Value]:
+    """Return what nodes take and make, each once."""
+    return list(
+        dict.fromkeys(
+            value for node in nodes for value in (*node.inputs, *node.outputs) if value is not None
+        )
+    )

@@ -1,0 +1,149 @@
+"""A network that was loaded: call it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from depthwise.errors import ArrayError
+from depthwise.network.execution import Execution, Workspaces
+from depthwise.network.steps import Port, Program
+from depthwise.problem.arrays import Array, like
+
+MOST_EXECUTIONS = 16
+"""For how many shapes of inputs a network is ready at a time."""
+
+
+class Network:
+    """A trained network on this package's kernels: from NumPy arrays to NumPy arrays.
+
+    Kernels are compiled where they are needed: for each shape of the inputs at its first use.
+    Several threads may call one network.
+
+    Attributes:
+        inputs: name, shape (None for a size that may be any) and element type of what it takes.
+        outputs: the same of what it returns.
+    """
+
+    def __init__(self, program: Program, threads: int | None = None) -> None:
+        self.program = program
+        self.inputs, self.outputs = program.inputs, program.outputs
+        self._threads = threads
+        self._dtypes = tuple(None if x.dtype is None else np.dtype(x.dtype) for x in self.inputs)
+        self._executions: dict[Any, Execution] = {}
+        self._workspaces = Workspaces()
+
+    def __call__(self, *arrays: Any) -> Any:
+        """Return what the network computes: one array, or a tuple where there are several outputs.
+
+        Args:
+            arrays: the inputs in the order of `self.inputs`.
+
+        Raises:
+            ArrayError: there are others than the network takes, or one does not fit.
+        """
+        try:
+            key = tuple([(array.shape, array.dtype) for array in arrays])
+            execution = self._executions.get(key)
+        except (AttributeError, TypeError):
+            execution = None
+        if execution is None or not all(type(array) is np.ndarray for array in arrays):
+            return self._converted(arrays)
+        results = execution(arrays)
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def run(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the outputs by name, of inputs by name; see `__call__`."""
+        names = [port.name for port in self.inputs]
+        if set(arrays) != set(names):
+            raise ArrayError(
+                f"the network's inputs are {', '.join(names)}; got {', '.join(arrays) or 'none'}"
+            )
+        results = self(*(arrays[name] for name in names))
+        results = results if isinstance(results, tuple) else (results,)
+        return {port.name: array for port, array in zip(self.outputs, results, strict=True)}
+
+    def execution(self, arrays: Sequence[Array]) -> Execution:
+        """Return what runs for inputs like these, made at first use."""
+        key = tuple((array.shape, array.dtype) for array in arrays)
+        found = self._executions.get(key)
+        if found is None:
+            if len(self._executions) >= MOST_EXECUTIONS:
+                self._executions.clear()
+                self._workspaces = Workspaces()
+            found = Execution(self.program, arrays, self._workspaces, self._threads)
+            self._executions[key] = found
+        return found
+
+    def _converted(self, given: Sequence[Any]) -> Any:
+        """Compute with whatever arrays are given, once they are found to fit."""
+        arrays = self._checked(given)
+        empty = self._empty(arrays)
+        results = self.execution(arrays)(arrays) if empty is None else empty
+        results = [like(given[0])(result) for result in results] if given else results
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def _checked(self, given: Sequence[Any]) -> list[Array]:
+        if len(given) != len(self.inputs):
+            names = ", ".join(port.name for port in self.inputs) or "none"
+            raise ArrayError(f"the network's inputs are {names}; got {len(given)} arrays")
+        sizes: dict[str, int] = {}
+        return [
+            _fitting(array, port, dtype, sizes)
+            for array, port, dtype in zip(given, self.inputs, self._dtypes, strict=True)
+        ]
+
+    def _empty(self, arrays: Sequence[Array]) -> list[Array] | None:
+        """Return the results for a batch of no images; None for all others."""
+        if not any(array.size == 0 and array.ndim for array in arrays):
+            return None
+        batches = {
+            port.sizes[0]
+            for port, array in zip(self.inputs, arrays, strict=True)
+            if port.sizes and array.shape[0] == 0
+        }
+        shorter = [
+            np.zeros((1, *array.shape[1:]), array.dtype)
+            if port.sizes and port.sizes[0] in batches
+            else array
+            for port, array in zip(self.inputs, arrays, strict=True)
+        ]
+        if any(0 in array.shape for array in shorter):
+            shapes = ", ".join(str(array.shape) for array in arrays)
+            raise ArrayError(f"a network's images have pixels; got shapes {shapes}")
+        results = self.execution(shorter)(shorter)
+        return [
+            result[:0] if port.sizes and port.sizes[0] in batches else result
+            for port, result in zip(self.outputs, results, strict=True)
+        ]
+
+
+def _fitting(given: Any, port: Port, dtype: Any, sizes: dict[str, int]) -> Array:
+    """Return an input as an array.
+
+    Raises:
+        ArrayError: it is not of the type and the sizes that the network takes.
+    """
+    try:
+        array = given if isinstance(given, np.ndarray) else np.from_dlpack(given)
+    except (AttributeError, BufferError, RuntimeError, TypeError):
+        kind = type(given).__name__
+        raise ArrayError(
+            f"input {port.name} is a NumPy array or a DLPack tensor on the CPU; got {kind}"
+        ) from None
+    if dtype is not None and array.dtype != dtype:
+        raise ArrayError(
+            f"input {port.name} is of {dtype} (use .astype(np.{dtype})); got {array.dtype}"
+        )
+    if port.sizes is None:
+        return array
+    fits = len(port.sizes) == array.ndim and all(
+        size == (wanted if isinstance(wanted, int) else sizes.setdefault(wanted, size))
+        for size, wanted in zip(array.shape, port.sizes, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("any" if isinstance(size, str) else str(size) for size in port.sizes)
+        raise ArrayError(f"input {port.name} has the sizes ({wanted}); got {array.shape}")
+    return array

@@ -1,0 +1,170 @@
+"""What a node of a network may compute: the operators that passes look into, and all others.
+
+Images are (N, C, H, W) here, whatever the order of their elements in memory.  Each operator stands
+for one of ONNX's and torch's; the sources of the formulas are theirs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from depthwise.problem.vocabulary import Activation, Pads, Pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    """What a node computes of its inputs."""
+
+    moves_nothing: ClassVar[bool] = False
+    """Whether the result is the input's memory in another shape, where that can be."""
+
+    @property
+    def name(self) -> str:
+        """What it is called where a reader looks for it."""
+        return type(self).__name__.lower()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Convolution(Operator):
+    """(N, O, OH, OW) of x (N, C, H, W), weight (O, C/groups, KH, KW) and, or not, bias (O,)."""
+
+    stride: Pair
+    padding: Pads
+    dilation: Pair
+    groups: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(Operator):
+    """(..., O) of x (..., C), weight (O, C) and, or not, bias (O,): `F.linear`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchNorm(Operator):
+    """(x - mean) / sqrt(variance + epsilon) * weight + bias, each of these (C,), of (N, C, ...)."""
+
+    epsilon: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerNorm(Operator):
+    """The same with the mean and variance of the last axis of x (..., C); weight and bias (C,)."""
+
+    epsilon: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChannelNorm(Operator):
+    """A `LayerNorm` over the channels of each pixel of (N, C, H, W)."""
+
+    epsilon: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activate(Operator):
+    """An activation of each element."""
+
+    activation: Activation
+
+    @property
+    def name(self) -> str:
+        """The activation's."""
+        return self.activation
+
+
+@dataclass(frozen=True, kw_only=True)
+class HardSigmoid(Operator):
+    """slope * x + offset, no less than 0 and no more than 1, of each element.
+
+    With a slope of 1/6 and an offset of 1/2 it is the activation of that name.
+    """
+
+    slope: float
+    offset: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unary(Operator):
+    """A function of each element that is no activation: "erf", "sqrt"."""
+
+    function: str
+
+    @property
+    def name(self) -> str:
+        """The function's."""
+        return self.function
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binary(Operator):
+    """add, sub, mul or div of each pair of elements, shapes broadcast as NumPy does."""
+
+    function: str
+
+    @property
+    def name(self) -> str:
+        """The function's."""
+        return self.function
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean(Operator):
+    """The mean over the pixels of (N, C, H, W): (N, C, 1, 1), or (N, C) where axes are dropped."""
+
+    keeps_axes: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pad(Operator):
+    """Zeros around the pixels of (N, C, H, W)."""
+
+    padding: Pads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Permute(Operator):
+    """Axis number i of the result is axis order[i] of the input."""
+
+    order: tuple[int, ...]
+    moves_nothing: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reshape(Operator):
+    """The elements, in their order, in another shape.
+
+    -1 stands for one size that follows from the others, 0 for the size of the same axis of x.
+    """
+
+    shape: tuple[int, ...]
+    moves_nothing: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity(Operator):
+    """The input."""
+
+    moves_nothing: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreign(Operator):
+    """What only the engine of the front end knows.
+
+    Attributes:
+        called: what the front end calls it.
+        payload: what the engine makes of it.
+        of_shapes: whether the result depends on the shapes of the inputs alone.
+        repeatable: whether the same inputs give the same result.
+    """
+
+    called: str
+    payload: Any
+    of_shapes: bool = False
+    repeatable: bool = True
+
+    @property
+    def name(self) -> str:
+        """What the front end calls it."""
+        return self.called

@@ -1,0 +1,29 @@
+"""From the graph of a trained network to the program that runs: the page to read first.
+
+graph -> simplify -> absorb -> join -> stage_pixels -> lowered
+"""
+
+from __future__ import annotations
+
+from depthwise.network.absorb import absorb
+from depthwise.network.engine import Engine
+from depthwise.network.graph import Graph
+from depthwise.network.join import join
+from depthwise.network.lower import lowered
+from depthwise.network.pixels import stage_pixels
+from depthwise.network.simplify import simplify
+from depthwise.network.steps import Program
+
+
+def optimized(graph: Graph, engine: Engine) -> Program:
+    """Return the program of a graph, which the passes change.
+
+    Batch norms are folded into the convolutions before them; convolutions with what surrounds them
+    become one kernel where one computes them; images are channels-last from one end to the other.
+    What no kernel computes is left to the engine.
+    """
+    simplify(graph)
+    absorb(graph)
+    join(graph)
+    stage_pixels(graph)
+    return lowered(graph, engine)

@@ -1,0 +1,108 @@
+"""The shapes of a network's values for inputs of certain shapes, and what depends on them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from depthwise.network.steps import Call, Program, Shape, Stage, Step, View, numbered
+from depthwise.problem.arrays import Array
+
+
+@dataclass
+class Known:
+    """What is known before a call.
+
+    Attributes:
+        shapes: of the values, at least of all that kernels take and make.
+        fixed: the values that are the same for all inputs of these shapes, the constants too.
+    """
+
+    shapes: dict[int, Shape]
+    fixed: dict[int, Array] = field(default_factory=dict)
+
+
+def known(program: Program, inputs: Sequence[Array]) -> Known:
+    """Return what is known of a network for inputs of these shapes."""
+    constants = numbered(len(program.inputs), program.constants)
+    given = {number: np.shape(value) for number, value in enumerate(inputs)}
+    example = all(program.shapes.get(number) == shape for number, shape in given.items())
+    if example or not any(isinstance(step.work, Call) for step in program.steps):
+        found = Known({**(program.shapes if example else {}), **given}, dict(constants))
+        found.shapes |= {number: array.shape for number, array in constants.items()}
+        if all(_stated(program, step, found) for step in program.steps):
+            return found
+    return _watched(program, inputs, constants)
+
+
+def _stated(program: Program, step: Step, found: Known) -> bool:
+    """Add what is known of a step's results without computing; whether that is enough."""
+    work, shapes = step.work, found.shapes
+    if isinstance(work, Stage):
+        shapes[step.outputs[0]] = _made(work, shapes[step.inputs[0]])
+    elif isinstance(work, View):
+        shapes[step.outputs[0]] = work.of(_nothing(shapes[step.inputs[0]], "float32")).shape
+    elif work.of_shapes:
+        if any(number not in shapes or number not in program.dtypes for number in step.inputs):
+            return False
+        given = [
+            found.fixed.get(number, _nothing(shapes[number], program.dtypes[number]))
+            for number in step.inputs
+        ]
+        _fix(step, work.engine.compute(work.payload, given), found)
+    return True
+
+
+def _nothing(shape: Shape, dtype: str) -> Array:
+    """Return zeros of which none lies in memory until it is read."""
+    return np.zeros(shape, dtype)
+
+
+def _made(stage: Stage, shape: Shape) -> Shape:
+    """Return the shape of what a kernel makes of an image, or of (N, C)."""
+    batch, _, height, width = (*shape, 1, 1)[:4]
+    batch, height, width, channels = stage.spec.resized(batch, height, width).output_shape
+    return (batch, channels, height, width) if len(shape) == 4 else (batch, channels)
+
+
+def _fix(step: Step, results: Sequence[Array], found: Known) -> None:
+    for number, array in zip(step.outputs, results, strict=True):
+        found.fixed[number], found.shapes[number] = array, array.shape
+
+
+def _watched(program: Program, inputs: Sequence[Array], constants: dict[int, Array]) -> Known:
+    """Compute a network and return what was seen."""
+    values: dict[int, Any] = {**dict(enumerate(inputs)), **constants}
+    found = Known({number: value.shape for number, value in values.items()}, dict(constants))
+    last = {number: step for step in program.steps for number in step.inputs}
+    for step in program.steps:
+        results = _results(step, [values[number] for number in step.inputs])
+        if isinstance(step.work, Call) and step.work.of_shapes:
+            _fix(step, results, found)
+        for number, result in zip(step.outputs, results, strict=True):
+            values[number], found.shapes[number] = result, result.shape
+        for number in {*step.inputs, *step.outputs}:
+            if last.get(number, step) is step:
+                del values[number]
+    return found
+
+
+def _results(step: Step, given: list[Array]) -> list[Array]:
+    work = step.work
+    if isinstance(work, View):
+        return [work.of(given[0])]
+    if isinstance(work, Call):
+        return work.engine.compute(work.payload, given)
+    return [_by_kernel(work, given)]
+
+
+def _by_kernel(stage: Stage, given: Sequence[Array]) -> Array:
+    """Return what a kernel makes of (N, C, H, W) or (N, C)."""
+    four = given[0].ndim == 4
+    images = [image.transpose(0, 2, 3, 1) if four else image[:, None, None, :] for image in given]
+    kernel = stage.kernel(given[0].shape)
+    result: Array = kernel(images[0], *stage.arrays(), *images[1:])
+    return result.transpose(0, 3, 1, 2) if four else result[:, 0, 0, :]

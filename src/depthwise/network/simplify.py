@@ -1,0 +1,56 @@
+"""A graph without what changes nothing, with images in one order of axes and formulas by name."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from depthwise.network.formulas import name_formulas
+from depthwise.network.graph import Graph, Node
+from depthwise.network.images import reorder
+from depthwise.network.operators import Binary, Identity, Pad, Permute, Reshape
+
+
+def simplify(graph: Graph) -> None:
+    """Drop what does nothing, name what is written out, and bring images to (N, C, H, W)."""
+    graph.drop_unused()
+    for node in list(graph.nodes):
+        if _does_nothing(node):
+            x = node.inputs[0]
+            assert x is not None
+            graph.replace(node.output, x)
+            graph.remove(node)
+    _as_sums_and_products(graph)
+    name_formulas(graph)
+    reorder(graph)
+    graph.drop_unused()
+
+
+def _does_nothing(node: Node) -> bool:
+    operator, x = node.operator, node.inputs[0] if node.inputs else None
+    if x is None or x.constant is not None:
+        return False
+    if isinstance(operator, Pad):
+        return operator.padding == ((0, 0), (0, 0))
+    if isinstance(operator, Permute):
+        return operator.order == tuple(range(len(operator.order)))
+    if isinstance(operator, Reshape):
+        return x.sizes is not None and x.sizes == node.output.sizes
+    return isinstance(operator, Identity)
+
+
+def _as_sums_and_products(graph: Graph) -> None:
+    """Rewrite x - constant as x + -constant and x / constant as x * (1 / constant)."""
+    for node in graph.nodes:
+        constant = node.constant(1)
+        if constant is None or constant.dtype.kind != "f" or not isinstance(node.operator, Binary):
+            continue
+        if node.name == "sub":
+            made, value = "add", -constant
+        elif node.name == "div" and np.all(constant != 0):
+            made, value = "mul", (1 / constant.astype(np.float64)).astype(constant.dtype)
+        else:
+            continue
+        given = node.inputs[1]
+        assert given is not None
+        graph.retake(node, 1, graph.constant(value, f"{given.name}'"))
+        node.operator = Binary(function=made)

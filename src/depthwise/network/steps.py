@@ -1,0 +1,180 @@
+"""A network as steps, each from earlier values to new ones: what runs, and what is saved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+
+from depthwise.compiler import compile as compile_kernel
+from depthwise.kernel.kernel import Kernel
+from depthwise.network.engine import Engine
+from depthwise.network.operators import Permute, Reshape
+from depthwise.problem.arrays import Array
+from depthwise.problem.problem import Layer
+
+Shape: TypeAlias = "tuple[int, ...]"
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A problem with its weights, for channels-last images of any size.
+
+    Attributes:
+        spec: the problem at the size of the example.
+        operands: the arrays that are the same in each call, by name.
+    """
+
+    spec: Layer
+    operands: Mapping[str, Array]
+
+    @property
+    def title(self) -> str:
+        """What it computes."""
+        return str(self.spec)
+
+    @property
+    def takes_residual(self) -> bool:
+        """Whether there is a second input, which is added to the result."""
+        return "residual" in self.spec.operands
+
+    def kernel(self, shape: Shape) -> Kernel:
+        """Return the kernel for images (N, C, H, W), or (N, C), of this shape."""
+        batch, _, height, width = (*shape, 1, 1)[:4]
+        return compile_kernel(self.spec.resized(batch, height, width))
+
+    def arrays(self) -> list[Array]:
+        """Return the operands in the order of a call, contiguous."""
+        shapes = self.spec.operands
+        return [
+            np.ascontiguousarray(self.operands[name].reshape(shapes[name]))
+            for name in shapes
+            if name != "residual"
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The input's elements as an array of another shape."""
+
+    operator: Permute | Reshape
+
+    @property
+    def title(self) -> str:
+        """What it does."""
+        return self.operator.name
+
+    def of(self, array: Array) -> Array:
+        """Return the view; a copy where the elements do not lie so."""
+        if isinstance(self.operator, Permute):
+            return np.transpose(array, self.operator.order)
+        sizes = [size or array.shape[axis] for axis, size in enumerate(self.operator.shape)]
+        seen: Array = array.reshape(sizes)
+        return seen
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """What the engine of a front end computes.
+
+    Attributes:
+        engine: who computes it.
+        payload: what it makes of it, as bytes that can be saved.
+        title: what that is, in words.
+        of_shapes: whether the results depend on the shapes of the inputs alone.
+    """
+
+    engine: Engine
+    payload: bytes
+    title: str
+    of_shapes: bool = False
+
+
+Work: TypeAlias = "Stage | View | Call"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Step:
+    """One computation of a network.
+
+    Attributes:
+        name: what of the file or the model it stands for.
+        work: what is computed.
+        inputs: the numbers of the values that it takes.
+        outputs: those of the values that it makes.
+        before_us: the microseconds that its part took in the model, where that was measured.
+        reason: why no kernel of ours computes it; None where one does, or nothing is to be said.
+    """
+
+    name: str
+    work: Work
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    before_us: float = 0.0
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    """An input or an output of a network.
+
+    Attributes:
+        name: what the file or the model calls it.
+        sizes: of its axes: a number, or a word for one that may be any; equal words mean one size.
+        dtype: NumPy's name of its element type.
+    """
+
+    name: str
+    sizes: tuple[int | str, ...] | None
+    dtype: str | None
+
+    @property
+    def shape(self) -> tuple[int | None, ...] | None:
+        """The sizes, with None for those that may be any."""
+        if self.sizes is None:
+            return None
+        return tuple(size if isinstance(size, int) else None for size in self.sizes)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Program:
+    """A network: values are numbers, first those of the inputs, then the constants', then the rest.
+
+    Attributes:
+        inputs: what it takes.
+        outputs: what it returns.
+        results: the number of the value of each output.
+        constants: the arrays that are the same in each call, other than the stages' weights.
+        steps: what is computed, in order.
+        shapes: of each value for the example, as far as they are known.
+        dtypes: of each value, as far as they are known.
+    """
+
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    results: tuple[int, ...]
+    constants: tuple[Array, ...]
+    steps: tuple[Step, ...]
+    shapes: Mapping[int, Shape] = field(default_factory=dict)
+    dtypes: Mapping[int, str] = field(default_factory=dict)
+
+    @cached_property
+    def images(self) -> frozenset[int]:
+        """The values that kernels take and make, which lie channels-last in memory."""
+        found: set[int] = set()
+        for step in self.steps:
+            if isinstance(step.work, Stage):
+                found |= {*step.inputs, *step.outputs}
+        return frozenset(found)
+
+    def stages(self) -> list[Stage]:
+        """Return what kernels of ours compute."""
+        return [step.work for step in self.steps if isinstance(step.work, Stage)]
+
+
+def numbered(count: int, constants: Sequence[Array]) -> dict[int, Array]:
+    """Return the constants by number, behind so many inputs."""
+    return {count + position: array for position, array in enumerate(constants)}

@@ -1,0 +1,96 @@
+"""A model of ONNX from a file, from bytes or as it is: whole, with its weights, and sound."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import ModelProto, external_data_helper
+
+from depthwise.errors import ModelError
+
+_LARGEST = 2**31 - 1
+"""The bytes from which on a model cannot be one message."""
+
+
+def model_of(source: str | os.PathLike[str] | bytes | ModelProto) -> ModelProto:
+    """Return a model.
+
+    Raises:
+        ModelError: it is none of ONNX, truncated, or its weights are missing.
+        OSError: the file cannot be read.
+    """
+    if isinstance(source, ModelProto):
+        model, home = source, None
+    elif isinstance(source, bytes):
+        model, home = _parsed(source, "the bytes given"), None
+    else:
+        path = Path(source)
+        model, home = _parsed(path.read_bytes(), str(path)), path.parent
+    model = _with_weights(model, home)
+    _check(model)
+    return _inlined(model)
+
+
+def _parsed(data: bytes, name: str) -> ModelProto:
+    model = ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError as error:
+        raise ModelError(f"a model is a file of ONNX, whole; got {name}: {error}") from None
+    if not model.graph.node and not model.graph.output:
+        raise ModelError(f"a model is a file of ONNX with a graph; got none in {name}")
+    return model
+
+
+def _with_weights(model: ModelProto, home: Path | None) -> ModelProto:
+    """Read the weights that lie in files of their own, beside the model."""
+    apart = [
+        each
+        for each in external_data_helper._get_all_tensors(model)
+        if external_data_helper.uses_external_data(each)
+    ]
+    if not apart:
+        return model
+    if home is None:
+        raise ModelError(
+            f"a model whose weights lie in files of their own is loaded from its file; got "
+            f"{len(apart)} such weights, the first {apart[0].name!r}"
+        )
+    for tensor in apart:
+        try:
+            external_data_helper.load_external_data_for_tensor(tensor, str(home))
+        except Exception as error:  # checks of paths and sizes, in several classes
+            raise ModelError(
+                f"the weights of a model lie beside it in {home}; got {tensor.name!r}: {error}"
+            ) from None
+        tensor.data_location = onnx.TensorProto.DEFAULT
+        del tensor.external_data[:]
+    return model
+
+
+def _check(model: ModelProto) -> None:
+    """Refuse what is no model.
+
+    Raises:
+        ModelError: with the words of ONNX's own checker.
+    """
+    if model.ByteSize() > _LARGEST:
+        return  # its checker takes no such messages
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        raise ModelError(f"a model keeps ONNX's rules; got {_in_a_line(error)}") from None
+
+
+def _inlined(model: ModelProto) -> ModelProto:
+    """Return a model without functions of its own."""
+    if not model.functions:
+        return model
+    return onnx.inliner.inline_local_functions(model)
+
+
+def _in_a_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

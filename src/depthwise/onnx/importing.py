@@ -1,0 +1,188 @@
+"""From a model of ONNX to a `network` graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from onnx import ModelProto, NodeProto
+
+from depthwise.errors import ModelError
+from depthwise.network.graph import Graph, Node, Value
+from depthwise.network.operators import Foreign
+from depthwise.onnx.attributes import Given
+from depthwise.onnx.inference import Inferred, dtype_of, inferred
+from depthwise.onnx.operators import read
+from depthwise.onnx.writing import Dialect, captured_names
+
+_OF_SHAPES = ("Shape", "Size")
+_CHANCE = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli",
+           "Multinomial")  # fmt: skip
+_EXAMPLE = {0: 1, 2: 224, 3: 224}
+"""The size that an open axis of an image has in an example; another axis has `_LENGTH`."""
+_LENGTH = 16
+_OTHER = 64
+"""By how much another height or width differs, to see what depends on it."""
+
+
+def imported(
+    model: ModelProto, shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> tuple[Graph, Dialect]:
+    """Return the graph of a model, and what the model was written in.
+
+    Args:
+        model: a sound model.
+        shapes: of the inputs, for the example.
+
+    Raises:
+        ModelError: the shapes are not the model's.
+    """
+    opsets = {
+        each.domain if each.domain != "ai.onnx" else "": each.version for each in model.opset_import
+    }
+    example = _example(model, shapes or {})
+    others = _others(model, example)
+    fixed = others == example
+    known = inferred(model, example, fixed=fixed)
+    seen = known if fixed else _if_it_fits(model, others)
+    dialect = Dialect(opsets, max(model.ir_version, 3), known.types)
+    return _Import(model, known, seen, dialect).graph, dialect
+
+
+def _if_it_fits(model: ModelProto, sizes: Mapping[str, tuple[int, ...]]) -> Inferred | None:
+    try:
+        return inferred(model, sizes, fixed=False)
+    except ModelError:
+        return None
+
+
+def open_axes(model: ModelProto, name: str) -> dict[int, str]:
+    """Return the axes of an input whose size may be any, with the word for it."""
+    port = next(each for each in model.graph.input if each.name == name)
+    return {
+        axis: size.dim_param if size.dim_param.isidentifier() else f"{name}.{axis}"
+        for axis, size in enumerate(port.type.tensor_type.shape.dim)
+        if not (size.HasField("dim_value") and size.dim_value > 0)
+    }
+
+
+def _inputs(model: ModelProto) -> list[str]:
+    """Return the names of what a model is called with."""
+    given = {each.name for each in model.graph.initializer}
+    return [each.name for each in model.graph.input if each.name not in given]
+
+
+def _example(model: ModelProto, given: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    names = _inputs(model)
+    if strange := [name for name in given if name not in names]:
+        raise ModelError(
+            f"the inputs of the model are {', '.join(names)}; got {', '.join(strange)}"
+        )
+    found: dict[str, tuple[int, ...]] = {}
+    words: dict[str, int] = {}
+    for port in model.graph.input:
+        kind = port.type.tensor_type
+        if (
+            port.name not in names
+            or not port.type.HasField("tensor_type")
+            or not kind.HasField("shape")
+        ):
+            continue
+        sizes = [size.dim_value for size in kind.shape.dim]
+        shape = given.get(port.name)
+        if shape is not None:
+            _check(port.name, sizes, tuple(shape))
+        anyway = open_axes(model, port.name)
+        for axis, word in anyway.items():
+            usual = _EXAMPLE.get(axis, _LENGTH) if len(sizes) == 4 or axis == 0 else _LENGTH
+            sizes[axis] = shape[axis] if shape is not None else words.get(word, usual)
+            words[word] = sizes[axis]
+        found[port.name] = tuple(sizes)
+    return found
+
+
+def _check(name: str, sizes: list[int], shape: tuple[int, ...]) -> None:
+    fits = len(sizes) == len(shape) and all(
+        size in (0, given) for size, given in zip(sizes, shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join(str(size or "any") for size in sizes)
+        raise ModelError(f"input {name!r} of the model has the sizes ({wanted}); got {shape}")
+
+
+def _others(
+    model: ModelProto, example: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]]:
+    """Return other shapes that the inputs may have: sizes that may differ from others do."""
+    found: dict[str, tuple[int, ...]] = {}
+    words: dict[str, int] = {}
+    for name, shape in example.items():
+        sizes = list(shape)
+        for axis, word in open_axes(model, name).items():
+            step = 1 if axis == 0 else _OTHER
+            sizes[axis] = words.setdefault(word, sizes[axis] + step * (len(words) + 1))
+        found[name] = tuple(sizes)
+    return found
+
+
+class _Import:
+    """Reads the nodes of a model in their order."""
+
+    def __init__(
+        self, model: ModelProto, known: Inferred, seen: Inferred | None, dialect: Dialect
+    ) -> None:
+        self._model, self._known, self._seen, self._dialect = model, known, seen, dialect
+        self._values: dict[str, Value] = {}
+        self.graph = Graph()
+        for name in _inputs(model):
+            self.graph.inputs.append(self._value(name))
+        for node in known.nodes:
+            self._read(node)
+        for port in model.graph.output:
+            self.graph.outputs.append(self._value(port.name))
+            self.graph.names.append(port.name)
+
+    def _value(self, name: str) -> Value:
+        if name not in self._values:
+            constant = self._known.constants.get(name)
+            if constant is not None:
+                made = Value(name, constant.shape, constant.shape, constant.dtype.name, constant)
+            else:
+                shape = self._known.shapes.get(name)
+                kind = dtype_of(self._known.types.get(name))
+                made = Value(name, shape, self._sizes(name, shape), kind)
+            self._values[name] = made
+        return self._values[name]
+
+    def _sizes(self, name: str, shape: tuple[int, ...] | None) -> tuple[int | str, ...] | None:
+        """Return the sizes of a value, with a word for each that is another for other inputs."""
+        if self._seen is None:
+            others: tuple[int, ...] | None = None
+        else:
+            others = self._seen.shapes.get(name)
+        if shape is None:
+            return None
+        if others is None or len(others) != len(shape):
+            return tuple(f"{name}.{axis}" for axis in range(len(shape)))
+        return tuple(
+            size if size == other else f"{size} or {other}"
+            for size, other in zip(shape, others, strict=True)
+        )
+
+    def _read(self, proto: NodeProto) -> None:
+        names = [*proto.input, *captured_names(proto)]
+        inputs = [self._value(name) if name else None for name in names]
+        outputs = [self._value(name) for name in proto.output if name]
+        called = proto.name or f"{proto.op_type} {next(iter(proto.output), '')}".strip()
+        given = Given(proto, inputs, outputs, self._dialect.opset)
+        found = read(given) if len(inputs) == len(proto.input) else None
+        if found is not None:
+            operator, inputs = found
+            self.graph.add(Node(operator, list(inputs), outputs, [called]))
+            return
+        foreign = Foreign(
+            called=proto.op_type,
+            payload=proto.SerializeToString(),
+            of_shapes=proto.op_type in _OF_SHAPES and not proto.domain,
+            repeatable=proto.op_type not in _CHANCE,
+        )
+        self.graph.add(Node(foreign, inputs, outputs, [called]))

@@ -1,0 +1,203 @@
+"""The shapes and types of a model's values, by ONNX's own inference, and its constants folded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper, numpy_helper
+
+from depthwise.errors import ModelError
+from depthwise.onnx.writing import captured_names
+from depthwise.problem.arrays import Array
+
+_SMALL = 1024
+"""Bytes of a constant up to which a shape may depend on its elements."""
+_ROUNDS = 8
+"""How often shapes are inferred anew, each time with more constants known."""
+_CHANGES = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli",
+            "Multinomial", "Dropout")  # fmt: skip
+
+
+@dataclass
+class Inferred:
+    """What is known of a model's values by name.
+
+    Attributes:
+        nodes: those that are left when everything constant is computed.
+        constants: the arrays that are the same in each call.
+        shapes: for inputs of the example's sizes.
+        types: as ONNX has them.
+    """
+
+    nodes: list[NodeProto]
+    constants: dict[str, Array]
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    types: dict[str, TypeProto] = field(default_factory=dict)
+
+
+def inferred(model: ModelProto, sizes: Mapping[str, tuple[int, ...]], *, fixed: bool) -> Inferred:
+    """Return what is known of a model for inputs of these shapes.
+
+    Args:
+        model: a sound model.
+        sizes: the shape of each input.
+        fixed: whether inputs have these sizes in every call: then shapes are constants.
+
+    Raises:
+        ModelError: a node does not fit the shapes of what it takes.
+    """
+    graph = model.graph
+    constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    found = Inferred(list(graph.node), constants)
+    for _ in range(_ROUNDS):
+        _infer(model, found, sizes)
+        if not (_fold(model, found, fixed=fixed)):
+            break
+    return found
+
+
+def _infer(model: ModelProto, found: Inferred, sizes: Mapping[str, tuple[int, ...]]) -> None:
+    """Let ONNX infer all shapes, of a model without the elements of large constants."""
+    graph = model.graph
+    inputs = [_sized(each, sizes.get(each.name)) for each in graph.input]
+    names = {each.name for each in inputs}
+    large = [
+        helper.make_tensor_value_info(name, _kind(array), array.shape)
+        for name, array in found.constants.items()
+        if array.nbytes > _SMALL and name not in names
+    ]
+    small = [
+        numpy_helper.from_array(array, name)
+        for name, array in found.constants.items()
+        if array.nbytes <= _SMALL
+    ]
+    bare = helper.make_graph(
+        found.nodes, graph.name or "graph", [*inputs, *large], _open(graph.output), small
+    )
+    skeleton = helper.make_model(
+        bare, opset_imports=model.opset_import, ir_version=model.ir_version
+    )
+    try:
+        known = onnx.shape_inference.infer_shapes(skeleton, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        raise ModelError(
+            f"the nodes of a model fit together; got {' '.join(str(error).split())}"
+        ) from None
+    for each in (*known.graph.input, *known.graph.value_info, *known.graph.output):
+        found.types[each.name] = each.type
+        shape = _shape(each.type)
+        if shape is not None:
+            found.shapes[each.name] = shape
+
+
+def _open(outputs: object) -> list[ValueInfoProto]:
+    """Return outputs without the sizes that a file says they have, which hold for other inputs."""
+    found = []
+    for each in outputs:  # type: ignore[attr-defined]
+        made = ValueInfoProto()
+        made.CopyFrom(each)
+        if made.type.HasField("tensor_type"):
+            made.type.tensor_type.ClearField("shape")
+        found.append(made)
+    return found
+
+
+def _sized(port: ValueInfoProto, shape: tuple[int, ...] | None) -> ValueInfoProto:
+    if shape is None:
+        return port
+    return helper.make_tensor_value_info(port.name, port.type.tensor_type.elem_type, shape)
+
+
+def _kind(array: Array) -> int:
+    return int(helper.np_dtype_to_tensor_dtype(array.dtype))
+
+
+def _shape(kind: TypeProto) -> tuple[int, ...] | None:
+    """Return the shape that a type says; None where it says not all of it."""
+    if not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
+        return None
+    axes = kind.tensor_type.shape.dim
+    if not all(axis.HasField("dim_value") for axis in axes):
+        return None
+    return tuple(axis.dim_value for axis in axes)
+
+
+def dtype_of(kind: TypeProto | None) -> str | None:
+    """Return NumPy's name of the elements of a type; None where they are not known, or none."""
+    if kind is None or not kind.HasField("tensor_type"):
+        return None
+    if kind.tensor_type.elem_type == TensorProto.UNDEFINED:
+        return None
+    return str(np.dtype(helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type)))
+
+
+def _fold(model: ModelProto, found: Inferred, *, fixed: bool) -> bool:
+    """Compute what depends on constants alone; whether there was something."""
+    known = found.constants
+    ready: list[NodeProto] = []
+    left: list[NodeProto] = []
+    computed: set[str] = set()
+    for node in found.nodes:
+        if fixed and _is_shape(node) and node.input[0] in found.shapes:
+            known[node.output[0]] = _shape_of(node, found.shapes[node.input[0]])
+        elif _is_constant(node, known, computed):
+            ready.append(node)
+            computed |= set(node.output)
+        else:
+            left.append(node)
+    shapes_found = len(ready) + len(left) < len(found.nodes)
+    failed = _compute(model, ready, known)
+    found.nodes = [node for node in found.nodes if node in failed or not _done(node, known)]
+    return shapes_found or len(failed) < len(ready)
+
+
+def _done(node: NodeProto, known: Mapping[str, Array]) -> bool:
+    return bool(node.output) and all(name in known for name in node.output if name)
+
+
+def _is_shape(node: NodeProto) -> bool:
+    return node.op_type == "Shape" and node.domain in ("", "ai.onnx")
+
+
+def _shape_of(node: NodeProto, shape: tuple[int, ...]) -> Array:
+    ends = {each.name: each.i for each in node.attribute}
+    return np.array(shape[ends.get("start", 0) : ends.get("end", len(shape))], np.int64)
+
+
+def _is_constant(node: NodeProto, known: Mapping[str, Array], computed: set[str]) -> bool:
+    if node.op_type in _CHANGES or node.domain not in ("", "ai.onnx") or captured_names(node):
+        return False
+    return all(not name or name in known or name in computed for name in node.input)
+
+
+def _compute(model: ModelProto, nodes: list[NodeProto], known: dict[str, Array]) -> list[NodeProto]:
+    """Add what nodes make of constants, by ONNX's reference; return those that it cannot."""
+    if not nodes:
+        return []
+    from onnx.reference import ReferenceEvaluator
+
+    failed = []
+    for node in nodes:
+        taken = {name: known[name] for name in node.input if name and name in known}
+        missing = any(name and name not in known for name in node.input)
+        names = [name for name in node.output if name]
+        try:
+            if missing:
+                raise KeyError(node.name)
+            graph = helper.make_graph(
+                [node], "constant",
+                [helper.make_tensor_value_info(n, _kind(a), a.shape) for n, a in taken.items()],
+                [helper.make_empty_tensor_value_info(name) for name in names],
+            )  # fmt: skip
+            alone = helper.make_model(
+                graph, opset_imports=model.opset_import, ir_version=model.ir_version
+            )
+            made = ReferenceEvaluator(alone).run(None, taken)
+        except Exception:  # whatever the reference raises on what it does not know
+            failed.append(node)
+        else:
+            known.update(zip(names, map(np.asarray, made), strict=True))
+    return failed

@@ -1,0 +1,284 @@
+"""Operators of ONNX read as those of `network.operators`, where they are one of them.
+
+Each reader returns an operator with its inputs, or None: then the node is left to ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias, cast
+
+import numpy as np
+
+from depthwise.network.graph import Value
+from depthwise.network.operators import (
+    Activate,
+    BatchNorm,
+    Binary,
+    Convolution,
+    HardSigmoid,
+    Identity,
+    LayerNorm,
+    Linear,
+    Mean,
+    Operator,
+    Pad,
+    Permute,
+    Reshape,
+    Unary,
+)
+from depthwise.onnx.attributes import Given
+from depthwise.problem.arrays import Array
+from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.spec import resolve_padding
+from depthwise.problem.vocabulary import Activation, Pads
+
+Read: TypeAlias = "tuple[Operator, list[Value | None]] | None"
+
+
+def read(given: Given) -> Read:
+    """Return the operator that a node is, with its inputs; None where it is none of ours."""
+    if given.proto.domain not in ("", "ai.onnx") or not given.inputs or given.inputs[0] is None:
+        return None
+    if len([output for output in given.proto.output if output]) != 1:
+        return None
+    name = given.proto.op_type
+    reader = _VIEWS.get(name) or (_READERS.get(name) if given.outputs[0].dtype in DTYPES else None)
+    return reader(given) if reader is not None else None
+
+
+def _constant(array: Array, like: Value | None) -> Value:
+    name = "constant" if like is None else like.name
+    return Value(name, array.shape, array.shape, array.dtype.name, array)
+
+
+def _convolution(given: Given) -> Read:
+    weight = given.constant(1)
+    if weight is None or weight.ndim != 4 or given.x.shape is None or len(given.x.shape) != 4:
+        return None
+    stride = _pair(given.attributes.get("strides", (1, 1)))
+    dilation = _pair(given.attributes.get("dilations", (1, 1)))
+    padding = _padding(given, cast("tuple[int, int]", weight.shape[2:]), stride, dilation)
+    if padding is None or min(min(padding)) < 0:
+        return None
+    groups = int(given.attributes.get("group", 1))
+    how = Convolution(stride=stride, padding=padding, dilation=dilation, groups=groups)
+    return how, given.inputs
+
+
+def _pair(values: object) -> tuple[int, int]:
+    first, second = cast("tuple[int, int]", values)
+    return int(first), int(second)
+
+
+def _padding(
+    given: Given, taps: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]
+) -> Pads | None:
+    """Return the padding of a convolution; None where it depends on a size that is open."""
+    how = given.word("auto_pad", "NOTSET")
+    if how in ("NOTSET", "VALID"):
+        top, left, bottom, right = given.attributes.get("pads", (0, 0, 0, 0))
+        return ((top, bottom), (left, right)) if how == "NOTSET" else ((0, 0), (0, 0))
+    sizes = (given.x.sizes or ())[2:]
+    if any(isinstance(size, str) and step > 1 for size, step in zip(sizes, stride, strict=True)):
+        return None
+    shape = cast("tuple[int, int]", (given.x.shape or ())[2:])
+    pads = resolve_padding("same", shape, taps, stride, dilation)
+    if how == "SAME_LOWER":
+        return tuple((more, less) for less, more in pads)  # type: ignore[return-value]
+    return pads
+
+
+def _gemm(given: Given) -> Read:
+    weight, bias = given.constant(1), given.constant(2)
+    computed = bias is None and not given.is_left_out(2)
+    if weight is None or computed or given.attributes.get("transA"):
+        return None
+    matrix = weight if given.attributes.get("transB") else weight.T
+    alpha, beta = (given.attributes.get(name, 1.0) for name in ("alpha", "beta"))
+    matrix = matrix if alpha == 1 else (matrix * alpha).astype(weight.dtype)
+    inputs: list[Value | None] = [given.x, _constant(matrix, given.inputs[1])]
+    if bias is not None:
+        if bias.size not in (1, len(matrix)) or bias.shape not in (
+            (),
+            (bias.size,),
+            (1, bias.size),
+        ):
+            return None
+        row = np.broadcast_to(bias.reshape(-1), (len(matrix),))
+        row = row if beta == 1 else (row * beta).astype(weight.dtype)
+        inputs.append(_constant(row, given.inputs[2]))
+    return Linear(), inputs
+
+
+def _matmul(given: Given) -> Read:
+    weight = given.constant(1)
+    if weight is None or weight.ndim != 2 or len(given.x.shape or ()) < 2:
+        return None
+    return Linear(), [given.x, _constant(weight.T, given.inputs[1])]
+
+
+def _batch_norm(given: Given) -> Read:
+    if given.attributes.get("training_mode") or given.attributes.get("spatial", 1) != 1:
+        return None
+    return BatchNorm(epsilon=float(given.attributes.get("epsilon", 1e-5))), given.inputs
+
+
+def _layer_norm(given: Given) -> Read:
+    rank = len(given.x.shape or ())
+    weight = given.constant(1)
+    axis = given.attributes.get("axis", -1)
+    if not rank or axis not in (-1, rank - 1) or weight is None or weight.ndim != 1:
+        return None
+    zeros = _constant(np.zeros_like(weight), given.inputs[1])
+    bias = zeros if given.is_left_out(2) else given.inputs[2]
+    norm = LayerNorm(epsilon=float(given.attributes.get("epsilon", 1e-5)))
+    return norm, [*given.inputs[:2], bias]
+
+
+def _activate(name: Activation) -> Callable[[Given], Read]:
+    return lambda given: (Activate(activation=name), given.inputs[:1])
+
+
+def _clip(given: Given) -> Read:
+    low = given.number("min", 1, -math.inf)
+    high = given.number("max", 2, math.inf)
+    names: dict[tuple[float | None, float | None], Activation] = {
+        (0.0, 6.0): "relu6", (0.0, math.inf): "relu",
+    }  # fmt: skip
+    name = names.get((low, high))
+    return None if name is None else (Activate(activation=name), [given.x])
+
+
+def _hard_sigmoid(given: Given) -> Read:
+    slope, offset = given.attributes.get("alpha", 0.2), given.attributes.get("beta", 0.5)
+    if math.isclose(slope, 1 / 6, rel_tol=1e-6) and offset == 0.5:
+        return Activate(activation="hardsigmoid"), [given.x]
+    return HardSigmoid(slope=slope, offset=offset), [given.x]
+
+
+def _leaky_relu(given: Given) -> Read:
+    ours = math.isclose(given.attributes.get("alpha", 0.01), 0.01, rel_tol=1e-6)
+    return (Activate(activation="leaky_relu"), [given.x]) if ours else None
+
+
+def _gelu(given: Given) -> Read:
+    exact = given.word("approximate", "none") == "none"
+    return (Activate(activation="gelu"), [given.x]) if exact else None
+
+
+def _swish(given: Given) -> Read:
+    ours = given.attributes.get("alpha", 1.0) == 1
+    return (Activate(activation="silu"), [given.x]) if ours else None
+
+
+def _unary(function: str) -> Callable[[Given], Read]:
+    return lambda given: (Unary(function=function), given.inputs)
+
+
+def _binary(function: str) -> Callable[[Given], Read]:
+    return lambda given: (Binary(function=function), given.inputs)
+
+
+def _reduce_mean(given: Given) -> Read:
+    axes, rank = given.numbers("axes", 1), len(given.x.shape or ())
+    if axes is None or rank != 4 or sorted(axis % 4 for axis in axes) != [2, 3]:
+        return None
+    return Mean(keeps_axes=bool(given.attributes.get("keepdims", 1))), [given.x]
+
+
+def _global_mean(given: Given) -> Read:
+    return (Mean(keeps_axes=True), [given.x]) if len(given.x.shape or ()) == 4 else None
+
+
+def _average_pool(given: Given) -> Read:
+    """Read an average over windows that are the whole image."""
+    window = tuple(given.attributes.get("kernel_shape", ()))
+    padded = any(given.attributes.get("pads", ())) or given.word("auto_pad", "NOTSET") != "NOTSET"
+    whole = len(given.x.shape or ()) == 4 and (given.x.sizes or ())[2:] == window
+    return (Mean(keeps_axes=True), [given.x]) if whole and not padded else None
+
+
+def _transpose(given: Given) -> Read:
+    rank = len(given.x.shape or ())
+    order = tuple(given.attributes.get("perm", range(rank)[::-1]))
+    return (Permute(order=order), [given.x]) if rank and given.x.constant is None else None
+
+
+def _shaped(given: Given) -> Read:
+    """Read what gives an array another shape, as far as sizes that are open allow to say it."""
+    before, after = given.x.sizes, given.outputs[0].sizes
+    if before is None or after is None or given.x.constant is not None:
+        return None
+    kept = [
+        0 if isinstance(size, str) and axis < len(before) and before[axis] == size else size
+        for axis, size in enumerate(after)
+    ]
+    open_ones = [axis for axis, size in enumerate(kept) if isinstance(size, str)]
+    if len(open_ones) > 1 or (0 in after and -1 in kept):
+        return None
+    shape = tuple(-1 if isinstance(size, str) else size for size in kept)
+    return Reshape(shape=shape), [given.x]
+
+
+def _pad(given: Given) -> Read:
+    pads, zero = given.numbers("pads", 1), given.number("value", 2, 0.0)
+    plain = given.word("mode", "constant") == "constant" and zero == 0 and given.is_left_out(3)
+    if pads is None or not plain or len(pads) != 8 or min(pads) < 0:
+        return None
+    around = tuple(zip(pads[2:4], pads[6:], strict=True))
+    outside = any((*pads[:2], *pads[4:6]))
+    return None if outside else (Pad(padding=around), [given.x])  # type: ignore[arg-type]
+
+
+def _identity(given: Given) -> Read:
+    return Identity(), [given.x]
+
+
+def _dropout(given: Given) -> Read:
+    training = given.constant(2)
+    off = given.is_left_out(2) or (training is not None and not training)
+    return (Identity(), [given.x]) if off else None
+
+
+def _cast(given: Given) -> Read:
+    same = given.x.dtype is not None and given.x.dtype == given.outputs[0].dtype
+    return (Identity(), [given.x]) if same else None
+
+
+_READERS: dict[str, Callable[[Given], Read]] = {
+    "Conv": _convolution,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+    "BatchNormalization": _batch_norm,
+    "LayerNormalization": _layer_norm,
+    "Relu": _activate("relu"),
+    "Clip": _clip,
+    "Sigmoid": _activate("sigmoid"),
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": _activate("hardswish"),
+    "LeakyRelu": _leaky_relu,
+    "Gelu": _gelu,
+    "Swish": _swish,
+    "Erf": _unary("erf"),
+    "Add": _binary("add"),
+    "Sub": _binary("sub"),
+    "Mul": _binary("mul"),
+    "Div": _binary("div"),
+    "ReduceMean": _reduce_mean,
+    "GlobalAveragePool": _global_mean,
+    "AveragePool": _average_pool,
+    "Pad": _pad,
+}
+_VIEWS: dict[str, Callable[[Given], Read]] = {
+    "Transpose": _transpose,
+    "Reshape": _shaped,
+    "Flatten": _shaped,
+    "Squeeze": _shaped,
+    "Unsqueeze": _shaped,
+    "Identity": _identity,
+    "Dropout": _dropout,
+    "Cast": _cast,
+}
+"""What moves nothing, of elements of any type."""

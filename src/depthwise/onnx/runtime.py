@@ -1,0 +1,142 @@
+"""ONNX Runtime: what computes the nodes that no kernel does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from depthwise.errors import ModelError
+from depthwise.network.graph import Node, Value
+from depthwise.network.images import TO_NCHW, TO_NHWC
+from depthwise.onnx.layouts import LIES_NHWC
+from depthwise.problem.arrays import Array
+
+
+class OnnxRuntime:
+    """The engine of networks that were read from ONNX.
+
+    Sessions never spin (two pools that spin take the cores from each other).  Each is made once
+    for a number of threads; who calls binds it to memory.
+    """
+
+    name = "onnxruntime"
+    takes_whole_graphs = True
+
+    def __init__(self, dialect: Any = None) -> None:
+        self._dialect = dialect
+        self._sessions: dict[tuple[bytes, int], Any] = {}
+        self._lock = threading.Lock()
+
+    def write(
+        self, nodes: Sequence[Node], inputs: Sequence[Value], outputs: Sequence[Value],
+        images: frozenset[Value],
+    ) -> bytes:  # fmt: skip
+        """Return nodes as the bytes of a model; see `Engine.write`."""
+        from depthwise.onnx.writing import Writer
+
+        model = Writer(self._dialect).model(nodes, inputs, outputs, images)
+        return bytes(model.SerializeToString())
+
+    def runner(self, payload: bytes, threads: int) -> Bound:
+        """Return a model ready to run on so many threads.
+
+        Raises:
+            ModelError: ONNX Runtime is not installed, or refuses the model.
+        """
+        with self._lock:
+            session = self._sessions.get((payload, threads))
+            if session is None:
+                session = self._sessions[payload, threads] = _session(payload, threads)
+        return Bound(session)
+
+    def compute(self, payload: bytes, given: Sequence[Array]) -> list[Array]:
+        """See `Engine.compute`."""
+        return self.runner(payload, 1).compute(given)
+
+    def array(self, value: Any) -> Array:
+        """Return what a runner returned as an array."""
+        array: Array = value.numpy()
+        return np.array(array)  # whose memory is the value's
+
+
+def _session(payload: bytes, threads: int) -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ModelError(
+            "what no kernel computes is computed by ONNX Runtime (pip install onnxruntime); "
+            "it is not installed"
+        ) from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(payload, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors have no base of their own
+        raise ModelError(f"ONNX Runtime takes what no kernel computes; got {error}") from None
+
+
+class Bound:
+    """A session bound to memory; see `Runner`."""
+
+    def __init__(self, session: Any) -> None:
+        from onnxruntime import OrtValue
+
+        self._value_of = OrtValue.ortvalue_from_numpy
+        self._session, self._binding = session, session.io_binding()
+        self._inputs = [each.name for each in session.get_inputs()]
+        self._outputs = [each.name for each in session.get_outputs()]
+        self._copied: list[tuple[Array, Array]] = []
+        for name in self._outputs:  # in this order they come back
+            self._binding.bind_output(name, "cpu")
+        self._free = list(self._outputs)
+
+    def place(self, position: int, array: Array) -> None:
+        """See `Runner`."""
+        name = self._inputs[position]
+        lies = _as_bound(array, name)
+        if not lies.flags.c_contiguous:
+            source, lies = lies, np.empty(lies.shape, lies.dtype)
+            self._copied.append((lies, source))
+        self._binding.bind_ortvalue_input(name, self._value_of(lies))
+
+    def place_output(self, position: int, array: Array) -> None:
+        """See `Runner`."""
+        name = self._outputs[position]
+        self._binding.bind_ortvalue_output(name, self._value_of(_as_bound(array, name)))
+        self._free.remove(name)
+
+    def run(self, given: Sequence[Any]) -> list[Any]:
+        """See `Runner`."""
+        for name, value in zip(self._inputs, given, strict=True):
+            if value is not None:
+                self._binding.bind_ortvalue_input(name, self._given(name, value))
+        for lies, source in self._copied:
+            np.copyto(lies, source)
+        for name in self._free:  # or it would write to what it returned before
+            self._binding.bind_output(name, "cpu")
+        self._session.run_with_iobinding(self._binding)
+        return self._binding.get_outputs() if self._free else [None] * len(self._outputs)
+
+    def compute(self, given: Sequence[Array]) -> list[Array]:
+        """Compute once, of arrays in the order of their axes, which the results have as well."""
+        results = [np.array(value.numpy()) for value in self.run(given)]
+        return [
+            array.transpose(TO_NCHW) if name.endswith(LIES_NHWC) else array
+            for name, array in zip(self._outputs, results, strict=True)
+        ]
+
+    def _given(self, name: str, value: Any) -> Any:
+        if not isinstance(value, np.ndarray):
+            return value
+        return self._value_of(np.ascontiguousarray(_as_bound(value, name)))
+
+
+def _as_bound(array: Array, name: str) -> Array:
+    """Return an image as the session takes it."""
+    return array.transpose(TO_NHWC) if name.endswith(LIES_NHWC) else array
