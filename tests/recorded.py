@@ -29,6 +29,7 @@ class Recorded:
         self.closed = 0
         self.prepared: list[Plan] = []
         self.seconds: list[float] = []
+        self.start_seconds = 0.0
 
     def __enter__(self):
         return self

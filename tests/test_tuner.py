@@ -148,10 +148,10 @@ def test_where_no_plan_can_be_timed_nothing_is_remembered():
 def test_the_budget_ends_the_search_and_the_next_one_goes_on_from_there():
     first = search(one := Recorded({DEFAULT: 50.0}), seconds_a_plan=1.0)
     assert first.tried == len(one.prepared) < first.legal
-    assert first.tried == math.ceil(plan_search.SEARCH_SHARE * 10.0)
+    assert first.tried == first.fresh == 10 - plan_search.FINALISTS  # which are built once more
     assert not first.complete
     second = search(two := Recorded({DEFAULT: 50.0}), seconds_a_plan=0.0)
-    assert second.tried == second.legal
+    assert second.tried == second.legal == second.fresh + first.fresh
     assert not set(two.prepared) & set(one.prepared)
 
 

@@ -31,8 +31,8 @@ LARGE_BUDGET_SECONDS = 30.0
 """For kernels of `LARGE_KERNEL` taps and more along an axis, and for blocks: both take longer to
 build."""
 LARGE_KERNEL = 7
-SEARCH_SHARE = 0.75
-"""The part of the budget after which no further plan is tried."""
+LAST_SHARE = 0.25
+"""The part of the budget that is left at least for building and timing the fastest once more."""
 PLAN_SHARE = 0.25
 """The part of the budget that a plan may take until it is verified; the default may take all."""
 
@@ -60,6 +60,10 @@ class TrialError(Exception):
 
 class Laboratory(Protocol):
     """What plans are tried with: `trials.Laboratory`, or recorded times."""
+
+    @property
+    def start_seconds(self) -> float:
+        """What starting processes and taking up problems has taken so far; no budget has it."""
 
     def pose(self, spec: Problem) -> None:
         """Take up a problem."""
@@ -90,6 +94,12 @@ class Tuning:
     """The default's in the same rounds; None where it failed."""
     trials: Mapping[AnyPlan, Trial]
     """Everything that was tried, now or before."""
+    fresh: int
+    """How many of these were tried now."""
+    start_seconds: float
+    """What starting the processes took, with making arrays and what the oracle expects."""
+    seconds: float
+    """What everything else took: that is what a budget is for."""
     legal: int | None
     """How many plans there are to try; None where what comes of one says which are next."""
     complete: bool
@@ -138,15 +148,16 @@ def search(
     """
     if seconds is not None and not seconds > 0:
         raise SpecError(f"seconds are more than 0; got {seconds}: {spec}")
-    start, allowed = clock(), budget(spec) if seconds is None else seconds
-    hunt = _Search(spec, target, threads, laboratory)
+    before = laboratory.start_seconds
+    spent = _Spent(laboratory, clock)
+    hunt = _Search(spec, target, threads, laboratory, seconds or budget(spec), spent)
     laboratory.pose(spec)
-    fresh, plan = True, next(hunt.untried, None)
-    while plan and (fresh or clock() < start + SEARCH_SHARE * allowed):
+    plan = next(hunt.untried, None)
+    while plan and hunt.has_time:
         step(plan)
-        hunt.attempt(plan, allowed if plan == hunt.default else PLAN_SHARE * allowed)
-        fresh, plan = False, next(hunt.untried, None)
-    times = hunt.last_rounds((1 - SEARCH_SHARE) * allowed, clock)
+        hunt.attempt(plan)
+        plan = next(hunt.untried, None)
+    times = hunt.last_rounds()
     if not times:
         raise InternalError(
             f"one plan at least can be timed; got none in {len(hunt.found)}, the first of them "
@@ -164,27 +175,69 @@ def search(
         trials=hunt.found,
         legal=hunt.space.size,
         complete=plan is None,
+        fresh=hunt.fresh,
+        start_seconds=laboratory.start_seconds - before,
+        seconds=spent(),
     )
+
+
+class _Spent:
+    """The seconds since it was made, without those that the laboratory took to start."""
+
+    def __init__(self, laboratory: Laboratory, clock: Callable[[], float]) -> None:
+        self._laboratory, self._clock = laboratory, clock
+        self._begin = self._now()
+
+    def __call__(self) -> float:
+        return self._now() - self._begin
+
+    def _now(self) -> float:
+        return self._clock() - self._laboratory.start_seconds
 
 
 class _Search:
     """The plans of one problem: what came of those that were tried, and those that were not."""
 
-    def __init__(self, spec: Problem, target: Target, threads: int, laboratory: Laboratory) -> None:
+    def __init__(
+        self,
+        spec: Problem,
+        target: Target,
+        threads: int,
+        laboratory: Laboratory,
+        allowed: float,
+        spent: Callable[[], float],
+    ) -> None:
         self._place = spec, target, threads
         self._laboratory = laboratory
+        self._allowed, self._spent = allowed, spent
         self.space = space(spec, target)
         self.default = self.space.default
         known = database.trials(spec, target, threads)
         self.found = {plan: trial for plan, trial in known.items() if plan in self.space}
         self._times = {plan: trial.us for plan, trial in self.found.items()}
         self.untried = self.space.walk(self._times)
+        self.fresh = 0
+        self._took: dict[AnyPlan, float] = {}
 
-    def attempt(self, plan: AnyPlan, seconds: float) -> None:
+    @property
+    def has_time(self) -> bool:
+        """Whether another plan can be tried, and the last rounds have the time that they take.
+
+        One plan is tried however little time there is.
+        """
+        longest = max(self._took.values(), default=0.0)
+        last = sum(self._took.get(plan, longest) for plan in self._finalists())
+        needed = longest + max(last, LAST_SHARE * self._allowed)
+        return not self.fresh or self._spent() + needed <= self._allowed
+
+    def attempt(self, plan: AnyPlan) -> None:
         """Build, verify and time a plan; one that is clearly slower than the best only shortly."""
         enough = CLEARLY_SLOWER * min(self._times.values(), default=math.inf)
+        self.fresh += 1
+        begin = self._spent()
         try:
-            self._laboratory.prepare(plan, seconds)
+            share = 1.0 if plan == self.default else PLAN_SHARE
+            self._laboratory.prepare(plan, share * self._allowed)
             samples = self._laboratory.sample(plan, FIRST_SAMPLES, SAMPLE_SECONDS)
             if min(samples) <= enough:
                 samples += self._laboratory.sample(plan, MORE_SAMPLES, SAMPLE_SECONDS)
@@ -192,20 +245,23 @@ class _Search:
             self._note(plan, error.trial)
         else:
             self._note(plan, Trial(tuple(samples)))
+        self._took[plan] = self._spent() - begin
 
-    def last_rounds(self, seconds: float, clock: Callable[[], float]) -> dict[AnyPlan, list[float]]:
+    def last_rounds(self) -> dict[AnyPlan, list[float]]:
         """Time the default and the fastest plans in turns, so that noise meets them all alike."""
-        timed = sorted((plan for plan in self.found if self.found[plan].samples), key=self._us)
-        finalists = [plan for plan in timed if plan == self.default or plan in timed[:FINALISTS]]
-        times: dict[AnyPlan, list[float]] = {plan: [] for plan in finalists}
+        times: dict[AnyPlan, list[float]] = {plan: [] for plan in self._finalists()}
         self._laboratory.close()
         self._add_round(times)  # which builds them
-        end = clock() + seconds
         for finished in range(1, ROUNDS):
-            if finished >= FEWEST_ROUNDS and clock() >= end:
+            if finished >= FEWEST_ROUNDS and self._spent() >= self._allowed:
                 break
             self._add_round(times)
         return times
+
+    def _finalists(self) -> list[AnyPlan]:
+        """Return the fastest plans so far, and the default."""
+        timed = sorted((plan for plan in self.found if self.found[plan].samples), key=self._us)
+        return [plan for plan in timed if plan == self.default or plan in timed[:FINALISTS]]
 
     def _add_round(self, times: dict[AnyPlan, list[float]]) -> None:
         """Take a sample of each plan; one that fails is a finalist no longer."""
@@ -220,9 +276,11 @@ class _Search:
         return self._times[plan]
 
     def _note(self, plan: AnyPlan, trial: Trial) -> None:
+        """Take down what came of a plan; of one that was given little time, not for good."""
         self.found[plan] = trial
         self._times[plan] = trial.us
-        database.add_trial(*self._place, plan, trial)
+        if trial.failure != "slow" or self._allowed >= budget(self._place[0]):
+            database.add_trial(*self._place, plan, trial)
 
 
 def _winner(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from depthwise.errors import PeerError
@@ -29,6 +32,8 @@ class Laboratory:
         self._worker: Worker | None = None
         self._spec: Problem | None = None
         self._ready: dict[AnyPlan, int] = {}
+        self.start_seconds = 0.0
+        """What starting processes and posing problems has taken so far."""
 
     def pose(self, spec: Problem) -> None:
         """Take up a problem: make its arrays and what the oracle expects."""
@@ -36,7 +41,8 @@ class Laboratory:
         for key in self._ready.values():
             worker.release(key)
         self._ready.clear()
-        worker.pose(spec)
+        with self._starting():
+            worker.pose(spec)
         self._spec = spec
 
     def prepare(self, plan: AnyPlan, seconds: float = TIMEOUT_SECONDS) -> None:
@@ -101,10 +107,17 @@ class Laboratory:
     def _alive(self) -> Worker:
         """Return the process, started anew with the problem where the last one is gone."""
         if self._worker is None:
-            self._worker = Worker(ENGINE, self._threads)
-            if self._spec is not None:
-                self._worker.pose(self._spec)
+            with self._starting():
+                self._worker = Worker(ENGINE, self._threads)
+                if self._spec is not None:
+                    self._worker.pose(self._spec)
         return self._worker
+
+    @contextmanager
+    def _starting(self) -> Iterator[None]:
+        begin = time.monotonic()
+        yield
+        self.start_seconds += time.monotonic() - begin
 
     def _failed(self, error: PeerError) -> TrialError:
         assert self._worker is not None
