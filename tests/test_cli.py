@@ -83,7 +83,8 @@ def test_every_example_is_a_command_line_that_is_understood(line):
     command = typer.main.get_command(cli.app)
     while words and words[0] in getattr(command, "commands", {}):
         command = command.commands[words.pop(0)]
-    assert not words or not hasattr(command, "commands"), f"no such command: {words[0]}"
+    if hasattr(command, "commands"):
+        assert not words or words[0].startswith("-"), f"no such command: {words[0]}"
     with contextlib.suppress(typer.Exit):  # --help leaves at once
         command.make_context("depthwise", words)
 
@@ -168,8 +169,8 @@ def test_help_starts_without_the_heavy_imports():
     assert not loaded & {"tvm", "torch", "matplotlib", "onnxruntime"}
 
 
-def test_a_table_in_a_pipe_is_plain_and_never_folded(monkeypatch, capsys):
-    monkeypatch.setattr(console, "out", Console(width=console.PIPE_WIDTH, highlight=False))
+def test_a_table_in_a_pipe_is_plain(monkeypatch, capsys):
+    monkeypatch.setattr(console, "out", Console(width=console.WIDE, highlight=False))
     problem = "depthwise c1 " * 20
     console.print_table(["problem", "us"], [(problem, 1.5), ("[b]", None)], title="Times")
     title, header, first, second = capsys.readouterr().out.splitlines()

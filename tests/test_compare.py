@@ -90,7 +90,9 @@ def test_compare_prints_both_problems_side_by_side(run, round_machine) -> None:
 
 
 def test_cost_prints_a_row_for_each_problem_and_each_part(run) -> None:
-    status, out, _ = run("cost", "conv c8 o64 hw128 k3 bias", "separable c8 o64 hw128 k3 bias")
+    status, out, _ = run(
+        "cost", "conv c8 o64 hw128 k3 bias", "separable c8 o64 hw128 k3 bias", "--wide"
+    )
     assert status == 0
     rows = [line.split() for line in out.splitlines()]
     columns = ["params", "MACs", "FLOPs", "bytes", "bytes", "unfused", "FLOP/byte"]
@@ -116,7 +118,9 @@ def test_cost_reports_the_layers_of_a_workload(run) -> None:
 def test_cost_takes_problems_beside_a_layer_file(run, tmp_path: Path) -> None:
     file = tmp_path / "layers.json"
     file.write_text('[{"c": 8, "h": 9, "w": 7, "k": 3, "stride": 2, "name": "first"}]')
-    status, out, _ = run("cost", "pointwise c8 o4 hw7", "--layers", str(file), "--batch", "2")
+    status, out, _ = run(
+        "cost", "pointwise c8 o4 hw7", "--layers", str(file), "--batch", "2", "--wide"
+    )
     assert status == 0
     names = [line.split("  ")[0] for line in out.splitlines()]
     assert names == ["problem", "pointwise c8 o4 hw7", "depthwise n2 c8 h9 w7 k3 s2"]
@@ -135,7 +139,7 @@ def test_a_limit_is_the_longer_of_arithmetic_and_memory() -> None:
 
 def test_a_plot_measures_the_roofline_and_is_written(run, round_machine, tmp_path: Path) -> None:
     file = tmp_path / "roofline.png"
-    status, out, _ = run("cost", "depthwise c256 hw64 k3 p1", "--plot", str(file))
+    status, out, _ = run("cost", "depthwise c256 hw64 k3 p1", "--plot", str(file), "--wide")
     assert status == 0
     assert out.splitlines()[0].endswith("bound by")
     assert out.splitlines()[1].endswith("memory")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 import zipfile
@@ -170,11 +171,22 @@ def test_an_unknown_engine_is_refused_with_those_that_there_are():
         environments.install("nothing", print)
 
 
+class OneDnn:
+    """A library that says which version it is."""
+
+    def __init__(self):
+        def dnnl_version():
+            return ctypes.pointer((ctypes.c_int * 3)(3, 2, 1))
+
+        self.dnnl_version = dnnl_version
+
+
 def test_a_library_of_the_system_does_instead_of_an_environment(root, offer, monkeypatch):
     monkeypatch.setattr(
         environments.ctypes.util, "find_library", {"dnnl": "libdnnl.so.3"}.__getitem__
     )
-    assert environments.installed_version("onednn") == "libdnnl.so.3"
+    monkeypatch.setattr(environments.ctypes, "CDLL", lambda _: OneDnn())
+    assert environments.installed_version("onednn") == "3.2.1"
     assert environments.interpreter("onednn") == Path(sys.executable)
     lines: list[str] = []
     environments.install("onednn", lines.append)

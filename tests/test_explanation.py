@@ -125,7 +125,7 @@ def test_a_pass_of_training_is_explained_kernel_by_kernel(run):
 
 
 def test_the_table_says_the_same(run):
-    code, text, _ = run("explain", "depthwise c16 hw8 k3 p1 nhwc")
+    code, text, _ = run("explain", "depthwise c16 hw8 k3 p1 nhwc", "--wide")
     assert code == 0
     assert "channels_last   taken" in text
     assert "vectors run over the width here" in text

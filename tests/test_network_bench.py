@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import nn
 
+from depthwise import console
 from depthwise.bench import command
 from depthwise.bench.inference import command as inference
 from depthwise.bench.inference import plot, report, run
@@ -169,8 +170,9 @@ FOUND = [
 
 
 def test_a_table_has_the_fastest_first_and_what_is_wrong_last(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(console.out, "width", console.WIDE)
     other = result("depthwise optimized", 500.0, spec="network other n1")
     report.print_results([*FOUND, other], "the conditions")
     out = lines(capsys.readouterr().out)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from depthwise import console
 from depthwise.bench import comparison, plots, report, series
 from depthwise.bench.findings import Findings
 from depthwise.bench.results import Note, Result
@@ -50,8 +51,9 @@ def lines(text: str) -> list[str]:
 
 
 def test_a_table_is_sorted_and_compared_with_the_fastest_peer(
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(console.out, "width", 100)
     report.print_results(FOUND, "the conditions", 200.0)
     out = capsys.readouterr().out
     assert out.startswith("the conditions\n")

@@ -15,7 +15,7 @@ TEXT = "depthwise c3 hw6 k3 p1"
 
 
 def tilings(text, capsys, **options):
-    arguments = {"name": None, "threads": 1, "repeats": 1, "plot": None, "as_json": True} | options
+    arguments = {"name": None, "threads": 1, "repeats": 1, "plot": None, "form": "json"} | options
     sweep.sweep(text, **arguments)
     return json.loads(capsys.readouterr().out)
 
@@ -43,7 +43,7 @@ def test_a_map_that_cannot_be_written_is_refused_before_measuring(tmp_path, monk
     (tmp_path / "file").touch()
     monkeypatch.setattr(sweep, "Laboratory", lambda _: pytest.fail("measured"))
     with pytest.raises(DepthwiseError, match="to a file"):
-        sweep.sweep(TEXT, None, 1, 1, tmp_path / name, as_json=True)
+        sweep.sweep(TEXT, None, 1, 1, tmp_path / name, form="json")
 
 
 def test_a_wrong_tiling_is_refused_not_ranked(monkeypatch, capsys):
@@ -56,7 +56,7 @@ def test_a_wrong_tiling_is_refused_not_ranked(monkeypatch, capsys):
 def test_a_tiling_that_cannot_be_timed_is_named_and_left_out(monkeypatch, capsys):
     recorded = Recorded({Plan("packed", tc=2, th=6): "crashed"})
     monkeypatch.setattr(sweep, "Laboratory", lambda _: recorded)
-    sweep.sweep(TEXT, name=None, threads=1, repeats=1, plot=None, as_json=True)
+    sweep.sweep(TEXT, name=None, threads=1, repeats=1, plot=None, form="json")
     out, err = capsys.readouterr()
     assert "packed tc2 th6: recorded as crashed" in err
     plans = [tiling["plan"] for tiling in json.loads(out)["tilings"]]
@@ -77,7 +77,7 @@ def test_an_interrupt_leaves_what_was_measured(monkeypatch, capsys):
 
 
 def test_every_strip_of_a_block_is_there_fastest_first(capsys):
-    sweep.sweep("inverted c3 e8 o4 hw4 k3 p1 se2", None, 1, 1, None, as_json=True)
+    sweep.sweep("inverted c3 e8 o4 hw4 k3 p1 se2", None, 1, 1, None, form="json")
     out, err = capsys.readouterr()
     report = json.loads(out)
     strips = report["tilings"]

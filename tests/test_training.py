@@ -123,7 +123,7 @@ def test_what_is_there_for_convolutions_and_blocks_alone_says_so() -> None:
     text = f"training {CONV}"
     refusals = {
         "a search": lambda: space.space(dw.parse(text), host()),
-        "a sweep": lambda: sweep.sweep(text, None, 1, 1, None, as_json=False),
+        "a sweep": lambda: sweep.sweep(text, None, 1, 1, None, form="table"),
     }
     for what, call in refusals.items():
         with pytest.raises(SpecError, match=f"{what} is one of a convolution or a block; got tra"):

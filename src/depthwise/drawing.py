@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from depthwise.errors import DepthwiseError
+from depthwise.errors import DepthwiseError, installs
 from depthwise.files import check_writable, written
 
 OUR_COLOUR = "#D55E00"
@@ -18,9 +18,15 @@ COLOURS = (
 )  # fmt: skip
 """For others than ours: Okabe and Ito's palette and Tol's, told apart by colour-blind readers, as
 far as they are seen on white and on black."""
+NEEDS = f"a plot needs matplotlib; this installs it: {installs('bench')}"
 DPI = 150
 COLUMN_WIDTH = 0.12
 """Points closer than this part of the picture's width have their labels in one column."""
+
+
+def can_draw() -> bool:
+    """Whether matplotlib is installed."""
+    return find_spec("matplotlib") is not None
 
 
 def canvas(width: float = 9, height: float = 5.5, panels: int = 1) -> tuple[Any, Any]:
@@ -34,9 +40,7 @@ def canvas(width: float = 9, height: float = 5.5, panels: int = 1) -> tuple[Any,
     try:
         from matplotlib.figure import Figure  # optional, and slow to import
     except ImportError:
-        raise DepthwiseError(
-            "a plot needs matplotlib; this installs it: pip install 'depthwise[bench]'"
-        ) from None
+        raise DepthwiseError(NEEDS) from None
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(1, panels, sharey=True)
     for panel in figure.axes:
@@ -46,14 +50,15 @@ def canvas(width: float = 9, height: float = 5.5, panels: int = 1) -> tuple[Any,
 
 
 def check_plot(file: Path) -> None:
-    """Refuse a picture that could not be written later; make its folder.
+    """Refuse a picture that could not be drawn or written later; make its folder.
 
     Raises:
-        DepthwiseError: the file cannot be written, or its suffix names no form of pictures.
+        DepthwiseError: matplotlib is missing, the file cannot be written, or its suffix names no
+            form of pictures.
     """
     check_writable(file)
-    if find_spec("matplotlib") is None:
-        return  # `canvas` says what installs it
+    if not can_draw():
+        raise DepthwiseError(NEEDS)
     from matplotlib.backend_bases import FigureCanvasBase
 
     forms = sorted(FigureCanvasBase.get_supported_filetypes())

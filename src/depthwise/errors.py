@@ -6,6 +6,14 @@ A message states the rule first, then the actual values, then the problem in its
 from __future__ import annotations
 
 
+def installs(extra: str) -> str:
+    """Return what installs the optional packages of an extra of `pyproject.toml`, e.g. "bench".
+
+    No package index has depthwise, so it is installed from a clone.
+    """
+    return f"pip install '.[{extra}]' in a clone of depthwise"
+
+
 class DepthwiseError(Exception):
     """The base of all errors of this package."""
 

@@ -19,6 +19,7 @@ from depthwise.bench.inference import command as inference
 from depthwise.bench.layers import Epilogue
 from depthwise.bench.options import Options
 from depthwise.bench.results import Result
+from depthwise.drawing import NEEDS, check_plot
 from depthwise.errors import PeerError, SpecError, TargetError
 from depthwise.files import check_writable
 from depthwise.machine import target, team
@@ -72,7 +73,8 @@ def bench(options: Options) -> int:
         finally:  # what is complete is reported, after Ctrl-C too
             if findings.results:
                 _report(options, findings)
-    _draw(options.plot, findings)
+    if options.pictures:
+        _draw(options.pictures, findings)
     return int(any(note.grave and is_ours(note) for note in findings.notes))
 
 
@@ -102,8 +104,12 @@ def _check(options: Options) -> None:
         )
     for name in options.peers or ():
         environments.interpreter(name)  # raises where it is not installed
-    check_writable(options.json)
-    check_writable(options.plot / ROOFLINE)
+    for file in filter(None, (options.json, options.csv)):
+        check_writable(file)
+    if options.pictures:
+        check_plot(options.pictures / ROOFLINE)
+    else:
+        report.tell(f"no pictures: {NEEDS}")
     if options.html:
         page.check(options.html)
 
@@ -167,6 +173,9 @@ def _report(options: Options, findings: Findings[Result]) -> None:
     report.print_notes(findings.notes, findings.timed)
     findings.write(options.json, last=True)
     report.tell(f"results: {options.json}")
+    if options.csv:
+        findings.write_csv(options.csv)
+        report.tell(f"table: {options.csv}")
     if options.html:
         layers_page.write(options.html, findings)
         report.tell(f"page: {options.html}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from depthwise.bench.comparison import R
 from depthwise.bench.results import Note
+from depthwise.console import as_csv
 from depthwise.files import is_stream, put
 
 if TYPE_CHECKING:
@@ -63,3 +64,11 @@ class Findings(Generic[R]):
         """
         if is_stream(file) is last:
             put(file, json.dumps(self.as_dict(), indent=1, allow_nan=False) + "\n")
+
+    def write_csv(self, file: Path) -> None:
+        """Put all results into a file, a line each.
+
+        Raises:
+            DepthwiseError: the file cannot be written.
+        """
+        put(file, as_csv(map(asdict, self.results)))

@@ -9,11 +9,13 @@ from typing import Literal
 
 from depthwise.bench import layers
 from depthwise.bench.layers import Epilogue
+from depthwise.drawing import can_draw
 from depthwise.errors import SpecError
 from depthwise.measure.engine import Clock
 from depthwise.problem.dtypes import DEFAULT
 
 Op = Literal[layers.Op, "network"]
+PICTURES = Path("results")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +41,19 @@ class Options:
     pin: Sequence[int] | None = None
     """The cores to stay on."""
     json: Path = Path("results/bench.json")
-    plot: Path = Path("results")
-    """The folder for the pictures."""
+    csv: Path | None = None
+    """The file for all results as a table."""
+    plot: Path | None = None
+    """The folder for the pictures; None is `PICTURES`, where they can be drawn at all."""
     html: Path | None = None
     """The file for a page of everything."""
     command: str = ""
     """The command line that asks for this."""
+
+    @property
+    def pictures(self) -> Path | None:
+        """The folder for pictures; None where nothing draws them, and none were asked for."""
+        return self.plot or (PICTURES if can_draw() else None)
 
 
 def names(text: str | None) -> list[str] | None:

@@ -23,10 +23,12 @@ from depthwise.measure.timing import UNSTABLE
 COLUMNS = (
     "engine", "layout", "median us", "+- us", "GFLOP/s", "GB/s", "x fastest peer", "of limit",
 )  # fmt: skip
+SPARE = ("GB/s", "layout", "GFLOP/s")
 LEGEND = f"""\
-+-: median absolute deviation, ! where above {UNSTABLE:.0%} of the median.  FLOPs: 2 per MAC.
-GB/s: of the least bytes that must move.  x fastest peer: its time over this one, more is faster.
-of limit: the least time that this machine's measured roofline allows over this one."""
++-: median absolute deviation, ! where above {UNSTABLE:.0%} of the median.
+FLOPs: 2 per MAC.  GB/s: of the least bytes that must move.
+x fastest peer: its time over this one, more is faster.
+of limit: the least time that the measured roofline allows, over this one."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Table:
     title: str = ""
     left: int = 1
     """How many leading columns hold words; the others hold numbers."""
+    spare: Sequence[str] = ()
+    """The columns that are left out first where there is no room."""
     marked: Collection[int] = ()
     """The rows that stand out where there is colour."""
 
@@ -50,11 +54,11 @@ def print_results(results: Sequence[Result], conditions: str, peak_gflops: float
         conditions: under which they were found, in words.
         peak_gflops: what this machine's arithmetic reaches.
     """
-    console.out.print(conditions + "\n", markup=False, soft_wrap=True)
-    for spec, group in by_problem(results).items():
-        console.print_table(COLUMNS, _rows(group), title=f"{spec}  ({group[0].layer})", left=2)
-        console.out.print()
-    console.out.print(LEGEND + "\n", markup=False, soft_wrap=True)
+    console.say(f"{conditions}\n")
+    groups = by_problem(results).items()
+    tables = [(f"{spec}  ({group[0].layer})", _rows(group)) for spec, group in groups]
+    console.print_tables(COLUMNS, tables, left=2, spare=SPARE)
+    console.say(f"\n{LEGEND}\n")
     print_tables(overview(results), means(mean_ratios(results)), shares(results, peak_gflops))
 
 
@@ -62,8 +66,10 @@ def print_tables(*tables: Table) -> None:
     """Print tables that have rows, each with its title, apart."""
     for number, table in enumerate(table for table in tables if table.rows):
         if number:
-            console.out.print()
-        console.print_table(table.headers, table.rows, title=table.title, left=table.left)
+            console.say()
+        console.print_table(
+            table.headers, table.rows, title=table.title, left=table.left, spare=table.spare
+        )
 
 
 def everything(results: Iterable[Result]) -> Table:
@@ -93,7 +99,7 @@ def overview(results: Iterable[Result]) -> Table:
 def means(ratios: Mapping[str, list[float]]) -> Table:
     """Return the means of what `ratios` returns, the peer nearest to us first."""
     ordered = sorted(ratios.items(), key=lambda item: geometric_mean(item[1]))
-    return _means("peer", ordered, "Its time over that of our fastest", "{:.2f}")
+    return means_of("peer", ordered, "Its time over that of our fastest", "{:.2f}")
 
 
 def shares(results: Iterable[Result], peak_gflops: float) -> Table:
@@ -105,10 +111,13 @@ def shares(results: Iterable[Result], peak_gflops: float) -> Table:
             by_arithmetic = isclose(ours.of_limit, ours.gflops / peak_gflops)
             bound = "arithmetic" if by_arithmetic else "memory"
             found.setdefault(bound, []).append(ours.of_limit)
-    return _means("bound by", sorted(found.items()), "Our fastest, of the limit", "{:.0%}")
+    return means_of("bound by", sorted(found.items()), "Our fastest, of the limit", "{:.0%}")
 
 
-def _means(header: str, groups: Sequence[tuple[str, list[float]]], title: str, form: str) -> Table:
+def means_of(
+    header: str, groups: Sequence[tuple[str, list[float]]], title: str, form: str
+) -> Table:
+    """Return the geometric mean, the least and the most of each group."""
     picks = geometric_mean, min, max
     rows = [(name, *(form.format(p(each)) for p in picks), len(each)) for name, each in groups]
     return Table((header, "geometric mean", "least", "most", "problems"), rows, title)
@@ -117,7 +126,7 @@ def _means(header: str, groups: Sequence[tuple[str, list[float]]], title: str, f
 def print_notes(notes: Sequence[Note], timed: int) -> None:
     """Print to stderr what the numbers do not show, the gravest last, where it is seen."""
     for (contestant, text), specs in rejections(notes).items():
-        tell(f"{contestant} leaves out {_count(specs, 'problem')}: {text}")
+        tell(f"{contestant} leaves out {count(specs, 'problem')}: {text}")
     if unstable := [note for note in notes if note.kind == "unstable"]:
         worst = ", ".join(
             f"{note.contestant} on {note.spec} ({note.text})" for note in unstable[:3]
@@ -137,7 +146,7 @@ def remarks(notes: Sequence[Note]) -> Table:
     unstable = [note for note in notes if note.kind == "unstable"]
     rows = [(n.kind, n.contestant, n.spec, n.text) for n in [*grave(notes)[::-1], *unstable]]
     for (contestant, text), specs in rejections(notes).items():
-        rows.append(("rejected", contestant, specs[0] if len(specs) == 1 else _count(specs), text))
+        rows.append(("rejected", contestant, specs[0] if len(specs) == 1 else count(specs), text))
     return Table(headers, rows, left=len(headers))
 
 
@@ -203,7 +212,8 @@ def cores(pinned: Collection[int] | None) -> str:
     return ", ".join(map(str, pinned)) if pinned else "none in particular"
 
 
-def _count(things: Sequence[object], noun: str = "problem") -> str:
+def count(things: Sequence[object], noun: str = "problem") -> str:
+    """Return how many there are, in words."""
     return f"{len(things)} {noun}" + ("" if len(things) == 1 else "s")
 
 

@@ -9,27 +9,59 @@ from typing import Any
 from rich.filesize import decimal
 
 from depthwise import console
+from depthwise.console import Form
 from depthwise.store import cache, disk
 from depthwise.store.cache import Stored
 
+TOTALS = ("", "files", "size", "last used")
 HEADERS = ("problem", "plan", "target", "made by", "last used", "size")
+SPARE = ("target",)
 DAY = 86400
 NAMED = 3
 """How many files that are not ours are named."""
 _AGES = (("d", DAY), ("h", 3600), ("min", 60))
 
 
-def listing(*, as_json: bool) -> None:
-    """Print the kernels and the tuned plans on disk, those that were used last first."""
+def listing(*, everything: bool, form: Form) -> None:
+    """Print what is on disk: how much of each kind, or every kernel and tuned plan.
+
+    Args:
+        everything: print each, those that were used last first; JSON and CSV have that always.
+        form: in which to print it.
+    """
     kernels, plans = cache.stored()[::-1], cache.stored_plans()[::-1]
-    if as_json:
-        console.print_json(_summary(kernels, plans))
+    if form == "table":
+        _print(kernels, plans, everything=everything)
         return
-    console.out.print(_title(kernels, plans), markup=False, soft_wrap=True)
-    for name, entries in (("Kernels", kernels), ("Tuned plans", plans)):
-        if entries:
-            console.out.print()
-            console.print_table(HEADERS, map(_row, entries), left=4, title=name)
+    found = _summary(kernels, plans)
+    records = [{"kind": kind, **each} for kind in ("kernels", "plans") for each in found[kind]]
+    if form == "json":
+        console.print_json(found)
+    else:
+        console.print_csv(records)
+
+
+def _print(kernels: list[Stored], plans: list[Stored], *, everything: bool) -> None:
+    place = disk.root()
+    if place is None:
+        console.say(f"{disk.VARIABLE} is empty: nothing is kept on disk")
+        return
+    kinds = {
+        "kernels": [entry for entry in kernels if not entry.stale],
+        "kernels of other versions": [entry for entry in kernels if entry.stale],
+        "tuned plans": plans,
+    }
+    console.print_table(TOTALS, map(_total, kinds, kinds.values()), title=str(place))
+    console.say(f"Kernels take at most {decimal(cache.LARGEST_BYTES)}.")
+    if kinds["kernels of other versions"]:
+        console.say("Those of other versions are not loaded; depthwise cache clear --stale")
+    if everything:
+        for name, entries in (("Kernels", kernels), ("Tuned plans", plans)):
+            if entries:
+                console.say()
+                console.print_table(HEADERS, map(_row, entries), left=4, title=name, spare=SPARE)
+    elif kernels or plans:
+        console.say("Each of them: depthwise cache --all")
     _print_foreign()
 
 
@@ -55,7 +87,7 @@ def clear(*, stale: bool, older_than: float | None, plans: bool) -> None:
     if plans:
         gone += f" and {_amount(remove(cache.stored_plans()), 'tuned plan')}"
     cache.tidy()
-    console.out.print(f"removed {gone}")
+    console.say(f"removed {gone}")
     _print_foreign()
 
 
@@ -64,20 +96,12 @@ def _print_foreign() -> None:
     if foreign := cache.foreign():
         named = ", ".join(map(str, foreign[:NAMED]))
         more = f" and {len(foreign) - NAMED} more" if len(foreign) > NAMED else ""
-        console.out.print(
-            f"left, because depthwise did not write it: {named}{more}", markup=False, soft_wrap=True
-        )
+        console.say(f"left, because depthwise did not write it: {named}{more}")
 
 
-def _title(kernels: list[Stored], plans: list[Stored]) -> str:
-    if disk.root() is None:
-        return f"{disk.VARIABLE} is empty: nothing is kept on disk"
-    stale = sum(entry.stale for entry in kernels)
-    old = f" ({stale} of other versions: depthwise cache clear --stale)" if stale else ""
-    return (
-        f"{disk.root()}: {_amount(kernels, 'kernel')} of at most {decimal(cache.LARGEST_BYTES)}"
-        f"{old}, {_amount(plans, 'tuned plan')}"
-    )
+def _total(name: str, entries: list[Stored]) -> tuple[object, ...]:
+    used = _age(time.time() - max(entry.used for entry in entries)) if entries else None
+    return name, len(entries), decimal(sum(entry.size for entry in entries)), used
 
 
 def _amount(entries: list[Stored], noun: str) -> str:

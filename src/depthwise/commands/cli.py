@@ -9,12 +9,13 @@ from __future__ import annotations
 import shlex
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from depthwise.errors import DepthwiseError
+from depthwise.errors import DepthwiseError, installs
 from depthwise.problem.dtypes import DEFAULT, DTYPES
 from depthwise.version import __version__
 
@@ -24,6 +25,8 @@ Op = Literal[
 ]  # fmt: skip
 
 if TYPE_CHECKING:
+    from depthwise.console import Form
+
     DType = str
 else:
     DType = Literal[DTYPES]  # what typer reads the choices from
@@ -33,6 +36,29 @@ def examples(*lines: str) -> str:
     """Return the epilog of a help text: command lines to copy, one a line."""
     return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
+
+def widen(context: typer.Context, wanted: bool) -> None:
+    """Print every column while the command runs, when `--wide` is given."""
+    if wanted:
+        from depthwise.console import WIDE, out
+
+        context.call_on_close(partial(setattr, out, "width", out.width))
+        out.width = WIDE
+
+
+def form(as_json: bool, as_csv: bool) -> Form:
+    """Return in which form a command prints what it found."""
+    if as_json and as_csv:
+        raise DepthwiseError("what is found is printed once: --json or --csv; got both")
+    return "json" if as_json else "csv" if as_csv else "table"
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV, a line for each row.")]
+Wide = Annotated[
+    bool,
+    typer.Option("--wide", help="Print every column, however wide that is.", callback=widen),
+]
 
 app = typer.Typer(
     add_completion=False,
@@ -91,7 +117,9 @@ def cost(
     plot: Annotated[
         Path | None, typer.Option(help="Draw the roofline to this file (measures it).")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    _wide: Wide = False,
 ) -> None:
     """Print what problems cost: parameters, MACs, FLOPs (2 per MAC), bytes moved at least."""
     from depthwise.bench.layers import collect
@@ -102,7 +130,7 @@ def cost(
     if plot:
         check_plot(plot)
     measured = cost_report.measure_roofline(threads) if roofline or plot else None
-    cost_report.report(problems, measured, as_json=as_json, plot=plot)
+    cost_report.report(problems, measured, form=form(as_json, as_csv), plot=plot)
 
 
 @app.command(
@@ -117,18 +145,24 @@ def compare(
     ],
     threads: Annotated[int, typer.Option(help="Threads of each engine.", min=1)] = 1,
     repeats: Annotated[int, typer.Option(help="Samples of each time.", min=1)] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    _wide: Wide = False,
 ) -> None:
     """Compare a standard convolution with its separable counterpart: shapes, costs, times."""
     from depthwise.commands import compare as comparison
     from depthwise.problem.parse import parse
 
     raise typer.Exit(
-        comparison.compare(parse(spec), threads=threads, repeats=repeats, as_json=as_json)
+        comparison.compare(
+            parse(spec), threads=threads, repeats=repeats, form=form(as_json, as_csv)
+        )
     )
 
 
-@app.command(
+bench_app = typer.Typer(
+    invoke_without_command=True,
+    rich_markup_mode=None,
     epilog=examples(
         "depthwise bench",
         "depthwise bench --workload blocks --op inverted --epilogue network",
@@ -137,9 +171,15 @@ def compare(
         "depthwise bench --layers my_layers.json --clock call --layout nhwc --threads 2",
         "depthwise bench --workload seeds --peers torch,onnxruntime --json seeds.json",
         "depthwise bench --workload mobilenet_v2 --threads 2 --html report.html",
-    )
+        "depthwise bench compare before.json after.json",
+    ),
 )
+app.add_typer(bench_app, name="bench")
+
+
+@bench_app.callback()
 def bench(
+    context: typer.Context,
     op: Annotated[
         Literal[Op, "network"],
         typer.Option(help="What the layers pose; network: the workload itself, as a whole."),
@@ -171,12 +211,18 @@ def bench(
     ] = None,
     pin: Annotated[str | None, typer.Option(help="Cores to stay on, e.g. 0,1.")] = None,
     json: Annotated[Path, typer.Option(help="The file of results.")] = Path("results/bench.json"),
-    plot: Annotated[Path, typer.Option(help="The folder of pictures.")] = Path("results"),
+    plot: Annotated[
+        Path | None, typer.Option(help="The folder of pictures.  [default: results]")
+    ] = None,
     html: Annotated[
         Path | None, typer.Option(help="Also a page of everything: this one file.")
     ] = None,
+    csv: Annotated[Path | None, typer.Option(help="Also a table of all results: this CSV.")] = None,
+    _wide: Wide = False,
 ) -> int:
     """Measure depthwise convolution on this machine beside other engines, each verified first."""
+    if context.invoked_subcommand is not None:
+        return 0
     from depthwise.bench import command
     from depthwise.bench.options import Options, cores, names
 
@@ -185,9 +231,26 @@ def bench(
             op=op, workloads=workload or (), layers=layers, batch=batch, dtype=dtype,
             layout=layout, threads=threads, clock=clock, epilogue=epilogue,
             peers=names(peers), repeats=repeats, cpu=target, pin=cores(pin),
-            json=json, plot=plot, html=html, command=shlex.join(["depthwise", *sys.argv[1:]]),
+            json=json, csv=csv, plot=plot, html=html,
+            command=shlex.join(["depthwise", *sys.argv[1:]]),
         )
     )  # fmt: skip
+
+
+@bench_app.command(
+    name="compare", epilog=examples("depthwise bench compare before.json after.json")
+)
+def compare_results(
+    before: Annotated[Path, typer.Argument(help="The results before (bench --json).")],
+    after: Annotated[Path, typer.Argument(help="The results after.")],
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    _wide: Wide = False,
+) -> None:
+    """Say which results got faster or slower, and which changes are inside the spreads."""
+    from depthwise.bench import changes
+
+    changes.compare(before, after, form(as_json, as_csv))
 
 
 peers_app = typer.Typer(
@@ -205,13 +268,15 @@ app.add_typer(peers_app, name="peers")
 @peers_app.callback()
 def peers(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    _wide: Wide = False,
 ) -> None:
     """Other engines to compare with: installed, version, verified on this machine."""
     from depthwise.bench.peers import command
 
     if context.invoked_subcommand is None:
-        command.listing(as_json=as_json)
+        command.listing(form(as_json, as_csv))
 
 
 @peers_app.command(name="install", epilog=examples("depthwise peers install mxnet"))
@@ -273,12 +338,14 @@ def explain(
     target: Annotated[
         str | None, typer.Option(help="The CPU to compile for.  [default: this machine]")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    _wide: Wide = False,
 ) -> None:
     """Say which schedule takes a problem, and why each other one does not."""
     from depthwise.commands import explanation
 
-    explanation.explain(spec, target, as_json)
+    explanation.explain(spec, target, form(as_json, as_csv))
 
 
 @app.command(
@@ -297,9 +364,14 @@ def sweep(
     threads: Annotated[int, typer.Option(help="Threads of each kernel.", min=1)] = 1,
     repeats: Annotated[int, typer.Option(help="Samples of each time.", min=1)] = 9,
     plot: Annotated[
-        Path | None, typer.Option(help="The file of the heat map (of a convolution).")
-    ] = Path("results/sweep.png"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+        Path | None,
+        typer.Option(
+            help="The file of the heat map (of a convolution).  [default: results/sweep.png]"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    _wide: Wide = False,
 ) -> None:
     """Try every tiling of a schedule: each verified, timed, ranked and drawn.
 
@@ -307,7 +379,7 @@ def sweep(
     """
     from depthwise.commands import sweep as tilings
 
-    tilings.sweep(spec, schedule, threads, repeats, plot, as_json)
+    tilings.sweep(spec, schedule, threads, repeats, plot, form(as_json, as_csv))
 
 
 @app.command(
@@ -344,7 +416,9 @@ def tune(
             help="Budget of each problem.  [default: 10, or 30 for blocks and 7x7 and larger]"
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    _wide: Wide = False,
 ) -> int:
     """Search for the fastest plans of problems, and remember them for the calls to come.
 
@@ -358,14 +432,17 @@ def tune(
         specs or [], workload, layers, op,
         batch=batch, dtype=dtype, layout=layout.upper(), epilogue=epilogue,
     )  # fmt: skip
-    return tune_report.tune(problems, threads, seconds, as_json)
+    return tune_report.tune(problems, threads, seconds, form(as_json, as_csv))
 
 
 cache_app = typer.Typer(
     invoke_without_command=True,
     rich_markup_mode=None,
     epilog=examples(
-        "depthwise cache", "depthwise cache clear --stale", "depthwise cache clear --older-than 30"
+        "depthwise cache",
+        "depthwise cache --all",
+        "depthwise cache clear --stale",
+        "depthwise cache clear --older-than 30",
     ),
 )
 app.add_typer(cache_app, name="cache")
@@ -374,13 +451,18 @@ app.add_typer(cache_app, name="cache")
 @cache_app.callback()
 def cache(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Print each kernel and tuned plan.")
+    ] = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    _wide: Wide = False,
 ) -> None:
     """Compiled kernels and tuned plans on disk (the folder DEPTHWISE_CACHE; empty, none)."""
     from depthwise.commands import cache as cache_report
 
     if context.invoked_subcommand is None:
-        cache_report.listing(as_json=as_json)
+        cache_report.listing(everything=everything, form=form(as_json, as_csv))
 
 
 @cache_app.command(name="clear", epilog=examples("depthwise cache clear --stale"))
@@ -404,12 +486,14 @@ def clear_cache(
 
 @app.command(epilog=examples("depthwise doctor", "depthwise doctor --json"))
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    _wide: Wide = False,
 ) -> int:
     """Check that this machine and its settings let kernels run at full speed; 1 if not."""
     from depthwise.commands import doctor as examination
 
-    return examination.doctor(as_json=as_json)
+    return examination.doctor(form(as_json, as_csv))
 
 
 @app.command(
@@ -440,7 +524,9 @@ def optimize(
     threads: Annotated[
         int | None, typer.Option(help="Threads of both.  [default: all]", min=1)
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    _wide: Wide = False,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the time of each layer to this file.")
     ] = None,
@@ -455,13 +541,13 @@ def optimize(
         if error.name != "torch":
             raise
         raise DepthwiseError(
-            "depthwise optimize needs PyTorch; this installs it: pip install 'depthwise[torch]'"
+            f"depthwise optimize needs PyTorch; this installs it: {installs('torch')}"
         ) from None
 
     command.run(
         command.Options(
-            model=model, inputs=inputs, tune=tune, trust=trust, threads=threads, as_json=as_json,
-            plot=plot, save=save,
+            model=model, inputs=inputs, tune=tune, trust=trust, threads=threads,
+            form=form(as_json, as_csv), plot=plot, save=save,
         )
     )  # fmt: skip
 

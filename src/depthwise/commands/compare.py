@@ -11,7 +11,9 @@ from depthwise.bench import report, run
 from depthwise.bench.comparison import OURS, fastest, is_ours
 from depthwise.bench.results import Note, Result
 from depthwise.commands.cost import COLUMNS, Record, measure_roofline, number, record
+from depthwise.console import Form
 from depthwise.errors import SpecError
+from depthwise.machine import team
 from depthwise.measure.environments import installed_version
 from depthwise.measure.process import Worker
 from depthwise.problem.block import BlockSpec
@@ -36,7 +38,7 @@ def counterpart(spec: Problem) -> BlockSpec:
     )  # fmt: skip
 
 
-def compare(spec: Problem, *, threads: int, repeats: int, as_json: bool) -> int:
+def compare(spec: Problem, *, threads: int, repeats: int, form: Form) -> int:
     """Print the comparison: costs, and times of our kernels and of PyTorch where it is installed.
 
     Returns:
@@ -51,25 +53,34 @@ def compare(spec: Problem, *, threads: int, repeats: int, as_json: bool) -> int:
     found, notes = _measure((spec, separable), engines, threads, repeats)
     costs = record(spec), record(separable)
     limit = parameter_ratio_limit(separable.depthwise.kernel)
-    if as_json:
-        console.print_json(
-            {
-                "standard": costs[0],
-                "separable": costs[1],
-                "ratios": {key: costs[0][key] / costs[1][key] for key in COLUMNS},
-                "parameter_ratio_limit": limit,
-                "results": [asdict(result) for result in found],
-            }
-        )
-    else:
+
+    def table() -> None:
         shapes = ["output", str(spec.output_shape), str(separable.output_shape), ""]
         rows = [shapes, *_cost_rows(costs), *_time_rows((spec, separable), engines, found)]
         console.print_table(("", str(spec), str(separable), "ratio"), rows)
-        console.out.print(
-            f"us: median of {repeats} samples on {threads} thread(s), and of the machine's limit.\n"
-            f"The ratio of the parameters tends to KH * KW = {limit} as the channels grow.",
-            markup=False,
+        console.say(
+            f"us: median of {repeats} samples on {team.in_words(threads)}, and of the machine's "
+            f"limit.\n"
+            f"The ratio of the parameters tends to KH * KW = {limit} as the channels grow."
         )
+
+    console.publish(
+        form,
+        value={
+            "standard": costs[0],
+            "separable": costs[1],
+            "ratios": {key: costs[0][key] / costs[1][key] for key in COLUMNS},
+            "parameter_ratio_limit": limit,
+            "results": [asdict(result) for result in found],
+        },
+        records=[
+            {**asdict(result), **{key: each[key] for key in COLUMNS}}
+            for result in found
+            for each in costs
+            if each["spec"] == result.spec
+        ],
+        table=table,
+    )
     told = [note for note in notes if note.kind != "rejected"]
     report.print_notes(told, timed=len(found))
     return int(any(note.grave and is_ours(note) for note in notes))

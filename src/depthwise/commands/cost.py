@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from depthwise import console
 from depthwise.bench import plots
 from depthwise.bench.series import Point
+from depthwise.console import Form
 from depthwise.problem.costs import cost
 from depthwise.problem.counting import Cost
 from depthwise.problem.problem import Problem
@@ -26,6 +27,7 @@ COLUMNS = {
     "unfused_bytes": "bytes unfused",
     "intensity": "FLOP/byte",
 }
+SPARE = ("layers", "bytes unfused", "FLOP/byte", "FLOPs", "limit GFLOP/s")
 LIMIT_COLUMNS = {"limit_us": "limit us", "limit_gflops": "limit GFLOP/s", "bound_by": "bound by"}
 
 
@@ -48,15 +50,17 @@ def record(spec: Problem, roofline: Roofline | None = None) -> Record:
 
 
 def report(
-    named: Mapping[Problem, str], roofline: Roofline | None, *, as_json: bool, plot: Path | None
+    named: Mapping[Problem, str], roofline: Roofline | None, *, form: Form, plot: Path | None
 ) -> None:
     """Print the costs of problems, each with the names of its layers; draw them where asked to."""
     records = [{**record(spec, roofline), "layers": names} for spec, names in named.items()]
-    if as_json:
-        limits = {"roofline": roofline.as_dict()} if roofline else {}
-        console.print_json({**limits, "problems": records})
-    else:
-        _print_table(records)
+    limits = {"roofline": roofline.as_dict()} if roofline else {}
+    console.publish(
+        form,
+        value={**limits, "problems": records},
+        records=_with_parts(records),
+        table=lambda: _print_table(records),
+    )
     if roofline and plot:
         points = [Point(r["spec"], r["intensity"], r["limit_gflops"]) for r in records]
         plots.roofline_plot(points, roofline, plot)
@@ -83,21 +87,23 @@ def _limits(costs: Cost, roofline: Roofline) -> Record:
 
 def _print_table(records: Sequence[Record]) -> None:
     columns = COLUMNS | (LIMIT_COLUMNS if "limit_us" in records[0] else {})
-    words = {"spec": "problem"}
-    if any(values["layers"] for values in records):
-        words["layers"] = "layers"
+    words = ["layers"] if any(values["layers"] for values in records) else []
     rows = []
     for values in _with_parts(records):
+        name = f"  {values['part']}" if values["part"] else values["spec"]
         cells = [values[column] for column in (*words, *columns)]
-        rows.append([cell if isinstance(cell, str) else number(cell) for cell in cells])
-    console.print_table((*words.values(), *columns.values()), rows, left=len(words))
+        rows.append([name, *(cell if isinstance(cell, str) else number(cell) for cell in cells)])
+    headers = ("problem", *words, *columns.values())
+    console.print_table(headers, rows, left=1 + len(words), spare=SPARE)
 
 
 def _with_parts(records: Iterable[Record]) -> Iterator[Record]:
-    for values in records:
-        yield values
-        for name, part in values.get("parts", {}).items():
-            yield {"spec": f"  {name}", "layers": "", **part}
+    for record in records:
+        parts = {"": record, **record.get("parts", {})}
+        for name, values in parts.items():
+            layers = "" if name else record["layers"]
+            found = {key: value for key, value in values.items() if key != "parts"}
+            yield {"spec": record["spec"], "part": name, **found, "layers": layers}
 
 
 def number(value: float) -> str:

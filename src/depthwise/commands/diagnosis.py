@@ -10,7 +10,7 @@ from typing import Any
 
 LEAST_FREE_BYTES = 64 * 2**20
 """A disk with less room is as good as full: a few hundred kernels."""
-_REINSTALL = "pip install --force-reinstall --no-deps depthwise"
+_REINSTALL = "pip install --force-reinstall --no-deps . in a clone of depthwise"
 
 
 @dataclass(frozen=True)

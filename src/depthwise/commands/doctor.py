@@ -20,6 +20,7 @@ from rich.filesize import decimal
 from depthwise import console
 from depthwise.bench.peers import roster
 from depthwise.commands.diagnosis import BesideTorch, Disk, Facts, Finding, Team, findings
+from depthwise.console import Form
 from depthwise.errors import PeerError
 from depthwise.kernel import code
 from depthwise.machine import team, trust
@@ -28,6 +29,7 @@ from depthwise.measure.process import PreparedInfo, Worker
 from depthwise.problem.parse import parse
 from depthwise.store import cache, disk
 
+HEADERS = ("what", "found")
 TRIAL = "depthwise c32 hw16 k3 p1 nhwc"
 """A small problem of an everyday kind."""
 PATIENCE_SECONDS = 120.0
@@ -44,7 +46,7 @@ print(json.dumps([team.size(), team.native().runtime(), sorted(files)]))
 """
 
 
-def doctor(*, as_json: bool) -> int:
+def doctor(form: Form) -> int:
     """Print what there is and what is wrong.
 
     Returns:
@@ -53,11 +55,21 @@ def doctor(*, as_json: bool) -> int:
     with console.err.status("looking"):
         facts = examine()
     found = list(findings(facts))
-    if as_json:
-        console.print_json({**asdict(facts), "findings": [asdict(finding) for finding in found]})
-    else:
-        console.print_table(("what", "found"), _rows(facts), left=2)
+    rows = list(_rows(facts))
+
+    def table() -> None:
+        console.print_table(HEADERS, rows, left=2)
         _print_findings(found)
+
+    console.publish(
+        form,
+        value={**asdict(facts), "findings": [asdict(finding) for finding in found]},
+        records=[
+            *(dict(zip(HEADERS, row, strict=True)) for row in rows),
+            *({"what": "wrong", "found": f"{each.problem}; {each.remedy}"} for each in found),
+        ],
+        table=table,
+    )
     return 1 if found else 0
 
 
@@ -208,9 +220,9 @@ def _cache_text(found: Disk) -> str:
 
 
 def _print_findings(found: list[Finding]) -> None:
-    console.out.print()
+    console.say()
     if not found:
-        console.out.print("Nothing is wrong.")
+        console.say("Nothing is wrong.")
     for finding in found:
-        console.out.print(f"Wrong: {finding.problem}", markup=False, soft_wrap=True)
-        console.out.print(f"   do: {finding.remedy}", markup=False, soft_wrap=True)
+        console.say(f"Wrong: {finding.problem}")
+        console.say(f"   do: {finding.remedy}")

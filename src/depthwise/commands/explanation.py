@@ -9,7 +9,8 @@ from typing import Any
 from depthwise import schedule
 from depthwise.compiler import compile as compile_kernel
 from depthwise.compiler import plan_of, planned_threads
-from depthwise.console import out, print_json, print_table
+from depthwise.console import Form, out, print_table, print_tables, publish, say
+from depthwise.machine import team
 from depthwise.machine.target import Target, named
 from depthwise.problem.parse import parse
 from depthwise.problem.problem import Problem
@@ -27,7 +28,7 @@ def show(text: str, stage: str, plan: str | None, cpu: str | None) -> None:
     out.file.write(compile_kernel(text, plan, cpu).show(stage).rstrip() + "\n")
 
 
-def explain(text: str, cpu: str | None, as_json: bool) -> None:
+def explain(text: str, cpu: str | None, form: Form) -> None:
     """Print every way of computing a problem: the plan, or why it is none.
 
     For a block that is every way of fusing its parts with what it costs, then the schedules of each
@@ -37,24 +38,29 @@ def explain(text: str, cpu: str | None, as_json: bool) -> None:
     is_block = len(spec.parts) > 1
     described = [_describe(each, target) for each in (spec.parts if is_block else spec.kernels)]
     fused = _describe_block(spec, target) if is_block else None
-    if as_json:
-        print_json([*([fused] if fused else []), *described])
-        return
-    if fused:
-        print_table(
-            ("parts in one kernel", "", "plan, or the reason against it", *_COSTS.values()),
-            _fused_rows(fused),
-            title=f"{spec}  for {target}, {fused['threads']} threads",
+
+    def tables() -> None:
+        if fused:
+            threads = team.in_words(fused["threads"])
+            print_table(
+                ("parts in one kernel", "", "plan or reason", *_COSTS.values()),
+                _fused_rows(fused),
+                title=f"{spec}  for {target}, {threads}",
+                left=3,
+            )
+            say(f"taken: {fused['why']}\n")
+        print_tables(
+            ("schedule", "", "plan or reason"),
+            [(_title(conv, target), _rows(conv)) for conv in described],
             left=3,
         )
-        out.print(f"taken: {fused['why']}", markup=False)
-    for conv in described:
-        title = f"{conv['spec']}  for {target}"
-        if conv["tuned"]:
-            title += f"  (tuned: {conv['tuned']}, heuristic: {conv['heuristic']})"
-        print_table(
-            ("schedule", "", "plan, or the reason against it"), _rows(conv), title=title, left=3
-        )
+
+    publish(
+        form,
+        value=[*([fused] if fused else []), *described],
+        records=_records(fused, described),
+        table=tables,
+    )
 
 
 def _describe_block(spec: Any, target: Target) -> dict[str, Any]:
@@ -111,6 +117,25 @@ def _describe(problem: Problem, target: Target) -> dict[str, Any]:
         "heuristic": str(heuristic),
         "schedules": rules,
     }
+
+
+def _title(conv: dict[str, Any], target: Target) -> str:
+    title = f"{conv['spec']}  for {target}"
+    if conv["tuned"]:
+        title += f"\ntuned: {conv['tuned']}\nheuristic: {conv['heuristic']}"
+    return title
+
+
+def _records(
+    fused: dict[str, Any] | None, described: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Yield every way of computing a problem and each of its parts."""
+    for way in fused["ways"] if fused else ():
+        assert fused is not None
+        yield {"spec": fused["spec"], **way, "taken": way["plan"] == fused["taken"]}
+    for conv in described:
+        for rule in conv["schedules"]:
+            yield {"spec": conv["spec"], **rule, "taken": rule["schedule"] == conv["taken"]}
 
 
 def _rows(conv: dict[str, Any]) -> Iterator[tuple[str, str, str]]:

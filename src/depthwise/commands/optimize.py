@@ -9,6 +9,7 @@ from pathlib import Path
 
 from depthwise import console
 from depthwise.commands import optimize_plot
+from depthwise.console import Form
 from depthwise.drawing import check_plot
 from depthwise.errors import ModelError
 from depthwise.files import check_writable
@@ -17,6 +18,7 @@ from depthwise.torch.command_line import inputs, save, use_threads
 from depthwise.torch.loading import load
 from depthwise.torch.optimize_report import HEADERS, WORDS, Report
 
+SPARE = ("%",)
 GOES_ON = "interrupted; what was measured is kept, and the same command goes on from there"
 
 
@@ -31,7 +33,7 @@ class Options:
     tune: bool
     trust: bool
     threads: int | None
-    as_json: bool
+    form: Form
     plot: Path | None
     save: Path | None
 
@@ -64,7 +66,7 @@ def run(options: Options) -> None:
             afterwards.callback(optimize_plot.plot, fast.report, options.plot)
         if options.save:
             afterwards.callback(save, fast, options.save)
-        _print(fast.report, options.as_json)
+        _print(fast.report, options.form)
 
 
 def shape(text: str) -> tuple[int, ...]:
@@ -79,11 +81,12 @@ def shape(text: str) -> tuple[int, ...]:
     return tuple(map(int, sizes))
 
 
-def _print(report: Report, as_json: bool) -> None:
-    if as_json:
-        console.print_json(report.as_dict())
-        return
-    console.print_table(HEADERS, report.cells(), left=WORDS)
-    console.out.print()
-    for line in report.notes():
-        console.out.print(line, markup=False, soft_wrap=True)
+def _print(report: Report, form: Form) -> None:
+    def table() -> None:
+        console.print_table(HEADERS, report.cells(), left=WORDS, spare=SPARE)
+        console.say()
+        for line in report.notes():
+            console.say(line)
+
+    value = report.as_dict()
+    console.publish(form, value=value, records=[*value["rows"], value["between"]], table=table)

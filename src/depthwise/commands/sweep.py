@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from depthwise import schedule
-from depthwise.console import err, print_json, print_table, progress
-from depthwise.drawing import check_plot
+from depthwise.console import Form, err, print_table, progress, publish
+from depthwise.drawing import NEEDS, can_draw, check_plot
 from depthwise.errors import InternalError, SpecError
+from depthwise.machine import team
 from depthwise.machine.target import Target, named
 from depthwise.measure.timing import Summary
 from depthwise.problem.block import forward_only
@@ -23,6 +24,8 @@ from depthwise.tuning.block_space import BlockSpace
 from depthwise.tuning.search import TrialError
 from depthwise.tuning.trials import Laboratory
 
+HEADERS = ("plan", "time us", "spread us", "GFLOP/s", "of the best")
+PICTURE = Path("results/sweep.png")
 _PREFERRED = ("packed", "channels_last")
 
 
@@ -42,7 +45,7 @@ class Measured:
 
 
 def sweep(
-    text: str, name: str | None, threads: int, repeats: int, plot: Path | None, as_json: bool
+    text: str, name: str | None, threads: int, repeats: int, plot: Path | None, form: Form
 ) -> None:
     """Measure every plan of a schedule, or every strip of a block, and print the fastest first.
 
@@ -51,32 +54,46 @@ def sweep(
         name: the schedule whose tiles are tried; None is the usual one, and what a block takes.
         threads: of each kernel.
         repeats: samples of each time.
-        plot: the file of a convolution's heat map.
-        as_json: print JSON.
+        plot: the file of a convolution's heat map; None is `PICTURE`, where it can be drawn.
+        form: in which to print what was found.
 
     Raises:
         SpecError: a block is given a schedule, or the problem is a pass of training.
         PlanError: the schedule does not take the problem.
-        DepthwiseError: the file cannot be written.
+        DepthwiseError: the file cannot be written, or was asked for where nothing can draw it.
     """
     spec, target = forward_only(parse(text), "a sweep"), named(None)
     is_block = len(spec.parts) > 1
-    if plot and not is_block:
-        check_plot(plot)
+    file = None if is_block else _picture(plot)
     default, plans = (_strips if is_block else _tilings)(spec, name, target)
     found = sorted(_measured(spec, plans, threads, repeats), key=lambda each: each.median_us)
-    if as_json:
-        tilings = [each.as_dict() for each in found]
-        print_json({"spec": str(spec), "default": str(default), "tilings": tilings})
-    else:
-        title = f"{spec}  {threads} thread(s)  (default plan: {default})"
-        headers = ("plan", "time us", "spread us", "GFLOP/s", "of the best")
-        print_table(headers, _rows(found), title=title)
-    if plot and not is_block:
+    tilings = [each.as_dict() for each in found]
+    title = f"{spec}  {team.in_words(threads)}  (default plan: {default})"
+    publish(
+        form,
+        value={"spec": str(spec), "default": str(default), "tilings": tilings},
+        records=[{"spec": str(spec), **tiling} for tiling in tilings],
+        table=lambda: print_table(HEADERS, _rows(found), title=title),
+    )
+    if file and found:
         from depthwise.commands.sweep_plot import tiling_map
 
         cells = [(*_figures(each.plan).values(), each.gflops) for each in found]
-        tiling_map(str(spec), cells, plot)
+        tiling_map(str(spec), cells, file)
+
+
+def _picture(asked: Path | None) -> Path | None:
+    """Return the file of the heat map, which can be written; None where nothing can draw it.
+
+    Raises:
+        DepthwiseError: a file was asked for and nothing can draw it, or it cannot be written.
+    """
+    if asked is None and not can_draw():
+        err.print(f"no heat map: {NEEDS}", markup=False, soft_wrap=True)
+        return None
+    file = asked or PICTURE
+    check_plot(file)
+    return file
 
 
 def _tilings(spec: Problem, name: str | None, target: Target) -> tuple[AnyPlan, list[AnyPlan]]:

@@ -5,6 +5,7 @@ The pins of one environment worked together on Debian 12, Python 3.11, x86-64.
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass, field
 
 
@@ -36,6 +37,9 @@ class Source:
     """Where it is installed; None where that is beside this package."""
     system_library: str | None = None
     """A shared library of the system that is used instead, where it is there (e.g. "dnnl")."""
+    library: str = ""
+    """The shared library in its environment that is asked for the engine's version, where that is
+    another than its package's."""
     networks: tuple[str, ...] = ()
     """The variants in which it runs whole networks; () where it runs none."""
     reads_onnx: bool = False
@@ -78,13 +82,25 @@ SOURCES = {
         Source("onnxruntime", "onnxruntime", networks=("nchwc",), reads_onnx=True),
         Source("mxnet", "mxnet", MXNET),
         Source("tensorflow", "tensorflow-cpu", TENSORFLOW),
-        Source("onednn", "onednn-cpu-gomp", ONEDNN, system_library="dnnl"),
+        Source(
+            "onednn",
+            "onednn-cpu-gomp",
+            ONEDNN,
+            system_library="dnnl",
+            library="lib/libdnnl.so.3",
+        ),
         Source("openvino", "openvino", OPENVINO, networks=("nchw",), reads_onnx=True),
         Source("litert", "ai-edge-litert", TENSORFLOW),
         Source("jax", "jax", JAX),
     )
 }
 """Every engine, those of the default set first."""
+
+
+def onednn_version(library: ctypes.CDLL) -> tuple[int, ...]:
+    """Return the version that oneDNN's library says it is; its package has another."""
+    library.dnnl_version.restype = ctypes.POINTER(ctypes.c_int * 3)
+    return tuple(library.dnnl_version().contents)
 
 
 def adapter(name: str) -> str:

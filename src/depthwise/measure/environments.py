@@ -16,8 +16,8 @@ from pathlib import Path
 from filelock import FileLock
 from platformdirs import user_data_path
 
-from depthwise.errors import PeerError
-from depthwise.measure.catalogue import SOURCES, Environment, Source
+from depthwise.errors import PeerError, installs
+from depthwise.measure.catalogue import SOURCES, Environment, Source, onednn_version
 from depthwise.version import __version__
 
 Report = Callable[[str], None]
@@ -49,7 +49,7 @@ def source(name: str) -> Source:
 def install_command(name: str) -> str:
     """Return the command that installs an engine."""
     if source(name).environment is None:
-        return "pip install 'depthwise[bench]'"
+        return installs("bench")
     return f"depthwise peers install {name}"
 
 
@@ -78,18 +78,33 @@ def variables(name: str) -> dict[str, str]:
 
 
 def installed_version(name: str) -> str | None:
-    """Return the version of an engine as its package states it, or None where it is missing."""
+    """Return the version of an engine, or None where it is missing.
+
+    It is what the engine's library says where `Source.library` names one, else what its package
+    states.
+    """
     origin = source(name)
     if name == "depthwise":
         return __version__
-    if library := _system_library(origin):
-        return library
+    if origin.library:
+        return _library_version(origin)
     path = sys.path
     if origin.environment is not None:
         site_packages = (root() / origin.environment.name).glob("lib/python*/site-packages")
         path = [str(folder) for folder in site_packages]
     found = importlib.metadata.distributions(name=origin.distribution, path=path)
     return next((distribution.version for distribution in found), None)
+
+
+def _library_version(origin: Source) -> str | None:
+    """Return what an engine's library says, the system's before the one in its environment."""
+    assert origin.environment is not None
+    place = root() / origin.environment.name / origin.library
+    try:
+        library = ctypes.CDLL(_system_library(origin) or str(place))
+    except OSError:
+        return None
+    return ".".join(map(str, onednn_version(library)))
 
 
 def installed(names: Iterable[str], report: Report) -> list[str]:

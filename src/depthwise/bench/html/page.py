@@ -12,7 +12,7 @@ from depthwise.bench.comparison import R
 from depthwise.bench.findings import Findings
 from depthwise.bench.html.charts import Chart
 from depthwise.bench.report import Table
-from depthwise.errors import DepthwiseError
+from depthwise.errors import DepthwiseError, installs
 from depthwise.files import check_writable, put
 from depthwise.measure import state
 
@@ -28,9 +28,7 @@ def check(file: Path) -> None:
     """
     check_writable(file)
     if find_spec("jinja2") is None:
-        raise DepthwiseError(
-            "a page needs jinja2; this installs it: pip install 'depthwise[bench]'"
-        )
+        raise DepthwiseError(f"a page needs jinja2; this installs it: {installs('bench')}")
 
 
 def write(

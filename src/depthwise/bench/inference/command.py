@@ -62,7 +62,8 @@ def bench(options: Options, measure_limits: Callable[[], Roofline]) -> int:
     finally:  # what is complete is reported, after Ctrl-C too
         if findings.results:
             _report(options, findings)
-    _draw(options.plot, findings.results)
+    if options.pictures:
+        _draw(options.pictures, findings.results)
     return int(any(note.grave and is_ours(note) for note in findings.notes))
 
 
@@ -116,6 +117,9 @@ def _report(options: Options, findings: Findings[NetworkResult]) -> None:
     report.print_notes(findings.notes, findings.timed)
     findings.write(options.json, last=True)
     report.tell(f"results: {options.json}")
+    if options.csv:
+        findings.write_csv(options.csv)
+        report.tell(f"table: {options.csv}")
     if options.html:
         page.write(options.html, findings)
         report.tell(f"page: {options.html}")

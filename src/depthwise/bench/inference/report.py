@@ -14,15 +14,19 @@ COLUMNS = (
     "engine", "ms", "+- ms", "images/s", "x fastest peer", "GFLOP/s", "of peak", "prepare s",
     "peak MiB", "grown MiB", "touched MiB", "error",
 )  # fmt: skip
+SPARE = ("grown MiB", "touched MiB", "images/s", "of peak", "error", "GFLOP/s")
 LEGEND = f"""\
-+-: median absolute deviation, ! where above {UNSTABLE:.0%} of the median.  FLOPs: 2 per MAC of
-convolutions and linear layers.  x fastest peer: its time over this one, more is faster.
++-: median absolute deviation, ! where above {UNSTABLE:.0%} of the median.
+x fastest peer: its time over this one, more is faster.
+FLOPs: 2 per MAC of convolutions and linear layers.
 of peak: of the FLOP/s that this machine's FMAs reach, measured.
-prepare: from the network's file to the end of the first call, nothing compiled before; the export
-to ONNX stands after the +.  peak: what the whole process has resident during a call; grown: beyond
-what it had before that call; touched: what the call reads or writes of it, weights included,
-whether the engine keeps it between calls or not.
-error: the largest difference to the logits computed in float64, over the largest logit."""
+prepare: from the network's file to the end of the first call, nothing compiled
+before; the export to ONNX stands after the +.
+peak: what the whole process has resident during a call; grown: beyond what it
+had before that call; touched: what the call reads or writes of it, weights
+included, whether the engine keeps it between calls or not.
+error: the largest difference to the logits computed in float64, over the
+largest logit."""
 MIB = 2**20
 
 
@@ -33,11 +37,10 @@ def print_results(results: Sequence[NetworkResult], conditions: str) -> None:
         results: of all networks.
         conditions: under which they were found, in words.
     """
-    console.out.print(conditions + "\n", markup=False, soft_wrap=True)
-    for spec, group in by_problem(results).items():
-        console.print_table(COLUMNS, _rows(group), title=spec)
-        console.out.print()
-    console.out.print(LEGEND + "\n", markup=False, soft_wrap=True)
+    console.say(f"{conditions}\n")
+    tables = [(spec, _rows(group)) for spec, group in by_problem(results).items()]
+    console.print_tables(COLUMNS, tables, spare=SPARE)
+    console.say(f"\n{LEGEND}\n")
     report.print_tables(report.means(ratios(results)))
 
 

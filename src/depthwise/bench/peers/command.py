@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from depthwise import console
 from depthwise.bench.peers import roster
 from depthwise.bench.peers.roster import Standing, Verdict
+from depthwise.console import Form
 from depthwise.measure import environments
+from depthwise.measure.catalogue import SOURCES
 
-HEADERS = ("engine", "version", "verified on this machine", "command")
+HEADERS = ("engine", "version", "verified on this machine")
 
 
-def listing(*, as_json: bool) -> None:
+def listing(form: Form) -> None:
     """Print every engine with its version and whether it was verified on this machine."""
     standings = list(roster.standings())
-    if as_json:
-        console.print_json([asdict(standing) for standing in standings])
-        return
-    console.print_table(HEADERS, map(_row, standings), left=len(HEADERS))
+
+    def table() -> None:
+        console.print_table(HEADERS, map(_row, standings), left=len(HEADERS))
+        for command in _commands(standings):
+            console.say(command)
+
+    records = [asdict(standing) for standing in standings]
+    console.publish(form, value=records, records=records, table=table)
 
 
-def _row(standing: Standing) -> tuple[str, str, str, str]:
+def _commands(standings: Sequence[Standing]) -> Iterator[str]:
+    """Yield what installs the engines that are missing, and what verifies the others."""
+    missing = [each for each in standings if each.version is None]
+    here = [each for each in missing if SOURCES[each.name].environment is None]
+    if here:
+        yield f"to install {', '.join(each.name for each in here)}: {here[0].command}"
+    if len(missing) > len(here):
+        yield "to install others: depthwise peers install NAME"
+    if any(each.version and not each.verified for each in standings):
+        yield "to verify what is installed: depthwise peers verify"
+
+
+def _row(standing: Standing) -> tuple[str, str, str]:
     verified = "yes" if standing.verified else standing.remark
-    return standing.name, standing.version or "", verified, standing.command
+    return standing.name, standing.version or "", verified
 
 
 def install(names: Sequence[str]) -> int:
@@ -61,13 +79,14 @@ def verify(names: Sequence[str]) -> int:
     with console.progress(len(chosen) * len(roster.PROBLEMS)) as step:
         verdicts = [roster.verify(name, step) for name in chosen]
     for verdict in verdicts:
-        console.out.print(_sentence(verdict), markup=False, soft_wrap=True)
+        console.say(_sentence(verdict))
     return int(not all(verdict.verified for verdict in verdicts))
 
 
 def _sentence(verdict: Verdict) -> str:
-    lines = "\n  ".join(verdict.wrong or (() if verdict.right else ("nothing was computed",)))
     engine = f"{verdict.engine} {verdict.version}"
+    lines = [f"left out: {each}" for each in verdict.left_out]
     if verdict.verified:
-        return f"{engine}: verified, {verdict.right} results"
-    return f"{engine}: not verified\n  {lines}"
+        return "\n  ".join([f"{engine}: verified, {verdict.right} results", *lines])
+    wrong = verdict.wrong or (() if verdict.right else ("nothing was computed",))
+    return "\n  ".join([f"{engine}: not verified", *wrong, *lines])

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from depthwise.measure.catalogue import onednn_version
 from depthwise.measure.engine import Array
 
 CPU, IN_ORDER, ANY, FLOAT32 = 1, 1, 1, 3
@@ -28,10 +29,6 @@ _ALIGNMENT = 64
 
 Descriptor = Any
 """A memory descriptor: a handle (version 3) or a structure (version 2)."""
-
-
-class _Version(ctypes.Structure):
-    _fields_ = (("major", c_int), ("minor", c_int), ("patch", c_int), ("hash", c_char_p))
 
 
 class _Argument(ctypes.Structure):
@@ -68,11 +65,9 @@ class Library:
 
     def __init__(self, path: str) -> None:
         self.c = ctypes.CDLL(path)
-        self.c.dnnl_version.restype = ctypes.POINTER(_Version)
         self.c.dnnl_primitive_desc_query_md.restype = c_void_p
         self.c.dnnl_memory_desc_get_size.restype = c_size_t
-        version = self.c.dnnl_version().contents
-        self.version = (version.major, version.minor, version.patch)
+        self.version = onednn_version(self.c)
         self.engine = self._new("dnnl_engine_create", CPU, c_size_t(0))
         self.stream = self._new("dnnl_stream_create", self.engine, c_uint(IN_ORDER))
 

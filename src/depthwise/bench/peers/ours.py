@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from depthwise.bench.peers import parts
 from depthwise.bench.peers.parts import Limits, Order
 from depthwise.bench.peers.posing import CHAINS
 from depthwise.compiler import compile as compile_kernel
-from depthwise.errors import PeerError
+from depthwise.errors import PeerError, installs
 from depthwise.functions.blocks import inverted_residual, separable_conv2d
 from depthwise.functions.convolutions import depthwise_conv1d, depthwise_conv2d, pointwise_conv2d
 from depthwise.machine import team
@@ -80,6 +81,10 @@ class Engine:
             return f"the arrays are {spec.layout}"
         if reason := _LIMITS.reason(spec):
             return reason
+        if clock == "call" and isinstance(spec, PassSpec) and find_spec("torch") is None:
+            return (
+                f"training is called as a module of PyTorch, which is missing: {installs('torch')}"
+            )
         types, reason = _FEWER.get(variant, (_LIMITS.types, ""))
         if type(spec) not in types:
             return reason

@@ -14,7 +14,7 @@ from depthwise.files import check_writable, put
 from depthwise.measure import environments
 from depthwise.measure.catalogue import SOURCES
 from depthwise.measure.engine import Clock
-from depthwise.measure.process import PreparedInfo, Worker
+from depthwise.measure.process import Rejected, Worker
 from depthwise.problem.parse import parse
 
 PROBLEMS = (
@@ -44,6 +44,8 @@ class Verdict:
     """Problems, variants and clocks that gave the oracle's result."""
     wrong: tuple[str, ...]
     """What did not, in words; empty where the engine is verified."""
+    left_out: tuple[str, ...] = ()
+    """The problems that no variant takes, in words, and why the first one does not."""
 
     @property
     def verified(self) -> bool:
@@ -102,31 +104,38 @@ def verify(name: str, step: Callable[[str], None]) -> Verdict:
     """
     version = environments.installed_version(name)
     environments.interpreter(name)
-    right, wrong = 0, []
+    right = 0
+    wrong: list[str] = []
+    left_out: dict[str, list[str]] = {}
     try:
         with Worker(name, threads=1) as worker:
             for problem in PROBLEMS:
                 step(f"{name}: {problem}")
-                for outcome in _outcomes(worker, problem):
-                    right += outcome is None
-                    wrong += [] if outcome is None else [outcome]
+                for clock in get_args(Clock):
+                    results = list(_outcomes(worker, problem, clock))
+                    found = [each for each in results if not isinstance(each, Rejected)]
+                    right += found.count(None)
+                    wrong += filter(None, found)
+                    if not found and isinstance(results[0], Rejected):
+                        left_out.setdefault(results[0].reason, []).append(f"{problem} ({clock})")
     except PeerError as error:
         wrong.append(str(error))
-    verdict = Verdict(name, str(version), platform.node(), right, tuple(wrong))
+    sentences = tuple(f"{', '.join(each)}: {reason}" for reason, each in left_out.items())
+    verdict = Verdict(name, str(version), platform.node(), right, tuple(wrong), sentences)
     _record(verdict)
     return verdict
 
 
-def _outcomes(worker: Worker, problem: str) -> Iterator[str | None]:
-    """Yield None for each right result and a sentence for each wrong one; skip the rejected."""
+def _outcomes(worker: Worker, problem: str, clock: Clock) -> Iterator[str | Rejected | None]:
+    """Yield for each variant None for a right result, a sentence for a wrong one, or why not."""
     for variant in worker.hello.variants:
-        for clock in get_args(Clock):
-            prepared = worker.prepare(parse(problem), variant, clock)
-            if not isinstance(prepared, PreparedInfo):
-                continue
-            worker.release(prepared.key)
-            wrong = f"off by {prepared.max_abs_err:.1e}: {problem} ({variant}, {clock} clock)"
-            yield None if prepared.verified else wrong
+        prepared = worker.prepare(parse(problem), variant, clock)
+        if isinstance(prepared, Rejected):
+            yield prepared
+            continue
+        worker.release(prepared.key)
+        wrong = f"off by {prepared.max_abs_err:.1e}: {problem} ({variant}, {clock} clock)"
+        yield None if prepared.verified else wrong
 
 
 def _record_file(name: str) -> Path:
@@ -143,6 +152,6 @@ def _recorded(name: str) -> Verdict | None:
     """Return the last verdict, or None where there is none that can be read."""
     try:
         fields = json.loads(_record_file(name).read_text())
-        return Verdict(**{**fields, "wrong": tuple(fields["wrong"])})
+        return Verdict(**{**fields, "wrong": tuple(fields["wrong"]), "left_out": ()})
     except (OSError, ValueError, TypeError, KeyError):
         return None
