@@ -147,8 +147,8 @@ def test_the_choice(text, taken):
 
 
 def test_a_plan_of_no_schedule_is_refused_with_the_names_there_are():
-    with pytest.raises(PlanError, match=r"one of channels_first, .*default; got 'blocked'"):
-        dw.compile("depthwise c4 hw4 k3", "blocked tc4")
+    with pytest.raises(PlanError, match=r"one of channels_first, .*default; got 'woven'"):
+        dw.compile("depthwise c4 hw4 k3", "woven tc4")
 
 
 def test_a_block_has_a_plan_of_its_own_kind():

@@ -31,6 +31,7 @@ from depthwise.problem.arrays import (
 )
 from depthwise.problem.problem import Problem
 from depthwise.problem.values import word
+from depthwise.problem.vocabulary import LAYOUTS_PACKED
 
 IMAGES = ("x", "grad", "residual", "out")
 """The arrays whose axes are in the order of the layout."""
@@ -103,7 +104,9 @@ class Image:
 
     def __init__(self, x: Any, layout: str) -> None:
         view = as_numpy(x, "x")
-        rank = len(layout)
+        block = LAYOUTS_PACKED.get(layout)
+        axes = "NCHWc" if block else layout
+        rank = len(axes)
         if view.ndim not in (rank - 1, rank) or 0 in view.shape:
             raise ArrayError(
                 f"x has {rank} axes, or {rank - 1} without a batch, none empty; "
@@ -112,18 +115,25 @@ class Image:
         self.batched, self.rank = view.ndim == rank, rank
         batch = view if self.batched else view[None]
         last = (0, *range(2, rank), 1)
-        self.transposed = layout[1] == "C" and not _is_contiguous(batch) and (
+        self.transposed = axes[1:] in ("CHW", "CL") and not _is_contiguous(batch) and (
             _is_contiguous(batch.transpose(last))
         )  # fmt: skip
         self._to_memory = last if self.transposed else None
         self._from_memory = (0, rank - 1, *range(1, rank - 1)) if self.transposed else None
-        channels_last = self.transposed or layout[-1] == "C"
-        memory = f"N{layout.strip('NC')}C" if channels_last else layout
-        sizes = dict(zip(memory, self.in_memory_order(view).shape, strict=True))
-        self.channels = sizes["C"]
-        self.size = tuple(sizes[axis] for axis in layout.strip("NC"))
+        plane = axes.strip("NCc")
+        if self.transposed:
+            axes = f"N{plane}C"
+        sizes = dict(zip(axes, self.in_memory_order(view).shape, strict=True))
+        if block and sizes["c"] != block:
+            raise ArrayError(
+                f"x in {layout} is (N, C / {block}, H, W, {block}), which pack_nchwc(x, {block}) "
+                f"makes of (N, C, H, W); got shape {view.shape}"
+            )
+        self.channels = sizes["C"] * sizes.get("c", 1)
+        self.size = tuple(sizes[axis] for axis in plane)
         self.fields: dict[str, Any] = {
-            "batch": sizes["N"], "layout": memory, "dtype": DTYPE_NAMES[view.dtype],
+            "batch": sizes["N"], "layout": layout if block else axes,
+            "dtype": DTYPE_NAMES[view.dtype],
         }  # fmt: skip
 
     def in_memory_order(self, view: Array) -> Array:
@@ -171,7 +181,7 @@ class Prepared:
         count = 0 if threads is None else thread_count(threads, self._spec)
         given = [x, *[operand for operand in operands if operand is not None]]
         source, *memory = lying = self._memory(given)
-        packed = self._kernel.pack(memory)
+        packed = self._kernel.pack(memory, given[1:])
         if out is None:
             result = empty(self._shape, self._dtype)
             self._kernel.run(source, packed, result, count)

@@ -17,6 +17,7 @@ from depthwise.problem.spec import ConvSpec
 from depthwise.problem.vocabulary import (
     LAYOUTS_1D,
     LAYOUTS_2D,
+    LAYOUTS_PACKED,
     Activation,
     Padding,
     PaddingMode,
@@ -43,7 +44,7 @@ def depthwise_conv2d(
     Equivalent to `activation(F.conv2d(x, weight, bias, stride, padding, dilation, groups=C))`.
 
     Args:
-        x: (N, C, H, W) or (N, H, W, C), or either without N.
+        x: (N, C, H, W), (N, H, W, C) or packed, (N, C / c, H, W, c), or each without N.
         weight: (C * multiplier, 1, KH, KW), whatever the layout.
         bias: (C * multiplier,) or None.
         stride: distance between outputs, one number or (height, width).
@@ -51,13 +52,15 @@ def depthwise_conv2d(
             (TensorFlow's rule).
         dilation: distance between taps, one number or (height, width).
         padding_mode: zeros, reflect, replicate or circular.
-        layout: "NCHW" or "NHWC", of `x` and of the result.
+        layout: "NCHW", "NHWC" or, for whole blocks of channels and multiplier 1, "NCHW4c",
+            "NCHW8c", "NCHW16c" or "NCHW32c" (see `pack_nchwc`), of `x` and of the result.
         activation: None or one of `depthwise.problem.vocabulary.ACTIVATIONS`.
         out: an array of the result's shape to write to.
         threads: how many threads to use; None is `team.size()`.
 
     Returns:
-        (N, C * multiplier, OH, OW) or (N, OH, OW, C * multiplier), of the kind of `x`.
+        (N, C * multiplier, OH, OW), (N, OH, OW, C * multiplier) or (N, C / c, OH, OW, c), of the
+        kind of `x`.
 
     Raises:
         SpecError: the problem cannot exist.
@@ -65,7 +68,8 @@ def depthwise_conv2d(
         DTypeError: an array is of another element type than `dtypes.DTYPES`, or not an array.
     """
     attributes = stride, padding, dilation, padding_mode, activation
-    return call(_depthwise_spec, LAYOUTS_2D, layout, attributes, x, (weight, bias), out, threads)
+    layouts = *LAYOUTS_2D, *LAYOUTS_PACKED
+    return call(_depthwise_spec, layouts, layout, attributes, x, (weight, bias), out, threads)
 
 
 def depthwise_conv1d(

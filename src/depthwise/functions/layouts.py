@@ -14,6 +14,9 @@ from depthwise.problem.values import whole
 def pack_nchwc(x: Any, block: int) -> Any:
     """Gather each run of `block` channels of a pixel, zero beyond the last channel.
 
+    Where C is a multiple of c, `depthwise_conv2d` takes that with layout "NCHW16c" (c of 16).
+    Equivalent to `x.unflatten(1, (-1, c)).movedim(2, -1).contiguous()`.
+
     Args:
         x: (N, C, H, W).
         block: c, the number of channels that become neighbours in memory.

@@ -31,6 +31,11 @@ def conv_rules() -> Iterator[tuple[str, Check]]:
     )
     yield "the kind's own shape holds (depthwise: one channel a group; pointwise: 1x1)", _wrong_kind
     yield "1-D layouts go with depthwise1d, 2-D layouts with the rest", _wrong_rank
+    yield (
+        "packed layouts go with depthwise, one output a channel, in whole blocks of channels "
+        "(zeros added to x, weight and bias make blocks whole)",
+        _unpackable,
+    )
     yield "the dilated kernel fits into the padded input", _empty_output
     yield "reflect padding is smaller than the input, circular not larger", _padding_beyond_input
     yield f"no array has more than {MAX_ELEMENTS} elements", _huge
@@ -69,6 +74,12 @@ def _wrong_rank(s: ConvSpec) -> str:
     if (s.layout in LAYOUTS_1D) != one_dimensional or (one_dimensional and not flat):
         return f"kind {s.kind!r} with layout {s.layout!r} and height {s.height}"
     return ""
+
+
+def _unpackable(s: ConvSpec) -> str:
+    if not s.packed or (s.is_depthwise and s.multiplier == 1 and s.channels % s.packed == 0):
+        return ""
+    return f"kind {s.kind!r}, {s.channels} -> {s.out_channels} channels, blocks of {s.packed}"
 
 
 def _empty_output(s: ConvSpec) -> str:

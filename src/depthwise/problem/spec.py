@@ -22,6 +22,7 @@ from depthwise.problem.vocabulary import (
     KINDS,
     LAYOUTS,
     LAYOUTS_1D,
+    LAYOUTS_PACKED,
     PADDING_MODES,
     Activation,
     Kind,
@@ -260,6 +261,11 @@ class ConvSpec(Specification):
         return self.layout in ("NHWC", "NLC")
 
     @property
+    def packed(self) -> int:
+        """How many channels of a pixel lie side by side in a packed layout; 0 in the others."""
+        return LAYOUTS_PACKED.get(self.layout, 0)
+
+    @property
     def out_height(self) -> int:
         """Rows of the output."""
         return self._output_size(0)
@@ -287,18 +293,23 @@ class ConvSpec(Specification):
 
     @cached_property
     def input_shape(self) -> tuple[int, ...]:
-        """(N, C, H, W) or (N, H, W, C); in 1-D (N, C, L) or (N, L, C): the axes of `layout`."""
+        """(N, C, H, W), (N, H, W, C) or (N, C / x, H, W, x); in 1-D (N, C, L) or (N, L, C).
+
+        These are the axes of `layout`.
+        """
         return self._arrange(self.channels, self.height, self.width)
 
     @cached_property
     def output_shape(self) -> tuple[int, ...]:
-        """(N, O, OH, OW) or (N, OH, OW, O); in 1-D (N, O, OL) or (N, OL, O)."""
+        """(N, O, OH, OW), (N, OH, OW, O), (N, O / x, OH, OW, x); 1-D (N, O, OL) or (N, OL, O)."""
         return self._arrange(self.out_channels, self.out_height, self.out_width)
 
     def _arrange(self, channels: int, height: int, width: int) -> tuple[int, ...]:
         plane = (width,) if self.layout in LAYOUTS_1D else (height, width)
         if self.channels_last:
             return (self.batch, *plane, channels)
+        if self.packed:
+            return (self.batch, channels // self.packed, *plane, self.packed)
         return (self.batch, channels, *plane)
 
     @cached_property

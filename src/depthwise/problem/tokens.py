@@ -20,6 +20,7 @@ _NUMBER_TOKEN = re.compile(r"(hw|[a-z])(-?\d+(?:[x,]-?\d+)*)", re.ASCII)
 _GATE_TOKEN = re.compile(r"se(-?\d+)(?::(\w+)/(\w+))?", re.ASCII)
 _EPSILON_TOKEN = re.compile(r"eps(\d+(?:\.\d*)?(?:e[+-]?\d+)?)", re.ASCII)
 _PADDING_WORDS = ("same", "valid", "causal")
+_LAYOUTS = {layout.lower(): layout for layout in LAYOUTS}
 _FLAGS = ("bias", "ebias", "dbias", "pbias", "residual")
 
 
@@ -74,8 +75,8 @@ class Line:
 def _read(token: str, kind: str, text: str) -> tuple[str, Any]:
     if token in _PADDING_WORDS:
         return "padding", token
-    if token.upper() in LAYOUTS:
-        return "layout", token.upper()
+    if layout := _LAYOUTS.get(token.lower()):
+        return "layout", layout
     if token in DTYPES:
         return "dtype", token
     if token in PADDING_MODES:

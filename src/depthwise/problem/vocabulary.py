@@ -9,7 +9,7 @@ Pads: TypeAlias = tuple[Pair, Pair]
 Padding: TypeAlias = "int | Pair | Pads | str"
 
 Kind = Literal["depthwise", "depthwise1d", "pointwise", "conv"]
-Layout = Literal["NCHW", "NHWC", "NCL", "NLC"]
+Layout = Literal["NCHW", "NHWC", "NCL", "NLC", "NCHW4c", "NCHW8c", "NCHW16c", "NCHW32c"]
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 Activation = Literal[
     "relu", "relu6", "hardswish", "silu", "gelu", "leaky_relu", "sigmoid", "hardsigmoid"
@@ -24,6 +24,8 @@ PADDING_MODES: tuple[str, ...] = get_args(PaddingMode)
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 LAYOUTS_1D = ("NCL", "NLC")
 LAYOUTS_2D = ("NCHW", "NHWC")
+LAYOUTS_PACKED = {"NCHW4c": 4, "NCHW8c": 8, "NCHW16c": 16, "NCHW32c": 32}
+"""Those of (N, C / x, H, W, x), each with the x channels of a pixel that lie side by side."""
 NUMBER_TOKENS = {
     "c": "channels", "o": "out_channels", "e": "expanded", "hw": "size", "h": "height",
     "w": "width", "l": "length", "k": "kernel", "s": "stride", "d": "dilation", "p": "padding",

@@ -10,6 +10,7 @@ from depthwise.problem.problem import Problem
 from depthwise.programs import (
     adjoint,
     block,
+    blocked,
     channels_first,
     channels_last,
     default,
@@ -31,6 +32,7 @@ from depthwise.schedule.plan import AnyPlan
 Writer: TypeAlias = Callable[[Any, Any, Target], tuple[Program, ...]]
 
 WRITERS: dict[str, Writer] = {
+    "blocked": blocked.programs,
     "channels_last": channels_last.transform,
     "multiples": multiples.transform,
     "channels_first": channels_first.transform,

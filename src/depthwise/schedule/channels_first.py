@@ -43,6 +43,8 @@ def rejects(spec: ConvSpec, target: Target) -> str | None:
     """Take depthwise convolutions of channels-first data."""
     if not spec.is_depthwise:
         return "only depthwise convolutions read one plane for each that they write"
+    if spec.packed:
+        return "the data are packed already"
     if spec.channels_last:
         return "the data are channels-last; vectors run over the width here"
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
 from depthwise.schedule import (
+    blocked,
     channels_first,
     channels_last,
     default,
@@ -19,7 +20,7 @@ from depthwise.schedule.plan import Plan
 from depthwise.schedule.rule import ConvRule
 
 RULES: tuple[ConvRule, ...] = (
-    channels_last, multiples, channels_first, packed, pointwise, dense, dense_planes,
+    channels_last, multiples, channels_first, packed, blocked, pointwise, dense, dense_planes,
     general, default,
 )  # fmt: skip
 _BY_NAME = {rule.name: rule for rule in RULES}

@@ -18,8 +18,8 @@ tiles = {"tw": "neighbouring columns that share each weight, channels-last"}
 
 
 def rejects(spec: ConvSpec, target: Target) -> str | None:
-    """Take every convolution: its program is the definition, whatever the element type."""
-    return None
+    """Take every convolution that is not packed: the program is the definition, of any type."""
+    return "packed data have a schedule of their own" if spec.packed else None
 
 
 def default_plan(spec: ConvSpec, target: Target, threads: int) -> Plan:

@@ -33,6 +33,8 @@ def rejects(spec: ConvSpec, target: Target) -> str | None:
     """Take depthwise convolutions of channels-first data with multiplier 1."""
     if not spec.is_depthwise:
         return "only depthwise convolutions have channels that stay in their block"
+    if spec.packed:
+        return "the data are packed already"
     if spec.channels_last:
         return "the data are channels-last already; packing would only copy them"
     if spec.multiplier != 1:

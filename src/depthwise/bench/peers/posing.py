@@ -54,6 +54,7 @@ POSINGS: dict[type[Any], Posing[Any]] = {
     ConvSpec: Posing[ConvSpec](
         convolutions=lambda conv: {"": conv},
         laid_out=lambda conv, layout: replace(conv, layout=layout),
+        obstacle=lambda conv: "the adapter has no packed data" if conv.packed else None,
     ),
     BlockSpec: Posing[BlockSpec](
         convolutions=_named_parts, laid_out=_block_laid_out, obstacle=_gate
