@@ -17,6 +17,7 @@ from depthwise.problem.arrays import Array, Memory
 
 Values: TypeAlias = "list[Any]"
 Run: TypeAlias = Callable[[Values], None]
+Taken: TypeAlias = "Callable[[int, Array], Run]"
 _FEW_CHANNELS = 16
 """Up to so many, an image is brought into channels-last order channel by channel."""
 
@@ -53,6 +54,7 @@ class Binding:
         ready: the kernel of each value that one computes.
         buffers: the addresses of the memory that each of these needs between its own steps.
         threads: how many run it.
+        taken: see `taken`.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Binding:
         ready: Mapping[int, Ready],
         buffers: Mapping[int, Sequence[int]],
         threads: int,
+        taken: Taken,
     ) -> None:
         self._images, self._fixed, self._ready = images, fixed, ready
         self._buffers, self._threads = buffers, threads
@@ -75,7 +78,7 @@ class Binding:
                 self._values[number] = array
         for number in range(len(program.inputs)):
             if number in images:
-                self._runs.append((number, _taken(number, images[number])))
+                self._runs.append((number, taken(number, images[number])))
         for step in program.steps:
             self._bind(step)
 
@@ -141,6 +144,10 @@ class Binding:
             else:
                 made.append((position, number))
                 self._engines[number] = call.engine
+        if not asked and (settled := runner.settled()) is not None:
+            for position, number in made:
+                self._values[number] = settled[position]
+            return
         nothing = [None] * len(step.inputs)
 
         def run(values: Values) -> None:
@@ -171,8 +178,8 @@ def _launched(launch: Launch, threads: int) -> Run:
     return lambda _: run()
 
 
-def _taken(number: int, place: Array) -> Run:
-    """Return what copies an input to its place."""
+def taken(number: int, place: Array) -> Run:
+    """Return what copies the input of a number to its place."""
     if place.ndim != 4 or place.shape[1] > _FEW_CHANNELS:
         return lambda values: np.copyto(place, values[number])
     channels = range(place.shape[1])

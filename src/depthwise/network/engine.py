@@ -18,6 +18,9 @@ class Runner(Protocol):
     def place_output(self, position: int, array: Array) -> None:
         """Write an output to this memory in every call."""
 
+    def settled(self) -> list[Any] | None:
+        """Return the outputs where they are the same memory in every call; None elsewhere."""
+
     def run(self, given: Sequence[Any]) -> list[Any]:
         """Compute.
 
@@ -36,6 +39,8 @@ class Engine(Protocol):
     name: str
     takes_whole_graphs: bool
     """Whether it computes many nodes at once, or one at a time."""
+    shares_memory: bool
+    """Whether its results may lie in the memory of what it takes, where a node may view."""
 
     def write(
         self, nodes: Sequence[Node], inputs: Sequence[Value], outputs: Sequence[Value],
@@ -50,11 +55,22 @@ class Engine(Protocol):
             images: the values of four axes that are given, or are to be returned, channels-last.
         """
 
+    def title(self, nodes: Sequence[Node]) -> str:
+        """Return what nodes compute, in words."""
+
     def runner(self, payload: bytes, threads: int) -> Runner:
         """Return what `write` returned, ready to run on so many threads."""
 
-    def array(self, value: Any) -> Array:
-        """Return what a runner returned as an array."""
+    def result(self, value: Any, *, inside: bool) -> Any:
+        """Return what a runner returned as the front end's users have it.
 
-    def compute(self, payload: bytes, given: Sequence[Array]) -> list[Array]:
-        """Compute what `write` returned, once; images are (N, C, H, W) in any order."""
+        Args:
+            value: what it returned.
+            inside: whether it may lie in the network's memory, which the next call overwrites.
+        """
+
+    def compute(self, payload: bytes, given: Sequence[Any]) -> list[Any]:
+        """Compute what `write` returned, once; images are (N, C, H, W) in any order.
+
+        Arrays come in and out as NumPy's.
+        """

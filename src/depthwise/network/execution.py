@@ -13,13 +13,13 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from depthwise.kernel.kernel import Kernel
 from depthwise.machine import team
-from depthwise.network.binding import Binding, Bound, Ready, Values
+from depthwise.network.binding import Binding, Bound, Ready, Taken, Values, taken
 from depthwise.network.places import Life, Lives, nbytes, planned
 from depthwise.network.shapes import known
 from depthwise.network.steps import Program, Shape, Stage
@@ -58,6 +58,14 @@ class Workspaces(threading.local):
 class Execution:
     """A network for inputs of the shapes that it was made with.
 
+    Args:
+        program: the network.
+        inputs: of these shapes.
+        workspaces: what each thread keeps for its next call.
+        threads: how many run it at most; None is `team.size()`.
+        taken: what gives the function that brings an input to its place.
+        order: of the elements of results: of their axes, or as they lie here.
+
     Attributes:
         needs: how much memory each value takes, and from which step to which.
         places: where that is in the memory of the thread that calls.
@@ -70,15 +78,18 @@ class Execution:
         inputs: Sequence[Array],
         workspaces: Workspaces,
         threads: int | None = None,
+        taken: Taken = taken,
+        order: Literal["C", "K"] = "C",
     ) -> None:
         self._program, self._workspaces, self._threads = program, workspaces, threads
+        self._taken, self._order = taken, order
         self._known = known(program, inputs)
         self._ready = {
             step.outputs[0]: _ready(step.work, self._known.shapes[step.inputs[0]])
             for step in program.steps
             if isinstance(step.work, Stage)
         }
-        lives = Lives(program)
+        self._lives = lives = Lives(program)
         self.needs = self._buffers()
         for number in program.images:
             self.needs[number, _ITSELF] = lives.of(number, nbytes(*self._kind(number)))
@@ -118,12 +129,13 @@ class Execution:
         """Return the kernel of each value that one computes."""
         return {number: ready.kernel for number, ready in self._ready.items()}
 
-    def _result(self, bound: Bound, values: Values, number: int) -> Array:
+    def _result(self, bound: Bound, values: Values, number: int) -> Any:
         """Return a value for the caller to keep: a copy where it lies in the network's memory."""
         engine = bound.engines.get(number)
         if engine is not None:
-            return engine.array(values[number])
-        return np.array(values[number], order="C")
+            return engine.result(values[number], inside=self._lives.inside(number))
+        value = values[number]
+        return np.array(value, order=self._order) if isinstance(value, np.ndarray) else value
 
     def _kind(self, number: int) -> tuple[Shape, str]:
         return self._known.shapes[number], self._program.dtypes[number]
@@ -149,7 +161,9 @@ class Execution:
             for made, ready in self._ready.items()
         }
         fixed = self._known.fixed
-        return Binding(self._program, images, fixed, self._ready, buffers, threads).bound
+        return Binding(
+            self._program, images, fixed, self._ready, buffers, threads, self._taken
+        ).bound
 
     def _buffers(self) -> dict[Key, Life]:
         """Return the memory that each kernel needs between its own steps."""

@@ -47,6 +47,7 @@ class Node:
         outputs: the values it makes.
         covers: the names of the computations of the file or model that it stands for, in order.
         reason: why no kernel computes it, where there is something to say.
+        remark: what else is to be said of it.
         before_us: the microseconds that these took in the model, where that was measured.
     """
 
@@ -55,6 +56,7 @@ class Node:
     outputs: list[Value]
     covers: list[str] = field(default_factory=list)
     reason: str | None = None
+    remark: str | None = None
     before_us: float = 0.0
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import cast
 
 from depthwise.errors import DepthwiseError
@@ -18,10 +17,11 @@ def join(graph: Graph) -> None:
         if _kind(node) == "pointwise":
             _gated(graph, node) or _ungated(graph, node)
     graph.drop_unused()
+    _remark(graph)
 
 
-def left_apart(graph: Graph) -> Iterator[tuple[Node, str]]:
-    """Yield the depthwise convolutions that are kernels of their own, each with the reason."""
+def _remark(graph: Graph) -> None:
+    """Say of each depthwise convolution that is a kernel of its own why it is."""
     for node in graph.nodes:
         if _kind(node) == "depthwise":
             users = node.output.users
@@ -30,7 +30,7 @@ def left_apart(graph: Graph) -> Iterator[tuple[Node, str]]:
                 reason = f"what follows it is no pointwise convolution but {users[0].name}"
             elif not users:
                 reason = "what follows it is no pointwise convolution but the result"
-            yield node, f"computed alone: {reason}"
+            node.remark = f"computed alone: {reason}"
 
 
 def _kind(node: Node | None) -> str | None:

@@ -8,7 +8,7 @@ from depthwise.network.draft import Draft
 from depthwise.network.engine import Engine
 from depthwise.network.graph import Graph, Node, Value, values_of
 from depthwise.network.naming import short_names
-from depthwise.network.operators import Foreign, Permute, Reshape
+from depthwise.network.operators import Foreign, Identity, Permute, Reshape
 from depthwise.network.steps import Call, Port, Program, Stage, Step, View
 from depthwise.problem.arrays import Array
 
@@ -94,7 +94,10 @@ class _Lowering:
             work = View(node.operator)
         else:
             payload = self._engine.write(nodes, taken, made, self._images)
-            work = Call(self._engine, payload, _title(nodes), of_shapes=kind == "shapes")
+            work = Call(
+                self._engine, payload, self._engine.title(nodes), of_shapes=kind == "shapes",
+                may_view=self._engine.shares_memory and any(map(_may_view, nodes)),
+            )  # fmt: skip
         reasons = dict.fromkeys(node.reason for node in nodes if node.reason)
         return Step(
             name=name,
@@ -103,13 +106,14 @@ class _Lowering:
             outputs=tuple(self._numbers[value] for value in made),
             before_us=sum(node.before_us for node in nodes),
             reason="; ".join(reasons) or None,
+            remark="; ".join(node.remark for node in nodes if node.remark) or None,
         )
 
 
-def _title(nodes: Sequence[Node]) -> str:
-    names = list(dict.fromkeys(node.name for node in nodes))
-    shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
-    return shown if len(nodes) == 1 else f"{len(nodes)} operators: {shown}"
+def _may_view(node: Node) -> bool:
+    operator = node.operator
+    foreign = isinstance(operator, Foreign) and operator.may_view
+    return foreign or isinstance(operator, (Identity, Permute, Reshape))
 
 
 def _groups(graph: Graph, images: frozenset[Value], *, whole: bool) -> list[tuple[str, list[Node]]]:

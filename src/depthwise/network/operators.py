@@ -7,7 +7,7 @@ for one of ONNX's and torch's; the sources of the formulas are theirs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from depthwise.problem.vocabulary import Activation, Pads, Pair
 
@@ -15,9 +15,6 @@ from depthwise.problem.vocabulary import Activation, Pads, Pair
 @dataclass(frozen=True, kw_only=True)
 class Operator:
     """What a node computes of its inputs."""
-
-    moves_nothing: ClassVar[bool] = False
-    """Whether the result is the input's memory in another shape, where that can be."""
 
     @property
     def name(self) -> str:
@@ -86,7 +83,7 @@ class HardSigmoid(Operator):
 
 @dataclass(frozen=True, kw_only=True)
 class Unary(Operator):
-    """A function of each element that is no activation: "erf", "sqrt"."""
+    """A function of each element that is no activation: "erf"."""
 
     function: str
 
@@ -127,7 +124,6 @@ class Permute(Operator):
     """Axis number i of the result is axis order[i] of the input."""
 
     order: tuple[int, ...]
-    moves_nothing: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,14 +134,11 @@ class Reshape(Operator):
     """
 
     shape: tuple[int, ...]
-    moves_nothing: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
 class Identity(Operator):
     """The input."""
-
-    moves_nothing: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,14 +150,34 @@ class Foreign(Operator):
         payload: what the engine makes of it.
         of_shapes: whether the result depends on the shapes of the inputs alone.
         repeatable: whether the same inputs give the same result.
+        may_view: whether the result may lie in the memory of an input.
     """
 
     called: str
     payload: Any
     of_shapes: bool = False
     repeatable: bool = True
+    may_view: bool = False
 
     @property
     def name(self) -> str:
         """What the front end calls it."""
         return self.called
+
+
+def reshaped(
+    before: tuple[int | str, ...] | None, after: tuple[int | str, ...] | None
+) -> Reshape | None:
+    """Return what brings an array of some sizes into others; None where that cannot be said.
+
+    That is where several sizes are open (a word) that are not those of the same axes before.
+    """
+    if before is None or after is None:
+        return None
+    kept = [
+        0 if isinstance(size, str) and axis < len(before) and before[axis] == size else size
+        for axis, size in enumerate(after)
+    ]
+    if sum(isinstance(size, str) for size in kept) > 1 or 0 in after or 0 in before:
+        return None
+    return Reshape(shape=tuple(-1 if isinstance(size, str) else size for size in kept))

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from depthwise.network.steps import Program, Shape, View
+from depthwise.network.steps import Call, Program, Shape, View
 from depthwise.problem.arrays import CACHE_LINE, Array
 
 Key = TypeVar("Key", bound=Hashable)
@@ -64,8 +64,11 @@ class Lives:
             self._is_born(number, 0, frozenset())
         for time, step in enumerate(program.steps):
             self._used(step.inputs, time)
-            views = isinstance(step.work, View)
-            viewed = self._within[step.inputs[0]] if views else frozenset()
+            views = isinstance(step.work, View) or (
+                isinstance(step.work, Call) and step.work.may_view
+            )
+            within = (self._within[number] for number in step.inputs if views)
+            viewed = frozenset[int]().union(*within)
             for number in step.outputs:
                 self._is_born(number, time, viewed)
         self._used(program.results, len(program.steps))
@@ -73,6 +76,10 @@ class Lives:
     def of(self, number: int, nbytes: int) -> Life:
         """Return the life of an image of a size."""
         return Life(nbytes, self._born[number], self._dies[number])
+
+    def inside(self, number: int) -> bool:
+        """Whether a value may lie in the network's memory."""
+        return bool(self._within[number])
 
     def _is_born(self, number: int, time: int, viewed: frozenset[int]) -> None:
         if number in self._images:

@@ -28,7 +28,7 @@ class Known:
 def known(program: Program, inputs: Sequence[Array]) -> Known:
     """Return what is known of a network for inputs of these shapes."""
     constants = numbered(len(program.inputs), program.constants)
-    given = {number: np.shape(value) for number, value in enumerate(inputs)}
+    given = {number: _shape(value) for number, value in enumerate(inputs)}
     example = all(program.shapes.get(number) == shape for number, shape in given.items())
     if example or not any(isinstance(step.work, Call) for step in program.steps):
         found = Known({**(program.shapes if example else {}), **given}, dict(constants))
@@ -70,20 +70,20 @@ def _made(stage: Stage, shape: Shape) -> Shape:
 
 def _fix(step: Step, results: Sequence[Array], found: Known) -> None:
     for number, array in zip(step.outputs, results, strict=True):
-        found.fixed[number], found.shapes[number] = array, array.shape
+        found.fixed[number], found.shapes[number] = array, _shape(array)
 
 
 def _watched(program: Program, inputs: Sequence[Array], constants: dict[int, Array]) -> Known:
     """Compute a network and return what was seen."""
     values: dict[int, Any] = {**dict(enumerate(inputs)), **constants}
-    found = Known({number: value.shape for number, value in values.items()}, dict(constants))
+    found = Known({number: _shape(value) for number, value in values.items()}, dict(constants))
     last = {number: step for step in program.steps for number in step.inputs}
     for step in program.steps:
         results = _results(step, [values[number] for number in step.inputs])
         if isinstance(step.work, Call) and step.work.of_shapes:
             _fix(step, results, found)
         for number, result in zip(step.outputs, results, strict=True):
-            values[number], found.shapes[number] = result, result.shape
+            values[number], found.shapes[number] = result, _shape(result)
         for number in {*step.inputs, *step.outputs}:
             if last.get(number, step) is step:
                 del values[number]
@@ -106,3 +106,8 @@ def _by_kernel(stage: Stage, given: Sequence[Array]) -> Array:
     kernel = stage.kernel(given[0].shape)
     result: Array = kernel(images[0], *stage.arrays(), *images[1:])
     return result.transpose(0, 3, 1, 2) if four else result[:, 0, 0, :]
+
+
+def _shape(value: Any) -> Shape:
+    """Return the shape of an array, () of anything else."""
+    return tuple(getattr(value, "shape", ()))

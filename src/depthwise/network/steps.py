@@ -85,12 +85,14 @@ class Call:
         payload: what it makes of it, as bytes that can be saved.
         title: what that is, in words.
         of_shapes: whether the results depend on the shapes of the inputs alone.
+        may_view: whether a result may lie in the memory of an input.
     """
 
     engine: Engine
     payload: bytes
     title: str
     of_shapes: bool = False
+    may_view: bool = False
 
 
 Work: TypeAlias = "Stage | View | Call"
@@ -107,6 +109,7 @@ class Step:
         outputs: those of the values that it makes.
         before_us: the microseconds that its part took in the model, where that was measured.
         reason: why no kernel of ours computes it; None where one does, or nothing is to be said.
+        remark: what else is to be said of it.
     """
 
     name: str
@@ -115,6 +118,7 @@ class Step:
     outputs: tuple[int, ...]
     before_us: float = 0.0
     reason: str | None = None
+    remark: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

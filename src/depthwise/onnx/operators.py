@@ -25,8 +25,8 @@ from depthwise.network.operators import (
     Operator,
     Pad,
     Permute,
-    Reshape,
     Unary,
+    reshaped,
 )
 from depthwise.onnx.attributes import Given
 from depthwise.problem.arrays import Array
@@ -207,19 +207,9 @@ def _transpose(given: Given) -> Read:
 
 
 def _shaped(given: Given) -> Read:
-    """Read what gives an array another shape, as far as sizes that are open allow to say it."""
-    before, after = given.x.sizes, given.outputs[0].sizes
-    if before is None or after is None or given.x.constant is not None:
-        return None
-    kept = [
-        0 if isinstance(size, str) and axis < len(before) and before[axis] == size else size
-        for axis, size in enumerate(after)
-    ]
-    open_ones = [axis for axis, size in enumerate(kept) if isinstance(size, str)]
-    if len(open_ones) > 1 or (0 in after and -1 in kept):
-        return None
-    shape = tuple(-1 if isinstance(size, str) else size for size in kept)
-    return Reshape(shape=shape), [given.x]
+    """Read what gives an array another shape."""
+    found = reshaped(given.x.sizes, given.outputs[0].sizes)
+    return None if found is None or given.x.constant is not None else (found, [given.x])
 
 
 def _pad(given: Given) -> Read:

@@ -24,6 +24,7 @@ class OnnxRuntime:
 
     name = "onnxruntime"
     takes_whole_graphs = True
+    shares_memory = False
 
     def __init__(self, dialect: Any = None) -> None:
         self._dialect = dialect
@@ -40,6 +41,12 @@ class OnnxRuntime:
         model = Writer(self._dialect).model(nodes, inputs, outputs, images)
         return bytes(model.SerializeToString())
 
+    def title(self, nodes: Sequence[Node]) -> str:
+        """Return the names of the first few operators."""
+        names = list(dict.fromkeys(node.name for node in nodes))
+        shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
+        return shown if len(nodes) == 1 else f"{len(nodes)} operators: {shown}"
+
     def runner(self, payload: bytes, threads: int) -> Bound:
         """Return a model ready to run on so many threads.
 
@@ -52,12 +59,13 @@ class OnnxRuntime:
                 session = self._sessions[payload, threads] = _session(payload, threads)
         return Bound(session)
 
-    def compute(self, payload: bytes, given: Sequence[Array]) -> list[Array]:
+    def compute(self, payload: bytes, given: Sequence[Any]) -> list[Any]:
         """See `Engine.compute`."""
         return self.runner(payload, 1).compute(given)
 
-    def array(self, value: Any) -> Array:
+    def result(self, value: Any, *, inside: bool) -> Array:
         """Return what a runner returned as an array."""
+        del inside
         array: Array = value.numpy()
         return np.array(array)  # whose memory is the value's
 
@@ -110,6 +118,9 @@ class Bound:
         name = self._outputs[position]
         self._binding.bind_ortvalue_output(name, self._value_of(_as_bound(array, name)))
         self._free.remove(name)
+
+    def settled(self) -> None:
+        """Return None: every call makes new arrays."""
 
     def run(self, given: Sequence[Any]) -> list[Any]:
         """See `Runner`."""
