@@ -165,6 +165,8 @@ ONE = ("dw_command_test:one", "--input", "1,3,8,8")
         ((*ONE[:2], "1,3,-8,8"), "got '1,3,-8,8'"),
         ((*ONE[:2], ""), "got ''"),
         ((*ONE, "--input", "1,3"), "takes (input)"),
+        ((ONE[0], "--input", "99999999,99999,99999"), "--input fits into memory; got 99999999,"),
+        ((ONE[0], "--input", f"1,{10**20}"), "--input fits into memory; got 1,1000"),
         (("dw_command_test:Two", *ONE[1:]), "takes (image, scale, *, shift=0); got 1,3,8,8: miss"),
         (
             (*ONE[:2], "1,4,8,8"),

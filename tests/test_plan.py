@@ -87,6 +87,18 @@ def test_each_part_of_a_block_is_in_one_kernel(fused, parts):
         BlockPlan(fused, 4, (Plan("default"),) * parts)
 
 
+@pytest.mark.parametrize("fused", [2, None, "2", (1, 1.0), (2, 0), (3, -1), ([2],)])
+def test_groups_of_parts_are_whole_numbers_of_them(fused):
+    with pytest.raises(PlanError, match="two or three parts, each in one group"):
+        BlockPlan(fused, 4, (Plan("default"),) * 2)
+
+
+@pytest.mark.parametrize("parts", [None, 2, "ab", ("default", "default"), [Plan("default")] * 2])
+def test_the_parts_of_a_block_are_plans(parts):
+    with pytest.raises(PlanError, match="a tuple of plans"):
+        BlockPlan((2,), 4, parts)
+
+
 @pytest.mark.parametrize("rows", [0, -1, 1.5, True, "4", None])
 def test_a_strip_has_a_whole_number_of_rows(rows):
     with pytest.raises(PlanError, match="rows are a whole number from 1 on"):

@@ -13,7 +13,14 @@ from torch import nn
 
 from depthwise import cost
 from depthwise.errors import ArrayError, DTypeError, SpecError
-from depthwise.torch import DepthwiseConv2d, PointwiseConv2d, SeparableConv2d, count_parameters
+from depthwise.torch import (
+    DepthwiseConv1d,
+    DepthwiseConv2d,
+    InvertedResidual,
+    PointwiseConv2d,
+    SeparableConv2d,
+    count_parameters,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
 """torch says so of its own convolution."""
@@ -275,6 +282,25 @@ def test_groups_other_than_the_channels_are_refused() -> None:
 def test_what_the_kernels_cannot_take_is_refused(make, x, error) -> None:
     with pytest.raises(error):
         make()(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "shapes"),
+    [
+        (lambda: DepthwiseConv2d(4, 4, 3), [(1, 1, 5, 5), (1, 5, 5), (5, 5), ()]),
+        (lambda: DepthwiseConv1d(4, 8, 3), [(1, 1, 5), (1, 5), (5,), (), (1, 4, 1, 5)]),
+        (lambda: PointwiseConv2d(4, 4), [(1, 1, 5, 5), (5,)]),
+        (lambda: SeparableConv2d(4, 4, 3), [(1, 1, 5, 5), (1, 5, 5), (5,)]),
+        (lambda: InvertedResidual(4, 4), [(1, 1, 5, 5), (5,)]),
+        (lambda: InvertedResidual(4, 4, expansion=1), [(1, 1, 5, 5), (1, 5, 5), (5,)]),
+    ],
+)
+def test_an_input_of_other_channels_or_axes_is_refused(make, shapes) -> None:
+    """Functions take (4, 1, 3, 3) for four filters of a single channel; a module has its own."""
+    module = make()
+    for shape in shapes:
+        with pytest.raises(ArrayError, match=r"an input is \(N, 4, .*\) or \(4, .*; got \("):
+            module(torch.zeros(shape))
 
 
 def test_an_image_smaller_than_the_kernel_is_refused() -> None:

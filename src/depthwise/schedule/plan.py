@@ -104,10 +104,18 @@ class BlockPlan:
     """How each part is computed, in the order in which they run."""
 
     def __post_init__(self) -> None:
-        if len(self.parts) not in (2, 3) or sum(self.fused) != len(self.parts):
+        parts, fused = self.parts, self.fused
+        if not isinstance(parts, tuple) or not all(isinstance(part, Plan) for part in parts):
+            raise PlanError(f"the parts of a block's plan are a tuple of plans; got {shown(parts)}")
+        if (
+            len(parts) not in (2, 3)
+            or not isinstance(fused, tuple)
+            or not all(type(count) is int and count > 0 for count in fused)
+            or sum(fused) != len(parts)
+        ):
             raise PlanError(
                 "a block's plan has two or three parts, each in one group; got "
-                f"{len(self.parts)} in groups of {self.fused}"
+                f"{len(parts)} in groups of {shown(fused)}"
             )
         if isinstance(self.rows, bool) or not isinstance(self.rows, int) or self.rows < 1:
             raise PlanError(f"rows are a whole number from 1 on; got {shown(self.rows)}")

@@ -12,7 +12,7 @@ from depthwise.problem.values import word
 from depthwise.problem.vocabulary import ACTIVATIONS
 from depthwise.torch import ops
 from depthwise.torch.activations import activate
-from depthwise.torch.modules import DepthwiseConv2d, PointwiseConv2d
+from depthwise.torch.modules import DepthwiseConv2d, PointwiseConv2d, check_input
 from depthwise.torch.paddings import around
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ class SeparableConv2d(nn.Module):
         if not _as_made(depthwise, pointwise):
             output: Tensor = pointwise(depthwise(input))
             return output
+        check_input(depthwise, input)
         weights = depthwise.weight, depthwise.bias, pointwise.weight, pointwise.bias
         window = depthwise.stride, depthwise.padding, depthwise.dilation, depthwise.padding_mode
         return ops.separable_conv2d(input, *weights, *window)
@@ -166,6 +167,7 @@ class InvertedResidual(nn.Module):
         expand, depthwise, project = self.expand, self.depthwise, self.project
         if not _as_made(depthwise, project, *([] if expand is None else [expand])):
             return self._in_parts(input)
+        check_input(depthwise if expand is None else expand, input)
         return ops.inverted_residual(
             input,
             None if expand is None else expand.weight,

@@ -23,10 +23,14 @@ def inputs(model: nn.Module, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor,
     """Return random inputs of these shapes, the same each time, that the model was called with.
 
     Raises:
-        ModelError: the model takes more or fewer, or fails for them.
+        ModelError: the model takes more or fewer, or fails for them, or memory does not hold them.
     """
     generator = torch.Generator().manual_seed(0)
-    example = tuple(torch.randn(each, generator=generator) for each in shapes)
+    try:
+        example = tuple(torch.randn(each, generator=generator) for each in shapes)
+    except (RuntimeError, TypeError) as error:  # too large for the memory, or for any
+        why = str(error).partition("\n")[0]
+        raise ModelError(f"an --input fits into memory; got {_listed(shapes)}: {why}") from None
     _match(model, example, shapes)
     try:
         with torch.no_grad():

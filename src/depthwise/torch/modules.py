@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, device, dtype, nn
 from torch.nn.modules.conv import _ConvNd
 
-from depthwise.errors import SpecError
+from depthwise.errors import ArrayError, SpecError
 from depthwise.torch import ops
 from depthwise.torch.conversion import arguments_of, refuse, with_parameters
 
@@ -106,6 +106,7 @@ class DepthwiseConv2d(_Depthwise, nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name that nn.Conv2d gives it)
         """Return the convolution of (N, C, H, W) or (C, H, W)."""
+        check_input(self, input)
         window = self.stride, self.padding, self.dilation, self.padding_mode
         return ops.depthwise_conv2d(input, self.weight, self.bias, *window)
 
@@ -171,6 +172,7 @@ class DepthwiseConv1d(_Depthwise, nn.Conv1d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name that nn.Conv1d gives it)
         """Return the convolution of (N, C, L) or (C, L)."""
+        check_input(self, input)
         window = self.stride, self.padding, self.dilation, self.padding_mode
         return ops.depthwise_conv1d(input, self.weight, self.bias, *window)
 
@@ -230,6 +232,7 @@ class PointwiseConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name that nn.Conv2d gives it)
         """Return the convolution of (N, C, H, W) or (C, H, W)."""
+        check_input(self, input)
         return ops.pointwise_conv2d(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
@@ -241,6 +244,17 @@ class PointwiseConv2d(nn.Conv2d):
 def count_parameters(module: nn.Module, trainable: bool = True) -> int:
     """Return the number of a module's parameters, or of its trainable ones alone."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad or not trainable)
+
+
+def check_input(conv: _ConvNd, x: Tensor) -> None:
+    """Refuse an input of other axes or channels than a module is made for.
+
+    (Of a single channel, kernels would take all filters of a depthwise weight to be that one's.)
+    """
+    axes = 1 + len(conv.kernel_size)
+    if x.dim() - axes not in (0, 1) or x.size(-axes) != conv.in_channels:
+        sizes = f"{conv.in_channels}, {'H, W' if axes == 3 else 'L'}"
+        raise ArrayError(f"an input is (N, {sizes}) or ({sizes}); got {tuple(x.shape)}: {conv}")
 
 
 def _groups(groups: int | None, in_channels: int) -> int:
