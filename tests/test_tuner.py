@@ -195,7 +195,7 @@ def test_large_kernels_and_blocks_have_more_time():
     assert plan_search.budget(dw.parse("separable c8 o4 hw28 k3")) == 30.0
 
 
-@pytest.mark.parametrize("seconds", [0, -1.0, math.nan])
+@pytest.mark.parametrize("seconds", [0, -1.0, math.nan, "1", (), 1j])
 def test_a_budget_is_more_than_nothing(seconds):
     with pytest.raises(SpecError, match="seconds are more than 0"):
         search(Recorded({}), seconds=seconds)

@@ -14,6 +14,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +22,7 @@ import numpy as np
 from depthwise.errors import InternalError, SpecError
 from depthwise.machine.target import Target
 from depthwise.problem.problem import Problem
+from depthwise.problem.values import shown
 from depthwise.schedule.plan import AnyPlan
 from depthwise.store import database
 from depthwise.store.database import Failure, Trial
@@ -146,8 +148,8 @@ def search(
         SpecError: there are no seconds.
         InternalError: no plan that was tried computes the problem.
     """
-    if seconds is not None and not seconds > 0:
-        raise SpecError(f"seconds are more than 0; got {seconds}: {spec}")
+    if seconds is not None and not (isinstance(seconds, Real) and seconds > 0):
+        raise SpecError(f"seconds are more than 0; got {shown(seconds)}: {spec}")
     before = laboratory.start_seconds
     spent = _Spent(laboratory, clock)
     hunt = _Search(spec, target, threads, laboratory, seconds or budget(spec), spent)
