@@ -15,7 +15,10 @@ import depthwise
 project = "depthwise"
 version = release = depthwise.__version__
 html_title = f"depthwise {version}"
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = [
+    "myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]  # fmt: skip
 exclude_patterns = ["_templates", "_static"]
 templates_path = ["_templates"]
 
@@ -33,6 +36,7 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 900
 nb_render_markdown_format = "myst"
 nb_merge_streams = True
+nb_code_prompt_show, nb_code_prompt_hide = "Show the code", "Hide the code"
 
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
@@ -44,8 +48,18 @@ def setup(app: Sphinx) -> None:
     app.add_html_math_renderer(
         "mathml", inline_renderers=(_inline, None), block_renderers=(_block, None)
     )
+    app.connect("object-description-transform", _name_arrays, priority=900)  # after the types
     app.connect("html-page-context", _offer_notebook)
     app.connect("build-finished", _copy_notebooks)
+
+
+def _name_arrays(app: Sphinx, _domain: str, _kind: str, content: nodes.Element) -> None:
+    """Say array where functions and kernels take any kind of array: to Python that is Any."""
+    if app.env.docname not in ("reference/functions", "reference/kernels"):
+        return
+    for text in list(content.findall(nodes.Text)):
+        if text in ("Any", "~typing.Any"):
+            text.parent.replace(text, nodes.Text("array"))
 
 
 def _inline(visitor: Any, node: nodes.math) -> None:

@@ -24,6 +24,9 @@ return shown.map(e => {
   return [e.getAttribute('aria-label') || e.alt, loaded && box.width > 0 && box.height > 0];
 })
 """
+_LETTERS = """
+return [...document.querySelectorAll('.picture text')].map(e => e.getBoundingClientRect().height)
+"""
 _LINKS = "return [...document.querySelectorAll('a[href], link[href]')].map(e => e.href)"
 _ANCHORS = "return [...document.querySelectorAll('[id]')].map(e => e.id)"
 
@@ -79,6 +82,49 @@ def test_pictures_are_readable(browser, page, scheme):
     found = contrasts(browser, ".picture svg")
     assert found
     assert min(found) > 7
+
+
+@pytest.mark.parametrize("page", [SITE / "index.html", *TUTORIAL], ids=named)
+def test_a_page_fits_a_telephone_and_its_letters_can_be_read(browser, page):
+    size = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        browser.get(page.as_uri())
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 400
+        heights = browser.execute_script(_LETTERS)
+        assert min(heights, default=9) >= 7
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_the_start_page_has_a_picture_a_number_and_where_to_go(browser):
+    browser.get((SITE / "index.html").as_uri())
+    (picture,) = browser.find_elements("css selector", "article img")
+    assert picture.size["width"] > 300
+    text = browser.find_element("css selector", "article").text
+    for words in ("7.6 ms instead of 24.7", "one thread of an AMD EPYC", "make setup"):
+        assert words in text
+    leads = browser.find_elements("css selector", "#where-to-go a.reference.internal")
+    assert len(leads) == 6
+
+
+@pytest.mark.parametrize("page", TUTORIAL, ids=named)
+def test_what_a_page_sets_up_is_hidden_until_it_is_asked_for(browser, page):
+    browser.get(page.as_uri())
+    hidden = browser.find_element("css selector", "div.cell")
+    code = hidden.find_element("css selector", "pre")
+    assert not code.is_displayed()
+    hidden.find_element("css selector", "summary").click()
+    assert code.is_displayed()
+    assert "import" in code.text
+
+
+def test_every_function_of_the_reference_leads_to_its_source(browser):
+    browser.get((SITE / "reference" / "functions.html").as_uri())
+    entries = browser.find_elements("css selector", "dl.py.function > dt")
+    assert len(entries) >= 8
+    for entry in entries:
+        assert entry.find_elements("css selector", ".viewcode-link")
 
 
 def test_the_search_finds_a_page(browser):

@@ -139,15 +139,16 @@ def working_sets(tile: Tile) -> tuple[Figure, str]:
     sets, levels = tile.working_sets, caches()
     figure, axes = canvas(7, 2.4)
     names = list(sets)[::-1]
-    axes.barh(names, [sets[name] / 1024 for name in names], color=COLOURS[1], height=0.55)
-    axes.set(xscale="log", xlabel="KiB")
+    axes.barh(names, [sets[name] for name in names], color=COLOURS[1], height=0.55)
+    axes.set_xscale("log", base=16)
     for name in names:
-        axes.text(sets[name] / 1024, name, f" {_kib(sets[name])}", va="center", color=INK)
-    axes.xaxis.set_major_formatter("{x:g}")
+        axes.text(1.1 * sets[name], name, _kib(sets[name]), va="center", color=INK)
+    axes.xaxis.set_major_formatter(lambda nbytes, _: _kib(nbytes))
+    axes.xaxis.minorticks_off()
     for level, size in levels.items():
-        axes.axvline(size / 1024, color=COLOURS[0], linestyle="--", linewidth=1)
-        axes.text(size / 1024, len(names) - 0.45, level, ha="center", color=COLOURS[0])
-    axes.set_xlim(right=2.5 * max(*sets.values(), *levels.values()) / 1024)
+        axes.axvline(size, color=COLOURS[0], linestyle="--", linewidth=1, alpha=0.6, zorder=0)
+        axes.text(size, len(names) - 0.45, level, ha="center", color=COLOURS[0])
+    axes.set_xlim(right=2.5 * max(*sets.values(), *levels.values()))
     held = ", ".join(f"{level} {_kib(size)}" for level, size in levels.items())
     listed = ", ".join(f"{name} {_kib(nbytes)}" for name, nbytes in sets.items())
     return figure, f"Bars of memory: {listed}. The data caches here: {held or 'unknown'}."
