@@ -7,6 +7,7 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
+import torch
 
 import depthwise as dw
 from depthwise.kernel import packing
@@ -91,6 +92,48 @@ def test_weights_beyond_the_bound_are_packed_in_each_call(room_for_three, monkey
     pack, weight = Packer(SPEC, PlainForm()), weights()
     assert not any(known(pack, weight) for _ in range(3))
     assert not packing._kept
+
+
+VIEWS = {
+    "array": lambda weight: weight,
+    "view": lambda weight: weight[:, :, ::1],
+    "reversed": lambda weight: weight[::-1],
+    "tensor": torch.from_numpy,
+    "parameter": lambda weight: torch.nn.Parameter(torch.from_numpy(weight), requires_grad=False),
+    "storage": torch.tensor,
+    "storage, anew": lambda weight: torch.tensor(weight).numpy(),
+}
+"""What may be given for a weight; each has its memory, or keeps who has it."""
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_what_is_known_of_weights_goes_when_their_memory_does(monkeypatch, view):
+    monkeypatch.setattr(packing, "_kept", OrderedDict())
+    x, rng = np.ones((1, 9, 9, 128), np.float32), np.random.default_rng(0)
+    for _ in range(10):
+        given = view(rng.random(SPEC.weight_shape, np.float32))
+        image = x if isinstance(given, np.ndarray) else torch.from_numpy(x)
+        first, *others = (dw.depthwise_conv2d(image, given[:], layout="NHWC") for _ in range(3))
+        assert packing.kept_bytes() == 2 * given.nbytes
+        assert all(np.array_equal(first, other) for other in others)
+        expected = reference.forward(SPEC, x, np.from_dlpack(given))
+        np.testing.assert_allclose(first, expected, rtol=1e-4)
+        del given
+        assert packing.kept_bytes() == 0
+
+
+def test_the_end_of_memory_leaves_what_is_known_of_its_address_by_now(monkeypatch):
+    monkeypatch.setattr(packing, "_kept", OrderedDict())
+    pack, weight = Packer(SPEC, PlainForm()), weights()
+    before, now = np.empty(1), np.empty(1)
+    pack(weight, before), pack(weight, before)
+    weight += 1
+    packed = pack(weight, now)
+    del before
+    assert pack(weight, now) is packed
+    del now
+    assert not packing._kept
+    assert pack(weight) is not packed
 
 
 def test_many_weights_may_be_seen_once(monkeypatch):

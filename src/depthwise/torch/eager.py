@@ -40,8 +40,9 @@ class _Ready:
 
     def __call__(self, *tensors: Tensor) -> Tensor:
         x, *operands = self._addresses(tensors)
+        packed = self._pack(operands, tensors[1:])
         output = torch.empty_strided(self._shape, self._strides, dtype=self._dtype)
-        self._run(x, self._pack(operands), output.data_ptr(), 0)
+        self._run(x, packed, output.data_ptr(), 0)
         return output
 
 

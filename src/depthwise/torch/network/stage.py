@@ -116,7 +116,8 @@ class _Ready:
             lie[place] = in_order(tensors[place])
         x, *operands = [tensor.data_ptr() for tensor in lie]
         output = _empty(tensors[0], self._shape)
-        self._kernel.run(x, self._kernel.pack(operands), output.data_ptr(), 0)
+        packed = self._kernel.pack(operands, tensors[1:])
+        self._kernel.run(x, packed, output.data_ptr(), 0)
         return output
 
 
