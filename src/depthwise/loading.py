@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
+from depthwise.errors import ModelError
+from depthwise.network.engine import Engine
 from depthwise.network.network import Network
+from depthwise.network.saved.container import HEAD_BYTES, begins_one
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -20,7 +24,56 @@ def load(
     inputs: Mapping[str, tuple[int, ...]] | None = None,
     threads: int | None = None,
 ) -> Network:
-    """Return a trained network on this package's kernels."""
+    """Return a trained network on this package's kernels.
+
+    Args:
+        source: a file of ONNX or of `Network.save`, whatever it is called; its content, as bytes;
+            or a `ModelProto` of ONNX.
+        inputs: the shape of each input by its name, e.g. {"x": (1, 3, 224, 224)}, for which a model
+            of ONNX is prepared whose sizes are open; they stay open.
+        threads: how many threads a call uses; None is as many as there are cores.
+
+    Raises:
+        ModelError: it is no such file, or damaged, or of another version.
+        OSError: it cannot be read.
+    """
+    if isinstance(source, (str, os.PathLike)) and not os.path.isfile(source):
+        source = Path(source).read_bytes()  # of a pipe, which is read once
+    if isinstance(source, (str, os.PathLike, bytes)) and begins_one(_head(source)):
+        return _saved(source, inputs, threads)
+
     from depthwise.onnx.network import from_onnx
 
     return from_onnx(source, inputs, threads)
+
+
+def _head(source: str | os.PathLike[str] | bytes) -> bytes:
+    """Return how a file begins."""
+    if isinstance(source, bytes):
+        return source[:HEAD_BYTES]
+    with open(source, "rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def _saved(
+    source: str | os.PathLike[str] | bytes,
+    inputs: Mapping[str, tuple[int, ...]] | None,
+    threads: int | None,
+) -> Network:
+    from depthwise.network.saved.file import program_in
+
+    if inputs:
+        raise ModelError(
+            f"inputs are for models of ONNX; a saved network was prepared for some; got {inputs}"
+        )
+    return Network(program_in(source, ENGINES), threads)
+
+
+def _onnxruntime() -> Engine:
+    from depthwise.onnx.runtime import OnnxRuntime
+
+    return OnnxRuntime()
+
+
+ENGINES: dict[str, Callable[[], Engine]] = {"onnxruntime": _onnxruntime}
+"""What makes the engine of a saved network that leaves something to one, by its name."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,6 +66,20 @@ class Network:
         results = self(*(arrays[name] for name in names))
         results = results if isinstance(results, tuple) else (results,)
         return {port.name: array for port, array in zip(self.outputs, results, strict=True)}
+
+    def save(self, file: str | os.PathLike[str]) -> None:
+        """Write the network to a file that `depthwise.load` takes, without ONNX or torch.
+
+        It has the steps and their weights, not the machine code of kernels.  docs/networks.md says
+        how it is laid out.  As with torch: `torch.save(model, file)`, but nothing in it is code.
+
+        Raises:
+            ModelError: a constant is of a type that the file has no name for.
+            DepthwiseError: the file cannot be written; what was there is left.
+        """
+        from depthwise.network.saved.file import write
+
+        write(self.program, Path(file))
 
     def execution(self, arrays: Sequence[Array]) -> Execution:
         """Return what runs for inputs like these, made at first use."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from depthwise.errors import ArrayError
 from depthwise.network.steps import Call, Program, Shape, Stage, Step, View, numbered
 from depthwise.problem.arrays import Array
 
@@ -42,7 +43,7 @@ def _stated(program: Program, step: Step, found: Known) -> bool:
     """Add what is known of a step's results without computing; whether that is enough."""
     work, shapes = step.work, found.shapes
     if isinstance(work, Stage):
-        shapes[step.outputs[0]] = _made(work, shapes[step.inputs[0]])
+        shapes[step.outputs[0]] = _made(work, *(shapes[number] for number in step.inputs))
     elif isinstance(work, View):
         shapes[step.outputs[0]] = work.of(_nothing(shapes[step.inputs[0]], "float32")).shape
     elif work.of_shapes:
@@ -61,11 +62,21 @@ def _nothing(shape: Shape, dtype: str) -> Array:
     return np.zeros(shape, dtype)
 
 
-def _made(stage: Stage, shape: Shape) -> Shape:
-    """Return the shape of what a kernel makes of an image, or of (N, C)."""
+def _made(stage: Stage, shape: Shape, *residual: Shape) -> Shape:
+    """Return the shape of what a kernel makes of an image, or of (N, C).
+
+    Raises:
+        ArrayError: it takes images of other channels, or a residual of other sizes.
+    """
+    wanted = stage.spec.input_shape[-1]
+    if len(shape) not in (2, 4) or shape[1] != wanted:
+        raise ArrayError(f"images have {wanted} channels; got {shape}: {stage.spec}")
     batch, _, height, width = (*shape, 1, 1)[:4]
     batch, height, width, channels = stage.spec.resized(batch, height, width).output_shape
-    return (batch, channels, height, width) if len(shape) == 4 else (batch, channels)
+    made = (batch, channels, height, width) if len(shape) == 4 else (batch, channels)
+    if residual not in ((), (made,)):
+        raise ArrayError(f"a residual has the shape {made}; got {residual[0]}: {stage.spec}")
+    return made
 
 
 def _fix(step: Step, results: Sequence[Array], found: Known) -> None:

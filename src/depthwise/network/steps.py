@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from depthwise.compiler import compile as compile_kernel
+from depthwise.errors import ArrayError
 from depthwise.kernel.kernel import Kernel
 from depthwise.network.engine import Engine
 from depthwise.network.operators import Permute, Reshape
@@ -68,11 +69,18 @@ class View:
         return self.operator.name
 
     def of(self, array: Array) -> Array:
-        """Return the view; a copy where the elements do not lie so."""
-        if isinstance(self.operator, Permute):
-            return np.transpose(array, self.operator.order)
-        sizes = [size or array.shape[axis] for axis, size in enumerate(self.operator.shape)]
-        seen: Array = array.reshape(sizes)
+        """Return the view; a copy where the elements do not lie so.
+
+        Raises:
+            ArrayError: there is none of an array of this shape.
+        """
+        try:
+            if isinstance(self.operator, Permute):
+                return np.transpose(array, self.operator.order)
+            sizes = [size or array.shape[axis] for axis, size in enumerate(self.operator.shape)]
+            seen: Array = array.reshape(sizes)
+        except (ValueError, LookupError) as error:
+            raise ArrayError(f"{self.operator} is of arrays that have it; got {error}") from None
         return seen
 
 

@@ -1,0 +1,1 @@
+"""Files of networks: what `Network.save` writes and `load` reads."""
