@@ -19,6 +19,7 @@ import typer
 from rich.console import Console
 
 from depthwise import __version__, console
+from depthwise.bench.layers import workload_names
 from depthwise.commands import cli
 from depthwise.errors import DepthwiseError
 
@@ -146,13 +147,69 @@ def test_an_interrupt_is_quiet_and_exits_130(monkeypatch, capsys, interruptible)
     assert call_main(monkeypatch, capsys, "added") == (130, "", "")
 
 
-def test_a_reader_that_leaves_early_is_no_error():
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--help",
+        "cost --workload mobilenet_v2",
+        "cost --workload mobilenet_v2 --json",
+        "cost --workload mobilenet_v2 --csv",
+        "explain 'depthwise c8 hw8 k3'",
+    ],
+)
+def test_a_reader_that_leaves_early_is_no_error(line):
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb") as gone:
-        command = [sys.executable, "-m", "depthwise", "--help"]
+        command = [sys.executable, "-m", "depthwise", *shlex.split(line)]
         done = subprocess.run(command, stdout=gone, stderr=subprocess.PIPE, check=False, timeout=60)
-    assert done.stderr == b""
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_an_exit_that_no_reader_caused_keeps_its_code(monkeypatch):
+    def leave() -> None:
+        raise SystemExit(3)
+
+    add_command(monkeypatch, leave)
+    monkeypatch.setattr(sys, "argv", ["depthwise", "added"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 3
+
+
+def paths_of_commands():
+    """Return the words of every command, e.g. ["cache", "clear"]."""
+    waiting = [([], typer.main.get_command(cli.app))]
+    while waiting:
+        words, command = waiting.pop()
+        yield words
+        waiting += [
+            ([*words, name], each) for name, each in getattr(command, "commands", {}).items()
+        ]
+
+
+@pytest.mark.parametrize("words", list(paths_of_commands()), ids=" ".join)
+def test_help_is_not_cut(monkeypatch, capsys, words):
+    monkeypatch.setenv("COLUMNS", "60")
+    _, out, _ = call_main(monkeypatch, capsys, *words, "--help")
+    usage, text = out.split("\n\n", 1)
+    assert usage.startswith("Usage: ")
+    assert "…" not in text
+    assert [line for line in text.splitlines() if line.endswith("...")] == []
+
+
+@pytest.mark.parametrize("command", ["bench", "cost", "tune"])
+def test_help_names_the_workloads(monkeypatch, capsys, command):
+    _, out, _ = call_main(monkeypatch, capsys, command, "--help")
+    for name in workload_names():
+        assert re.search(rf"\b{name}\b", out.partition("--workload")[2].partition("--layers")[0])
+
+
+@pytest.mark.parametrize("command", ["bench", "cost", "tune"])
+def test_a_workload_that_there_is_not_is_answered_with_the_nearest(monkeypatch, capsys, command):
+    code, out, err = call_main(monkeypatch, capsys, command, "--workload", "mobilnet_v2")
+    assert (code, out) == (2, "")
+    assert "got 'mobilnet_v2' (did you mean 'mobilenet_v2'?)\n" in err
 
 
 def test_help_starts_without_the_heavy_imports():

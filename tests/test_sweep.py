@@ -14,6 +14,12 @@ from recorded import Recorded
 TEXT = "depthwise c3 hw6 k3 p1"
 
 
+@pytest.fixture(autouse=True)
+def folder_of_the_test(tmp_path, monkeypatch):
+    """Where the usual picture goes."""
+    monkeypatch.chdir(tmp_path)
+
+
 def tilings(text, capsys, **options):
     arguments = {"name": None, "threads": 1, "repeats": 1, "plot": None, "form": "json"} | options
     sweep.sweep(text, **arguments)

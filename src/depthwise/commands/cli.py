@@ -6,15 +6,17 @@ fast.  Whatever a subcommand raises is turned into a message and an exit code in
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
+from depthwise.bench.layers import workload_names
 from depthwise.errors import DepthwiseError, installs
 from depthwise.problem.dtypes import DEFAULT, DTYPES
 from depthwise.version import __version__
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
     DType = str
 else:
     DType = Literal[DTYPES]  # what typer reads the choices from
+
+
+NAMES = ", ".join(workload_names())
+"""What `--workload` takes."""
+POSED = ", ".join(get_args(Op))
 
 
 def examples(*lines: str) -> str:
@@ -95,20 +102,23 @@ def depthwise(
 
 
 @app.command(
+    short_help="What problems cost: MACs, FLOPs, bytes.",
     epilog=examples(
         'depthwise cost "separable c144 o24 hw56 k3 p1" "conv c144 o24 hw56 k3 p1"',
         "depthwise cost --workload mobilenet_v2 --op separable --batch 8",
         "depthwise cost --workload convnext_tiny --op training --batch 8",
         'depthwise cost "depthwise c256 hw64 k3 p1" --plot roofline.png',
-    )
+    ),
 )
 def cost(
     specs: Annotated[
         list[str] | None, typer.Argument(help="Problems in their text form.", metavar="SPEC")
     ] = None,
-    workload: Annotated[str | None, typer.Option(help="A named workload's layers.")] = None,
+    workload: Annotated[str | None, typer.Option(help=f"The layers of {NAMES}.")] = None,
     layers: Annotated[Path | None, typer.Option(help="A layer file (JSON).")] = None,
-    op: Annotated[Op, typer.Option(help="What the layers pose.")] = "depthwise",
+    op: Annotated[
+        Op, typer.Option(help=f"What the layers pose: {POSED}.", metavar="OP")
+    ] = "depthwise",
     batch: Annotated[int, typer.Option(help="The batch of the layers.")] = 1,
     roofline: Annotated[
         bool, typer.Option("--roofline", help="Measure this machine's limit of each problem.")
@@ -134,14 +144,16 @@ def cost(
 
 
 @app.command(
+    short_help="A convolution beside its separable one.",
     epilog=examples(
         'depthwise compare "conv c8 o64 hw128 k3 bias"',
         'depthwise compare "conv c256 o512 hw12 k3 p1 nhwc" --threads 2 --json',
-    )
+    ),
 )
 def compare(
     spec: Annotated[
-        str, typer.Argument(help="A standard convolution: conv c... o... k...", metavar="SPEC")
+        str,
+        typer.Argument(help="A standard convolution, e.g. conv c8 o64 hw128 k3.", metavar="SPEC"),
     ],
     threads: Annotated[int, typer.Option(help="Threads of each engine.", min=1)] = 1,
     repeats: Annotated[int, typer.Option(help="Samples of each time.", min=1)] = 20,
@@ -162,6 +174,7 @@ def compare(
 
 bench_app = typer.Typer(
     invoke_without_command=True,
+    short_help="Measure beside other engines.",
     rich_markup_mode=None,
     epilog=examples(
         "depthwise bench",
@@ -182,11 +195,16 @@ def bench(
     context: typer.Context,
     op: Annotated[
         Literal[Op, "network"],
-        typer.Option(help="What the layers pose; network: the workload itself, as a whole."),
+        typer.Option(
+            help=f"What the layers pose: {POSED}; network: the workload itself, as a whole.",
+            metavar="OP",
+        ),
     ] = "depthwise",
     workload: Annotated[
         list[str] | None,
-        typer.Option(help="A network's layers; may be repeated.  [default: seeds, mobilenet_v2]"),
+        typer.Option(
+            help=f"The layers of {NAMES}; may be repeated.  [default: seeds, mobilenet_v2]"
+        ),
     ] = None,
     layers: Annotated[Path | None, typer.Option(help="A layer file (JSON).")] = None,
     batch: Annotated[int, typer.Option(help="Images at once.")] = 1,
@@ -238,7 +256,9 @@ def bench(
 
 
 @bench_app.command(
-    name="compare", epilog=examples("depthwise bench compare before.json after.json")
+    name="compare",
+    short_help="What got faster or slower.",
+    epilog=examples("depthwise bench compare before.json after.json"),
 )
 def compare_results(
     before: Annotated[Path, typer.Argument(help="The results before (bench --json).")],
@@ -255,6 +275,7 @@ def compare_results(
 
 peers_app = typer.Typer(
     invoke_without_command=True,
+    short_help="Other engines to compare with.",
     rich_markup_mode=None,
     epilog=examples(
         "depthwise peers",
@@ -279,7 +300,11 @@ def peers(
         command.listing(form(as_json, as_csv))
 
 
-@peers_app.command(name="install", epilog=examples("depthwise peers install mxnet"))
+@peers_app.command(
+    name="install",
+    short_help="Install engines, and verify them.",
+    epilog=examples("depthwise peers install mxnet"),
+)
 def install_peers(
     names: Annotated[list[str], typer.Argument(help="Engines of `depthwise peers`.")],
 ) -> int:
@@ -289,7 +314,11 @@ def install_peers(
     return command.install(names)
 
 
-@peers_app.command(name="verify", epilog=examples("depthwise peers verify mxnet onednn"))
+@peers_app.command(
+    name="verify",
+    short_help="Hold engines against the oracle.",
+    epilog=examples("depthwise peers verify mxnet onednn"),
+)
 def verify_peers(
     names: Annotated[
         list[str] | None, typer.Argument(help="Engines.  [default: all that are installed]")
@@ -302,11 +331,12 @@ def verify_peers(
 
 
 @app.command(
+    short_help="Print what is generated for a problem.",
     epilog=examples(
         'depthwise show "depthwise c256 hw12 k3 p1" --stage definition --plan default',
         'depthwise show "depthwise c144 hw56 k3 p1 nhwc" --stage asm --target skylake-avx512',
         'depthwise show "depthwise c32 hw64 k3 p1" --plan "packed tc16 tw4"',
-    )
+    ),
 )
 def show(
     spec: Annotated[str, typer.Argument(help="A problem in its text form.", metavar="SPEC")],
@@ -328,10 +358,11 @@ def show(
 
 
 @app.command(
+    short_help="Why a problem is computed as it is.",
     epilog=examples(
         'depthwise explain "depthwise c144 hw56 k3 p1 nhwc"',
         'depthwise explain "separable c144 o24 hw56 k3 p1" --json',
-    )
+    ),
 )
 def explain(
     spec: Annotated[str, typer.Argument(help="A problem in its text form.", metavar="SPEC")],
@@ -349,11 +380,12 @@ def explain(
 
 
 @app.command(
+    short_help="Every tiling of a schedule, timed.",
     epilog=examples(
         'depthwise sweep "depthwise c32 hw64 k3 p1"',
         'depthwise sweep "depthwise c144 hw56 k3 p1 nhwc" --threads 2 --plot tilings.png',
         'depthwise sweep "inverted c24 e144 o24 hw56 k3 p1 nhwc"',
-    )
+    ),
 )
 def sweep(
     spec: Annotated[str, typer.Argument(help="A problem in its text form.", metavar="SPEC")],
@@ -383,21 +415,23 @@ def sweep(
 
 
 @app.command(
+    short_help="Search for the fastest plans; keep them.",
     epilog=examples(
         'depthwise tune "depthwise c144 hw56 k3 p1 nhwc"',
         "depthwise tune --workload mobilenet_v2 --layout nhwc --epilogue network --threads 1",
         "depthwise tune --workload mobilenet_v2 --op inverted --layout nhwc --epilogue network",
         'depthwise tune --layers my_layers.json "depthwise1d c1536 l2048 k4 causal" --json',
-    )
+    ),
 )
 def tune(
     specs: Annotated[
         list[str] | None, typer.Argument(help="Problems in their text form.", metavar="SPEC")
     ] = None,
-    workload: Annotated[str | None, typer.Option(help="A named workload's layers.")] = None,
+    workload: Annotated[str | None, typer.Option(help=f"The layers of {NAMES}.")] = None,
     layers: Annotated[Path | None, typer.Option(help="A layer file (JSON).")] = None,
     op: Annotated[
-        Literal["depthwise", "separable", "inverted"], typer.Option(help="What the layers pose.")
+        Literal["depthwise", "separable", "inverted"],
+        typer.Option(help="What the layers pose: depthwise, separable, inverted.", metavar="OP"),
     ] = "depthwise",
     batch: Annotated[int, typer.Option(help="The batch of the layers.")] = 1,
     dtype: Annotated[DType, typer.Option(help="Element type of the layers.")] = DEFAULT,
@@ -437,6 +471,7 @@ def tune(
 
 cache_app = typer.Typer(
     invoke_without_command=True,
+    short_help="Compiled kernels and tuned plans on disk.",
     rich_markup_mode=None,
     epilog=examples(
         "depthwise cache",
@@ -465,7 +500,11 @@ def cache(
         cache_report.listing(everything=everything, form=form(as_json, as_csv))
 
 
-@cache_app.command(name="clear", epilog=examples("depthwise cache clear --stale"))
+@cache_app.command(
+    name="clear",
+    short_help="Remove compiled kernels from the disk.",
+    epilog=examples("depthwise cache clear --stale"),
+)
 def clear_cache(
     stale: Annotated[
         bool, typer.Option("--stale", help="Only what other versions made, which is not loaded.")
@@ -484,7 +523,10 @@ def clear_cache(
     cache_report.clear(stale=stale, older_than=older_than, plans=plans)
 
 
-@app.command(epilog=examples("depthwise doctor", "depthwise doctor --json"))
+@app.command(
+    short_help="Check that kernels run at full speed.",
+    epilog=examples("depthwise doctor", "depthwise doctor --json"),
+)
 def doctor(
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -497,12 +539,13 @@ def doctor(
 
 
 @app.command(
+    short_help="Replace what is slow in a PyTorch model.",
     epilog=examples(
         "depthwise optimize depthwise.bench.networks.mobilenet_v2:mobilenet_v2 --input 1,3,224,224",
         "depthwise optimize model.pt2 --input 1,3,224,224 --threads 1 --plot layers.png",
         "depthwise optimize my_models:two_images --input 1,3,64,64 --input 1,3,64,64 --json",
         "depthwise optimize model.pt2 --input 8,3,224,224 --tune --save fast.pt",
-    )
+    ),
 )
 def optimize(
     model: Annotated[
@@ -556,13 +599,21 @@ def main() -> None:
     """Run the command line and exit with 0, or 2 after one line on stderr, or 130 if interrupted.
 
     Usage errors and every `DepthwiseError` are the user's to mend and exit with 2; any other
-    exception is a fault of this package and keeps its traceback.
+    exception is a fault of this package and keeps its traceback.  A reader of the output that has
+    seen enough, as `head` has, ends the command: that is no error.
     """
     warnings.formatwarning = lambda message, *_args, **_kwargs: f"depthwise: {message}\n"
     try:
         status = app(prog_name="depthwise", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except (DepthwiseError, typer.TyperException) as error:
         message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
         typer.echo(f"depthwise: {message}", err=True)
         status = 2
+    except (BrokenPipeError, SystemExit) as ended:  # rich and typer turn the former into the latter
+        if not any(isinstance(each, BrokenPipeError) for each in (ended, ended.__context__)):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # which takes what is left in buffers
+        status = 0
     sys.exit(status)
