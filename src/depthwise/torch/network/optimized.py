@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from torch.utils import _pytree as pytree
 from depthwise.errors import ArrayError, ModelError
 from depthwise.torch.network.execution import Execution, Memory
 from depthwise.torch.network.network import Network
+from depthwise.torch.network.sealed import sealed
 from depthwise.torch.network.tracing import Trace, is_open
 from depthwise.torch.optimize_report import Report
 from depthwise.torch.registry import differentiated, unwatched
@@ -166,6 +168,24 @@ def _kinds(args: tuple[Any, ...]) -> Any:
 class _Finished(nn.Module):
     """A module whose weights are folded and packed: they stay what and where they are."""
 
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Be pickled with a digest."""
+        del protocol
+        return sealed(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+    def __copy__(self) -> Any:
+        twin = type(self).__new__(type(self))
+        twin.__setstate__(self.__getstate__())  # type: ignore[no-untyped-call]
+        return twin
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        twin = memo[id(self)] = type(self).__new__(type(self))
+        twin.__setstate__(copy.deepcopy(self.__getstate__(), memo))  # type: ignore[no-untyped-call]
+        return twin
+
     def _apply(self, fn: Any, recurse: bool = True) -> Any:
         del recurse
         for tensor in (*self.parameters(), *self.buffers()):
@@ -261,7 +281,7 @@ class Optimized(_Finished):
         return found
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
+        state = super().__getstate__()
         del state["_executions"], state["_seen"], state["_memory"]
         return state
 
