@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 
@@ -73,3 +74,37 @@ def test_a_kernel_is_compiled_after_a_warning(options, room, cached, temporary, 
     assert len(warned) == len(expected), warned
     for line, beginning in zip(warned, expected, strict=True):
         assert line.startswith(f"CacheWarning: {beginning}: ")
+
+
+LIMITED = """
+import resource, sys, warnings
+import numpy as np
+import depthwise as dw
+from depthwise.errors import DepthwiseError
+from depthwise.problem import reference
+
+resource.setrlimit(resource.RLIMIT_FSIZE, tuple(map(int, sys.argv[1:])))
+spec = dw.parse("depthwise c8 hw6 k3 p1 nhwc")
+x, weight, out = dw.random_problem(spec)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    try:
+        got = dw.compile(spec)(x, weight)
+    except DepthwiseError as error:
+        sys.exit(f"refused: {error}")
+np.testing.assert_allclose(got, reference.forward(spec, x, weight), *reference.tolerance(spec))
+"""
+
+
+@pytest.mark.parametrize("size", [0, 1000])
+@pytest.mark.parametrize("hard", [False, True])
+def test_a_limit_on_the_size_of_files_ends_no_process(size, hard, tmp_path):
+    """It holds for files in memory too; only a hard one cannot be lifted."""
+    highest = size if hard else resource.RLIM_INFINITY
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(size), str(highest)],
+        env=os.environ | {disk.VARIABLE: str(tmp_path / "cache")},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    said = f"refused: code is made where files may have 67108864 bytes (ulimit -f); got {size}\n"
+    assert (done.returncode, done.stderr) == ((1, said) if hard else (0, ""))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import resource
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
 
-from depthwise.errors import InternalError
+from depthwise.errors import DepthwiseError, InternalError
 from depthwise.machine.target import Target
 
 SYMBOL = "kernel"
@@ -43,6 +44,8 @@ _SEVERAL_FUNCTIONS = ["-inline-threshold:int=-1000000", "-enable-tbaa:bool=false
 """TVM says of each parameter that it points to a type of its own, which is no longer true where
 functions that hand memory to each other are inlined."""
 _GETTER = "address"
+_LARGEST_OBJECT_BYTES = 64 * 2**20
+"""More than any object has, or its LLVM IR."""
 
 
 @dataclass(frozen=True)
@@ -142,11 +145,25 @@ def address_in(path: Path) -> tuple[int, Any]:
 
 @contextmanager
 def _file_in_memory() -> Iterator[Path]:
-    """Yield an empty file that takes whatever memory has room for."""
+    """Yield an empty file that takes whatever memory has room for.
+
+    A limit on the size of files (`ulimit -f`) holds for it too, so that is lifted meanwhile.
+
+    Raises:
+        DepthwiseError: it cannot be lifted, and is so low that LLVM might end the process.
+    """
+    limit, highest = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if resource.RLIM_INFINITY != highest < _LARGEST_OBJECT_BYTES:
+        raise DepthwiseError(
+            f"code is made where files may have {_LARGEST_OBJECT_BYTES} bytes (ulimit -f); "
+            f"got {highest}"
+        )
     descriptor = os.memfd_create("depthwise")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (highest, highest))
     try:
         yield Path(f"/proc/self/fd/{descriptor}")
     finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, highest))
         os.close(descriptor)
 
 
