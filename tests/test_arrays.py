@@ -43,7 +43,7 @@ def test_memory_of_another_device_is_refused(device):
 @pytest.mark.parametrize(
     ("tensor", "got"),
     [
-        (torch.ones(3, dtype=torch.bfloat16), "bfloat16$"),
+        (torch.ones(3, dtype=torch.bfloat16), r"bfloat16 \(use x.float\(\)\)$"),
         (torch.ones(3).cfloat().conj(), "complex64$"),
     ],
     ids=["bfloat16", "conjugated"],

@@ -144,7 +144,7 @@ def out_of(shape=(2, 12, 7, 10), dtype="float32"):
         ({"weight": WEIGHT[:, :, 0]}, ArrayError, "weight has 4 axes"),
         ({"weight": WEIGHT[:7]}, ArrayError, "weight has 4 axes, .C . multiplier, 1, KH, KW."),
         ({"weight": WEIGHT.astype("float64")}, DTypeError, "weight has the problem's dtype"),
-        ({"weight": np.repeat(WEIGHT, 2, axis=1)}, ArrayError, "weight has shape"),
+        ({"weight": np.repeat(WEIGHT, 2, axis=1)}, ArrayError, r"weight has . axes, .*, 1, K"),
         ({"bias": BIAS[:3]}, ArrayError, "bias has shape"),
         ({"stride": 0}, SpecError, "at least 1"),
         ({"stride": -1, "padding": "same"}, SpecError, "at least 1"),

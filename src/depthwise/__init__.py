@@ -4,7 +4,7 @@ from depthwise import errors
 from depthwise.compiler import compile, explain  # noqa: A004
 from depthwise.functions.blocks import inverted_residual, separable_conv2d
 from depthwise.functions.convolutions import depthwise_conv1d, depthwise_conv2d, pointwise_conv2d
-from depthwise.functions.layouts import pack_nchwc, unpack_nchwc
+from depthwise.functions.layouts import from_tensorflow_filter, pack_nchwc, unpack_nchwc
 from depthwise.problem.block import BlockSpec
 from depthwise.problem.costs import cost
 from depthwise.problem.data import random_problem
@@ -25,6 +25,7 @@ __all__ = [
     "depthwise_conv2d",
     "errors",
     "explain",
+    "from_tensorflow_filter",
     "inverted_residual",
     "pack_nchwc",
     "parse",

@@ -38,7 +38,7 @@ from depthwise.problem.parse import parse
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassKind, PassSpec
-from depthwise.problem.values import shown, whole, word
+from depthwise.problem.values import meant, shown, whole, word
 from depthwise.problem.vocabulary import Activation, Padding, Pair
 
 Op = Literal["depthwise", "separable", "inverted", PassKind]
@@ -233,7 +233,8 @@ def workload(name: str) -> list[Layer]:
     """
     if name not in workload_names():
         known = ", ".join(workload_names())
-        raise LayerFileError(f"a workload is one of {known}; got {name!r}")
+        got = f"{name!r}{meant(name, workload_names())}"
+        raise LayerFileError(f"a workload is one of {known}; got {got}")
     files = COLLECTIONS.get(name, (name,))
     return [layer for file in files for layer in read_layers(FOLDER / f"{file}.json")]
 

@@ -7,6 +7,7 @@ fast.  Whatever a subcommand raises is turned into a message and an exit code in
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 import warnings
@@ -19,6 +20,7 @@ import typer
 from depthwise.bench.layers import workload_names
 from depthwise.errors import DepthwiseError, installs
 from depthwise.problem.dtypes import DEFAULT, DTYPES
+from depthwise.problem.values import meant
 from depthwise.version import __version__
 
 Op = Literal[
@@ -595,6 +597,18 @@ def optimize(
     )  # fmt: skip
 
 
+_CHOICE = re.compile(r"'[^']*' is not one of '.*'")
+
+
+def _usage(error: typer.TyperException) -> str:
+    """Return what was wrong with a command, and which word of an option was meant."""
+    message = error.format_message()
+    if choice := _CHOICE.search(message):
+        given, *words = re.findall("'([^']*)'", choice[0])
+        message = f"{message.removesuffix('.')}{meant(given, words)}."
+    return message
+
+
 def main() -> None:
     """Run the command line and exit with 0, or 2 after one line on stderr, or 130 if interrupted.
 
@@ -608,7 +622,7 @@ def main() -> None:
         if sys.stdout is not None:
             sys.stdout.flush()
     except (DepthwiseError, typer.TyperException) as error:
-        message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+        message = _usage(error) if isinstance(error, typer.TyperException) else str(error)
         typer.echo(f"depthwise: {message}", err=True)
         status = 2
     except (BrokenPipeError, SystemExit) as ended:  # rich and typer turn the former into the latter

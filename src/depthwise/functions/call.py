@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from depthwise.compiler import compile as compile_kernel
-from depthwise.errors import ArrayError
+from depthwise.errors import ArrayError, DepthwiseError, SpecError
 from depthwise.functions.outputs import target_for, target_signature
 from depthwise.kernel.addresses import addresses_of, signature
 from depthwise.machine.team import thread_count
@@ -35,6 +35,7 @@ from depthwise.problem.vocabulary import LAYOUTS_PACKED
 
 IMAGES = ("x", "grad", "residual", "out")
 """The arrays whose axes are in the order of the layout."""
+_OTHER_LAYOUT = {"NCHW": "NHWC", "NHWC": "NCHW", "NCL": "NLC", "NLC": "NCL"}
 _MOST_REMEMBERED = 4096
 _prepared: dict[Hashable, Any] = {}
 
@@ -159,13 +160,13 @@ class Prepared:
         operands: Sequence[Any],
         out: Any,
     ) -> None:
-        self._image = image = Image(x, layout)
         given = [x, *(operand for operand in operands if operand is not None)]
-        self._spec = spec = spec_of(image, operands, *attributes)
-        shapes = spec.input_shape, *spec.operands.values()
-        views = [*map(self._ordered, given, spec.array_names)]
-        for view, name, shape in zip(views, spec.array_names, shapes, strict=True):
-            fit(view, name, shape, spec)
+        try:
+            image, spec, views = _posed(spec_of, layout, attributes, given, operands)
+        except (ArrayError, SpecError) as error:
+            remedy = _other_layout(spec_of, layout, attributes, given, operands)
+            raise type(error)(f"{error}{remedy}") from None
+        self._image, self._spec = image, spec
         self._target = None
         if out is not None:
             self._target = target_for(out, self._ordered(out, "out"), given, views, spec)
@@ -215,12 +216,46 @@ class Prepared:
         return lambda same: np.ascontiguousarray(self._ordered(same, name))
 
     def _ordered(self, array: Any, name: str) -> Array:
-        view = as_numpy(array, name)
-        if name not in IMAGES:
-            return view
-        if view.ndim != self._image.rank - (not self._image.batched):
-            raise ArrayError(f"{name} has as many axes as x; got shape {view.shape}: {self._spec}")
-        return self._image.in_memory_order(view)
+        return _ordered(self._image, self._spec, array, name)
+
+
+def _posed(
+    spec_of: Callable[..., Problem], layout: str, attributes: tuple[Any, ...],
+    given: Sequence[Any], operands: Sequence[Any],
+) -> tuple[Image, Problem, list[Array]]:  # fmt: skip
+    """Return the input, the problem that a call poses, and all its arrays as the problem has them.
+
+    Raises:
+        ArrayError, SpecError: an array does not fit, or the problem cannot exist.
+    """
+    image = Image(given[0], layout)
+    spec = spec_of(image, operands, *attributes)
+    shapes = spec.input_shape, *spec.operands.values()
+    views = [_ordered(image, spec, *each) for each in zip(given, spec.array_names, strict=True)]
+    for view, name, shape in zip(views, spec.array_names, shapes, strict=True):
+        fit(view, name, shape, spec)
+    return image, spec, views
+
+
+def _other_layout(spec_of: Callable[..., Problem], layout: str, *arguments: Any) -> str:
+    """Return the layout with which a call that was refused would not be, as errors say it."""
+    other = _OTHER_LAYOUT.get(layout)
+    if other is None:
+        return ""
+    try:
+        _posed(spec_of, other, *arguments)
+    except DepthwiseError:
+        return ""
+    return f' (use layout="{other}")'
+
+
+def _ordered(image: Image, spec: Problem, array: Any, name: str) -> Array:
+    view = as_numpy(array, name)
+    if name not in IMAGES:
+        return view
+    if view.ndim != image.rank - (not image.batched):
+        raise ArrayError(f"{name} has as many axes as x; got shape {view.shape}: {spec}")
+    return image.in_memory_order(view)
 
 
 def _exactly(attributes: tuple[Any, ...]) -> bytes | str:

@@ -1,4 +1,4 @@
-"""Packing channels in blocks: from (N, C, H, W) to (N, ceil(C / c), H, W, c), and back."""
+"""Arrays in other orders: channels packed in blocks and back, and TensorFlow's filters."""
 
 from __future__ import annotations
 
@@ -38,6 +38,32 @@ def pack_nchwc(x: Any, block: int) -> Any:
     packed = np.zeros((n, blocks, size, height, width), view.dtype)
     packed.reshape(n, blocks * size, height, width)[:, :channels] = view
     return like(x)(np.ascontiguousarray(packed.transpose(0, 1, 3, 4, 2)))
+
+
+def from_tensorflow_filter(w: Any) -> Any:
+    """Return the weight of `depthwise_conv2d` for a depthwise filter of TensorFlow or Keras.
+
+    Equivalent to `w.permute(2, 3, 0, 1).reshape(C * M, 1, KH, KW)`.  (What they call the filter of
+    an ordinary convolution, (KH, KW, C, O), is `w.permute(3, 2, 0, 1)`.)
+
+    Args:
+        w: (KH, KW, C, M) as `tf.nn.depthwise_conv2d` and `keras.layers.DepthwiseConv2D` have it, or
+            (K, C, M) as `keras.layers.DepthwiseConv1D`; M is the multiplier.
+
+    Returns:
+        (C * M, 1, KH, KW) or (C * M, 1, K), of the kind of `w`: outputs c * M to c * M + M - 1 are
+        those of channel c, as TensorFlow's are.
+
+    Raises:
+        ArrayError: `w` has another number of axes, or an empty one.
+        DTypeError: it is of another element type than `dtypes.DTYPES`, or not an array.
+    """
+    view = as_numpy(w, "w")
+    if view.ndim not in (3, 4) or 0 in view.shape:
+        raise ArrayError(f"w is (KH, KW, C, M) or (K, C, M), no axis empty; got {view.shape}")
+    *taps, channels, multiplier = view.shape
+    ordered = np.moveaxis(view, (-2, -1), (0, 1)).reshape(channels * multiplier, 1, *taps)
+    return like(w)(np.ascontiguousarray(ordered))
 
 
 def unpack_nchwc(y: Any, channels: int) -> Any:

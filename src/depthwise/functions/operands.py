@@ -6,6 +6,7 @@ from typing import Any
 
 from depthwise.errors import ArrayError
 from depthwise.problem.arrays import as_numpy
+from depthwise.problem.remedies import of_filter
 
 
 def filters(weight: Any, name: str, channels: int, taps: str) -> tuple[int, Any]:
@@ -23,10 +24,10 @@ def filters(weight: Any, name: str, channels: int, taps: str) -> tuple[int, Any]
     """
     shape = as_numpy(weight, name).shape
     rank = 2 + len(taps.split(","))
-    if len(shape) != rank or 0 in shape or shape[0] % channels:
+    if len(shape) != rank or 0 in shape or shape[0] % channels or shape[1] != 1:
         raise ArrayError(
             f"{name} has {rank} axes, (C * multiplier, 1, {taps}) with C = {channels}, "
-            f"none empty; got {shape}"
+            f"none empty; got {shape}{of_filter(shape, name, rank, channels)}"
         )
     return shape[0] // channels, shape[2:]
 

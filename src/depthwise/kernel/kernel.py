@@ -27,7 +27,7 @@ from depthwise.problem.arrays import (
     write,
 )
 from depthwise.problem.problem import Problem
-from depthwise.problem.values import nbytes
+from depthwise.problem.values import meant, nbytes
 from depthwise.schedule.plan import AnyPlan
 from depthwise.schedule.steps import INPUT, OUTPUT, Step
 
@@ -105,7 +105,8 @@ class Kernel:
     def show(self, stage: str) -> str:
         """Return one stage of the generated program as text: definition, schedule, llvm or asm."""
         if stage not in STAGES:
-            raise SpecError(f"stage is one of {', '.join(STAGES)}; got {stage!r}: {self.spec}")
+            got = f"{stage!r}{meant(stage, STAGES)}"
+            raise SpecError(f"stage is one of {', '.join(STAGES)}; got {got}: {self.spec}")
         texts = [program.show(stage) for program in self.programs()]
         shown = zip(self.steps, texts, strict=True)
         titled = (f"# {step.title}\n{text}" if step.title else text for step, text in shown if text)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from depthwise.errors import TargetError
 from depthwise.problem.dtypes import element
+from depthwise.problem.values import meant
 
 Isa = Literal["avx512", "avx2", "sse", "neon"]
 
@@ -108,7 +109,8 @@ def named(cpu: str | None) -> Target:
     family = [m for m in archspec.cpu.TARGETS.values() if m.family == here.family]
     known = {_llvm_name(machine): machine for machine in reversed(family)}
     if cpu not in known:
-        raise TargetError(f"target is one of {', '.join(sorted(known))}; got {cpu!r}")
+        got = f"{cpu!r}{meant(cpu, known)}"
+        raise TargetError(f"target is one of {', '.join(sorted(known))}; got {got}")
     lacking = {f for f in known[cpu].features - here.features if _CODE_FEATURES.match(f)}
     usual = Target.first_cache_bytes, Target.private_cache_bytes
     return Target(cpu, _isa(known[cpu]), tuple(sorted(lacking)), *_CACHES.get(cpu, usual))

@@ -18,6 +18,7 @@ from platformdirs import user_data_path
 
 from depthwise.errors import PeerError, installs
 from depthwise.measure.catalogue import SOURCES, Environment, Source, onednn_version
+from depthwise.problem.values import meant
 from depthwise.version import __version__
 
 Report = Callable[[str], None]
@@ -42,7 +43,8 @@ def source(name: str) -> Source:
         PeerError: there is no engine of this name.
     """
     if name not in SOURCES:
-        raise PeerError(f"an engine is one of {', '.join(SOURCES)}; got {name!r}")
+        got = f"{name!r}{meant(name, SOURCES)}"
+        raise PeerError(f"an engine is one of {', '.join(SOURCES)}; got {got}")
     return SOURCES[name]
 
 

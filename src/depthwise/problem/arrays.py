@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depthwise.errors import ArrayError, DTypeError
+from depthwise.problem import remedies
 from depthwise.problem.dtypes import DTYPES, names_by
 from depthwise.problem.problem import Problem
 
@@ -55,7 +56,8 @@ def as_numpy(array: Any, name: str) -> Array:
         raise DTypeError(f"{name} has no mask (use .filled()); got a masked array")
     view = array if isinstance(array, np.ndarray) else _view(array, name)
     if view.dtype not in DTYPE_NAMES:
-        raise DTypeError(f"{name} has dtype {' or '.join(DTYPES)}; got {view.dtype}")
+        cast = remedies.of_type(array, name)
+        raise DTypeError(f"{name} has dtype {' or '.join(DTYPES)}; got {view.dtype}{cast}")
     return view
 
 
@@ -128,7 +130,8 @@ def fit(array: Any, name: str, shape: tuple[int, ...], spec: Problem) -> Array:
     if name.endswith("weight") and units > 0 and view.shape == (*shape, *(1,) * units):
         view = view.reshape(shape)
     if view.shape != shape:
-        raise ArrayError(f"{name} has shape {shape}; got {view.shape}: {spec}")
+        turned = remedies.of_shape(array, name, shape)
+        raise ArrayError(f"{name} has shape {shape}; got {view.shape}{turned}: {spec}")
     return np.ascontiguousarray(view)
 
 
@@ -223,7 +226,7 @@ def _view(array: Any, name: str) -> Array:
             return array.detach().numpy()  # type: ignore[no-any-return]
         except (RuntimeError, TypeError) as error:
             kind = str(array.dtype).removeprefix("torch.")
-            got = error if kind in DTYPES else kind
+            got = error if kind in DTYPES else f"{kind}{remedies.of_type(array, name)}"
             raise DTypeError(f"{name} has dtype {' or '.join(DTYPES)}; got {got}") from None
     if not hasattr(array, "__dlpack_device__"):
         kind = type(array).__name__

@@ -7,7 +7,7 @@ from typing import cast
 from depthwise.errors import ParseError
 from depthwise.problem.families import BY_KIND, is_specification
 from depthwise.problem.problem import Problem
-from depthwise.problem.values import shown
+from depthwise.problem.values import meant, shown
 
 _LONGEST = 400
 
@@ -38,7 +38,8 @@ def parse(text: str) -> Problem:
         raise ParseError(f"a problem is a line of printable text; got {shown(text)}")
     kind, *tokens = text.split(" ")
     if kind not in BY_KIND:
-        raise ParseError(f"a problem begins with one of {', '.join(BY_KIND)}; got {text!r}")
+        got = f"{text!r}{meant(kind, BY_KIND)}"
+        raise ParseError(f"a problem begins with one of {', '.join(BY_KIND)}; got {got}")
     problem: Problem = BY_KIND[kind].read(kind, tokens, text)
     return problem
 

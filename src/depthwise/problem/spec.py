@@ -15,7 +15,7 @@ from depthwise.problem.dtypes import DEFAULT, DTYPES
 from depthwise.problem.problem import Specification
 from depthwise.problem.rules import conv_rules
 from depthwise.problem.text import axes, conv_text, errors_with
-from depthwise.problem.values import flag, pair, shown, whole, word
+from depthwise.problem.values import flag, meant, pair, shown, whole, word
 from depthwise.problem.vocabulary import (
     ACTIVATIONS,
     DEPTHWISE_KINDS,
@@ -24,6 +24,7 @@ from depthwise.problem.vocabulary import (
     LAYOUTS_1D,
     LAYOUTS_PACKED,
     PADDING_MODES,
+    PADDING_WORDS,
     Activation,
     Kind,
     Layout,
@@ -74,6 +75,7 @@ def resolve_padding(
         if name != "same":
             raise SpecError(
                 f"padding as a word is 'same', 'valid' or, in 1-D, 'causal'; got {shown(padding)}"
+                f"{meant(padding, PADDING_WORDS)}"
             )
         if min(stride) < 1:
             raise SpecError(f"stride is at least 1; got s{axes(stride)}")

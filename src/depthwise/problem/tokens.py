@@ -9,17 +9,19 @@ from typing import Any
 from depthwise.errors import ParseError, SpecError
 from depthwise.problem.block import SqueezeExcite
 from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.values import meant
 from depthwise.problem.vocabulary import (
     ACTIVATIONS,
     LAYOUTS,
     NUMBER_TOKENS,
     PADDING_MODES,
+    PADDING_WORDS,
 )
 
 _NUMBER_TOKEN = re.compile(r"(hw|[a-z])(-?\d+(?:[x,]-?\d+)*)", re.ASCII)
 _GATE_TOKEN = re.compile(r"se(-?\d+)(?::(\w+)/(\w+))?", re.ASCII)
+_FIELD = re.compile(rf"({'|'.join(NUMBER_TOKENS.values())})=?(\d[\dx,]*)", re.ASCII)
 _EPSILON_TOKEN = re.compile(r"eps(\d+(?:\.\d*)?(?:e[+-]?\d+)?)", re.ASCII)
-_PADDING_WORDS = ("same", "valid", "causal")
 _LAYOUTS = {layout.lower(): layout for layout in LAYOUTS}
 _FLAGS = ("bias", "ebias", "dbias", "pbias", "residual")
 
@@ -73,7 +75,7 @@ class Line:
 
 
 def _read(token: str, kind: str, text: str) -> tuple[str, Any]:
-    if token in _PADDING_WORDS:
+    if token in PADDING_WORDS:
         return "padding", token
     if layout := _LAYOUTS.get(token.lower()):
         return "layout", layout
@@ -96,7 +98,16 @@ def _read(token: str, kind: str, text: str) -> tuple[str, Any]:
         letter, digits = number.groups()
         if letter in NUMBER_TOKENS:
             return NUMBER_TOKENS[letter], _numbers(letter, digits, kind, text)
-    raise ParseError(f"{token!r} is not a token of a problem: {text}")
+    raise ParseError(f"{token!r} is not a token of a problem{_meant(token)}: {text}")
+
+
+def _meant(token: str) -> str:
+    """Return which token was meant: a word, or the letter of a field that is written out."""
+    if field := _FIELD.fullmatch(token):
+        name, number = field.groups()
+        return meant(f"{_token_of(name)}{number}", [f"{_token_of(name)}{number}"])
+    words = {*PADDING_WORDS, *_LAYOUTS, *DTYPES, *PADDING_MODES, *_FLAGS, *ACTIVATIONS}
+    return meant(token, sorted(words))
 
 
 def _squeeze_excite(token: re.Match[str], text: str) -> SqueezeExcite:

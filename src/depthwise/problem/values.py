@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import operator
 import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
 from numbers import Real
 
 import numpy as np
 
 from depthwise.errors import DTypeError, SpecError
 from depthwise.problem.dtypes import element
-from depthwise.problem.vocabulary import Pair
+from depthwise.problem.vocabulary import OTHER_NAMES, Pair
 
 MAX_ELEMENTS = 2**31 - 1
 """Generated code indexes each tensor with 32-bit integers; no size or count is larger."""
@@ -71,11 +73,23 @@ def real(name: str, value: object) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
+def meant(given: object, words: Iterable[str]) -> str:
+    """Return " (did you mean 'x'?)" with the word that is most like what was given, "" for none."""
+    known = {word.lower(): word for word in words}
+    if not isinstance(given, str):
+        return ""
+    others = {other.lower(): word.lower() for other, word in OTHER_NAMES.items()}
+    like = get_close_matches(given.lower(), known, n=1)
+    found = known.get(others.get(given.lower(), ""), known[like[0]] if like else "")
+    return f" (did you mean {found!r}?)" if found else ""
+
+
 def word(name: str, value: object, allowed: tuple[str, ...]) -> None:
     """Refuse what is not one of the words allowed."""
     if not (isinstance(value, str) and value in allowed):
         error = DTypeError if name == "dtype" else SpecError
-        raise error(f"{name} is one of {', '.join(allowed)}; got {shown(value)}")
+        got = f"{shown(value)}{meant(value, allowed)}"
+        raise error(f"{name} is one of {', '.join(allowed)}; got {got}")
 
 
 def flag(name: str, value: object) -> None:

@@ -20,12 +20,20 @@ KINDS: tuple[str, ...] = get_args(Kind)
 DEPTHWISE_KINDS = ("depthwise", "depthwise1d")
 """The kinds whose output channels each take one channel of the input."""
 LAYOUTS: tuple[str, ...] = get_args(Layout)
+PADDING_WORDS = ("same", "valid", "causal")
 PADDING_MODES: tuple[str, ...] = get_args(PaddingMode)
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 LAYOUTS_1D = ("NCL", "NLC")
 LAYOUTS_2D = ("NCHW", "NHWC")
 LAYOUTS_PACKED = {"NCHW4c": 4, "NCHW8c": 8, "NCHW16c": 16, "NCHW32c": 32}
 """Those of (N, C / x, H, W, x), each with the x channels of a pixel that lie side by side."""
+OTHER_NAMES = {
+    "channels_first": "NCHW", "channels_last": "NHWC", "NCW": "NCL", "NWC": "NLC",
+    "constant": "zeros", "edge": "replicate", "wrap": "circular", "swish": "silu",
+    "float": "float32", "single": "float32", "half": "float32", "float16": "float32",
+    "bfloat16": "float32", "double": "float64",
+}  # fmt: skip
+"""Words that other libraries have for those here, which errors name."""
 NUMBER_TOKENS = {
     "c": "channels", "o": "out_channels", "e": "expanded", "hw": "size", "h": "height",
     "w": "width", "l": "length", "k": "kernel", "s": "stride", "d": "dilation", "p": "padding",

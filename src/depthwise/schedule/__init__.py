@@ -13,6 +13,7 @@ from depthwise.problem.pixels import PixelSpec
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
+from depthwise.problem.values import meant
 from depthwise.schedule import (
     adjoint,
     convolutions,
@@ -87,8 +88,8 @@ def rule_of(plan: AnyPlan, problem: Problem, target: Target) -> AnyRule:
     if rule is None:
         taking = [name for name, rule in rules.items() if rule.rejects(problem, target) is None]
         raise PlanError(
-            f"a schedule of this problem is one of {', '.join(taking)}; got {plan.schedule!r}: "
-            f"{problem}"
+            f"a schedule of this problem is one of {', '.join(taking)}; got {plan.schedule!r}"
+            f"{meant(plan.schedule, taking)}: {problem}"
         )
     if reason := rule.rejects(problem, target):
         raise PlanError(f"schedule {rule.name} does not take this problem: {reason}: {problem}")

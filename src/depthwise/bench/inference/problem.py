@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from depthwise.errors import SpecError
-from depthwise.problem.values import whole
+from depthwise.problem.values import meant, whole
 
 SIZES = {
     "mobilenet_v1": 224,
@@ -37,7 +37,8 @@ class NetworkProblem:
 
     def __post_init__(self) -> None:
         if self.network not in SIZES:
-            raise SpecError(f"a network is one of {', '.join(SIZES)}; got {self.network!r}")
+            got = f"{self.network!r}{meant(self.network, SIZES)}"
+            raise SpecError(f"a network is one of {', '.join(SIZES)}; got {got}")
         if whole("batch", self.batch) < 1:
             raise SpecError(f"batch is at least 1; got {self.batch}")
 
