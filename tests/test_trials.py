@@ -95,3 +95,19 @@ def test_real_plans_of_a_block_are_built_verified_and_timed(laboratory):
     with pytest.raises(TrialError, match=r"PlanError: .* the gate between") as raised:
         laboratory.prepare(replace(default, fused=(3,)), 60.0)
     assert raised.value.trial.failure == "failed"
+
+
+def test_what_one_process_built_the_next_one_loads_and_nothing_is_left(monkeypatch, tmp_path):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    plan = schedule.default_plan(SPEC, host())
+    with trials.Laboratory(1) as laboratory:
+        laboratory.pose(SPEC)
+        laboratory.prepare(plan)
+        built = {path: path.stat().st_ino for path in tmp_path.rglob("kernels/*/*.so")}
+        started = laboratory.start_seconds
+        laboratory.close()
+        assert laboratory.sample(plan, 1)[0] > 0
+        assert {path: path.stat().st_ino for path in built} == built != {}
+        assert set(tmp_path.rglob("kernels/*/*.so")) == set(built)
+        assert laboratory.start_seconds > started > 0
+    assert list(tmp_path.rglob("*.so")) == []

@@ -148,11 +148,54 @@ def test_where_no_plan_can_be_timed_nothing_is_remembered():
 def test_the_budget_ends_the_search_and_the_next_one_goes_on_from_there():
     first = search(one := Recorded({DEFAULT: 50.0}), seconds_a_plan=1.0)
     assert first.tried == len(one.prepared) < first.legal
-    assert first.tried == first.fresh == 10 - plan_search.FINALISTS  # which are built once more
+    assert first.tried == first.fresh == 9  # and the last rounds
+    assert first.seconds <= 10.0
     assert not first.complete
     second = search(two := Recorded({DEFAULT: 50.0}), seconds_a_plan=0.0)
     assert second.tried == second.legal == second.fresh + first.fresh
     assert not set(two.prepared) & set(one.prepared)
+
+
+def test_what_starting_takes_is_no_part_of_the_budget():
+    class Slow(Recorded):
+        """A process takes longer to start than the whole budget lasts."""
+
+        def pose(self, spec):
+            self.start_seconds += 20.0
+            super().pose(spec)
+
+        def close(self):
+            self.start_seconds += 15.0
+            super().close()
+
+    laboratory = Slow({DEFAULT: 50.0})
+    clock = lambda: laboratory.start_seconds + 0.1 * len(laboratory.prepared)  # noqa: E731
+    found = search(laboratory, seconds=4.0, clock=clock)
+    assert found.tried == found.legal
+    assert (found.start_seconds, found.seconds) == (35.0, pytest.approx(0.1 * found.legal))
+
+
+def test_the_last_rounds_of_slow_plans_end_with_the_budget():
+    class Steady(Recorded):
+        """A sample takes a tenth of a second."""
+
+        sampled = 0
+
+        def sample(self, plan, repeats, *_):
+            self.sampled += repeats
+            return super().sample(plan, repeats)
+
+    laboratory = Steady({}, otherwise=100_000.0)
+    found = search(laboratory, seconds=20.0, clock=lambda: 0.1 * laboratory.sampled)
+    assert 1 < found.tried < found.legal
+    assert found.seconds <= 20.0 + 0.1 * plan_search.FINALISTS
+
+
+def test_a_plan_that_was_given_little_time_is_not_slow_for_good():
+    search(Recorded({OTHER: "slow"}), seconds=1.0)
+    assert OTHER not in plan_database.trials(SPEC, host(), 1)
+    assert search(again := Recorded({OTHER: 1.0})).plan == OTHER
+    assert again.prepared == [OTHER]
 
 
 def test_each_run_tries_one_plan_at_least():

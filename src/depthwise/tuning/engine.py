@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 
 from depthwise.compiler import compile as compile_kernel
 from depthwise.measure.engine import Array, Clock, Prepared
 from depthwise.problem.problem import Problem
 from depthwise.programs import build, define  # noqa: F401 (loads TVM before a plan is timed)
-from depthwise.store import disk
 from depthwise.version import __version__
 
 
 class Engine:
-    """Raw kernels on the arrays given; what is built here is not kept on disk."""
+    """Raw kernels on the arrays given."""
 
     name = "plans"
     variants = ()
 
     def __init__(self, threads: int) -> None:
-        os.environ[disk.VARIABLE] = ""
         self._threads = threads
 
     def version(self) -> str:

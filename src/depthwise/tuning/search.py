@@ -34,7 +34,7 @@ LARGE_BUDGET_SECONDS = 30.0
 build."""
 LARGE_KERNEL = 7
 LAST_SHARE = 0.25
-"""The part of the budget that is left at least for building and timing the fastest once more."""
+"""The part of the budget that is left at most for timing the fastest once more."""
 PLAN_SHARE = 0.25
 """The part of the budget that a plan may take until it is verified; the default may take all."""
 
@@ -219,7 +219,7 @@ class _Search:
         self._times = {plan: trial.us for plan, trial in self.found.items()}
         self.untried = self.space.walk(self._times)
         self.fresh = 0
-        self._took: dict[AnyPlan, float] = {}
+        self._longest = 0.0
 
     @property
     def has_time(self) -> bool:
@@ -227,10 +227,9 @@ class _Search:
 
         One plan is tried however little time there is.
         """
-        longest = max(self._took.values(), default=0.0)
-        last = sum(self._took.get(plan, longest) for plan in self._finalists())
-        needed = longest + max(last, LAST_SHARE * self._allowed)
-        return not self.fresh or self._spent() + needed <= self._allowed
+        a_round = sum(max(SAMPLE_SECONDS, self._us(plan) / 1e6) for plan in self._finalists())
+        last = min(LAST_SHARE * self._allowed, ROUNDS * a_round)
+        return not self.fresh or self._spent() + self._longest + last <= self._allowed
 
     def attempt(self, plan: AnyPlan) -> None:
         """Build, verify and time a plan; one that is clearly slower than the best only shortly."""
@@ -247,13 +246,13 @@ class _Search:
             self._note(plan, error.trial)
         else:
             self._note(plan, Trial(tuple(samples)))
-        self._took[plan] = self._spent() - begin
+        self._longest = max(self._longest, self._spent() - begin)
 
     def last_rounds(self) -> dict[AnyPlan, list[float]]:
         """Time the default and the fastest plans in turns, so that noise meets them all alike."""
         times: dict[AnyPlan, list[float]] = {plan: [] for plan in self._finalists()}
         self._laboratory.close()
-        self._add_round(times)  # which builds them
+        self._add_round(times)  # which loads them
         for finished in range(1, ROUNDS):
             if finished >= FEWEST_ROUNDS and self._spent() >= self._allowed:
                 break

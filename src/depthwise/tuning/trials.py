@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 
-from depthwise.errors import PeerError
+from depthwise.errors import DepthwiseError, PeerError
+from depthwise.machine import trust
 from depthwise.measure.process import TIMEOUT_SECONDS, PreparedInfo, Worker, WorkerTimeoutError
 from depthwise.measure.timing import MIN_SECONDS
 from depthwise.problem.problem import Problem
 from depthwise.schedule.plan import AnyPlan
+from depthwise.store import disk
 from depthwise.tuning.search import TrialError
 
 ENGINE = "depthwise.tuning.engine"
@@ -21,7 +23,8 @@ class Laboratory:
     """Builds, verifies and times the plans of one problem after the other.
 
     Use it as a context manager.  The process starts with the first problem, and anew after a plan
-    that took it down; it ends with this one.
+    that took it down; it ends with this one.  What it builds is kept in a temporary folder until
+    then, so that another process need not build it again.
 
     Args:
         threads: of every kernel.
@@ -32,6 +35,8 @@ class Laboratory:
         self._worker: Worker | None = None
         self._spec: Problem | None = None
         self._ready: dict[AnyPlan, int] = {}
+        self._stack = ExitStack()
+        self._folder: str | None = None
         self.start_seconds = 0.0
         """What starting processes and posing problems has taken so far."""
 
@@ -103,15 +108,26 @@ class Laboratory:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+        self._stack.close()
 
     def _alive(self) -> Worker:
         """Return the process, started anew with the problem where the last one is gone."""
         if self._worker is None:
             with self._starting():
-                self._worker = Worker(ENGINE, self._threads)
+                variables = {disk.VARIABLE: self._kept()}
+                self._worker = Worker(ENGINE, self._threads, variables=variables)
                 if self._spec is not None:
                     self._worker.pose(self._spec)
         return self._worker
+
+    def _kept(self) -> str:
+        """Return the folder for what is built; "" where none is safe from others."""
+        if self._folder is None:
+            try:
+                self._folder = str(self._stack.enter_context(trust.temporary_folder()))
+            except (DepthwiseError, OSError):
+                self._folder = ""
+        return self._folder
 
     @contextmanager
     def _starting(self) -> Iterator[None]:
