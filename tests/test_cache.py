@@ -70,6 +70,19 @@ def test_what_was_stored_is_found_by_another_process(suffix):
     assert entry.path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_choice_is_remembered_for_its_problem_target_and_threads(place):
+    cache.choose(SPEC, PLAN, TARGET, 2)
+    assert cache.chosen(SPEC, TARGET, 2) == str(PLAN)
+    assert cache.chosen(SPEC, TARGET, 1) is None
+    assert cache.chosen(parse("depthwise c8 hw9 k3 p1 nhwc"), TARGET, 2) is None
+    (choice,) = cache.stored_choices()
+    assert (cache.stored(), cache.foreign()) == ([], [])
+    choice.path.write_bytes(choice.path.read_bytes().replace(b"tc8", b"tc9"))
+    with pytest.warns(CacheWarning, match="checksum"):
+        assert cache.chosen(SPEC, TARGET, 2) is None
+    assert cache.stored_choices() == []
+
+
 def test_nothing_is_found_where_nothing_was_stored():
     assert cache.load(SPEC, PLAN, TARGET) is None
 

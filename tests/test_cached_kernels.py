@@ -14,6 +14,7 @@ import depthwise as dw
 from depthwise import compiler
 from depthwise.errors import CacheWarning
 from depthwise.kernel import code
+from depthwise.machine.target import named
 from depthwise.store import cache, disk
 
 SPEC = "depthwise c20 h9 w11 k3 p1 nhwc bias relu"
@@ -75,6 +76,15 @@ def test_processes_that_compile_at_once_all_compute_the_same():
     digests = {finish(process)[0] for process in processes}
     assert digests == {compute()}
     assert len(cache.stored()) == 1
+
+
+def test_the_plan_of_a_block_is_chosen_once(monkeypatch):
+    block = dw.parse("separable c8 o8 hw8 k3 p1 nhwc")
+    target = named(None)
+    chosen = compiler.plan_of(block, target, 1)
+    compiler._usual_plan.cache_clear()
+    monkeypatch.setattr(compiler.schedule, "default_plan", None)
+    assert compiler.plan_of(block, target, 1) == chosen
 
 
 def test_without_a_linker_the_kernel_is_kept_as_llvm_ir(monkeypatch):

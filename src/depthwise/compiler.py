@@ -20,6 +20,7 @@ from depthwise.kernel import code
 from depthwise.kernel.code import Code
 from depthwise.machine import team
 from depthwise.machine.target import Target, named
+from depthwise.problem.block import BlockSpec
 from depthwise.problem.parse import specification
 from depthwise.problem.problem import Problem
 from depthwise.schedule.plan import AnyPlan, BlockPlan, Plan, parse_plan
@@ -81,11 +82,31 @@ def compile(  # noqa: A001
         return _compiled(problem, choice, cpu)
 
 
+def is_stored(spec: Problem, threads: int | None = None) -> bool:
+    """Whether all machine code of a problem for this machine is on disk; see `compile`."""
+    cpu = named(None)
+    plan = plan_of(spec, cpu, threads)
+    steps = schedule.rule_of(plan, spec, cpu).steps(spec, plan, cpu)
+    return all(cache.load(step.problem, step.plan, cpu, step.number) for step in steps)
+
+
 def plan_of(problem: Problem, target: Target, threads: int | None = None) -> AnyPlan:
     """Return the plan that a search found fastest for a problem, or else the heuristic's."""
     tuned = database.tuned_plan(problem, target)
     count = planned_threads(problem, target, threads)
-    return tuned or schedule.default_plan(problem, target, count)
+    return tuned or _usual_plan(problem, target, count)
+
+
+@functools.cache
+def _usual_plan(problem: Problem, target: Target, threads: int) -> AnyPlan:
+    """Return the heuristic's plan, remembered on disk where to find it takes long: of blocks."""
+    if not isinstance(problem, BlockSpec):
+        return schedule.default_plan(problem, target, threads)
+    if found := cache.chosen(problem, target, threads):
+        return parse_plan(found)
+    plan = schedule.default_plan(problem, target, threads)
+    cache.choose(problem, plan, target, threads)
+    return plan
 
 
 def planned_threads(problem: Problem, target: Target, threads: int | None = None) -> int:

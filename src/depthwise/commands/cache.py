@@ -84,6 +84,7 @@ def clear(*, stale: bool, older_than: float | None, plans: bool) -> None:
         return chosen
 
     gone = _amount(remove(cache.stored()), "kernel")
+    remove(cache.stored_choices())
     if plans:
         gone += f" and {_amount(remove(cache.stored_plans()), 'tuned plan')}"
     cache.tidy()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
 from depthwise.schedule import (
@@ -31,6 +33,7 @@ def rule_named(name: str) -> ConvRule:
     return _BY_NAME[name]
 
 
+@cache
 def default_plan(spec: ConvSpec, target: Target) -> Plan:
     """Return the plan of the first rule that takes a convolution, whatever the threads."""
     rule = next(rule for rule in RULES if rule.rejects(spec, target) is None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
 from math import ceil
 from typing import TypeAlias
@@ -67,6 +68,7 @@ class Ahead:
     """Runs that a tile fetches at most; their lines are no more than its steps of k."""
 
 
+@cache
 def fastest(columns: int, runs: Runs, lanes: int, registers: int) -> Tiling:
     """Return the tiling that takes the fewest cycles.
 

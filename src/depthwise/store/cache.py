@@ -4,6 +4,8 @@ An entry is one file, `kernels/FINGERPRINT/KEY.SUFFIX`: the object as a loader t
 it a line that describes the entry and ends with the SHA-256 of all before it.  (A loader of ELF
 files reads no further than the headers say; in LLVM's text form the line is a comment.)  One file
 is put into its place by one rename, so there is never half an entry and nothing to lock.
+
+Beside them lie choices, `KEY.plan`: the line alone, of a plan that took long to choose.
 """
 
 from __future__ import annotations
@@ -35,6 +37,8 @@ PLANS = "plans"
 """The subfolder of what tuning learnt: JSON files with the keys "spec", "target" and "tuned"."""
 SUFFIXES = (".so", ".ll")
 """The forms of objects, first the one that loads faster."""
+CHOICE = ".plan"
+"""The suffix of choices."""
 LARGEST_BYTES = 512 * 2**20
 """What all entries may take together; beyond it go those that were not used for longest."""
 TIDY_SECONDS = 60.0
@@ -93,6 +97,7 @@ class _Contents:
     """What lies in a subfolder, told apart by its names and by what it holds."""
 
     entries: list[Stored] = field(default_factory=list)
+    choices: list[Stored] = field(default_factory=list)
     abandoned: list[Path] = field(default_factory=list)
     """What writers left behind that were killed."""
     foreign: list[Path] = field(default_factory=list)
@@ -112,19 +117,28 @@ def load(spec: Problem, plan: AnyPlan, target: Target, number: int = 0) -> Entry
     identity = _identity(spec, plan, target, number)
     for suffix in SUFFIXES:
         path = _path(place, identity, suffix)
-        try:
-            head = _head(disk.read(path))
-            if head["identity"] != identity:
-                raise ValueError(f"it is of another problem, {head['problem']}")
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError) as error:
-            _discard(path, str(error))
-            continue
-        with suppress(OSError):
-            os.utime(path)
-        return Entry(path, head["meta"])
+        if head := _read(path, identity):
+            return Entry(path, head["meta"])
     return None
+
+
+def chosen(spec: Problem, target: Target, threads: int) -> str | None:
+    """Return the plan that `choose` kept for a problem on so many threads, as text; or None."""
+    place = disk.folder(KERNELS, fingerprint())
+    if place is None:
+        return None
+    identity = _identity(spec, None, target, threads)
+    head = _read(_path(place, identity, CHOICE), identity)
+    return head["problem"]["plan"] if head else None
+
+
+def choose(spec: Problem, plan: AnyPlan, target: Target, threads: int) -> None:
+    """Keep the plan that was chosen for a problem on so many threads."""
+    place = disk.folder(KERNELS, fingerprint())
+    if place is not None:
+        identity = _identity(spec, None, target, threads)
+        head = _described(spec, plan, target, identity, {"threads": threads})
+        disk.write_atomically(_path(place, identity, CHOICE), _sealed(b"", head))
 
 
 def store(
@@ -153,8 +167,7 @@ def store(
     if place is None:
         return None
     identity = _identity(spec, plan, target, number)
-    problem = {"spec": str(spec), "plan": str(plan), "target": str(target)}
-    head = {"identity": identity, "problem": problem, "made": time.time(), "meta": meta}
+    head = _described(spec, plan, target, identity, meta)
     try:
         content = _written(write, place, suffix)
     except Exception as error:  # a linker's failure as well as a disk's
@@ -190,6 +203,11 @@ def sources() -> list[Path]:
 def stored() -> list[Stored]:
     """Return every kernel in the folder, the one that was not used for longest first."""
     return _contents(KERNELS).entries
+
+
+def stored_choices() -> list[Stored]:
+    """Return every choice in the folder."""
+    return _contents(KERNELS).choices
 
 
 def stored_plans() -> list[Stored]:
@@ -272,14 +290,15 @@ def _sort(path: Path, status: os.stat_result, found: _Contents) -> None:
         if status.st_mtime < time.time() - ABANDONED_SECONDS:
             found.abandoned.append(path)
     elif stat.S_ISREG(status.st_mode) and _OURS[path.parents[1].name](path):
-        found.entries.append(Stored(path, status.st_size, status.st_mtime))
+        kind = found.choices if path.suffix == CHOICE else found.entries
+        kind.append(Stored(path, status.st_size, status.st_mtime))
     elif path.name != disk.LOCK:
         found.foreign.append(path)
 
 
 def _is_kernel(path: Path) -> bool:
-    """Whether a file has the name of an entry and ends as one, damaged or not."""
-    if path.suffix in SUFFIXES and _KEY.fullmatch(path.stem):
+    """Whether a file has the name of an entry or a choice and ends as one, damaged or not."""
+    if path.suffix in (*SUFFIXES, CHOICE) and _KEY.fullmatch(path.stem):
         with suppress(OSError), path.open("rb") as file:
             file.seek(-min(_SEAL_BYTES, file.seek(0, os.SEEK_END)), os.SEEK_END)
             return _SEAL.search(file.read()) is not None
@@ -322,9 +341,17 @@ def _tvm_versions() -> list[bytes]:
     return [distribution.version.encode() for distribution in found]
 
 
-def _identity(spec: Problem, plan: AnyPlan, target: Target, number: int) -> str:
+def _identity(spec: Problem, plan: AnyPlan | None, target: Target, number: int) -> str:
     parts = [fingerprint(), repr(spec), repr(plan), repr(target), str(number)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _described(
+    spec: Problem, plan: AnyPlan, target: Target, identity: str, meta: dict[str, Any]
+) -> dict[str, Any]:
+    """Return what the last line of an entry says."""
+    problem = {"spec": str(spec), "plan": str(plan), "target": str(target)}
+    return {"identity": identity, "problem": problem, "made": time.time(), "meta": meta}
 
 
 def _path(place: Path, identity: str, suffix: str) -> Path:
@@ -346,6 +373,25 @@ def _written(write: Callable[[Path], None], place: Path, suffix: str) -> bytes:
 def _sealed(content: bytes, head: dict[str, Any]) -> bytes:
     content += _MARK + json.dumps(head).encode() + b" "
     return content + hashlib.sha256(content).hexdigest().encode() + b"\n"
+
+
+def _read(path: Path, identity: str) -> dict[str, Any] | None:
+    """Return the description of the entry of an identity, None where there is none.
+
+    One that is damaged, of something else or open to others is removed with a warning.
+    """
+    try:
+        head = _head(disk.read(path))
+        if head["identity"] != identity:
+            raise ValueError(f"it is of another problem, {head['problem']}")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        _discard(path, str(error))
+        return None
+    with suppress(OSError):
+        os.utime(path)
+    return head
 
 
 def _head(sealed: bytes) -> dict[str, Any]:
