@@ -110,12 +110,14 @@ def test_the_start_page_has_a_picture_a_number_and_where_to_go(browser):
 
 @pytest.mark.parametrize("page", TUTORIAL, ids=named)
 def test_what_a_page_sets_up_is_hidden_until_it_is_asked_for(browser, page):
+    from selenium.webdriver.support.wait import WebDriverWait
+
     browser.get(page.as_uri())
     hidden = browser.find_element("css selector", "div.cell")
     code = hidden.find_element("css selector", "pre")
     assert not code.is_displayed()
     hidden.find_element("css selector", "summary").click()
-    assert code.is_displayed()
+    WebDriverWait(browser, 10).until(lambda _: code.is_displayed())  # it is faded in
     assert "import" in code.text
 
 
