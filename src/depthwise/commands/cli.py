@@ -6,6 +6,7 @@ fast.  Whatever a subcommand raises is turned into a message and an exit code in
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shlex
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import typer
 
 from depthwise.bench.layers import workload_names
+from depthwise.commands import interrupts
 from depthwise.errors import DepthwiseError, installs
 from depthwise.problem.dtypes import DEFAULT, DTYPES
 from depthwise.problem.values import meant
@@ -612,15 +614,17 @@ def _usage(error: typer.TyperException) -> str:
 def main() -> None:
     """Run the command line and exit with 0, or 2 after one line on stderr, or 130 if interrupted.
 
-    Usage errors and every `DepthwiseError` are the user's to mend and exit with 2; any other
-    exception is a fault of this package and keeps its traceback.  A reader of the output that has
-    seen enough, as `head` has, ends the command: that is no error.
+    Usage errors, every `DepthwiseError` and an output that takes nothing are the user's to mend and
+    exit with 2; any other exception is a fault of this package and keeps its traceback.  A reader
+    of the output that has seen enough, as `head` has, ends the command: that is no error.
     """
+    interrupts.raise_again()
     warnings.formatwarning = lambda message, *_args, **_kwargs: f"depthwise: {message}\n"
     try:
+        if sys.stdout is None:
+            raise DepthwiseError("standard output is open (> /dev/null discards it); it is closed")
         status = app(prog_name="depthwise", standalone_mode=False)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
     except (DepthwiseError, typer.TyperException) as error:
         message = _usage(error) if isinstance(error, typer.TyperException) else str(error)
         typer.echo(f"depthwise: {message}", err=True)
@@ -628,6 +632,21 @@ def main() -> None:
     except (BrokenPipeError, SystemExit) as ended:  # rich and typer turn the former into the latter
         if not any(isinstance(each, BrokenPipeError) for each in (ended, ended.__context__)):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # which takes what is left in buffers
+        _discard_output()
         status = 0
+    except OSError as error:
+        if error.errno not in _OUTPUT_FAILS or error.filename is not None:
+            raise
+        typer.echo(f"depthwise: standard output takes what is printed; got {error}", err=True)
+        _discard_output()
+        status = 2
     sys.exit(status)
+
+
+_OUTPUT_FAILS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""What printing meets where an output is full.  (What writes to files names them.)"""
+
+
+def _discard_output() -> None:
+    """Let nothing be left in buffers for an output that takes no more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
