@@ -172,7 +172,7 @@ def test_nothing_is_cut(printed, width, layouts, monkeypatch, tmp_path, capsys, 
             for text in (*table.headers[k].split(), *cells) if any(cells) else ():
                 words = " ".join(text.split())
                 assert re.search(rf"(?<!\S){re.escape(words)}(?![^\s:])", flat) or not words
-        hidden = [header for k, header in enumerate(table.headers) if k not in shown]
+        hidden = {header: None for k, header in enumerate(table.headers) if k not in shown}
         assert set(hidden) <= set(table.spare)
         assert f"({', '.join(hidden)}: with --wide)" in flat or not hidden
 

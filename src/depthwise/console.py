@@ -127,7 +127,7 @@ def print_tables(
         _write([layout.rule] if out.is_terminal else [])
         _write(line for row in own for line in layout.lines(row))
     shown = {*layout.beside, *layout.apart}
-    if missing := [header for k, header in enumerate(headers) if k not in shown]:
+    if missing := {header: None for k, header in enumerate(headers) if k not in shown}:
         say(f"({', '.join(missing)}: with --wide)")
 
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -148,7 +148,8 @@ def search(
         SpecError: there are no seconds.
         InternalError: no plan that was tried computes the problem.
     """
-    if seconds is not None and not (isinstance(seconds, Real) and seconds > 0):
+    given: Any = seconds
+    if given is not None and not (isinstance(given, Real) and given > 0):
         raise SpecError(f"seconds are more than 0; got {shown(seconds)}: {spec}")
     before = laboratory.start_seconds
     spent = _Spent(laboratory, clock)

@@ -20,13 +20,12 @@ LEGEND = f"""\
 x fastest peer: its time over this one, more is faster.
 FLOPs: 2 per MAC of convolutions and linear layers.
 of peak: of the FLOP/s that this machine's FMAs reach, measured.
-prepare: from the network's file to the end of the first call, nothing compiled
-before; the export to ONNX stands after the +.
-peak: what the whole process has resident during a call; grown: beyond what it
-had before that call; touched: what the call reads or writes of it, weights
-included, whether the engine keeps it between calls or not.
-error: the largest difference to the logits computed in float64, over the
-largest logit."""
+prepare: from the network's file to the end of the first call, nothing compiled before; \
+the export to ONNX stands after the +.
+peak: what the whole process has resident during a call; grown: beyond what it had before that \
+call; touched: what the call reads or writes of it, weights included, whether the engine keeps it \
+between calls or not.
+error: the largest difference to the logits computed in float64, over the largest logit."""
 MIB = 2**20
 
 
