@@ -91,7 +91,7 @@ class Binding:
     def _bind(self, step: Step) -> None:
         work = step.work
         if isinstance(work, Stage):
-            for launch in self._launches(step):
+            for launch in self._launches(step) if step.outputs[0] in self._ready else ():
                 self._runs.append((step.outputs[0], _launched(launch, self._threads)))
         elif isinstance(work, View):
             self._view(step, work)

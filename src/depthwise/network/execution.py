@@ -87,7 +87,7 @@ class Execution:
         self._ready = {
             step.outputs[0]: _ready(step.work, self._known.shapes[step.inputs[0]])
             for step in program.steps
-            if isinstance(step.work, Stage)
+            if isinstance(step.work, Stage) and self._known.shapes[step.outputs[0]][0]
         }
         self._lives = lives = Lives(program)
         self.needs = self._buffers()
@@ -169,7 +169,7 @@ class Execution:
         """Return the memory that each kernel needs between its own steps."""
         needs = {}
         for now, step in enumerate(self._program.steps):
-            if isinstance(step.work, Stage):
+            if step.outputs[0] in self._ready:
                 kernel = self._ready[step.outputs[0]].kernel
                 for position, shape in enumerate(kernel.buffers.values()):
                     size = nbytes(shape, kernel.spec.dtype)

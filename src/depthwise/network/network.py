@@ -12,8 +12,9 @@ import numpy as np
 from depthwise.errors import ArrayError
 from depthwise.network.execution import Execution, Workspaces
 from depthwise.network.steps import Port, Program
-from depthwise.problem.arrays import Array, like
+from depthwise.problem.arrays import like
 
+_NUMPY = (np.ndarray, np.generic)
 MOST_EXECUTIONS = 16
 """For how many shapes of inputs a network is ready at a time."""
 
@@ -81,9 +82,9 @@ class Network:
 
         write(self.program, Path(file))
 
-    def execution(self, arrays: Sequence[Array]) -> Execution:
+    def execution(self, arrays: Sequence[Any]) -> Execution:
         """Return what runs for inputs like these, made at first use."""
-        key = tuple((array.shape, array.dtype) for array in arrays)
+        key = _kind(arrays)
         found = self._executions.get(key)
         if found is None:
             if len(self._executions) >= MOST_EXECUTIONS:
@@ -96,12 +97,11 @@ class Network:
     def _converted(self, given: Sequence[Any]) -> Any:
         """Compute with whatever arrays are given, once they are found to fit."""
         arrays = self._checked(given)
-        empty = self._empty(arrays)
-        results = self.execution(arrays)(arrays) if empty is None else empty
+        results = self.execution(arrays)(arrays)
         results = [like(given[0])(result) for result in results] if given else results
         return results[0] if len(results) == 1 else tuple(results)
 
-    def _checked(self, given: Sequence[Any]) -> list[Array]:
+    def _checked(self, given: Sequence[Any]) -> list[Any]:
         if len(given) != len(self.inputs):
             names = ", ".join(port.name for port in self.inputs) or "none"
             raise ArrayError(f"the network's inputs are {names}; got {len(given)} arrays")
@@ -111,45 +111,32 @@ class Network:
             for array, port, dtype in zip(given, self.inputs, self._dtypes, strict=True)
         ]
 
-    def _empty(self, arrays: Sequence[Array]) -> list[Array] | None:
-        """Return the results for a batch of no images; None for all others."""
-        if not any(array.size == 0 and array.ndim for array in arrays):
-            return None
-        batches = {
-            port.sizes[0]
-            for port, array in zip(self.inputs, arrays, strict=True)
-            if port.sizes and array.shape[0] == 0
-        }
-        shorter = [
-            np.zeros((1, *array.shape[1:]), array.dtype)
-            if port.sizes and port.sizes[0] in batches
-            else array
-            for port, array in zip(self.inputs, arrays, strict=True)
-        ]
-        if any(0 in array.shape for array in shorter):
-            shapes = ", ".join(str(array.shape) for array in arrays)
-            raise ArrayError(f"a network's images have pixels; got shapes {shapes}")
-        results = self.execution(shorter)(shorter)
-        return [
-            result[:0] if port.sizes and port.sizes[0] in batches else result
-            for port, result in zip(self.outputs, results, strict=True)
-        ]
+
+def _kind(value: Any) -> Any:
+    """Return what is the same for all values that one execution takes."""
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype
+    return tuple(map(_kind, value)) if isinstance(value, (list, tuple)) else type(value)
 
 
-def _fitting(given: Any, port: Port, dtype: Any, sizes: dict[str, int]) -> Array:
-    """Return an input as an array.
+def _fitting(given: Any, port: Port, dtype: Any, sizes: dict[str, int]) -> Any:
+    """Return an input as an array; one that is a sequence, or may be missing, as it is.
 
     Raises:
         ArrayError: it is not of the type and the sizes that the network takes.
     """
+    if dtype is None:
+        return given
     try:
-        array = given if isinstance(given, np.ndarray) else np.from_dlpack(given)
+        array = np.asarray(given) if isinstance(given, _NUMPY) else np.from_dlpack(given)
     except (AttributeError, BufferError, RuntimeError, TypeError):
         kind = type(given).__name__
         raise ArrayError(
             f"input {port.name} is a NumPy array or a DLPack tensor on the CPU; got {kind}"
         ) from None
-    if dtype is not None and array.dtype != dtype:
+    if dtype == np.dtype(object) and array.dtype.kind == "U":
+        array = array.astype(object)
+    if array.dtype != dtype:
         raise ArrayError(
             f"input {port.name} is of {dtype} (use .astype(np.{dtype})); got {array.dtype}"
         )

@@ -72,7 +72,7 @@ def _made(stage: Stage, shape: Shape, *residual: Shape) -> Shape:
     if len(shape) not in (2, 4) or shape[1] != wanted:
         raise ArrayError(f"images have {wanted} channels; got {shape}: {stage.spec}")
     batch, _, height, width = (*shape, 1, 1)[:4]
-    batch, height, width, channels = stage.spec.resized(batch, height, width).output_shape
+    _, height, width, channels = stage.spec.resized(max(batch, 1), height, width).output_shape
     made = (batch, channels, height, width) if len(shape) == 4 else (batch, channels)
     if residual not in ((), (made,)):
         raise ArrayError(f"a residual has the shape {made}; got {residual[0]}: {stage.spec}")
@@ -113,6 +113,8 @@ def _results(step: Step, given: list[Array]) -> list[Array]:
 def _by_kernel(stage: Stage, given: Sequence[Array]) -> Array:
     """Return what a kernel makes of (N, C, H, W) or (N, C)."""
     four = given[0].ndim == 4
+    if not len(given[0]):
+        return _nothing(_made(stage, given[0].shape), stage.spec.dtype)
     images = [image.transpose(0, 2, 3, 1) if four else image[:, None, None, :] for image in given]
     kernel = stage.kernel(given[0].shape)
     result: Array = kernel(images[0], *stage.arrays(), *images[1:])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 
-import onnx
+import onnx.version_converter
 from google.protobuf.message import DecodeError
 from onnx import ModelProto, external_data_helper
 
 from depthwise.errors import ModelError
 
+_OLDEST = 7
+"""The opset from which on ONNX Runtime has all operators."""
 _LARGEST = 2**31 - 1
 """The bytes from which on a model cannot be one message."""
 
@@ -31,7 +34,7 @@ def model_of(source: str | os.PathLike[str] | bytes | ModelProto) -> ModelProto:
         model, home = _parsed(path.read_bytes(), str(path)), path.parent
     model = _with_weights(model, home)
     _check(model)
-    return _inlined(model)
+    return _converted(_inlined(model))
 
 
 def _parsed(data: bytes, name: str) -> ModelProto:
@@ -90,6 +93,29 @@ def _inlined(model: ModelProto) -> ModelProto:
     if not model.functions:
         return model
     return onnx.inliner.inline_local_functions(model)
+
+
+def _converted(model: ModelProto) -> ModelProto:
+    """Return a model whose operators are of an opset that ONNX Runtime has them of.
+
+    Raises:
+        ModelError: they are older, and ONNX cannot convert them.
+    """
+    opset = max((each.version for each in model.opset_import if not each.domain), default=_OLDEST)
+    if opset >= _OLDEST:
+        return model
+    slopes = {node.input[1] for node in model.graph.node if node.op_type == "PRelu"}
+    if any(math.prod(each.dims) > 1 for each in model.graph.initializer if each.name in slopes):
+        raise ModelError(
+            f"a PRelu with a slope for each channel is of opset {_OLDEST} or newer; got {opset}"
+        )
+    try:
+        return onnx.version_converter.convert_version(model, _OLDEST)
+    except RuntimeError as error:
+        raise ModelError(
+            f"a model's operators are of opset {_OLDEST} or newer, or ONNX converts them; got "
+            f"{opset}: {_in_a_line(error)}"
+        ) from None
 
 
 def _in_a_line(error: BaseException) -> str:

@@ -10,7 +10,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper, numpy_helper
 
 from depthwise.errors import ModelError
-from depthwise.onnx.writing import captured_names
+from depthwise.onnx.writing import graphs_in
 from depthwise.problem.arrays import Array
 
 _SMALL = 1024
@@ -51,12 +51,22 @@ def inferred(model: ModelProto, sizes: Mapping[str, tuple[int, ...]], *, fixed: 
     """
     graph = model.graph
     constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
-    found = Inferred(list(graph.node), constants)
+    found = Inferred([_complete(node) for node in graph.node], constants)
     for _ in range(_ROUNDS):
         _infer(model, found, sizes)
         if not (_fold(model, found, fixed=fixed)):
             break
     return found
+
+
+def _complete(node: NodeProto) -> NodeProto:
+    """Return a node with the axes that it means, where ONNX's inference does not know them."""
+    if node.op_type != "MeanVarianceNormalization" or node.attribute or node.domain:
+        return node
+    made = NodeProto()
+    made.CopyFrom(node)
+    made.attribute.append(helper.make_attribute("axes", [0, 2, 3]))
+    return made
 
 
 def _infer(model: ModelProto, found: Inferred, sizes: Mapping[str, tuple[int, ...]]) -> None:
@@ -168,36 +178,43 @@ def _shape_of(node: NodeProto, shape: tuple[int, ...]) -> Array:
 
 
 def _is_constant(node: NodeProto, known: Mapping[str, Array], computed: set[str]) -> bool:
-    if node.op_type in _CHANGES or node.domain not in ("", "ai.onnx") or captured_names(node):
+    if node.op_type in _CHANGES or node.domain not in ("", "ai.onnx") or graphs_in(node):
         return False
     return all(not name or name in known or name in computed for name in node.input)
 
 
 def _compute(model: ModelProto, nodes: list[NodeProto], known: dict[str, Array]) -> list[NodeProto]:
-    """Add what nodes make of constants, by ONNX's reference; return those that it cannot."""
-    if not nodes:
-        return []
-    from onnx.reference import ReferenceEvaluator
-
+    """Add what nodes make of constants; return those whose results remain unknown."""
     failed = []
     for node in nodes:
-        taken = {name: known[name] for name in node.input if name and name in known}
-        missing = any(name and name not in known for name in node.input)
-        names = [name for name in node.output if name]
-        try:
-            if missing:
-                raise KeyError(node.name)
-            graph = helper.make_graph(
-                [node], "constant",
-                [helper.make_tensor_value_info(n, _kind(a), a.shape) for n, a in taken.items()],
-                [helper.make_empty_tensor_value_info(name) for name in names],
-            )  # fmt: skip
-            alone = helper.make_model(
-                graph, opset_imports=model.opset_import, ir_version=model.ir_version
-            )
-            made = ReferenceEvaluator(alone).run(None, taken)
-        except Exception:  # whatever the reference raises on what it does not know
+        made = _made(model, node, known)
+        if made is None:
             failed.append(node)
         else:
-            known.update(zip(names, map(np.asarray, made), strict=True))
+            known.update(made)
     return failed
+
+
+def _made(
+    model: ModelProto, node: NodeProto, known: Mapping[str, Array]
+) -> dict[str, Array] | None:
+    """Return the arrays that a node makes of constants, by ONNX's reference; None if it cannot."""
+    from onnx.reference import ReferenceEvaluator
+
+    taken = {name: known[name] for name in node.input if name in known}
+    names = [name for name in node.output if name]
+    if len(taken) < len({name for name in node.input if name}):
+        return None
+    graph = helper.make_graph(
+        [node], "constant",
+        [helper.make_tensor_value_info(n, _kind(a), a.shape) for n, a in taken.items()],
+        [helper.make_empty_tensor_value_info(name) for name in names],
+    )  # fmt: skip
+    alone = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    try:
+        made = ReferenceEvaluator(alone).run(None, taken)
+    except Exception:  # whatever the reference raises on what it does not know
+        return None
+    if not all(isinstance(each, (np.ndarray, np.generic)) for each in made):
+        return None  # sequences, and what may be missing
+    return dict(zip(names, map(np.asarray, made), strict=True))

@@ -272,3 +272,5 @@ _VIEWS: dict[str, Callable[[Given], Read]] = {
     "Cast": _cast,
 }
 """What moves nothing, of elements of any type."""
+READERS = _READERS | _VIEWS
+"""By the name of the operator; another is ONNX Runtime's."""

@@ -14,6 +14,10 @@ from depthwise.network.images import TO_NCHW, TO_NHWC
 from depthwise.onnx.layouts import LIES_NHWC
 from depthwise.problem.arrays import Array
 
+_WORDS = ("float", "double", "float16", "bool")
+_WHOLE = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+_BOUND = frozenset(f"tensor({word})" for word in (*_WORDS, *_WHOLE))
+
 
 class OnnxRuntime:
     """The engine of networks that were read from ONNX.
@@ -47,7 +51,7 @@ class OnnxRuntime:
         shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
         return shown if len(nodes) == 1 else f"{len(nodes)} operators: {shown}"
 
-    def runner(self, payload: bytes, threads: int) -> Bound:
+    def runner(self, payload: bytes, threads: int) -> Bound | Fed:
         """Return a model ready to run on so many threads.
 
         Raises:
@@ -57,17 +61,21 @@ class OnnxRuntime:
             session = self._sessions.get((payload, threads))
             if session is None:
                 session = self._sessions[payload, threads] = _session(payload, threads)
-        return Bound(session)
+        return Bound(session) if _binds(session) else Fed(session)
 
     def compute(self, payload: bytes, given: Sequence[Any]) -> list[Any]:
         """See `Engine.compute`."""
         return self.runner(payload, 1).compute(given)
 
-    def result(self, value: Any, *, inside: bool) -> Array:
-        """Return what a runner returned as an array."""
+    def result(self, value: Any, *, inside: bool) -> Any:
+        """Return what a runner returned as an array, or a list of arrays."""
         del inside
-        array: Array = value.numpy()
-        return np.array(array)  # whose memory is the value's
+        return _array(value)
+
+
+def _array(value: Any) -> Any:
+    """Return a value of ONNX Runtime's as an array; what is none of its own as it is."""
+    return np.array(value.numpy()) if hasattr(value, "numpy") else value
 
 
 def _session(payload: bytes, threads: int) -> Any:
@@ -86,7 +94,18 @@ def _session(payload: bytes, threads: int) -> Any:
     try:
         return onnxruntime.InferenceSession(payload, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its errors have no base of their own
-        raise ModelError(f"ONNX Runtime takes what no kernel computes; got {error}") from None
+        raise _refused(error) from None
+
+
+def _refused(error: Exception) -> ModelError:
+    said = " ".join(str(error).split())
+    return ModelError(f"what no kernel computes is computed by ONNX Runtime; it says: {said}")
+
+
+def _binds(session: Any) -> bool:
+    """Whether all that a session takes and returns are arrays of types that NumPy has."""
+    kinds = {each.type for each in (*session.get_inputs(), *session.get_outputs())}
+    return kinds <= _BOUND
 
 
 class Bound:
@@ -131,21 +150,72 @@ class Bound:
             np.copyto(lies, source)
         for name in self._free:  # or it would write to what it returned before
             self._binding.bind_output(name, "cpu")
-        self._session.run_with_iobinding(self._binding)
+        try:
+            self._session.run_with_iobinding(self._binding)
+        except Exception as error:  # its errors have no base of their own
+            raise _refused(error) from None
         return self._binding.get_outputs() if self._free else [None] * len(self._outputs)
 
     def compute(self, given: Sequence[Array]) -> list[Array]:
         """Compute once, of arrays in the order of their axes, which the results have as well."""
-        results = [np.array(value.numpy()) for value in self.run(given)]
-        return [
-            array.transpose(TO_NCHW) if name.endswith(LIES_NHWC) else array
-            for name, array in zip(self._outputs, results, strict=True)
-        ]
+        return _in_order(self._outputs, self.run(given))
 
     def _given(self, name: str, value: Any) -> Any:
         if not isinstance(value, np.ndarray):
             return value
-        return self._value_of(np.ascontiguousarray(_as_bound(value, name)))
+        return self._value_of(np.asarray(_as_bound(value, name), order="C"))
+
+
+class Fed:
+    """A session that takes or returns what has no memory to be bound to; see `Runner`.
+
+    That is text, types that NumPy lacks, sequences, and what may be missing.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._inputs = [each.name for each in session.get_inputs()]
+        self._outputs = [each.name for each in session.get_outputs()]
+        self._placed: dict[int, Array] = {}
+        self._places: dict[int, Array] = {}
+
+    def place(self, position: int, array: Array) -> None:
+        """See `Runner`."""
+        self._placed[position] = array
+
+    def place_output(self, position: int, array: Array) -> None:
+        """See `Runner`."""
+        self._places[position] = array
+
+    def settled(self) -> None:
+        """Return None: every call makes new values."""
+
+    def run(self, given: Sequence[Any]) -> list[Any]:
+        """See `Runner`."""
+        feeds = {}
+        for position, name in enumerate(self._inputs):
+            value = _array(self._placed.get(position, given[position]))
+            feeds[name] = _as_bound(value, name) if isinstance(value, np.ndarray) else value
+        try:
+            results: list[Any] = self._session.run(self._outputs, feeds)
+        except Exception as error:  # its errors have no base of their own
+            raise _refused(error) from None
+        for position, place in self._places.items():
+            np.copyto(_as_bound(place, self._outputs[position]), results[position])
+            results[position] = None
+        return results
+
+    def compute(self, given: Sequence[Any]) -> list[Any]:
+        """Compute once; see `Bound.compute`."""
+        return _in_order(self._outputs, self.run(given))
+
+
+def _in_order(names: Sequence[str], results: Sequence[Any]) -> list[Any]:
+    """Return what a session returned, arrays in the order of their axes."""
+    return [
+        _array(value).transpose(TO_NCHW) if name.endswith(LIES_NHWC) else _array(value)
+        for name, value in zip(names, results, strict=True)
+    ]
 
 
 def _as_bound(array: Array, name: str) -> Array:

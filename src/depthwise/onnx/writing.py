@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
-from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper
+from onnx import (
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    TensorProto,
+    TypeProto,
+    helper,
+    numpy_helper,
+)
 
 from depthwise.errors import ModelError
 from depthwise.network.graph import Node, Value
@@ -61,6 +69,7 @@ class Writer:
         self._nodes: list[NodeProto] = []
         self._initializers: list[TensorProto] = []
         self._names: dict[Value, str] = {}
+        self._returns: dict[Value, str] = {}
         self._made = 0
 
     def model(
@@ -69,9 +78,13 @@ class Writer:
     ) -> ModelProto:  # fmt: skip
         """Return nodes as a model of its own; see `Engine.write`."""
         taken = [self._taken(number, value, images) for number, value in enumerate(inputs)]
+        self._returns = {
+            value: f"out{number}@depthwise" + LIES_NHWC * _is_image(value, images)
+            for number, value in enumerate(outputs)
+        }
         for node in nodes:
             self._write(node)
-        made = [self._returned(number, value, images) for number, value in enumerate(outputs)]
+        made = [self._returned(value) for value in outputs]
         graph = helper.make_graph(self._nodes, "left", taken, made, self._initializers)
         opsets = [helper.make_opsetid(*each) for each in self.dialect.opsets.items()]
         return helper.make_model(graph, opset_imports=opsets, ir_version=self.dialect.ir_version)
@@ -94,7 +107,7 @@ class Writer:
         return f"{self._made}@depthwise"
 
     def _taken(self, number: int, value: Value, images: frozenset[Value]) -> Any:
-        name = f"in{number}"
+        name = f"in{number}@depthwise"
         if _is_image(value, images):
             name += LIES_NHWC
             self._names[value] = self.add("Transpose", name, perm=TO_NCHW)
@@ -102,13 +115,13 @@ class Writer:
             self._names[value] = name
         return self._port(name, value)
 
-    def _returned(self, number: int, value: Value, images: frozenset[Value]) -> Any:
-        name = f"out{number}" + LIES_NHWC * _is_image(value, images)
+    def _returned(self, value: Value) -> Any:
+        name = self._returns[value]
         if name.endswith(LIES_NHWC):
             node = helper.make_node("Transpose", [self._names[value]], [name], perm=TO_NHWC)
-        else:
-            node = helper.make_node("Identity", [self._names[value]], [name])
-        self._nodes.append(node)
+            self._nodes.append(node)
+        elif self._names[value] != name:
+            self._nodes.append(helper.make_node("Identity", [self._names[value]], [name]))
         return self._port(name, value)
 
     def _port(self, name: str, value: Value) -> Any:
@@ -144,31 +157,59 @@ class Writer:
         proto = NodeProto()
         proto.ParseFromString(operator.payload)
         explicit, captured = node.inputs[: len(proto.input)], node.inputs[len(proto.input) :]
-        for value, name in zip(captured, captured_names(proto), strict=True):
-            self._nodes.append(helper.make_node("Identity", [self._name(value)], [name]))
+        names = map(self._name, captured)
+        _recapture(proto, dict(zip(captured_names(proto), names, strict=True)))
         del proto.input[:]
         proto.input.extend(self._name(value) for value in explicit)
-        names = iter(node.outputs)
+        outputs = iter(node.outputs)
         for position, output in enumerate(proto.output):
             if output:
-                made = next(names)
-                self._names[made] = proto.output[position] = self._new()
+                made = next(outputs)
+                wanted = self._returns.get(made, LIES_NHWC)
+                name = self._new() if wanted.endswith(LIES_NHWC) else wanted
+                self._names[made] = proto.output[position] = name
         self._nodes.append(proto)
 
 
 def captured_names(proto: NodeProto) -> list[str]:
     """Return the names of values outside of a node that the graphs in it use."""
     found: dict[str, None] = {}
-    for attribute in proto.attribute:
-        for graph in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
-            own = {each.name for each in (*graph.input, *graph.initializer)}
-            for node in graph.node:
-                for name in (*node.input, *captured_names(node)):
-                    if name and name not in own:
-                        found[name] = None
-                own.update(node.output)
-            found.update(dict.fromkeys(out.name for out in graph.output if out.name not in own))
+    for graph in graphs_in(proto):
+        own = _given(graph)
+        for node in graph.node:
+            for name in (*node.input, *captured_names(node)):
+                if name and name not in own:
+                    found[name] = None
+            own.update(node.output)
+        found.update(dict.fromkeys(out.name for out in graph.output if out.name not in own))
     return list(found)
+
+
+def graphs_in(proto: NodeProto) -> list[GraphProto]:
+    """Return the graphs that a node has as attributes: the branches of If, the body of Loop."""
+    return [
+        graph
+        for attribute in proto.attribute
+        for graph in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs)
+    ]
+
+
+def _given(graph: GraphProto) -> set[str]:
+    """Return the names that a graph within a node has before its own nodes."""
+    sparse = (each.values for each in graph.sparse_initializer)
+    return {each.name for each in (*graph.input, *graph.initializer, *sparse)}
+
+
+def _recapture(proto: NodeProto, names: Mapping[str, str]) -> None:
+    """Let the graphs in a node take values from outside of it by other names."""
+    for graph in graphs_in(proto):
+        own = _given(graph).union(*(node.output for node in graph.node))
+        inside = {old: new for old, new in names.items() if old not in own}
+        for node in graph.node:
+            node.input[:] = [inside.get(name, name) for name in node.input]
+            _recapture(node, inside)
+        for output in graph.output:
+            output.name = inside.get(output.name, output.name)
 
 
 def _is_image(value: Value, images: frozenset[Value]) -> bool:
