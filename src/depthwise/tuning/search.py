@@ -149,7 +149,7 @@ def search(
         InternalError: no plan that was tried computes the problem.
     """
     given: Any = seconds
-    if given is not None and not (isinstance(given, Real) and given > 0):
+    if given is not None and not (isinstance(given, Real) and float(given) > 0):
         raise SpecError(f"seconds are more than 0; got {shown(seconds)}: {spec}")
     before = laboratory.start_seconds
     spent = _Spent(laboratory, clock)
