@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from html import escape
 
 import pytest
 import torch
 
 from depthwise.commands import optimize_plot
 from depthwise.errors import DepthwiseError
-from depthwise.torch.network.naming import short_names
+from depthwise.network.naming import short_names
 from depthwise.torch.network.timing import conditions
 from depthwise.torch.optimize_report import HEADERS, Report, Row
 
@@ -215,3 +216,10 @@ def test_a_picture_that_cannot_be_written_is_an_error(tmp_path):
 )
 def test_parts_have_short_names(groups, names):
     assert short_names(groups) == names
+
+
+def test_a_notebook_shows_the_table_and_its_notes():
+    result = report(*ROWS)
+    html = result._repr_html_()
+    assert html.count("<tr>") == 1 + len([*result.cells()])
+    assert all(escape(note) in html for note in result.notes())

@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 import torch
 
+from depthwise.network.steps import Call
 from depthwise.torch.network.tracing import trace
 from depthwise.torch.optimize import _network
 from transformer_models import transformer_model
@@ -30,8 +31,9 @@ def network(name):
 def test_blocks_of_transformers(name):
     found = Counter(stage.kind for stage in network(name).stages)
     assert RECOGNISED[name].items() <= found.items()
-    called = {step.function for step in network(name).steps if isinstance(step.function, str)}
-    left = {function.removeprefix("torch.ops.aten.") for function in called} - VIEWS
+    works = [step.work for step in network(name).program.steps]
+    called = {work.title for work in works if isinstance(work, Call)}
+    left = {title.removeprefix("aten.") for title in called} - VIEWS
     assert left <= LEFT[name]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 pytest.importorskip("matplotlib")
-places = pytest.importorskip("depthwise.torch.network.places")
+places = pytest.importorskip("depthwise.network.places")
 
 from depthwise.tutorial.network import memory_map, time_by_part  # noqa: E402
 

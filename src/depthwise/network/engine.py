@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from depthwise.network.graph import Node, Value
 from depthwise.problem.arrays import Array
+
+if TYPE_CHECKING:
+    from depthwise.network.graph import Node, Value
 
 
 class Runner(Protocol):

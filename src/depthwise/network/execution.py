@@ -21,6 +21,7 @@ from depthwise.kernel.kernel import Kernel
 from depthwise.machine import team
 from depthwise.network.binding import Binding, Bound, Ready, Taken, Values, taken
 from depthwise.network.places import Life, Lives, nbytes, planned
+from depthwise.network.prepare import Told, prepare
 from depthwise.network.shapes import known
 from depthwise.network.steps import Program, Shape, Stage
 from depthwise.problem.arrays import Array, aligned
@@ -65,6 +66,7 @@ class Execution:
         threads: how many run it at most; None is `team.size()`.
         taken: what gives the function that brings an input to its place.
         order: of the elements of results: of their axes, or as they lie here.
+        step: called before each piece of work with words that name it.
 
     Attributes:
         needs: how much memory each value takes, and from which step to which.
@@ -80,15 +82,18 @@ class Execution:
         threads: int | None = None,
         taken: Taken = taken,
         order: Literal["C", "K"] = "C",
+        step: Told = lambda _: None,
     ) -> None:
         self._program, self._workspaces, self._threads = program, workspaces, threads
         self._taken, self._order = taken, order
         self._known = known(program, inputs)
-        self._ready = {
-            step.outputs[0]: _ready(step.work, self._known.shapes[step.inputs[0]])
-            for step in program.steps
-            if isinstance(step.work, Stage) and self._known.shapes[step.outputs[0]][0]
+        stages = {
+            each.outputs[0]: (each.work, self._known.shapes[each.inputs[0]])
+            for each in program.steps
+            if isinstance(each.work, Stage) and self._known.shapes[each.outputs[0]][0]
         }
+        prepare((stage.problem(shape) for stage, shape in stages.values()), step)
+        self._ready = {number: _ready(*each) for number, each in stages.items()}
         self._lives = lives = Lives(program)
         self.needs = self._buffers()
         for number in program.images:

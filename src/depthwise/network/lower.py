@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from depthwise.network.draft import Draft
 from depthwise.network.engine import Engine
 from depthwise.network.graph import Graph, Node, Value, values_of
@@ -38,6 +36,8 @@ class _Lowering:
 
     def _taken(self, constant: Value) -> bool:
         """Whether a constant is a value of its own, and not part of what an engine computes."""
+        if not self._engine.takes_whole_graphs:
+            return True
         taken = any(isinstance(user.operator, Draft) for user in constant.users)
         return taken or self._graph.is_output(constant)
 

@@ -71,8 +71,8 @@ def _made(stage: Stage, shape: Shape, *residual: Shape) -> Shape:
     wanted = stage.spec.input_shape[-1]
     if len(shape) not in (2, 4) or shape[1] != wanted:
         raise ArrayError(f"images have {wanted} channels; got {shape}: {stage.spec}")
-    batch, _, height, width = (*shape, 1, 1)[:4]
-    _, height, width, channels = stage.spec.resized(max(batch, 1), height, width).output_shape
+    batch = shape[0]
+    _, height, width, channels = stage.problem((max(batch, 1), *shape[1:])).output_shape
     made = (batch, channels, height, width) if len(shape) == 4 else (batch, channels)
     if residual not in ((), (made,)):
         raise ArrayError(f"a residual has the shape {made}; got {residual[0]}: {stage.spec}")

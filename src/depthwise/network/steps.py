@@ -42,10 +42,14 @@ class Stage:
         """Whether there is a second input, which is added to the result."""
         return "residual" in self.spec.operands
 
-    def kernel(self, shape: Shape) -> Kernel:
-        """Return the kernel for images (N, C, H, W), or (N, C), of this shape."""
+    def problem(self, shape: Shape) -> Layer:
+        """Return the problem for images (N, C, H, W), or (N, C), of this shape."""
         batch, _, height, width = (*shape, 1, 1)[:4]
-        return compile_kernel(self.spec.resized(batch, height, width))
+        return self.spec.resized(batch, height, width)
+
+    def kernel(self, shape: Shape) -> Kernel:
+        """Return the kernel of that problem."""
+        return compile_kernel(self.problem(shape))
 
     def arrays(self) -> list[Array]:
         """Return the operands in the order of a call, contiguous."""

@@ -1,6 +1,6 @@
 """From a trained network to one that runs on our kernels: the page to read first.
 
-model -> trace -> simplify -> absorb -> join -> stage_pixels -> network -> verified, timed
+model -> trace -> graph -> program (`network.optimize`) -> network -> verified, timed
 """
 
 from __future__ import annotations
@@ -15,19 +15,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from depthwise.compiler import compile as compile_kernel
 from depthwise.errors import DepthwiseError, ModelError
+from depthwise.network.optimize import optimized
+from depthwise.network.prepare import prepare
 from depthwise.torch.network import parts, timing
-from depthwise.torch.network.absorb import absorb
 from depthwise.torch.network.agreement import Agreement
-from depthwise.torch.network.blocks import join, left_apart
 from depthwise.torch.network.checks import check
-from depthwise.torch.network.naming import name_nodes
-from depthwise.torch.network.network import lowered
+from depthwise.torch.network.engine import TorchEngine
+from depthwise.torch.network.folding import fold_constants
+from depthwise.torch.network.network import Network
 from depthwise.torch.network.optimized import ByParts, Optimized, Signature
-from depthwise.torch.network.pixels import stage_pixels
 from depthwise.torch.network.profile import measure
-from depthwise.torch.network.simplify import simplify
+from depthwise.torch.network.reading import graph_of
 from depthwise.torch.network.tracing import Trace, trace
 from depthwise.torch.optimize_report import Report
 from depthwise.tuning.tuner import tune_all
@@ -118,13 +117,11 @@ def _network(
 ) -> tuple[Optimized, tuple[tuple[str, str], ...]]:
     """Return the network, not yet compiled, and what in it stands apart, with the reason."""
     measure(traced, pytree.tree_leaves(args))
-    simplify(traced)
-    absorb(traced)
-    join(traced)
-    stage_pixels(traced)
-    name_nodes(traced)
-    network = lowered(traced)
-    return Optimized(network, Signature.of(model, traced, args)), tuple(left_apart(traced))
+    fold_constants(traced)
+    graph, results = graph_of(traced)
+    program = optimized(graph, TorchEngine())
+    apart = tuple((step.name, step.remark) for step in program.steps if step.remark)
+    return Optimized(Network(program, results), Signature.of(model, traced, args)), apart
 
 
 def _prepare(fast: Optimized, tune: bool, step: Step) -> None:
@@ -133,9 +130,7 @@ def _prepare(fast: Optimized, tune: bool, step: Step) -> None:
     if tune:
         searched = [spec for spec in specs if spec.parts]
         tune_all(searched, lambda words: step(f"tune {words}"))
-    for spec in specs:
-        step(f"compile {spec}")
-        compile_kernel(spec)
+    prepare(specs, step)
 
 
 def _by_parts(

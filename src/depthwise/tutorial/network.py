@@ -10,7 +10,7 @@ from depthwise.tutorial.picture import COLOURS, INK, canvas, picture
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from depthwise.torch.network.places import Life, Place
+    from depthwise.network.places import Life, Place
 
 Drawn: TypeAlias = "tuple[Figure, str]"
 Times: TypeAlias = tuple[float, float, float]

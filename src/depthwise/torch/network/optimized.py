@@ -15,8 +15,9 @@ from torch import Tensor, fx, nn
 from torch.utils import _pytree as pytree
 
 from depthwise.errors import ArrayError, ModelError
-from depthwise.torch.network.execution import Execution, Memory
+from depthwise.network.execution import Workspaces
 from depthwise.torch.network.network import Network
+from depthwise.torch.network.ready import Ready
 from depthwise.torch.network.sealed import sealed
 from depthwise.torch.network.tracing import Trace, is_open
 from depthwise.torch.optimize_report import Report
@@ -224,10 +225,10 @@ class Optimized(_Finished):
         self.eval()
 
     def _start(self) -> None:
-        self._executions: dict[Any, Execution] = {}
-        self._seen: dict[Any, Execution] = {}
+        self._executions: dict[Any, Ready] = {}
+        self._seen: dict[Any, Ready] = {}
         """Those for arguments that are nothing but tensors, which were found to fit."""
-        self._memory = Memory()
+        self._memory = Workspaces()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the model returns.
@@ -258,16 +259,16 @@ class Optimized(_Finished):
             self.signature.check_guards(inputs)
             results = self.network(*inputs)
         else:
-            execution = self.execution(inputs)
+            ready = self.ready(inputs)
             if key is not None:
-                self._seen[key] = execution
-            results = execution(inputs)
+                self._seen[key] = ready
+            results = ready(inputs)
         return pytree.tree_unflatten(results, self.signature.outputs)
 
     def __str__(self) -> str:
         return str(self.report)
 
-    def execution(self, inputs: Sequence[Any]) -> Execution:
+    def ready(self, inputs: Sequence[Any]) -> Ready:
         """Return what runs for inputs of these shapes, made at first use."""
         key = (*(tuple(value.shape) for value in inputs if isinstance(value, Tensor)),)
         found = self._executions.get(key)
@@ -276,8 +277,8 @@ class Optimized(_Finished):
             if len(self._executions) >= _MOST_EXECUTIONS:
                 self._executions.clear()
                 self._seen.clear()
-                self._memory = Memory()
-            found = self._executions[key] = Execution(self.network, inputs, self._memory)
+                self._memory = Workspaces()
+            found = self._executions[key] = Ready(self.network, inputs, self._memory)
         return found
 
     def __getstate__(self) -> dict[str, Any]:

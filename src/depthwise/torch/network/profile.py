@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from depthwise.torch.network.simplify import covers
 from depthwise.torch.network.tracing import Trace
 
 
@@ -21,9 +20,6 @@ def measure(trace: Trace, inputs: Sequence[Any], repeats: int = 3) -> None:
     with torch.no_grad():
         for _ in range(repeats):
             _run(trace, inputs)
-    for node in trace.graph.nodes:
-        if node.op == "call_function":
-            covers(node).append(node)
 
 
 def _run(trace: Trace, inputs: Sequence[Any]) -> None:

@@ -11,14 +11,14 @@ from torch.utils import _pytree as pytree
 
 from depthwise.machine import team
 from depthwise.measure.timing import Summary, sample
-from depthwise.torch.network.network import Step
-from depthwise.torch.network.operators import function
+from depthwise.network.steps import Call, Stage, View
+from depthwise.torch.network.calls import read
 from depthwise.torch.network.optimized import Optimized
 from depthwise.torch.network.tracing import is_view
 from depthwise.torch.optimize_report import Row
 
 _REPEATS, _SECONDS = 5, 0.3
-_OF_SIZES = ("torch.ops.aten.sym_size.int", "getitem", "add", "sub", "mul", "floordiv", "mod")
+_OF_SIZES = ("aten.sym_size.int", "getitem", "add", "sub", "mul", "floordiv", "mod")
 """What is computed of numbers; with the launches, it is the time between the rows."""
 
 
@@ -38,41 +38,39 @@ def conditions(args: tuple[Any, ...]) -> str:
 
 def rows(fast: Optimized, inputs: Sequence[Any]) -> tuple[tuple[Row, ...], float]:
     """Return the parts of a network with their times, and the time of a whole call."""
-    execution = fast.execution(inputs)
-    total = call(execution, (inputs,))
+    ready = fast.ready(inputs)
+    total = call(ready, (inputs,))
     with torch.no_grad():
-        times = execution.times(inputs, _REPEATS)
-    kernels = execution.kernels()
+        times = ready.execution.times(inputs, _REPEATS)
+    kernels = ready.execution.kernels()
+    program = fast.network.program
     found = [
         Row(
             name="(input)", kind="torch", problem="to channels-last", plan=None, before_us=0.0,
             after_us=times[number], reason="kernels take channels-last images",
         )
-        for number in range(fast.network.inputs)
+        for number in range(len(program.inputs))
         if number in times
     ]  # fmt: skip
-    for step in fast.network.steps:
-        if step.function in _OF_SIZES:
+    for step in program.steps:
+        work = step.work
+        if isinstance(work, Call) and work.title in _OF_SIZES:
             continue
-        stage = fast.network.stage(step)
-        kernel = kernels.get(step.output)
+        kernel = kernels.get(step.outputs[0])
         found.append(
             Row(
                 name=step.name,
-                kind="torch" if stage is None else stage.kind,
-                problem=_torch_name(step) if stage is None else str(stage.spec),
+                kind=work.spec.kind if isinstance(work, Stage) else "torch",
+                problem=work.title,
                 plan=None if kernel is None else str(kernel.plan),
                 before_us=step.before_us,
-                after_us=times.get(step.output, 0.0),
-                reason=step.reason or (None if stage else _why_torch(step)),
+                after_us=times.get(step.outputs[0], 0.0),
+                reason=step.reason or (None if isinstance(work, Stage) else _why_torch(work)),
             )
         )
     return tuple(found), total
 
 
-def _why_torch(step: Step) -> str:
-    return "it moves nothing" if is_view(function(str(step.function))) else "no kernel computes it"
-
-
-def _torch_name(step: Step) -> str:
-    return str(step.function).removeprefix("torch.ops.")
+def _why_torch(work: Call | View) -> str:
+    moves = isinstance(work, Call) and not is_view(read(work.payload).callable)
+    return "no kernel computes it" if moves else "it moves nothing"

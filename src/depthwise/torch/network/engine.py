@@ -1,0 +1,97 @@
+"""Torch as the engine of networks that were read from it: one operator at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from depthwise.network.graph import Node, Value
+from depthwise.problem.arrays import Array
+from depthwise.torch.network.calls import FunctionCall, read
+from depthwise.torch.network.constants import as_array, as_tensor
+from depthwise.torch.network.tracing import is_view
+from depthwise.torch.network.writing import written
+
+
+class TorchEngine:
+    """See `network.engine.Engine`."""
+
+    name = "torch"
+    takes_whole_graphs = False
+    shares_memory = True
+
+    def write(
+        self, nodes: Sequence[Node], inputs: Sequence[Value], outputs: Sequence[Value],
+        images: frozenset[Value],
+    ) -> bytes:  # fmt: skip
+        """Return a node as JSON."""
+        del outputs, images
+        (node,) = nodes
+        return written(node, inputs).written()
+
+    def title(self, nodes: Sequence[Node]) -> str:
+        """Return the name of the function."""
+        (node,) = nodes
+        given = list(dict.fromkeys(value for value in node.inputs if value is not None))
+        return written(node, given).title
+
+    def runner(self, payload: bytes, threads: int) -> Bound:
+        """Return a function with its arguments; torch runs it on the team's threads."""
+        del threads
+        return Bound(read(payload))
+
+    def compute(self, payload: bytes, given: Sequence[Any]) -> list[Any]:
+        """See `Engine.compute`."""
+        with torch.no_grad():
+            result = read(payload)([_native(each) for each in given].__getitem__)
+        return [as_array(result) if isinstance(result, Tensor) else result]
+
+    def result(self, value: Any, *, inside: bool) -> Any:
+        """Return a tensor that is the caller's to keep."""
+        return value.clone() if inside and isinstance(value, Tensor) else value
+
+
+def _native(value: Any) -> Any:
+    return as_tensor(value) if isinstance(value, np.ndarray) else value
+
+
+class Bound:
+    """A call bound to memory; see `Runner`."""
+
+    def __init__(self, call: FunctionCall) -> None:
+        self._call = call
+        self._placed: dict[int, Any] = {}
+        self._target: Tensor | None = None
+
+    def place(self, position: int, array: Array) -> None:
+        """See `Runner`."""
+        with torch.inference_mode(False):  # what is made in this mode serves no other
+            self._placed[position] = _native(array)
+
+    def place_output(self, position: int, array: Array) -> None:
+        """See `Runner`."""
+        del position
+        with torch.inference_mode(False):
+            self._target = cast(Tensor, _native(array))
+
+    def settled(self) -> list[Any] | None:
+        """Return the result where it is a view of memory that is known."""
+        if self._target is not None or not is_view(self._call.callable):
+            return None
+        with torch.inference_mode(False), torch.no_grad():
+            result = self._call(self._placed.__getitem__)
+        return [result] if isinstance(result, Tensor) else None
+
+    def run(self, given: Sequence[Any]) -> list[Any]:
+        """See `Runner`."""
+        placed = self._placed
+        value: Callable[[int], Any] = lambda n: placed[n] if n in placed else given[n]  # noqa: E731
+        result = self._call(value)
+        if self._target is None:
+            return [result]
+        self._target.copy_(result)
+        return [None]

@@ -1,0 +1,74 @@
+"""The functions of torch that a network calls, under the names that files know them by."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.nn import functional as F  # noqa: N812 (the name that everyone gives it)
+
+from depthwise.network.images import TO_NCHW, TO_NHWC
+from depthwise.problem.vocabulary import Pads
+
+
+def channel_norm(x: Tensor, weight: Any, bias: Any, eps: float) -> Tensor:
+    """Return layer normalisation over the channels of each pixel of (N, C, H, W)."""
+    pixels = x.permute(TO_NHWC)
+    return F.layer_norm(pixels, pixels.shape[-1:], weight, bias, eps).permute(TO_NCHW)
+
+
+def convolution(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, pads: Pads, dilation: Any,
+    groups: int,
+) -> Tensor:  # fmt: skip
+    """Return a convolution of (N, C, H, W) with padding on each side."""
+    (top, bottom), (left, right) = pads
+    if (top, left) == (bottom, right):
+        return F.conv2d(x, weight, bias, stride, (top, left), dilation, groups)
+    padded = F.pad(x, (left, right, top, bottom))
+    return F.conv2d(padded, weight, bias, stride, 0, dilation, groups)
+
+
+def hard_sigmoid(x: Tensor, slope: float, offset: float) -> Tensor:
+    """Return slope * x + offset between 0 and 1."""
+    return (x * slope + offset).clamp(0, 1)
+
+
+def reshape(x: Tensor, shape: list[int]) -> Tensor:
+    """Return the elements in another shape; 0 stands for the size of the same axis of x."""
+    return x.reshape([size or x.shape[axis] for axis, size in enumerate(shape)])
+
+
+_MODULES = {"operator": operator, "math": math, "torch": torch}
+_OWN: dict[str, Callable[..., Any]] = {
+    "channel_norm": channel_norm,
+    "convolution": convolution,
+    "hard_sigmoid": hard_sigmoid,
+    "reshape": reshape,
+}
+
+
+def name_of_function(target: Any) -> str | None:
+    """Return the name under which a function is saved; None where it has none."""
+    if isinstance(target, OpOverload):
+        return f"torch.ops.{target}"
+    name = getattr(target, "__name__", "")
+    if _OWN.get(name) is target:
+        return name
+    homes = (home for home, module in _MODULES.items() if getattr(module, name, None) is target)
+    home = next(homes, None)
+    return home and f"{home}.{name}"
+
+
+def function(name: str) -> Any:
+    """Return the function that `name_of_function` gave a name."""
+    if name in _OWN:
+        return _OWN[name]
+    home, *path = name.split(".")
+    return functools.reduce(getattr, path, _MODULES[home])

@@ -1,0 +1,368 @@
+"""From a trace to a `network` graph: each operator of torch as one of ours, where it is one."""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, fx
+from torch._ops import OpOverload
+
+from depthwise.errors import ModelError
+from depthwise.network.graph import Graph, Node, Value
+from depthwise.network.operators import (
+    Activate,
+    BatchNorm,
+    Binary,
+    Convolution,
+    Foreign,
+    Identity,
+    LayerNorm,
+    Linear,
+    Mean,
+    Operator,
+    Pad,
+    Permute,
+    Unary,
+    reshaped,
+)
+from depthwise.problem.arrays import Array
+from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.spec import resolve_padding
+from depthwise.problem.vocabulary import Pads, Pair
+from depthwise.torch.network.calls import FunctionCall, Ref
+from depthwise.torch.network.constants import as_array, dtype_name
+from depthwise.torch.network.functions import name_of_function
+from depthwise.torch.network.operators import activation_of, arguments, is_in_place, name_of
+from depthwise.torch.network.tracing import Trace, may_view, module_path
+
+Read: TypeAlias = "tuple[Operator, list[Value | None]] | None"
+aten: Any = torch.ops.aten
+
+
+def graph_of(trace: Trace) -> tuple[Graph, list[Any]]:
+    """Return the graph of a trace whose shapes were measured, and what the model returns.
+
+    That is a list with a `Ref` for each of the outputs of the graph.
+
+    Raises:
+        ModelError: it calls something that cannot be saved.
+    """
+    reading = _Reading(trace)
+    return reading.graph, reading.results
+
+
+class _Reading:
+    def __init__(self, trace: Trace) -> None:
+        self.graph = Graph()
+        self.results: list[Any] = []
+        self._trace = trace
+        self._values: dict[fx.Node, Value] = {}
+        for node in trace.graph.nodes:
+            if node in trace.constants:
+                self._values[node] = _constant(node, trace.constants[node])
+            elif node.op == "output":
+                self._return(node.args[0])
+            else:
+                self._values[node] = _value(node)
+                if node.op != "placeholder":
+                    self._read(node)
+        self.graph.inputs = [self._values[node] for node in trace.inputs]
+
+    def _return(self, results: Any) -> None:
+        """Let the graph return the values among some results."""
+        for each in results:
+            if isinstance(each, fx.Node):
+                self.graph.names.append(f"output{len(self.graph.outputs)}")
+                self.graph.outputs.append(self._values[each])
+                self.results.append(Ref(len(self.graph.outputs) - 1))
+            else:
+                self.results.append(each)
+
+    def _read(self, node: fx.Node) -> None:
+        found = self._found(node)
+        if found is None:
+            taken = list(dict.fromkeys(node.all_input_nodes))
+            found = _foreign(node, taken), [self._values[each] for each in taken]
+        what, inputs = found
+        made = Node(what, inputs, [self._values[node]], [module_path(node)])
+        made.before_us = float(node.meta.get("us", 0.0))
+        self.graph.add(made)
+
+    def _found(self, node: fx.Node) -> Read:
+        """Return the operator that a node is, with its inputs; None where it is none of ours."""
+        if node.target is operator.getitem:
+            return _first_of_batch_norm(self, node)
+        name = name_of(node)
+        if name in _NOTHING and isinstance(node.args[0], fx.Node):
+            return self._nothing(node, name)
+        reader = _READERS.get(name)
+        if reader is None and activation_of(node):
+            reader = _activation
+        real = self._values[node].dtype in DTYPES
+        if reader is None or not (real or name in _VIEWS):
+            return None
+        return reader(self, node)
+
+    def _nothing(self, node: fx.Node, name: str) -> Read:
+        """Return the identity, where what is computed is nothing in inference."""
+        if any(user.op == "output" or is_in_place(user) for user in node.users):
+            return None  # the copy is another's to change
+        return (Identity(), [self.value(node.args[0])]) if _NOTHING[name](node) else None
+
+    def value(self, given: Any, like: Value | None = None) -> Value | None:
+        """Return an argument as a value: a tensor, or a number of the type of another value."""
+        if isinstance(given, fx.Node):
+            return self._values[given]
+        if given is None or like is None or like.dtype is None:
+            return None
+        return _constant_value(np.asarray(given, like.dtype), str(given))
+
+
+def _value(node: fx.Node) -> Value:
+    """Return the value that a node makes."""
+    shape, found = node.meta.get("shape"), node.meta.get("dtype")
+    dtype = None if found is None else str(found).removeprefix("torch.")
+    traced = node.meta.get("val")
+    sizes = shape
+    if shape is not None and isinstance(traced, Tensor):
+        sizes = tuple(int(s) if str(s).isdecimal() else str(s) for s in traced.shape)
+    return Value(node.name, shape, sizes, dtype)
+
+
+def _constant(node: fx.Node, tensor: Tensor) -> Value:
+    try:
+        array = as_array(tensor)
+    except (RuntimeError, TypeError) as error:
+        raise ModelError(f"a model's constants are dense tensors; got {node}: {error}") from None
+    value = _constant_value(array, node.name)
+    value.dtype = dtype_name(tensor)
+    return value
+
+
+def _constant_value(array: Array, name: str) -> Value:
+    return Value(name, array.shape, array.shape, array.dtype.name, array)
+
+
+def _foreign(node: fx.Node, taken: list[fx.Node]) -> Foreign:
+    """Return the call of an operator, its arguments as references to what it takes."""
+    target = _ANY_STRIDES.get(node.target, node.target)
+    name = name_of_function(target)
+    if name is None:
+        raise ModelError(f"a model calls torch's operators; got {node.format_node()}")
+    order = {each: number for number, each in enumerate(taken)}
+    refer: Any = lambda each: Ref(order[each])  # noqa: E731 (fx knows of no references)
+    args, kwargs = fx.node.map_arg((tuple(node.args), dict(node.kwargs)), refer)
+    return Foreign(
+        called=name.removeprefix("torch.ops."),
+        payload=FunctionCall(name, tuple(args), dict(kwargs)),
+        of_shapes=name_of(node) in ("sym_size", "sym_numel"),
+        repeatable=not _is_of_chance(target),
+        may_view=may_view(target),
+    )
+
+
+def _is_of_chance(target: Any) -> bool:
+    return isinstance(target, OpOverload) and torch.Tag.nondeterministic_seeded in target.tags
+
+
+_ANY_STRIDES = {
+    aten.view.default: aten.reshape.default,
+    aten._unsafe_view.default: aten.reshape.default,
+    aten.view_as.default: aten.reshape_as.default,
+}
+"""Views that may be copies: images here lie in another order than the model's."""
+
+
+def _convolution(reading: _Reading, node: fx.Node) -> Read:
+    given = arguments(node)
+    x, weight = reading.value(given["input"]), reading.value(given["weight"])
+    if given.get("transposed") or x is None or weight is None or weight.shape is None:
+        return None
+    if x.shape is None or len(x.shape) != 4:
+        return None
+    taps = (weight.shape[2], weight.shape[3])
+    stride, dilation = _pair(given["stride"]), _pair(given["dilation"])
+    pads = _pads(given["padding"], taps, dilation)
+    how = Convolution(stride=stride, padding=pads, dilation=dilation, groups=given["groups"])
+    bias = reading.value(given["bias"])
+    return how, [x, weight] if bias is None else [x, weight, bias]
+
+
+def _pair(value: Any) -> Pair:
+    first, *others = value
+    return first, others[0] if others else first
+
+
+def _pads(padding: Any, taps: Pair, dilation: Pair) -> Pads:
+    if isinstance(padding, str):
+        return resolve_padding(padding, (1, 1), taps, (1, 1), dilation)
+    vertical, horizontal = _pair(padding)
+    return (vertical, vertical), (horizontal, horizontal)
+
+
+def _linear(reading: _Reading, node: fx.Node) -> Read:
+    given = arguments(node)
+    inputs = [reading.value(given[name]) for name in ("input", "weight", "bias")]
+    return Linear(), inputs if inputs[2] is not None else inputs[:2]
+
+
+def _batch_norm(reading: _Reading, node: fx.Node) -> Read:
+    given = arguments(node)
+    names = ("weight", "bias", "running_mean", "running_var")
+    found = [given["input"], *(given[name] for name in names)]
+    if given.get("training"):
+        return None
+    return _normalised(reading, found, given["eps"])
+
+
+def _first_of_batch_norm(reading: _Reading, node: fx.Node) -> Read:
+    """Read the first result of a batch norm that has three, in inference."""
+    whole, index = node.args
+    if index != 0 or name_of(whole) != "_native_batch_norm_legit_no_training":
+        return None
+    assert isinstance(whole, fx.Node)
+    given = arguments(whole)
+    names = ("input", "weight", "bias", "running_mean", "running_var")
+    return _normalised(reading, [given[name] for name in names], given["eps"])
+
+
+def _normalised(reading: _Reading, given: list[Any], epsilon: float) -> Read:
+    """Return a batch norm, with ones and zeros for a weight and a bias that are left out."""
+    x, weight, bias, mean, variance = map(reading.value, given)
+    if x is None or mean is None or variance is None or mean.shape is None:
+        return None
+    ones = _constant_value(np.ones(mean.shape, mean.dtype), "ones")
+    zeros = _constant_value(np.zeros(mean.shape, mean.dtype), "zeros")
+    return BatchNorm(epsilon=epsilon), [x, weight or ones, bias or zeros, mean, variance]
+
+
+def _layer_norm(reading: _Reading, node: fx.Node) -> Read:
+    given = arguments(node)
+    x = reading.value(given["input"])
+    size = given["normalized_shape"]
+    if x is None or len(size) != 1 or type(size[0]) is not int:
+        return None
+    ones = _constant_value(np.ones(size[0], x.dtype), "ones")
+    zeros = _constant_value(np.zeros(size[0], x.dtype), "zeros")
+    weight, bias = reading.value(given["weight"]), reading.value(given["bias"])
+    return LayerNorm(epsilon=given["eps"]), [x, weight or ones, bias or zeros]
+
+
+def _activation(reading: _Reading, node: fx.Node) -> Read:
+    name: Any = activation_of(node)
+    return Activate(activation=name), [reading.value(node.args[0])]
+
+
+def _erf(reading: _Reading, node: fx.Node) -> Read:
+    return Unary(function="erf"), [reading.value(node.args[0])]
+
+
+def _binary(reading: _Reading, node: fx.Node) -> Read:
+    given = arguments(node)
+    if given.get("alpha", 1) != 1 or given.get("rounding_mode") is not None:
+        return None
+    tensor = next((reading.value(x) for x in node.args[:2] if isinstance(x, fx.Node)), None)
+    operands = [reading.value(x, like=tensor) for x in node.args[:2]]
+    if any(each is None or each.shape is None for each in operands):
+        return None
+    return Binary(function=name_of(node)), operands
+
+
+def _mean(reading: _Reading, node: fx.Node) -> Read:
+    given = arguments(node)
+    x = reading.value(given["self"])
+    if x is None or len(x.shape or ()) != 4 or given["dtype"] is not None:
+        return None
+    if sorted(axis % 4 for axis in given.get("dim") or ()) != [2, 3]:
+        return None
+    return Mean(keeps_axes=bool(given["keepdim"])), [x]
+
+
+def _pooled_mean(reading: _Reading, node: fx.Node) -> Read:
+    x = reading.value(node.args[0])
+    whole = list(arguments(node)["output_size"]) == [1, 1]
+    ours = x is not None and whole and len(x.shape or ()) == 4
+    return (Mean(keeps_axes=True), [x]) if ours else None
+
+
+def _pad(reading: _Reading, node: fx.Node) -> Read:
+    given = arguments(node)
+    x, around = reading.value(given["self"]), given["pad"]
+    zeros = given.get("mode", "constant") == "constant" and not given["value"]
+    if not zeros or len(around) > 4 or any(type(pad) is not int or pad < 0 for pad in around):
+        return None
+    if x is None or len(x.shape or ()) != 4:
+        return None
+    left, right, top, bottom = [*around, 0, 0, 0][:4]
+    return Pad(padding=((top, bottom), (left, right))), [x]
+
+
+def _permute(reading: _Reading, node: fx.Node) -> Read:
+    dims = arguments(node)["dims"]
+    order = tuple(axis % len(dims) for axis in dims)
+    return Permute(order=order), [reading.value(node.args[0])]
+
+
+def _shaped(reading: _Reading, node: fx.Node) -> Read:
+    x, made = reading.value(node.args[0]), reading.value(node)
+    found = None if x is None or made is None else reshaped(x.sizes, made.sizes)
+    return None if found is None else (found, [x])
+
+
+def _always(_: fx.Node) -> bool:
+    return True
+
+
+def _not_training(node: fx.Node) -> bool:
+    return not arguments(node).get("train")
+
+
+def _same_type(node: fx.Node) -> bool:
+    before, after = (each.meta.get("val") for each in (node.args[0], node))  # type: ignore[union-attr]
+    return isinstance(before, Tensor) and isinstance(after, Tensor) and before.dtype == after.dtype
+
+
+def _all_of_it(node: fx.Node) -> bool:
+    given = arguments(node)
+    return (given["start"] or 0, given["step"]) == (0, 1) and given["end"] in (None, sys.maxsize)
+
+
+_NOTHING: dict[str, Callable[[fx.Node], bool]] = {
+    "dropout": _not_training,
+    "feature_dropout": _not_training,
+    "alpha_dropout": _not_training,
+    "alias": _always,
+    "detach": _always,
+    "lift_fresh_copy": _always,
+    "contiguous": _always,
+    "clone": _always,
+    "to": _same_type,
+    "_to_copy": _same_type,
+    "slice": _all_of_it,
+}
+"""What computes nothing in inference, and when."""
+
+_VIEWS = ("permute", "view", "_unsafe_view", "reshape", "flatten", "unsqueeze", "squeeze")
+_READERS: dict[str, Callable[[_Reading, fx.Node], Read]] = {
+    "conv2d": _convolution,
+    "convolution": _convolution,
+    "linear": _linear,
+    "batch_norm": _batch_norm,
+    "layer_norm": _layer_norm,
+    "erf": _erf,
+    "add": _binary,
+    "sub": _binary,
+    "mul": _binary,
+    "div": _binary,
+    "mean": _mean,
+    "adaptive_avg_pool2d": _pooled_mean,
+    "pad": _pad,
+    "constant_pad_nd": _pad,
+    **dict.fromkeys(_VIEWS, _shaped),
+    "permute": _permute,
+}
