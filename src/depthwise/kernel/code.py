@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import shutil
-import subprocess
 import warnings
 from dataclasses import dataclass
 from functools import cache
@@ -46,6 +44,8 @@ class Code:
 @cache
 def linker() -> str | None:
     """Return the program that links shared objects on this machine, None where there is none."""
+    import shutil
+
     return next(filter(None, map(shutil.which, _LINKERS)), None)
 
 
@@ -61,6 +61,8 @@ def write(built: Built, path: Path) -> None:
         InternalError: the linker fails.
         OSError: there is no room for the file, say.
     """
+    import subprocess
+
     program = linker()
     if program is None:
         built.write_llvm(path)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from depthwise.errors import ModelError
-from depthwise.network.graph import Node, Value
 from depthwise.network.images import TO_NCHW, TO_NHWC
 from depthwise.onnx.layouts import LIES_NHWC
 from depthwise.problem.arrays import Array
+
+if TYPE_CHECKING:
+    from depthwise.network.graph import Node, Value
 
 _WORDS = ("float", "double", "float16", "bool")
 _WHOLE = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))

@@ -6,7 +6,6 @@ import math
 import operator
 import sys
 from collections.abc import Iterable
-from difflib import get_close_matches
 from numbers import Real
 
 import numpy as np
@@ -75,6 +74,8 @@ def real(name: str, value: object) -> float:
 
 def meant(given: object, words: Iterable[str]) -> str:
     """Return " (did you mean 'x'?)" with the word that is most like what was given, "" for none."""
+    from difflib import get_close_matches
+
     known = {word.lower(): word for word in words}
     if not isinstance(given, str):
         return ""
