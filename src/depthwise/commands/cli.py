@@ -6,12 +6,8 @@ fast.  Whatever a subcommand raises is turned into a message and an exit code in
 
 from __future__ import annotations
 
-import errno
-import os
-import re
 import shlex
 import sys
-import warnings
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
@@ -19,10 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import typer
 
 from depthwise.bench.layers import workload_names
-from depthwise.commands import interrupts
+from depthwise.commands import ending, interrupts
 from depthwise.errors import DepthwiseError, installs
 from depthwise.problem.dtypes import DEFAULT, DTYPES
-from depthwise.problem.values import meant
 from depthwise.version import __version__
 
 Op = Literal[
@@ -599,54 +594,7 @@ def optimize(
     )  # fmt: skip
 
 
-_CHOICE = re.compile(r"'[^']*' is not one of '.*'")
-
-
-def _usage(error: typer.TyperException) -> str:
-    """Return what was wrong with a command, and which word of an option was meant."""
-    message = error.format_message()
-    if choice := _CHOICE.search(message):
-        given, *words = re.findall("'([^']*)'", choice[0])
-        message = f"{message.removesuffix('.')}{meant(given, words)}."
-    return message
-
-
 def main() -> None:
-    """Run the command line and exit with 0, or 2 after one line on stderr, or 130 if interrupted.
-
-    Usage errors, every `DepthwiseError` and an output that takes nothing are the user's to mend and
-    exit with 2; any other exception is a fault of this package and keeps its traceback.  A reader
-    of the output that has seen enough, as `head` has, ends the command: that is no error.
-    """
+    """Run the command line; exit with 0, with 2 after a line on stderr, or 130 if interrupted."""
     interrupts.raise_again()
-    warnings.formatwarning = lambda message, *_args, **_kwargs: f"depthwise: {message}\n"
-    try:
-        if sys.stdout is None:
-            raise DepthwiseError("standard output is open (> /dev/null discards it); it is closed")
-        status = app(prog_name="depthwise", standalone_mode=False)
-        sys.stdout.flush()
-    except (DepthwiseError, typer.TyperException) as error:
-        message = _usage(error) if isinstance(error, typer.TyperException) else str(error)
-        typer.echo(f"depthwise: {message}", err=True)
-        status = 2
-    except (BrokenPipeError, SystemExit) as ended:  # rich and typer turn the former into the latter
-        if not any(isinstance(each, BrokenPipeError) for each in (ended, ended.__context__)):
-            raise
-        _discard_output()
-        status = 0
-    except OSError as error:
-        if error.errno not in _OUTPUT_FAILS or error.filename is not None:
-            raise
-        typer.echo(f"depthwise: standard output takes what is printed; got {error}", err=True)
-        _discard_output()
-        status = 2
-    sys.exit(status)
-
-
-_OUTPUT_FAILS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-"""What printing meets where an output is full.  (What writes to files names them.)"""
-
-
-def _discard_output() -> None:
-    """Let nothing be left in buffers for an output that takes no more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(ending.status(lambda: app(prog_name="depthwise", standalone_mode=False)))
