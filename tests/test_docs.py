@@ -46,7 +46,7 @@ def test_a_page_hides_code_that_only_makes_sentences(page):
 def named(module: str) -> set[str]:
     """Return what of a module the reference describes."""
     text = "\n".join(page.read_text(encoding="utf-8") for page in REFERENCE)
-    pattern = rf"^\.\. auto(?:function|class|data|module):: {re.escape(module)}\.(\w+)$"
+    pattern = rf"^\.\. (?:auto(?:function|class|module)|py:data):: {re.escape(module)}\.(\w+)$"
     return set(re.findall(pattern, text, re.MULTILINE))
 
 
