@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from depthwise import schedule
 from depthwise.errors import SpecError
-from depthwise.kernel import code
+from depthwise.kernel import along, code
 from depthwise.kernel.code import Code
 from depthwise.machine import team
 from depthwise.machine.target import Target, named
@@ -83,18 +83,22 @@ def compile(  # noqa: A001
 
 
 def is_stored(spec: Problem, threads: int | None = None) -> bool:
-    """Whether all machine code of a problem for this machine is on disk; see `compile`."""
+    """Whether all machine code of a problem for this machine is there already; see `compile`."""
     cpu = named(None)
     plan = plan_of(spec, cpu, threads)
+    if along.codes_of(spec, plan, cpu):
+        return True
     steps = schedule.rule_of(plan, spec, cpu).steps(spec, plan, cpu)
     return all(cache.load(step.problem, step.plan, cpu, step.number) for step in steps)
 
 
 def plan_of(problem: Problem, target: Target, threads: int | None = None) -> AnyPlan:
-    """Return the plan that a search found fastest for a problem, or else the heuristic's."""
-    tuned = database.tuned_plan(problem, target)
-    count = planned_threads(problem, target, threads)
-    return tuned or _usual_plan(problem, target, count)
+    """Return the plan that a search found fastest for a problem, or else the heuristic's.
+
+    Before these goes that of machine code that came along with a file.
+    """
+    found = along.plan_of(problem, target) or database.tuned_plan(problem, target)
+    return found or _usual_plan(problem, target, planned_threads(problem, target, threads))
 
 
 @functools.cache
@@ -146,7 +150,9 @@ def _compiled(problem: Problem, plan: AnyPlan, target: Target) -> Kernel:
 
     steps = schedule.rule_of(plan, problem, target).steps(problem, plan, target)
     written = functools.cache(_programs)  # for this while: programs take much memory
-    codes = tuple(_code(step, target, written) for step in steps)
+    codes = along.codes_of(problem, plan, target) or tuple(
+        _code(step, target, written) for step in steps
+    )
     return Kernel(
         problem, plan, target, steps, codes, functools.cache(partial(_shown, steps, target))
     )

@@ -23,6 +23,7 @@ def load(
     *,
     inputs: Mapping[str, tuple[int, ...]] | None = None,
     threads: int | None = None,
+    trust: bool = False,
 ) -> Network:
     """Return a trained network on this package's kernels.
 
@@ -32,6 +33,8 @@ def load(
         inputs: the shape of each input by its name, e.g. {"x": (1, 3, 224, 224)}, for which a model
             of ONNX is prepared whose sizes are open; they stay open.
         threads: how many threads a call uses; None is as many as there are cores.
+        trust: run the machine code in a file of `Network.save(with_code=True)`, which can do all
+            that this process can.
 
     Raises:
         ModelError: it is no such file, or damaged, or of another version.
@@ -40,7 +43,7 @@ def load(
     if isinstance(source, (str, os.PathLike)) and not os.path.isfile(source):
         source = Path(source).read_bytes()  # of a pipe, which is read once
     if isinstance(source, (str, os.PathLike, bytes)) and begins_one(_head(source)):
-        return _saved(source, inputs, threads)
+        return _saved(source, inputs, threads, trust)
 
     from depthwise.onnx.network import from_onnx
 
@@ -59,6 +62,7 @@ def _saved(
     source: str | os.PathLike[str] | bytes,
     inputs: Mapping[str, tuple[int, ...]] | None,
     threads: int | None,
+    trust: bool,
 ) -> Network:
     from depthwise.network.saved.file import program_in
 
@@ -66,7 +70,7 @@ def _saved(
         raise ModelError(
             f"inputs are for models of ONNX; a saved network was prepared for some; got {inputs}"
         )
-    return Network(program_in(source, ENGINES), threads)
+    return Network(program_in(source, ENGINES, trust=trust), threads)
 
 
 def _onnxruntime() -> Engine:

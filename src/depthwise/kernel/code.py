@@ -15,7 +15,8 @@ from depthwise.machine import team, trust
 if TYPE_CHECKING:
     from depthwise.programs.build import Built
 
-_LINKERS = ("ld.lld", "ld", "cc", "gcc", "clang")
+LINKERS = ("ld.lld", "ld", "cc", "gcc", "clang")
+"""The programs that make shared objects, the preferred first."""
 _PATIENCE_SECONDS = 60.0
 """How long a linker may take, which takes milliseconds."""
 
@@ -46,7 +47,7 @@ def linker() -> str | None:
     """Return the program that links shared objects on this machine, None where there is none."""
     import shutil
 
-    return next(filter(None, map(shutil.which, _LINKERS)), None)
+    return next(filter(None, map(shutil.which, LINKERS)), None)
 
 
 def suffix() -> str:

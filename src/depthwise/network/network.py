@@ -68,19 +68,27 @@ class Network:
         results = results if isinstance(results, tuple) else (results,)
         return {port.name: array for port, array in zip(self.outputs, results, strict=True)}
 
-    def save(self, file: str | os.PathLike[str]) -> None:
+    def save(self, file: str | os.PathLike[str], *, with_code: bool = False) -> None:
         """Write the network to a file that `depthwise.load` takes, without ONNX or torch.
 
-        It has the steps and their weights, not the machine code of kernels.  docs/networks.md says
-        how it is laid out.  As with torch: `torch.save(model, file)`, but nothing in it is code.
+        It has the steps and their weights, and kernels are compiled where it is loaded; as
+        `torch.save(model, file)`, but nothing in it is executed.  docs/networks.md says how it is
+        laid out.
+
+        Args:
+            file: where to; a regular file is replaced whole.
+            with_code: take along the machine code of the kernels for the inputs that the network
+                was loaded for.  `load(file, trust=True)` uses it, on such a CPU and with this
+                version of depthwise, so that no kernel of those is compiled.
 
         Raises:
-            ModelError: a constant is of a type that the file has no name for.
+            ModelError: a constant is of a type that the file has no name for, or machine code
+                cannot be made here.
             DepthwiseError: the file cannot be written; what was there is left.
         """
         from depthwise.network.saved.file import write
 
-        write(self.program, Path(file))
+        write(self.program, Path(file), with_code=with_code)
 
     def execution(self, arrays: Sequence[Any]) -> Execution:
         """Return what runs for inputs like these, made at first use."""

@@ -71,6 +71,15 @@ class Entry:
     meta: dict[str, Any]
     """What `store` was given beside it."""
 
+    def object(self) -> bytes:
+        """Return the object alone, as it was stored.
+
+        Raises:
+            OSError, ValueError: the entry is gone, or not this user's alone any more.
+        """
+        content = disk.read(self.path)
+        return content[: content.rindex(_MARK)]
+
     def discard(self, reason: str) -> None:
         """Remove the entry, which turned out not to load, and warn."""
         _discard(self.path, reason)

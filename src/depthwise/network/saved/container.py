@@ -148,5 +148,6 @@ def _tensor(content: Content, tensor: Mapping[str, Any]) -> Array:
     if 0 in shape:
         return np.zeros(shape, kind)
     count = int(np.prod(shape, dtype=np.int64))
-    flat: Array = np.frombuffer(content, kind, count, _begin(tensor, content))
-    return flat.reshape(shape)
+    flat = np.frombuffer(content, kind, count, _begin(tensor, content))
+    lies: Array = flat.reshape(shape)
+    return lies

@@ -5,7 +5,8 @@ Kernels take addresses, so what does not fit together is refused before anything
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from math import prod
 from typing import Any, TypeAlias
@@ -100,16 +101,11 @@ def _work_described(work: Work, number: int, tensors: _Tensors) -> dict[str, Any
     }  # fmt: skip
 
 
-def program_of(
-    description: Mapping[str, Any], tensors: Mapping[str, Array], engines: Engines
-) -> Program:
-    """Return the program that `described` described.
-
-    Raises:
-        ModelError: there is none, or its parts do not fit together.
-    """
+@contextmanager
+def damage_refused() -> Iterator[None]:
+    """Say in words that what is read here is not as it was described."""
     try:
-        return _program(description, tensors, engines)
+        yield
     except ModelError:
         raise
     except _DAMAGED as error:
@@ -118,9 +114,15 @@ def program_of(
         ) from None
 
 
-def _program(
+def program_of(
     description: Mapping[str, Any], tensors: Mapping[str, Array], engines: Engines
 ) -> Program:
+    """Return the program that `described` described; see `damage_refused`.
+
+    Raises:
+        ModelError: there is no such engine.
+    """
+
     @cache
     def engine(name: str) -> Engine:
         if name not in engines:
