@@ -28,8 +28,8 @@ test: $(READY)  ## run the tests
 test-all: $(READY)  ## run the tests, the slow ones too
 	$(PYTEST) -m "not peers and not site" $(ARGS)
 
-fuzz: $(READY)  ## run the tests that draw problems with a seed of chance, and draw more of them
-	$(PYTEST) -m hypothesis --hypothesis-profile=fuzz $(ARGS)
+fuzz: $(READY)  ## look for crashes, hangs and wrong results with a seed of chance; ARGS="--help" tells more
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(ARGS)
 
 readme: $(READY)  ## run the Python examples of README.md and of the pages in docs/coming
 	$(BIN)/python tests/readme.py

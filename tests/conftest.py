@@ -61,7 +61,7 @@ def pytest_runtest_makereport(item):
     report = yield
     if report.failed and fuzzes(item.config):
         again = f"--hypothesis-seed={item.config.option.hypothesis_seed} {shlex.quote(item.nodeid)}"
-        report.sections.append(("How to repeat this", f'make fuzz ARGS="{again}"'))
+        report.sections.append(("How to repeat this", f'make fuzz ARGS="problems {again}"'))
     return report
 
 

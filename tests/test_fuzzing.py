@@ -47,7 +47,7 @@ def test_a_failure_is_repeated_by_the_line_it_ends_with(tmp_path):
     (tmp_path / "test_drawn.py").write_text(PROPERTIES)
     said = fuzz(tmp_path)
     assert "@reproduce_failure(" in said
-    (arguments,) = re.findall(r'^make fuzz ARGS="(.*)"$', said, re.MULTILINE)
+    (arguments,) = re.findall(r'^make fuzz ARGS="problems (.*)"$', said, re.MULTILINE)
     numbers = (tmp_path / "wrong").read_text()
     fuzz(tmp_path, *shlex.split(arguments))
     assert (tmp_path / "wrong").read_text() == 2 * numbers
