@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from depthwise.errors import SpecError
 from depthwise.functions.call import Image, call
 from depthwise.functions.operands import filters, mixes, to_add
-from depthwise.problem.arrays import as_numpy
+from depthwise.problem.arrays import Given, as_numpy
 from depthwise.problem.block import BlockSpec, SqueezeExcite
 from depthwise.problem.values import shown
 from depthwise.problem.vocabulary import LAYOUTS_2D, Activation, Padding, PaddingMode, Pair
@@ -20,7 +20,7 @@ Gate: TypeAlias = "tuple[Any, Any, Any, Any, Activation, Activation]"
 
 
 def separable_conv2d(
-    x: Any,
+    x: Given,
     depthwise_weight: Any,
     pointwise_weight: Any,
     depthwise_bias: Any = None,
@@ -36,7 +36,7 @@ def separable_conv2d(
     residual: Any = None,
     out: Any = None,
     threads: int | None = None,
-) -> Any:
+) -> Given:
     """Convolve each channel with filters of its own, then mix the channels of each pixel.
 
     Equivalent to `F.conv2d(act(F.conv2d(x, depthwise_weight, depthwise_bias, stride, padding,
@@ -68,13 +68,14 @@ def separable_conv2d(
         DTypeError: an array is of another element type than `dtypes.DTYPES`, or not an array.
     """
     attributes = stride, padding, dilation, padding_mode, depthwise_activation, activation
-    weights = depthwise_weight, pointwise_weight, depthwise_bias, pointwise_bias
-    operands = *weights, to_add(x, residual)
+    operands = (
+        depthwise_weight, pointwise_weight, depthwise_bias, pointwise_bias, to_add(x, residual),
+    )  # fmt: skip
     return call(_separable_spec, LAYOUTS_2D, layout, attributes, x, operands, out, threads)
 
 
 def inverted_residual(
-    x: Any,
+    x: Given,
     expand_weight: Any,
     depthwise_weight: Any,
     project_weight: Any,
@@ -91,7 +92,7 @@ def inverted_residual(
     residual: Any = None,
     out: Any = None,
     threads: int | None = None,
-) -> Any:
+) -> Given:
     """Widen each pixel, convolve each channel with filters of its own, and narrow each pixel.
 
     Equivalent to `F.conv2d(act(F.conv2d(act(F.conv2d(x, expand_weight, expand_bias)),
@@ -129,11 +130,13 @@ def inverted_residual(
         ArrayError: an array does not fit the problem, or `out` cannot be written to.
         DTypeError: an array is of another element type than `dtypes.DTYPES`, or not an array.
     """
+    gate_arrays: Sequence[Any]
     gate_arrays, gate = _taken_apart(squeeze_excite)
     attributes = stride, padding, dilation, activation, gate
-    weights = expand_weight, depthwise_weight, project_weight
-    biases = expand_bias, depthwise_bias, project_bias
-    operands = *weights, *biases, *gate_arrays, to_add(x, residual)
+    operands = [
+        expand_weight, depthwise_weight, project_weight, expand_bias, depthwise_bias, project_bias,
+        *gate_arrays, to_add(x, residual),
+    ]  # fmt: skip
     return call(_inverted_spec, LAYOUTS_2D, layout, attributes, x, operands, out, threads)
 
 

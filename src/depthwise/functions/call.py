@@ -21,6 +21,7 @@ from depthwise.machine.team import thread_count
 from depthwise.problem.arrays import (
     DTYPE_NAMES,
     Array,
+    Given,
     Memory,
     as_numpy,
     empty,
@@ -45,11 +46,11 @@ def call(
     layouts: tuple[str, ...],
     layout: str,
     attributes: tuple[Any, ...],
-    x: Any,
+    x: Given,
     operands: Sequence[Any],
     out: Any,
     threads: int | None,
-) -> Any:
+) -> Given:
     """Compute the problem that arrays and attributes pose, and return its output.
 
     Args:
@@ -72,13 +73,15 @@ def call(
     except TypeError:
         word("layout", layout, layouts)
         prepared = Prepared(spec_of, layout, _tuples(attributes), x, operands, like_out)
-        return prepared(x, operands, out, threads)
+        result: Given = prepared(x, operands, out, threads)
+        return result
     if prepared is None:
         word("layout", layout, layouts)
         prepared = remembered(
             key, lambda: Prepared(spec_of, layout, attributes, x, operands, like_out)
         )
-    return prepared(x, operands, out, threads)
+    output: Given = prepared(x, operands, out, threads)
+    return output
 
 
 def remembered(key: Hashable, prepare: Callable[[], Any]) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 from depthwise.functions.call import Image, call
 from depthwise.functions.operands import filters, mixes, to_add
+from depthwise.problem.arrays import Given
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.vocabulary import (
     LAYOUTS_1D,
@@ -26,7 +27,7 @@ from depthwise.problem.vocabulary import (
 
 
 def depthwise_conv2d(
-    x: Any,
+    x: Given,
     weight: Any,
     bias: Any = None,
     *,
@@ -38,7 +39,7 @@ def depthwise_conv2d(
     activation: Activation | None = None,
     out: Any = None,
     threads: int | None = None,
-) -> Any:
+) -> Given:
     """Convolve each channel with filters of its own.
 
     Equivalent to `activation(F.conv2d(x, weight, bias, stride, padding, dilation, groups=C))`.
@@ -73,7 +74,7 @@ def depthwise_conv2d(
 
 
 def depthwise_conv1d(
-    x: Any,
+    x: Given,
     weight: Any,
     bias: Any = None,
     *,
@@ -85,7 +86,7 @@ def depthwise_conv1d(
     activation: Activation | None = None,
     out: Any = None,
     threads: int | None = None,
-) -> Any:
+) -> Given:
     """Convolve each channel of a sequence with filters of its own.
 
     Equivalent to `activation(F.conv1d(x, weight, bias, stride, padding, dilation, groups=C))`;
@@ -118,7 +119,7 @@ def depthwise_conv1d(
 
 
 def pointwise_conv2d(
-    x: Any,
+    x: Given,
     weight: Any,
     bias: Any = None,
     *,
@@ -127,7 +128,7 @@ def pointwise_conv2d(
     residual: Any = None,
     out: Any = None,
     threads: int | None = None,
-) -> Any:
+) -> Given:
     """Mix the channels of each pixel: a 1x1 convolution.
 
     Equivalent to `activation(F.conv2d(x, weight[:, :, None, None], bias)) + residual`.

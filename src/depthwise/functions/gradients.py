@@ -8,6 +8,7 @@ from typing import Any
 from depthwise.errors import ArrayError
 from depthwise.functions.call import Image, call
 from depthwise.functions.operands import filters
+from depthwise.problem.arrays import Given
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
 from depthwise.problem.values import whole
@@ -15,7 +16,7 @@ from depthwise.problem.vocabulary import LAYOUTS_2D, Padding, Pair
 
 
 def depthwise_conv2d_input_gradient(
-    grad: Any,
+    grad: Given,
     weight: Any,
     size: Pair,
     *,
@@ -26,7 +27,7 @@ def depthwise_conv2d_input_gradient(
     layout: str = "NCHW",
     out: Any = None,
     threads: int | None = None,
-) -> Any:
+) -> Given:
     """Return the gradient of a depthwise convolution with respect to its input.
 
     Equivalent to `torch.nn.grad.conv2d_input((N, C, *size), weight, grad, ..., groups=C)`.
@@ -57,7 +58,7 @@ def depthwise_conv2d_input_gradient(
 
 
 def depthwise_conv2d_weight_gradient(
-    grad: Any,
+    grad: Given,
     x: Any,
     kernel: Pair,
     *,
@@ -67,7 +68,7 @@ def depthwise_conv2d_weight_gradient(
     bias: bool = False,
     layout: str = "NCHW",
     threads: int | None = None,
-) -> Any:
+) -> Given:
     """Return the gradient of a depthwise convolution with respect to its weight and its bias.
 
     Equivalent to `torch.nn.grad.conv2d_weight(x, (O, 1, KH, KW), grad, ..., groups=C)`, and for the

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from depthwise.errors import ArrayError
-from depthwise.problem.arrays import as_numpy, like
+from depthwise.problem.arrays import Given, as_numpy, like
 from depthwise.problem.values import whole
 
 
-def pack_nchwc(x: Any, block: int) -> Any:
+def pack_nchwc(x: Given, block: int) -> Given:
     """Gather each run of `block` channels of a pixel, zero beyond the last channel.
 
     Where C is a multiple of c, `depthwise_conv2d` takes that with layout "NCHW16c" (c of 16).
@@ -37,10 +35,11 @@ def pack_nchwc(x: Any, block: int) -> Any:
     blocks = -(-channels // size)
     packed = np.zeros((n, blocks, size, height, width), view.dtype)
     packed.reshape(n, blocks * size, height, width)[:, :channels] = view
-    return like(x)(np.ascontiguousarray(packed.transpose(0, 1, 3, 4, 2)))
+    result: Given = like(x)(np.ascontiguousarray(packed.transpose(0, 1, 3, 4, 2)))
+    return result
 
 
-def from_tensorflow_filter(w: Any) -> Any:
+def from_tensorflow_filter(w: Given) -> Given:
     """Return the weight of `depthwise_conv2d` for a depthwise filter of TensorFlow or Keras.
 
     Equivalent to `w.permute(2, 3, 0, 1).reshape(C * M, 1, KH, KW)`.  (What they call the filter of
@@ -63,10 +62,11 @@ def from_tensorflow_filter(w: Any) -> Any:
         raise ArrayError(f"w is (KH, KW, C, M) or (K, C, M), no axis empty; got {view.shape}")
     *taps, channels, multiplier = view.shape
     ordered = np.moveaxis(view, (-2, -1), (0, 1)).reshape(channels * multiplier, 1, *taps)
-    return like(w)(np.ascontiguousarray(ordered))
+    result: Given = like(w)(np.ascontiguousarray(ordered))
+    return result
 
 
-def unpack_nchwc(y: Any, channels: int) -> Any:
+def unpack_nchwc(y: Given, channels: int) -> Given:
     """Return blocks of channels as (N, C, H, W): the reverse of `pack_nchwc`.
 
     Args:
@@ -90,4 +90,5 @@ def unpack_nchwc(y: Any, channels: int) -> Any:
         raise ArrayError(f"y is (N, ceil(C / c), H, W, c) with C = {count}; got {view.shape}")
     n, blocks, height, width, size = view.shape
     plain = view.transpose(0, 1, 4, 2, 3).reshape(n, blocks * size, height, width)
-    return like(y)(np.ascontiguousarray(plain[:, :count]))
+    result: Given = like(y)(np.ascontiguousarray(plain[:, :count]))
+    return result

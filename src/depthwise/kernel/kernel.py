@@ -19,6 +19,7 @@ from depthwise.machine import team
 from depthwise.machine.target import Target
 from depthwise.problem.arrays import (
     Array,
+    Given,
     Memory,
     as_numpy,
     empty,
@@ -26,6 +27,7 @@ from depthwise.problem.arrays import (
     like,
     write,
 )
+from depthwise.problem.html import as_html
 from depthwise.problem.problem import Problem
 from depthwise.problem.values import meant, nbytes
 from depthwise.schedule.plan import AnyPlan
@@ -71,7 +73,9 @@ class Kernel:
     codes: tuple[Code, ...]
     programs: Callable[[], tuple[Program, ...]]
 
-    def __call__(self, x: Any, *operands: Any, out: Any = None, threads: int | None = None) -> Any:
+    def __call__(
+        self, x: Given, *operands: Any, out: Any = None, threads: int | None = None
+    ) -> Given:
         """Compute the problem.
 
         Args:
@@ -111,6 +115,17 @@ class Kernel:
         shown = zip(self.steps, texts, strict=True)
         titled = (f"# {step.title}\n{text}" if step.title else text for step, text in shown if text)
         return "\n".join(titled)
+
+    def _repr_html_(self) -> str:
+        headers = "step", "plan", "tasks", "threads at most", "scratch bytes"
+        rows = [
+            [
+                step.title or step.problem, step.plan,
+                *(f"{n:,}" for n in (code.tasks, step.most_threads, code.scratch_bytes)),
+            ]
+            for step, code in zip(self.steps, self.codes, strict=True)
+        ]  # fmt: skip
+        return as_html(f"{self.spec}, for {self.target.cpu}", headers, rows, words=2)
 
     @cached_property
     def buffers(self) -> dict[str, tuple[int, ...]]:
@@ -230,7 +245,7 @@ class BoundKernel:
         """Compute, unchecked; see `Kernel.run`."""
         self._run(x, self._packed, out, threads)
 
-    def __call__(self, x: Any, *, out: Any = None, threads: int | None = None) -> Any:
+    def __call__(self, x: Given, *, out: Any = None, threads: int | None = None) -> Given:
         """Compute the problem for one input; see `Kernel.__call__`."""
         if not (
             type(x) is np.ndarray
@@ -256,7 +271,7 @@ class BoundKernel:
         self._run(x, self._packed, result, 0)
         return result
 
-    def _checked(self, x: Any, out: Any, threads: int | None) -> Any:
+    def _checked(self, x: Given, out: Any, threads: int | None) -> Given:
         spec = self._spec
         if self._target.missing:
             raise TargetError(
@@ -268,6 +283,10 @@ class BoundKernel:
         if out is None:
             result = empty(self._out_shape, self._dtype)
             self.run(source, result, count)
-            return like(x)(result)
+            made: Given = like(x)(result)
+            return made
         view = as_numpy(out, "out")
-        return write(out, view, spec, [source], lambda result: self.run(source, result, count))
+        given: Given = write(
+            out, view, spec, [source], lambda result: self.run(source, result, count)
+        )
+        return given

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,26 @@ from depthwise.problem import remedies
 from depthwise.problem.dtypes import DTYPES, names_by
 from depthwise.problem.problem import Problem
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Array = NDArray[Any]
 Memory: TypeAlias = "Array | int"
 """A C-contiguous array, or the address of one that somebody keeps."""
+
+
+class DLPack(Protocol):
+    """An array of another library that lends its memory."""
+
+    def __dlpack__(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the array as a capsule."""
+
+    def __dlpack_device__(self) -> tuple[Any, Any]:
+        """Return where its memory is."""
+
+
+Given = TypeVar("Given", "NDArray[Any]", "Tensor", "DLPack")
+"""The kind of array that a function is given, and returns: NumPy's, torch's or another."""
 
 _DLPACK_CPU = 1
 DTYPE_NAMES = names_by(lambda entry: np.dtype(entry.numpy))

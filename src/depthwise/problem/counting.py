@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from math import prod
 from types import MappingProxyType
 
+from depthwise.problem.html import as_html
 from depthwise.problem.problem import Problem
 
 
@@ -46,6 +47,15 @@ class Cost:
     def intensity(self) -> float:
         """Arithmetic intensity: FLOPs per byte."""
         return self.flops / self.bytes
+
+    def _repr_html_(self) -> str:
+        lines = {**self.parts, "all" if self.parts else "": self}
+        headers = "part", "params", "MACs", "FLOPs", "bytes", "FLOP/byte"
+        rows = [
+            [name, *(f"{n:,}" for n in (c.params, c.macs, c.flops, c.bytes)), f"{c.intensity:.2f}"]
+            for name, c in lines.items()
+        ]
+        return as_html("cost", headers, rows)
 
     @property
     def unfused_bytes(self) -> int:

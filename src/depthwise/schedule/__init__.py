@@ -9,6 +9,7 @@ from typing import Any
 from depthwise.errors import PlanError
 from depthwise.machine.target import Target
 from depthwise.problem.block import BlockSpec
+from depthwise.problem.html import as_html
 from depthwise.problem.pixels import PixelSpec
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
@@ -47,10 +48,18 @@ def ranking(problem: Problem, target: Target, threads: int) -> dict[AnyRule, str
     return {rule: rule.rejects(problem, target) for rule in RULES[kind]}
 
 
-def explain(problem: Problem, target: Target, threads: int) -> dict[str, str | None]:
+class Explanation(dict[str, "str | None"]):
+    """For each rule in order, why it does not take a problem; None where it does."""
+
+    def _repr_html_(self) -> str:
+        rows = [(name, "taken" if why is None else why) for name, why in self.items()]
+        return as_html("schedules", ("schedule", "why not"), rows, words=2)
+
+
+def explain(problem: Problem, target: Target, threads: int) -> Explanation:
     """Return, for each rule in order, why it does not take the problem; None where it does."""
     found = ranking(problem, target, threads)
-    return {rule.name: reason for rule, reason in found.items()}
+    return Explanation({rule.name: reason for rule, reason in found.items()})
 
 
 @cache

@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from depthwise import console
+from depthwise.problem.html import as_html
 
 _COLUMNS = {"params": "params", "macs": "MACs", "flops": "FLOPs"}
 _BACKWARD = {
@@ -94,8 +95,27 @@ class ModelCost:
                     del values[name]
         return {**totals, "layers": layers, "uncounted": dict(self.uncounted)}
 
+    def _repr_html_(self) -> str:
+        columns = self._columns
+        rows = [
+            [layer.name or "(model)", layer.kind, *(f"{getattr(layer, n):,}" for n in columns)]
+            for layer in self.layers
+        ]
+        rows.append(["total", "", *(f"{getattr(self, name):,}" for name in columns)])
+        headers = "layer", "type", *columns.values()
+        return as_html("cost", headers, rows, words=2, notes=self._notes)
+
+    @property
+    def _columns(self) -> dict[str, str]:
+        return _COLUMNS | (_BACKWARD if self.backward else {})
+
+    @property
+    def _notes(self) -> list[str]:
+        names = ", ".join(f"{name} ({times})" for name, times in self.uncounted.items())
+        return [f"not counted: {names}"] if names else []
+
     def __str__(self) -> str:
-        columns = _COLUMNS | (_BACKWARD if self.backward else {})
+        columns = self._columns
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
         table.add_column("layer", "total")
         table.add_column("type")
@@ -104,8 +124,4 @@ class ModelCost:
         for layer in self.layers:
             counts = (f"{getattr(layer, name):,}" for name in columns)
             table.add_row(layer.name or "(model)", layer.kind, *counts)
-        lines = [console.as_text(table)]
-        if self.uncounted:
-            names = ", ".join(f"{name} ({times})" for name, times in self.uncounted.items())
-            lines.append(f"not counted: {names}")
-        return "\n".join(lines)
+        return "\n".join([console.as_text(table), *self._notes])

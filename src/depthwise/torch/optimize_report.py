@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from depthwise import console
+from depthwise.problem.html import as_html
 
 HEADERS = ("layer", "what it is", "plan", "before us", "%", "after us", "%", "times as fast")
 WORDS = 3
@@ -170,6 +171,9 @@ class Report:
         yield f"times with {self.conditions}"
         by = "by " if self.traced.startswith("torch") else ""
         yield f"read {by}{self.traced}, prepared in {self.prepare_seconds:.1f} s"
+
+    def _repr_html_(self) -> str:
+        return as_html("optimized", HEADERS, self.cells(), words=WORDS, notes=self.notes())
 
     def __str__(self) -> str:
         table = console.table_text(HEADERS, self.cells(), left=WORDS)
