@@ -79,3 +79,19 @@ def test_an_interrupt_while_importing_is_quiet_and_exits_130(tmp_path, interrupt
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60) == ("", "")
     assert process.returncode == 130
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "cost 'depthwise c8 hw8 k3' --roofline",
+        "compare 'conv c8 o8 hw8 k3'",
+        "optimize model.pt --input 1",
+    ],
+)
+def test_more_threads_than_any_machine_has_are_refused(line):
+    done = run_printing(line, "--threads 100000")
+    assert done.returncode == 2
+    assert (
+        "Invalid value for '--threads': Input should be less than or equal to 1024" in done.stderr
+    )

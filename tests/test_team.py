@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import depthwise as dw
+from depthwise.errors import SpecError
 from depthwise.machine import team
 from exact import exact_problem
 
@@ -127,6 +128,28 @@ def test_the_size_of_the_team_is_openmps():
 def test_the_size_of_the_team_is_torchs_where_torch_is():
     ask = "from depthwise.machine import team; print(team.size())"
     assert python("import torch; torch.set_num_threads(3); " + ask).strip() == "3"
+
+
+def test_no_more_threads_are_started_than_a_team_has_at_most():
+    """OpenMP, told to start so many, ends the process."""
+    code = """
+import ctypes, numpy as np
+from depthwise.machine import team
+taken = []
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32)
+def kernel(data, first, last):
+    taken.extend(range(first, last))
+address = ctypes.cast(kernel, ctypes.c_void_p).value
+team.native().run(address, 200_000, 100_000, 0, np.zeros(1))
+print(sorted(taken) == list(range(200_000)))
+"""
+    assert python(code).strip() == "True"
+
+
+def test_more_threads_than_a_team_has_at_most_are_refused(problem):
+    bound, x, _ = problem
+    with pytest.raises(SpecError, match="threads are at most 1024; got 1025"):
+        bound(x, threads=1025)
 
 
 def test_torch_and_the_team_share_one_runtime():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,8 +27,11 @@ from depthwise.commands.options import (
     form,
 )
 from depthwise.errors import DepthwiseError, installs
+from depthwise.machine.team import MOST_THREADS
 from depthwise.problem.dtypes import DEFAULT
 from depthwise.version import __version__
+
+threads_option = partial(typer.Option, min=1, max=MOST_THREADS)
 
 app = typer.Typer(
     add_completion=False,
@@ -85,7 +89,7 @@ def cost(
     roofline: Annotated[
         bool, typer.Option("--roofline", help="Measure this machine's limit of each problem.")
     ] = False,
-    threads: Annotated[int, typer.Option(help="Threads of the roofline.", min=1)] = 1,
+    threads: Annotated[int, threads_option(help="Threads of the roofline.")] = 1,
     plot: Annotated[
         Path | None, typer.Option(help="Draw the roofline to this file (measures it).")
     ] = None,
@@ -117,7 +121,7 @@ def compare(
         str,
         typer.Argument(help="A standard convolution, e.g. conv c8 o64 hw128 k3.", metavar="SPEC"),
     ],
-    threads: Annotated[int, typer.Option(help="Threads of each engine.", min=1)] = 1,
+    threads: Annotated[int, threads_option(help="Threads of each engine.")] = 1,
     repeats: Annotated[int, typer.Option(help="Samples of each time.", min=1)] = 20,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
@@ -174,7 +178,7 @@ def bench(
     layout: Annotated[
         Literal["nchw", "nhwc"], typer.Option(help="Of the arrays given, under --clock call.")
     ] = "nchw",
-    threads: Annotated[int, typer.Option(help="Threads of every engine.", min=1)] = 1,
+    threads: Annotated[int, threads_option(help="Threads of every engine.")] = 1,
     clock: Annotated[
         Literal["kernel", "call"],
         typer.Option(help="Raw kernels in each engine's own layout, or what a person calls."),
@@ -355,7 +359,7 @@ def sweep(
         str | None,
         typer.Option(help="Whose tiles.  [default: packed, or channels_last for such data]"),
     ] = None,
-    threads: Annotated[int, typer.Option(help="Threads of each kernel.", min=1)] = 1,
+    threads: Annotated[int, threads_option(help="Threads of each kernel.")] = 1,
     repeats: Annotated[int, typer.Option(help="Samples of each time.", min=1)] = 9,
     plot: Annotated[
         Path | None,
@@ -404,7 +408,7 @@ def tune(
         Literal["none", "network"], typer.Option(help="Also the layers' bias and activations.")
     ] = "none",
     threads: Annotated[
-        int | None, typer.Option(help="Threads of each kernel.  [default: all]", min=1)
+        int | None, threads_option(help="Threads of each kernel.  [default: all]")
     ] = None,
     seconds: Annotated[
         float | None,
@@ -526,9 +530,7 @@ def optimize(
     trust: Annotated[
         bool, typer.Option("--trust", help="Load a pickled module, which runs code it names.")
     ] = False,
-    threads: Annotated[
-        int | None, typer.Option(help="Threads of both.  [default: all]", min=1)
-    ] = None,
+    threads: Annotated[int | None, threads_option(help="Threads of both.  [default: all]")] = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
     _wide: Wide = False,

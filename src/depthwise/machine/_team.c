@@ -18,6 +18,7 @@ it as its last array: each thread has its own, which it keeps for later calls. *
 #endif
 
 enum { LEADING_ARGUMENTS = 4, MOST_ARRAYS = 12, STRIP = 16, LINE = 64 };
+enum { MOST_THREADS = 1024 }; /* OpenMP keeps a little of each on the stack of who calls. */
 enum { PARTS = 8, OWN_PARTS = 6, SHARED_PARTS = PARTS - OWN_PARTS };
 
 typedef struct {
@@ -125,6 +126,7 @@ static int run_parts(const Call *call, int64_t tasks, int64_t team, int64_t memb
 own; what remains of all runs is for who comes first, because cores are seldom equally fast. */
 static int run_tasks(const Call *call, int32_t tasks, int threads) {
   if (threads > tasks) threads = tasks;
+  if (threads > MOST_THREADS) threads = MOST_THREADS;
 #ifdef _OPENMP
   if (threads > 1 && !in_forked_child) {
     int failed = 0, shared = 0;

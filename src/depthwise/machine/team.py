@@ -23,6 +23,9 @@ from depthwise.errors import SpecError
 from depthwise.problem.problem import Problem
 from depthwise.problem.values import whole
 
+MOST_THREADS = 1024
+"""What a call may be told to use; no call uses more."""
+
 
 @cache
 def native() -> Any:
@@ -60,13 +63,15 @@ def thread_count(threads: int | None, spec: Problem) -> int:
     """Return how many threads a call was told to use, 0 where it was not.
 
     Raises:
-        SpecError: it is no whole number or below one.
+        SpecError: it is no whole number, below one or above `MOST_THREADS`.
     """
     if threads is None:
         return 0
     count = whole("threads", threads)
     if count < 1:
         raise SpecError(f"threads are at least 1; got {count}: {spec}")
+    if count > MOST_THREADS:
+        raise SpecError(f"threads are at most {MOST_THREADS}; got {count}: {spec}")
     return count
 
 
