@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import onnx.inliner
 import onnx.version_converter
 from google.protobuf.message import DecodeError
-from onnx import ModelProto, external_data_helper
+from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, external_data_helper
 
 from depthwise.errors import ModelError
+from depthwise.onnx.writing import graphs_in
 
 _OLDEST = 7
 """The opset from which on ONNX Runtime has all operators."""
@@ -82,17 +84,37 @@ def _check(model: ModelProto) -> None:
     """
     if model.ByteSize() > _LARGEST:
         return  # its checker takes no such messages
+    shapeless = list(_shapeless(model.graph))
+    for port in shapeless:  # as many files leave it; the checker does not
+        port.type.tensor_type.shape.SetInParent()
     try:
         onnx.checker.check_model(model)
-    except onnx.checker.ValidationError as error:
-        raise ModelError(f"a model keeps ONNX's rules; got {_in_a_line(error)}") from None
+    except Exception as error:  # words that are no text, too
+        raise ModelError(f"a model keeps ONNX's rules; got {in_a_line(error)}") from None
+    finally:
+        for port in shapeless:
+            port.type.tensor_type.ClearField("shape")
+
+
+def _shapeless(graph: GraphProto) -> Iterator[ValueInfoProto]:
+    """Yield the inputs and outputs of a graph, and of graphs in it, of which no rank is known."""
+    for port in (*graph.input, *graph.output):
+        kind = port.type.tensor_type
+        if port.type.HasField("tensor_type") and not kind.HasField("shape"):
+            yield port
+    for node in graph.node:
+        for inner in graphs_in(node):
+            yield from _shapeless(inner)
 
 
 def _inlined(model: ModelProto) -> ModelProto:
     """Return a model without functions of its own."""
     if not model.functions:
         return model
-    return onnx.inliner.inline_local_functions(model)
+    try:
+        return onnx.inliner.inline_local_functions(model)
+    except Exception as error:  # in several classes
+        raise ModelError(f"functions of a model can be inlined; got {in_a_line(error)}") from None
 
 
 def _converted(model: ModelProto) -> ModelProto:
@@ -104,19 +126,28 @@ def _converted(model: ModelProto) -> ModelProto:
     opset = max((each.version for each in model.opset_import if not each.domain), default=_OLDEST)
     if opset >= _OLDEST:
         return model
-    slopes = {node.input[1] for node in model.graph.node if node.op_type == "PRelu"}
-    if any(math.prod(each.dims) > 1 for each in model.graph.initializer if each.name in slopes):
-        raise ModelError(
-            f"a PRelu with a slope for each channel is of opset {_OLDEST} or newer; got {opset}"
-        )
+    for node in model.graph.node:
+        if _is_mistaken(node):
+            raise ModelError(
+                f"a model that broadcasts along an axis is of opset {_OLDEST} or newer; got "
+                f"{opset} and {node.op_type} {node.name or node.output[0]!r}"
+            )
     try:
         return onnx.version_converter.convert_version(model, _OLDEST)
-    except RuntimeError as error:
+    except Exception as error:  # in several classes
         raise ModelError(
             f"a model's operators are of opset {_OLDEST} or newer, or ONNX converts them; got "
-            f"{opset}: {_in_a_line(error)}"
+            f"{opset}: {in_a_line(error)}"
         ) from None
 
 
-def _in_a_line(error: BaseException) -> str:
+def _is_mistaken(node: NodeProto) -> bool:
+    """Whether ONNX's conversion may let a node broadcast along another axis than it did."""
+    along = any(each.name == "axis" for each in node.attribute)
+    broadcasts = any(each.name == "broadcast" and each.i for each in node.attribute)
+    return node.op_type == "PRelu" or (along and broadcasts)
+
+
+def in_a_line(error: BaseException) -> str:
+    """Return what an error says without line breaks."""
     return " ".join(str(error).split())

@@ -95,7 +95,11 @@ def _example(model: ModelProto, given: Mapping[str, tuple[int, ...]]) -> dict[st
         for axis, word in anyway.items():
             usual = _EXAMPLE.get(axis, _LENGTH) if len(sizes) == 4 or axis == 0 else _LENGTH
             sizes[axis] = shape[axis] if shape is not None else words.get(word, usual)
-            words[word] = sizes[axis]
+            if words.setdefault(word, sizes[axis]) != sizes[axis]:
+                raise ModelError(
+                    f"sizes that the model calls by one word are equal; got {words[word]} and "
+                    f"{sizes[axis]} for {word!r}"
+                )
         found[port.name] = tuple(sizes)
     return found
 

@@ -7,9 +7,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
-from onnx import ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper, numpy_helper
+from onnx import (
+    ModelProto,
+    NodeProto,
+    SparseTensorProto,
+    TensorProto,
+    TypeProto,
+    ValueInfoProto,
+    helper,
+    numpy_helper,
+)
 
 from depthwise.errors import ModelError
+from depthwise.onnx.files import in_a_line
 from depthwise.onnx.writing import graphs_in
 from depthwise.problem.arrays import Array
 
@@ -50,13 +60,31 @@ def inferred(model: ModelProto, sizes: Mapping[str, tuple[int, ...]], *, fixed: 
         ModelError: a node does not fit the shapes of what it takes.
     """
     graph = model.graph
-    constants = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+    constants = {each.name: _array(each) for each in graph.initializer}
+    constants |= {each.values.name: _dense(each) for each in graph.sparse_initializer}
     found = Inferred([_complete(node) for node in graph.node], constants)
     for _ in range(_ROUNDS):
         _infer(model, found, sizes)
         if not (_fold(model, found, fixed=fixed)):
             break
     return found
+
+
+def _array(tensor: TensorProto) -> Array:
+    try:
+        return numpy_helper.to_array(tensor)
+    except Exception as error:  # in several classes
+        raise ModelError(
+            f"a model has the elements of its weights; got {tensor.name!r}: {in_a_line(error)}"
+        ) from None
+
+
+def _dense(sparse: SparseTensorProto) -> Array:
+    """Return an array of which a file has the elements that are not zero."""
+    values, where = _array(sparse.values), _array(sparse.indices)
+    made = np.zeros(tuple(sparse.dims), values.dtype)
+    made[np.unravel_index(where, made.shape) if where.ndim == 1 else tuple(where.T)] = values
+    return made
 
 
 def _complete(node: NodeProto) -> NodeProto:
@@ -92,10 +120,8 @@ def _infer(model: ModelProto, found: Inferred, sizes: Mapping[str, tuple[int, ..
     )
     try:
         known = onnx.shape_inference.infer_shapes(skeleton, strict_mode=True, data_prop=True)
-    except onnx.shape_inference.InferenceError as error:
-        raise ModelError(
-            f"the nodes of a model fit together; got {' '.join(str(error).split())}"
-        ) from None
+    except Exception as error:  # in several classes
+        raise ModelError(f"the nodes of a model fit together; got {in_a_line(error)}") from None
     for each in (*known.graph.input, *known.graph.value_info, *known.graph.output):
         found.types[each.name] = each.type
         shape = _shape(each.type)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
+from onnx import ModelProto
+
+from depthwise.errors import ModelError
 from depthwise.network.network import Network
 from depthwise.network.optimize import optimized
+from depthwise.network.steps import Call, Program
 from depthwise.onnx.files import model_of
 from depthwise.onnx.importing import imported
 from depthwise.onnx.runtime import OnnxRuntime
@@ -17,4 +22,23 @@ def from_onnx(
 ) -> Network:
     """Return a network; see `loading.load`."""
     graph, dialect = imported(model_of(source), shapes)
-    return Network(optimized(graph, OnnxRuntime(dialect)), threads)
+    program = optimized(graph, OnnxRuntime(dialect))
+    _check_runtime(program)
+    return Network(program, threads)
+
+
+def _check_runtime(program: Program) -> None:
+    """Refuse a network of which ONNX Runtime computes a part, where it is not installed.
+
+    Raises:
+        ModelError: it names the operators.
+    """
+    calls = [step.work for step in program.steps if isinstance(step.work, Call)]
+    if not calls or importlib.util.find_spec("onnxruntime") is not None:
+        return
+    models = [ModelProto.FromString(call.payload) for call in calls]
+    operators = sorted({node.op_type for model in models for node in model.graph.node})
+    raise ModelError(
+        "what no kernel computes is computed by ONNX Runtime (pip install onnxruntime); it is not "
+        f"installed; got {', '.join(operators)}"
+    )

@@ -11,6 +11,7 @@ from typing import TypeAlias, cast
 
 import numpy as np
 
+from depthwise.errors import ModelError
 from depthwise.network.graph import Value
 from depthwise.network.operators import (
     Activate,
@@ -63,8 +64,33 @@ def _convolution(given: Given) -> Read:
     if padding is None or min(min(padding)) < 0:
         return None
     groups = int(given.attributes.get("group", 1))
+    _check_convolution(given, weight, groups, padding, dilation)
     how = Convolution(stride=stride, padding=padding, dilation=dilation, groups=groups)
     return how, given.inputs
+
+
+def _check_convolution(
+    given: Given, weight: Array, groups: int, padding: Pads, dilation: tuple[int, int]
+) -> None:
+    """Refuse weights that do not fit the images, which ONNX's inference lets pass.
+
+    Raises:
+        ModelError: in the words of the rule.
+    """
+    outputs, taken, *taps = weight.shape
+    shape, bias = given.x.shape or (), given.constant(2)
+    stated = given.attributes.get("kernel_shape", taps)
+    fits = groups > 0 and taken * groups == shape[1] and outputs % groups == 0
+    fits = fits and list(stated) == taps and (bias is None or bias.shape == (outputs,))
+    for size, pads, count, step in zip(shape[2:], padding, taps, dilation, strict=True):
+        fits = fits and size + sum(pads) >= step * (count - 1) + 1 > 0
+    if not fits:
+        raise ModelError(
+            f"a convolution of images (N, C, H, W) has weights (O, C/groups, taps, taps), a bias "
+            f"(O,) and no more taps than rows; got {given.proto.name or given.outputs[0].name!r}: "
+            f"images {shape}, weights {weight.shape}, {groups} groups, taps {tuple(stated)}, bias "
+            f"{None if bias is None else bias.shape}"
+        )
 
 
 def _pair(values: object) -> tuple[int, int]:

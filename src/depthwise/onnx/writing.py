@@ -150,7 +150,10 @@ class Writer:
             return
         names = [self._name(value) for value in node.inputs]
         write = cast("Callable[..., str]", _WRITERS[type(operator)])
+        before = len(self._nodes)
         self._names[node.output] = write(self, operator, names, node)
+        for made in self._nodes[before:]:  # errors name them
+            made.name = ", ".join(node.covers)
 
     def _foreign(self, node: Node, operator: Foreign) -> None:
         """Write a node of the file, and the names that the graphs in it know values by."""
