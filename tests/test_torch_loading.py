@@ -102,6 +102,9 @@ def broken():
 
 def dictionary():
     return {"weight": 1}
+
+def leaving():
+    exit(7)
 """
 
 
@@ -110,6 +113,7 @@ def models(folder):
     package = folder / "dw_loading_test"
     package.mkdir()
     (package / "models.py").write_text(MODULE)
+    (package / "leaving.py").write_text("raise SystemExit(3)\n")
     (package / "broken.py").write_text("import torch\nimport dw_no_such_module\n")
     return "dw_loading_test.models"
 
@@ -127,6 +131,8 @@ def test_a_factory_or_a_module_in_the_current_folder(models, name):
         ("models:nothing", r"dw_loading_test\.models has no 'nothing'"),
         ("models:", "has no ''"),
         ("models:width", r":width\(\) raised TypeError: 'int' object is not callable"),
+        ("models:leaving", r":leaving\(\) raised SystemExit: 7 \("),
+        ("leaving:model", r"leaving cannot be imported: SystemExit: 3 \("),
         ("models:of_width", r"TypeError: .*argument: 'width' \(.*\.py:\d+\)"),
         ("models:broken", r"KeyError: 'weight' \(.*models\.py:15\)"),
         ("models:dictionary", r"torch\.nn\.Module; .*:dictionary\(\) gave dict \(weights alone"),

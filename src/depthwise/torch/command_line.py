@@ -35,7 +35,7 @@ def inputs(model: nn.Module, shapes: Sequence[tuple[int, ...]]) -> tuple[Tensor,
     try:
         with torch.no_grad():
             model(*example)
-    except Exception as error:  # whatever the model's own code raises
+    except (Exception, SystemExit) as error:  # whatever the model's own code raises
         raise ModelError(
             f"an --input is one that the model takes; got {_listed(shapes)}: {said(error)}"
         ) from error

@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812 (the name that everyone gives
 
 from depthwise.problem.arrays import check_storage
 from depthwise.torch.dtypes import DTYPES
-from depthwise.torch.formats import same_kind
+from depthwise.torch.formats import four_sides, same_kind
 
 _NARROW = (torch.bfloat16, torch.float16)
 _said: set[str] = set()
@@ -65,7 +65,7 @@ def input_gradient(
     dilation: Sequence[int],
 ) -> Tensor:
     """Return it as `depthwise::conv2d_input_gradient` does."""
-    top, bottom, left, right = padding
+    top, bottom, left, right = four_sides(padding)
     batch, channels, height, width = input_size
     padded = grad.new_empty((batch, channels, height + top + bottom, width + left + right))
     given = _gradients(grad, padded, weight, stride, dilation, (True, False, False))[0]
@@ -103,7 +103,7 @@ def _gradients(
 
 
 def _padded(x: Tensor, padding: Sequence[int]) -> Tensor:
-    top, bottom, left, right = padding
+    top, bottom, left, right = four_sides(padding)
     if not any(padding):
         return x
     check_storage(x, "x")

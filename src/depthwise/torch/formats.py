@@ -34,7 +34,7 @@ def empty_as(x: Tensor, shape: Sequence[int]) -> Tensor:
 
 def attributes(stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]) -> Any:
     """Return an operator's attributes as arguments of `depthwise.functions.convolutions`."""
-    top, bottom, left, right = padding
+    top, bottom, left, right = four_sides(padding)
     return {
         "stride": tuple(stride),
         "padding": ((top, bottom), (left, right)),
@@ -72,7 +72,7 @@ def output_shape(
             "x is (N, C, H, W) and weight (C * multiplier, 1, KH, KW); "
             f"got {tuple(shape)} and {tuple(weight)}"
         )
-    top, bottom, left, right = padding
+    top, bottom, left, right = four_sides(padding)
     around = (top, bottom), (left, right)
     sides = zip(shape[2:], weight[2:], stride, around, dilation, strict=True)
     height, width = (output_size(*side) for side in sides)
@@ -82,6 +82,16 @@ def output_shape(
             f"got x {tuple(shape)}, weight {tuple(weight)}, padding {tuple(padding)}"
         )
     return shape[0], weight[0], height, width
+
+
+def four_sides(padding: Sequence[int]) -> Sequence[int]:
+    """Return an operator's padding; raise SpecError where it is not one of four sides."""
+    if len(padding) != 4:
+        raise SpecError(
+            "the padding of an operator is (top, bottom, left, right), as (1, 1, 1, 1); "
+            f"got {tuple(padding)}"
+        )
+    return padding
 
 
 def four_axes(*tensors: Tensor) -> None:

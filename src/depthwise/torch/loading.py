@@ -97,7 +97,7 @@ def _pickled(path: Path, trust: bool) -> nn.Module:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about TorchScript, which is refused below
             loaded = torch.load(path, map_location="cpu", weights_only=False)
-    except Exception as error:  # a pickle's own code raises anything
+    except (Exception, SystemExit) as error:  # a pickle's own code raises anything
         raise ModelError(f"{path} cannot be loaded: {said(error)}") from error
     return _checked(loaded, path)
 
@@ -107,7 +107,7 @@ def _made(name: str) -> nn.Module:
     _look_here_first()
     try:
         module = importlib.import_module(place)
-    except Exception as error:  # the user's own code raises anything
+    except (Exception, SystemExit) as error:  # the user's own code raises anything
         raise ModelError(f"{place} cannot be imported: {said(error)}") from error
     try:
         factory = getattr(module, attribute)
@@ -117,7 +117,7 @@ def _made(name: str) -> nn.Module:
         return _checked(factory, name)
     try:
         made = factory()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ModelError(f"{name}() raised {said(error)}") from error
     return _checked(made, f"{name}()")
 
@@ -135,11 +135,11 @@ def _checked(loaded: Any, where: object) -> nn.Module:
     raise ModelError(f"a model is a torch.nn.Module; {where} gave {type(loaded).__name__}{hint}")
 
 
-def said(error: Exception) -> str:
+def said(error: BaseException) -> str:
     """Return what an error of the user's own code says, and where."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__}: {_first_line(error)} ({frame.filename}:{frame.lineno})"
 
 
-def _first_line(error: Exception) -> str:
+def _first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), "")
