@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
 
-from depthwise.errors import ModelError
+from depthwise.errors import ModelError, installs
 from depthwise.network.engine import Engine
 from depthwise.network.network import Network
 from depthwise.network.saved.container import HEAD_BYTES, begins_one
@@ -45,7 +45,14 @@ def load(
     if isinstance(source, (str, os.PathLike, bytes)) and begins_one(_head(source)):
         return _saved(source, inputs, threads, trust)
 
-    from depthwise.onnx.network import from_onnx
+    try:
+        from depthwise.onnx.network import from_onnx
+    except ModuleNotFoundError as error:
+        if error.name != "onnx":
+            raise
+        raise ModelError(
+            f"models of ONNX are read by its own library; it is not installed: {installs('onnx')}"
+        ) from None
 
     return from_onnx(source, inputs, threads)
 

@@ -505,6 +505,45 @@ def doctor(
 
 
 @app.command(
+    short_help="Compute a network's file for arrays in files.",
+    epilog=examples(
+        "depthwise run net.dw --input x.npy --output y.npy",
+        "depthwise run model.onnx --input image=x.npy --input scale=s.npy --output y.npz",
+        "depthwise run net.dw --input all.npz --output y.npy --threads 1 --json",
+    ),
+)
+def run(
+    model: Annotated[
+        Path,
+        typer.Argument(help="model.onnx, or what Network.save wrote.", metavar="MODEL"),
+    ],
+    inputs: Annotated[
+        list[str],
+        typer.Option(
+            "--input", help="x.npy or name=x.npy, once for each input; or an .npz of all."
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="y.npy; .npz for several outputs.")],
+    threads: Annotated[int | None, threads_option(help="Of a call.  [default: all]")] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run machine code that the file takes along.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, with the time of a call.")
+    ] = False,
+) -> None:
+    """Compute a trained network on this package's kernels, from arrays to arrays."""
+    from depthwise.commands import run as command
+
+    command.run(
+        command.Options(
+            model=model, inputs=inputs, output=output, threads=threads, trust=trust,
+            as_json=as_json,
+        )
+    )  # fmt: skip
+
+
+@app.command(
     short_help="Replace what is slow in a PyTorch model.",
     epilog=examples(
         "depthwise optimize depthwise.bench.networks.mobilenet_v2:mobilenet_v2 --input 1,3,224,224",

@@ -11,6 +11,7 @@ import numpy as np
 
 from depthwise.errors import ArrayError
 from depthwise.network.execution import Execution, Workspaces
+from depthwise.network.prepare import Told
 from depthwise.network.steps import Port, Program
 from depthwise.problem.arrays import like
 
@@ -90,7 +91,19 @@ class Network:
 
         write(self.program, Path(file), with_code=with_code)
 
-    def execution(self, arrays: Sequence[Any]) -> Execution:
+    def prepare(self, *arrays: Any, step: Told = lambda _: None) -> None:
+        """Compile what a call with inputs like these needs, which the first one does otherwise.
+
+        Args:
+            arrays: see `__call__`.
+            step: called before each piece of work with words that name it.
+
+        Raises:
+            ArrayError: see `__call__`.
+        """
+        self.execution(self._checked(arrays), step)
+
+    def execution(self, arrays: Sequence[Any], step: Told = lambda _: None) -> Execution:
         """Return what runs for inputs like these, made at first use."""
         key = _kind(arrays)
         found = self._executions.get(key)
@@ -98,7 +111,7 @@ class Network:
             if len(self._executions) >= MOST_EXECUTIONS:
                 self._executions.clear()
                 self._workspaces = Workspaces()
-            found = Execution(self.program, arrays, self._workspaces, self._threads)
+            found = Execution(self.program, arrays, self._workspaces, self._threads, step=step)
             self._executions[key] = found
         return found
 

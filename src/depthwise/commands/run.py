@@ -1,0 +1,165 @@
+"""`depthwise run`: a network's file computed for arrays in files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+from numpy.lib.format import write_array
+
+from depthwise import console
+from depthwise.errors import ArrayError, DepthwiseError, ModelError
+from depthwise.files import check_writable, written
+from depthwise.loading import load
+from depthwise.measure.timing import Summary, sample
+from depthwise.network.network import Network
+from depthwise.network.steps import Port
+from depthwise.problem.arrays import Array
+
+REPEATS = 20
+"""Samples of the time of a call."""
+MOST_SECONDS = 5.0
+"""How long samples are taken at most."""
+ONE, SEVERAL = ".npy", ".npz"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `depthwise run` was asked for."""
+
+    model: Path
+    inputs: Sequence[str]
+    """"x.npy", "name=x.npy", or "several.npz", whose arrays are named."""
+    output: Path
+    threads: int | None
+    trust: bool
+    as_json: bool
+
+
+def run(options: Options) -> None:
+    """Compute a network, write its outputs, and say what they are.
+
+    Raises:
+        ModelError: there is no such model.
+        ArrayError: there are no such arrays, or they are not the network's.
+        DepthwiseError: the file of the outputs cannot be written.
+    """
+    check_writable(options.output)
+    begun = time.perf_counter()
+    net: Network = _read(
+        options.model, lambda: load(options.model, threads=options.threads, trust=options.trust)
+    )
+    given = _given(options.inputs, net)
+    if len(net.outputs) > 1 and options.output.suffix != SEVERAL:
+        names = ", ".join(port.name for port in net.outputs)
+        raise DepthwiseError(
+            f"several outputs, here {names}, go to a file {SEVERAL}; got {options.output}"
+        )
+    with console.progress(None) as step:
+        net.prepare(*given, step=step)
+    ready = time.perf_counter() - begun
+    results = net(*given)
+    outputs = results if isinstance(results, tuple) else (results,)
+    _write(options.output, {p.name: y for p, y in zip(net.outputs, outputs, strict=True)})
+    if options.as_json:
+        samples = sample(lambda: net(*given), REPEATS, most_seconds=MOST_SECONDS)
+        _print(options, net, given, outputs, ready, Summary.of(samples))
+    else:
+        for port, array in zip(net.outputs, outputs, strict=True):
+            console.say(f"{options.output}: {port.name} {array.dtype} {array.shape}")
+
+
+def _given(words: Sequence[str], net: Network) -> list[Array]:
+    """Return the arrays of the inputs in their order.
+
+    Raises:
+        ArrayError: there are others, or some are missing.
+    """
+    names = [port.name for port in net.inputs]
+    found: dict[str, Array] = {}
+    for word in words:
+        name, _, path = word.partition("=")
+        if name in names and path:
+            arrays = {name: _array(Path(path))}
+        elif Path(word).suffix == SEVERAL:
+            arrays = _arrays(Path(word))
+        else:
+            free = [name for name in names if name not in found]
+            arrays = {free[0] if free else word: _array(Path(word))}
+        found |= arrays
+    if set(found) != set(names) or len(found) < len(words):
+        raise ArrayError(
+            f"the inputs of the network are {', '.join(names) or 'none'}, each once "
+            f"(--input {names[0] if names else 'x'}=FILE); got {', '.join(words) or 'none'}"
+        )
+    return [found[name] for name in names]
+
+
+def _array(path: Path) -> Array:
+    if path.suffix != ONE:
+        raise ArrayError(f"an input is an array in a file {ONE}; got {path}")
+    array: Array = _read(path, lambda: np.load(path, allow_pickle=False))
+    return array
+
+
+def _arrays(path: Path) -> dict[str, Array]:
+    def read() -> dict[str, Array]:
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    found: dict[str, Array] = _read(path, read)
+    return found
+
+
+def _read(path: Path | str, read: Callable[[], Any]) -> Any:
+    """Return what is read of a file, its errors in words."""
+    try:
+        return read()
+    except DepthwiseError:
+        raise
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        why = " ".join(str(error).split())
+        raise ModelError(f"a file is one that can be read; got {path}: {why}") from None
+
+
+def _write(path: Path, outputs: Mapping[str, Array]) -> None:
+    with written(path) as content:
+        if path.suffix != SEVERAL:
+            (array,) = outputs.values()
+            write_array(content, _plain(array), allow_pickle=False)
+            return
+        with ZipFile(content, "w") as whole:
+            for name, array in outputs.items():
+                with whole.open(f"{name}{ONE}", "w") as part:
+                    write_array(part, _plain(array), allow_pickle=False)
+
+
+def _plain(array: Array) -> Array:
+    """Return text as NumPy writes it without pickle."""
+    return array.astype(str) if array.dtype == object else array
+
+
+def _print(
+    options: Options, net: Network, given: Sequence[Array], outputs: Sequence[Array],
+    ready: float, times: Summary,
+) -> None:  # fmt: skip
+    """Print what was computed and how long a call takes, as JSON."""
+    console.print_json(
+        {
+            "model": str(options.model),
+            "output": str(options.output),
+            "inputs": [_about(*each) for each in zip(net.inputs, given, strict=True)],
+            "outputs": [_about(*each) for each in zip(net.outputs, outputs, strict=True)],
+            "ready_s": ready,
+            "call_us": {"median": times.median, "min": times.min, "mad": times.mad},
+        }
+    )
+
+
+def _about(port: Port, array: Array) -> dict[str, Any]:
+    return {"name": port.name, "shape": list(array.shape), "dtype": array.dtype.name}
