@@ -214,3 +214,10 @@ def test_operators_take_a_padding_of_four_sides(padding, dtype):
     for name, arguments in calls.items():
         with pytest.raises(SpecError, match="the padding of an operator is"):
             getattr(OPERATORS, name)(*arguments)
+
+
+def test_a_number_of_thousands_of_digits_is_refused_in_words():
+    x, weight = zeros(1, 4, 5, 5), zeros(4, 1, 3, 3)
+    for stride in (10**6000, (10**6000, np.int64(1))):
+        with pytest.raises(SpecError, match="stride is at most 2147483647"):
+            dw.depthwise_conv2d(x, weight, stride=stride)

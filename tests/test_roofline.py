@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from depthwise.errors import InternalError
+from depthwise.errors import InternalError, SpecError
 from depthwise.kernel import code
 from depthwise.machine import target
 from depthwise.measure import roofline
@@ -135,3 +135,8 @@ def test_a_probe_that_does_nothing_is_found_out(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(roofline, "footprints", lambda _: [16 * KIB])
     with pytest.raises(InternalError, match="the FMA chain tends to 2; got nan"):
         roofline.measure(1)
+
+
+def test_more_threads_than_there_can_be_are_refused():
+    with pytest.raises(SpecError, match="threads is at most 2147483647"):
+        roofline.measure(10**20)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -261,12 +262,14 @@ def _ordered(image: Image, spec: Problem, array: Any, name: str) -> Array:
     return image.in_memory_order(view)
 
 
-def _exactly(attributes: tuple[Any, ...]) -> bytes | str:
+def _exactly(attributes: tuple[Any, ...]) -> object:
     """Return what tells apart attributes that are equal, as 1, 1.0 and True are, nested too."""
     try:
         return marshal.dumps(attributes, 2)  # 2: the same for the same values, whoever has them
     except ValueError:  # of kinds that it does not know, as NumPy's numbers and torch's sizes
-        return repr(attributes)
+        with suppress(ValueError):  # of integers with thousands of digits
+            return repr(attributes)
+        return object()
 
 
 def _is_contiguous(array: Array) -> bool:

@@ -17,6 +17,7 @@ from depthwise.kernel import code
 from depthwise.machine import target
 from depthwise.measure.timing import sample
 from depthwise.problem.dtypes import DEFAULT, element
+from depthwise.problem.values import whole
 from depthwise.programs import build, probes
 
 Array = NDArray[Any]
@@ -105,9 +106,11 @@ def measure(
         step: told before each measurement what it is.
 
     Raises:
+        SpecError: there are more threads than a count of 32 bits holds.
         TargetError: there is no such CPU.
         InternalError: a probe did not compute what it should.
     """
+    whole("threads", threads)
     machine = target.named(cpu)
     step("peak FMA rate")
     peak = _peak_gflops(machine, dtype, threads)
