@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +20,7 @@ from fuzz.parts import FAULTS, FINE, PARTS, Outcome
 PROBLEMS = "problems"
 """The tests that draw problems, which hypothesis runs."""
 SHOWN = 20
-"""How many faults of a part are told in full."""
+"""How many faults of each kind are told in full."""
 
 
 def arguments() -> tuple[argparse.Namespace, list[str]]:
@@ -95,11 +96,11 @@ def step(name: str, calls: int) -> None:
 
 def reporter(name: str, seed: int) -> Callable[[int, Outcome], None]:
     """Return what tells of faults of a part: of the first ones, each with the line to repeat it."""
-    shown = [0]
+    shown = Counter[str]()
 
     def report(index: int, outcome: Outcome) -> None:
-        shown[0] += 1
-        if shown[0] <= SHOWN:
+        shown[outcome.kind] += 1
+        if shown[outcome.kind] <= SHOWN:
             again = f"{name} --seed {seed} --first {index} --calls 1"
             said = f"{name}: {outcome.kind}: {outcome.said}"
             sys.stdout.write(f'\n{said}\nmake fuzz ARGS="{again}"\n')
