@@ -134,11 +134,10 @@ def test_serving_imports_neither_onnx_nor_torch_nor_the_compiler(net, saved, tmp
 
 def test_with_code_no_compiler_is_needed_where_nothing_is_on_disk(net, with_code, tmp_path):
     np.save(tmp_path / "x.npy", X)
-    for trust, imported in (("trust", "onnxruntime"), ("", "onnxruntime tvm")):
-        found = run(
-            SERVE, with_code, trust, tmp_path / "x.npy", tmp_path / "y.npy", DEPTHWISE_CACHE=""
-        )
-        assert found == f"[] {imported}\n"
+    arrays = tmp_path / "x.npy", tmp_path / "y.npy"
+    for trust in ("trust", ""):
+        found = run(SERVE, with_code, trust, *arrays, DEPTHWISE_CACHE="")
+        assert ("tvm" in found) == (trust == "")
         np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), net(X))
 
 
