@@ -325,6 +325,14 @@ def test_descriptions_that_do_not_fit_are_refused_in_words(saved):
     assert mutate(*container.read(saved), CHANGES, 1) == []
 
 
+@pytest.mark.parametrize("dtype", [0, "", "object0"])
+def test_a_type_that_is_none_is_refused(saved, dtype):
+    description, tensors = container.read(saved)
+    description["inputs"][0]["dtype"] = dtype
+    with pytest.raises(ModelError, match="fit together"):
+        dw.load(sealed(description, tensors))
+
+
 def test_several_threads_share_a_network(saved):
     loaded, results = dw.load(saved, threads=1), {}
     inputs = [X * scale for scale in (1, 2, 3, 4)]

@@ -150,7 +150,9 @@ def _port(port: Mapping[str, Any]) -> Port:
     sizes, dtype = port["sizes"], port["dtype"]
     if sizes is not None:
         sizes = tuple(each if isinstance(each, str) else _natural(each) for each in sizes)
-    return Port(name=_text(port["name"]), sizes=sizes, dtype=dtype and _dtype(dtype))
+    return Port(
+        name=_text(port["name"]), sizes=sizes, dtype=None if dtype is None else _dtype(dtype)
+    )
 
 
 def _step(
@@ -162,8 +164,8 @@ def _step(
         inputs=_naturals(step["inputs"]),
         outputs=_naturals(step["outputs"]),
         before_us=float(step["before_us"]),
-        reason=step["reason"] and _text(step["reason"]),
-        remark=step["remark"] and _text(step["remark"]),
+        reason=None if step["reason"] is None else _text(step["reason"]),
+        remark=None if step["remark"] is None else _text(step["remark"]),
     )
 
 
