@@ -88,8 +88,8 @@ def is_stored(spec: Problem, threads: int | None = None) -> bool:
     plan = plan_of(spec, cpu, threads)
     if along.codes_of(spec, plan, cpu):
         return True
-    steps = schedule.rule_of(plan, spec, cpu).steps(spec, plan, cpu)
-    return all(cache.load(step.problem, step.plan, cpu, step.number) for step in steps)
+    steps = _steps(spec, plan, cpu)
+    return all(cache.has(step.problem, step.plan, cpu, step.number) for step in steps)
 
 
 def plan_of(problem: Problem, target: Target, threads: int | None = None) -> AnyPlan:
@@ -148,7 +148,7 @@ def _compiled(problem: Problem, plan: AnyPlan, target: Target) -> Kernel:
     """Take the steps of the plan's rule, and the machine code of each."""
     from depthwise.kernel.kernel import Kernel
 
-    steps = schedule.rule_of(plan, problem, target).steps(problem, plan, target)
+    steps = _steps(problem, plan, target)
     written = functools.cache(_programs)  # for this while: programs take much memory
     codes = along.codes_of(problem, plan, target) or tuple(
         _code(step, target, written) for step in steps
@@ -156,6 +156,11 @@ def _compiled(problem: Problem, plan: AnyPlan, target: Target) -> Kernel:
     return Kernel(
         problem, plan, target, steps, codes, functools.cache(partial(_shown, steps, target))
     )
+
+
+@functools.cache
+def _steps(problem: Problem, plan: AnyPlan, target: Target) -> tuple[Step, ...]:
+    return schedule.rule_of(plan, problem, target).steps(problem, plan, target)
 
 
 def _shown(steps: tuple[Step, ...], target: Target) -> tuple[Program, ...]:

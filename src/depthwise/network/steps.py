@@ -45,6 +45,8 @@ class Stage:
     def problem(self, shape: Shape) -> Layer:
         """Return the problem for images (N, C, H, W), or (N, C), of this shape."""
         batch, _, height, width = (*shape, 1, 1)[:4]
+        if self.spec.input_shape[:3] == (batch, height, width):
+            return self.spec
         return self.spec.resized(batch, height, width)
 
     def kernel(self, shape: Shape) -> Kernel:

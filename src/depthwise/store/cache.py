@@ -131,6 +131,13 @@ def load(spec: Problem, plan: AnyPlan, target: Target, number: int = 0) -> Entry
     return None
 
 
+def has(spec: Problem, plan: AnyPlan, target: Target, number: int = 0) -> bool:
+    """Whether `load` finds an entry, which may still turn out to be damaged."""
+    place = _place()
+    identity = _identity(spec, plan, target, number)
+    return place is not None and any(_path(place, identity, each).exists() for each in SUFFIXES)
+
+
 def chosen(spec: Problem, target: Target, threads: int) -> str | None:
     """Return the plan that `choose` kept for a problem on so many threads, as text; or None."""
     place = disk.folder(KERNELS, fingerprint())
