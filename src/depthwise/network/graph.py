@@ -146,6 +146,16 @@ class Graph:
         for value in node.outputs:
             value.maker = None
 
+    def bypass(self, node: Node) -> None:
+        """Remove a node, its only input in the place of its output; a neighbour has its time."""
+        x = node.inputs[0]
+        assert x is not None
+        neighbour = x.maker or next(iter(node.output.users), None)
+        if neighbour is not None:
+            neighbour.before_us += node.before_us
+        self.replace(node.output, x)
+        self.remove(node)
+
     def retake(self, node: Node, position: int, value: Value) -> None:
         """Let a node take another value as one of its inputs."""
         before = node.inputs[position]

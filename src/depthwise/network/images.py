@@ -42,6 +42,14 @@ class _Images:
                 self._permutation(node, node.operator)
             elif made := self._on_nchw(node):
                 self._permuted(node, *made)
+        for value, x in self._nchw.items():
+            unused = (
+                value.maker is not None and not value.users and not self._graph.is_output(value)
+            )
+            if unused and value.maker is not None and x.maker is not None:
+                x.maker.before_us += value.maker.before_us
+                x.maker.covers += value.maker.covers
+                self._graph.remove(value.maker)
 
     def _permutation(self, node: Node, permute: Permute) -> None:
         x = cast(Value, node.inputs[0])
@@ -53,6 +61,7 @@ class _Images:
             self._graph.remove(node)
             if same.maker is not None:
                 same.maker.covers += node.covers
+                same.maker.before_us += node.before_us
 
     def _permuted(self, node: Node, operator: Operator, inputs: list[Value | None]) -> None:
         """Compute a node on (N, C, H, W), with a permutation behind it."""

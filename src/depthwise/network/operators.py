@@ -6,6 +6,8 @@ for one of ONNX's and torch's; the sources of the formulas are theirs.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,6 +136,16 @@ class Reshape(Operator):
     """
 
     shape: tuple[int, ...]
+
+    def sizes(self, before: Sequence[int]) -> list[int]:
+        """Return the shape of the result for an input of a shape, of which an axis may be empty."""
+        kept = {axis for axis, size in enumerate(self.shape) if size == 0}
+        others = math.prod(size for axis, size in enumerate(before) if axis not in kept)
+        rest = others // math.prod(size for size in self.shape if size > 0)
+        return [
+            before[axis] if not size else rest if size < 0 else size
+            for axis, size in enumerate(self.shape)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

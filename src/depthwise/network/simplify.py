@@ -15,10 +15,7 @@ def simplify(graph: Graph) -> None:
     graph.drop_unused()
     for node in list(graph.nodes):
         if _does_nothing(node):
-            x = node.inputs[0]
-            assert x is not None
-            graph.replace(node.output, x)
-            graph.remove(node)
+            graph.bypass(node)
     _as_sums_and_products(graph)
     name_formulas(graph)
     reorder(graph)

@@ -83,8 +83,7 @@ class View:
         try:
             if isinstance(self.operator, Permute):
                 return np.transpose(array, self.operator.order)
-            sizes = [size or array.shape[axis] for axis, size in enumerate(self.operator.shape)]
-            seen: Array = array.reshape(sizes)
+            seen: Array = array.reshape(self.operator.sizes(array.shape))
         except (ValueError, LookupError) as error:
             raise ArrayError(f"{self.operator} is of arrays that have it; got {error}") from None
         return seen

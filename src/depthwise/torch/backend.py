@@ -27,7 +27,9 @@ def depthwise(graph: fx.GraphModule, example_inputs: Sequence[Any]) -> Callable[
     """
     if torch.is_grad_enabled() and any(_is_tracked(each) for each in example_inputs):
         return _left(graph, "gradients are recorded (use torch.no_grad() or inference_mode())")
-    kept = [_is_weight(node, each) for node, each in zip(_inputs(graph), example_inputs, strict=True)]
+    kept = [
+        _is_weight(node, each) for node, each in zip(_inputs(graph), example_inputs, strict=True)
+    ]
     given = tuple(each for each, weight in zip(example_inputs, kept, strict=True) if not weight)
     try:
         fast = _apart(lambda: optimize(_Bound(graph, example_inputs, kept), given))

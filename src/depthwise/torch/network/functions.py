@@ -14,6 +14,7 @@ from torch._ops import OpOverload
 from torch.nn import functional as F  # noqa: N812 (the name that everyone gives it)
 
 from depthwise.network.images import TO_NCHW, TO_NHWC
+from depthwise.network.operators import Reshape
 from depthwise.problem.vocabulary import Pads
 
 
@@ -42,7 +43,7 @@ def hard_sigmoid(x: Tensor, slope: float, offset: float) -> Tensor:
 
 def reshape(x: Tensor, shape: list[int]) -> Tensor:
     """Return the elements in another shape; 0 stands for the size of the same axis of x."""
-    return x.reshape([size or x.shape[axis] for axis, size in enumerate(shape)])
+    return x.reshape(Reshape(shape=tuple(shape)).sizes(x.shape))
 
 
 _MODULES = {"operator": operator, "math": math, "torch": torch}

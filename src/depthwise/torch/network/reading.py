@@ -308,6 +308,15 @@ def _permute(reading: _Reading, node: fx.Node) -> Read:
     return Permute(order=order), [reading.value(node.args[0])]
 
 
+def _squeezed(reading: _Reading, node: fx.Node) -> Read:
+    """Read what drops axes of one element, where it does so whatever the sizes that are open."""
+    x = reading.value(node.args[0])
+    axes = arguments(node).get("dim")
+    sizes = () if x is None or x.sizes is None else x.sizes
+    asked = sizes if axes is None else [sizes[axis] for axis in np.atleast_1d(axes) if sizes]
+    return None if any(isinstance(size, str) for size in asked) else _shaped(reading, node)
+
+
 def _shaped(reading: _Reading, node: fx.Node) -> Read:
     x, made = reading.value(node.args[0]), reading.value(node)
     found = None if x is None or made is None else reshaped(x.sizes, made.sizes)
@@ -365,4 +374,5 @@ _READERS: dict[str, Callable[[_Reading, fx.Node], Read]] = {
     "constant_pad_nd": _pad,
     **dict.fromkeys(_VIEWS, _shaped),
     "permute": _permute,
+    "squeeze": _squeezed,
 }

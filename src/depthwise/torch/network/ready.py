@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from depthwise.kernel.addresses import addresses_of
@@ -42,7 +43,8 @@ def _as_given(result: Any) -> Any:
 
 def _taken(number: int, place: Array) -> Run:
     """Return what copies an input to its place; its storage has to hold it."""
-    target = as_tensor(place)
+    with torch.inference_mode(False):  # what is made in this mode serves no other
+        target = as_tensor(place)
     checks: dict[tuple[int, ...], Callable[[Sequence[Tensor]], Any]] = {}
 
     def run(values: Values) -> None:
