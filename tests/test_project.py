@@ -25,7 +25,7 @@ PROSE = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *MODULES.values()]
 HEAVY = ("tvm", "tvm_ffi", "torch", "matplotlib", "onnx", "onnxruntime", "jinja2")
 LIGHT = (
     "problem", "machine", "store", "schedule", "kernel", "compiler", "functions",
-    "measure", "tuning", "commands",
+    "measure", "tuning", "network", "loading", "commands",
 )  # fmt: skip
 """The rooms whose modules load nothing heavy before it is needed."""
 NEEDS_HEAVY = ("commands/optimize.py", "measure/roofline.py", "tuning/engine.py")
@@ -67,9 +67,10 @@ def test_the_oracle_shares_nothing_with_the_fast_path(graph):
 
 
 def test_importing_the_package_is_light():
-    loaded = run_python("import sys, depthwise; print(*sys.modules)").split()
-    assert "numpy" in loaded
-    assert not {*HEAVY, "rich", "typer"} & set(loaded)
+    for use, needs in (("", False), ("[getattr(depthwise, n) for n in depthwise.__all__]", True)):
+        loaded = run_python(f"import sys, depthwise; {use}\nprint(*sys.modules)").split()
+        assert ("numpy" in loaded) == needs
+        assert not {*HEAVY, "rich", "typer"} & set(loaded)
 
 
 def test_importing_every_module_of_most_rooms_is_light():

@@ -514,25 +514,19 @@ def doctor(
 )
 def run(
     model: Annotated[
-        Path,
-        typer.Argument(help="model.onnx, or what Network.save wrote.", metavar="MODEL"),
+        Path, typer.Argument(help="model.onnx, or what Network.save wrote.", metavar="MODEL")
     ],
     inputs: Annotated[
-        list[str],
-        typer.Option(
-            "--input", help="x.npy or name=x.npy, once for each input; or an .npz of all."
-        ),
+        list[str], typer.Option("--input", help="x.npy or name=x.npy, for each; or an .npz of all.")
     ],
     output: Annotated[Path, typer.Option(help="y.npy; .npz for several outputs.")],
     threads: Annotated[int | None, threads_option(help="Of a call.  [default: all]")] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Run machine code that the file takes along.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON, with the time of a call.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Compute a trained network on this package's kernels, from arrays to arrays."""
+    """Compute a trained network, from arrays to arrays; the JSON has the time of a call."""
     from depthwise.commands import run as command
 
     command.run(
