@@ -221,11 +221,20 @@ def _compute(model: ModelProto, nodes: list[NodeProto], known: dict[str, Array])
     return failed
 
 
+def _stated(node: NodeProto) -> Array | None:
+    """Return the array that a node is which states one as a tensor; None for all others."""
+    if node.op_type != "Constant" or [each.name for each in node.attribute] != ["value"]:
+        return None
+    return _array(node.attribute[0].t)
+
+
 def _made(
     model: ModelProto, node: NodeProto, known: Mapping[str, Array]
 ) -> dict[str, Array] | None:
     """Return the arrays that a node makes of constants, by ONNX's reference; None if it cannot."""
-    from onnx.reference import ReferenceEvaluator
+    if (stated := _stated(node)) is not None:
+        return {node.output[0]: stated}
+    from onnx.reference import ReferenceEvaluator  # whose import takes long
 
     taken = {name: known[name] for name in node.input if name in known}
     names = [name for name in node.output if name]
