@@ -132,6 +132,17 @@ def test_serving_imports_neither_onnx_nor_torch_nor_the_compiler(net, saved, tmp
     np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), expected)
 
 
+def test_constants_that_are_stated_need_no_reference(tmp_path):
+    proto = model(softmax=False)
+    stated = helper.make_node("Constant", [], ["dense"], value=proto.graph.initializer.pop())
+    proto.graph.node.insert(0, stated)
+    (tmp_path / "net.onnx").write_bytes(proto.SerializeToString())
+    code = "import sys; import depthwise as dw; dw.load(sys.argv[1]); print(*sys.modules)"
+    loaded = run(code, tmp_path / "net.onnx").split()
+    assert "onnx" in loaded
+    assert "onnx.reference" not in loaded
+
+
 def test_with_code_no_compiler_is_needed_where_nothing_is_on_disk(net, with_code, tmp_path):
     np.save(tmp_path / "x.npy", X)
     arrays = tmp_path / "x.npy", tmp_path / "y.npy"
