@@ -394,6 +394,12 @@ def test_sizes_that_follow_from_others_by_chance():
             np.testing.assert_allclose(result, wanted, atol=1e-4)
 
 
+def test_nodes_of_one_name():
+    nodes = [node("Tanh", "x", "a", name="one"), node("Exp", "a", "b", name="one")]
+    result = load(model(nodes, [X], ["b"]))(IMAGE)
+    np.testing.assert_allclose(result, np.exp(np.tanh(IMAGE)), rtol=1e-5)
+
+
 def test_the_newest_opset_of_onnx():
     newest = onnx.defs.onnx_opset_version()
     made = model([node("Conv", "x p", "y")], [X], ["y"], {"p": POINT}, opset=newest, ir=10)

@@ -21,8 +21,11 @@ def from_onnx(
     source: Any, shapes: Mapping[str, tuple[int, ...]] | None, threads: int | None
 ) -> Network:
     """Return a network; see `loading.load`."""
-    graph, dialect = imported(model_of(source), shapes)
-    program = optimized(graph, OnnxRuntime(dialect))
+    try:
+        graph, dialect = imported(model_of(source), shapes)
+        program = optimized(graph, OnnxRuntime(dialect))
+    except UnicodeError as error:
+        raise ModelError(f"the names in a model are text in UTF-8; got {error}") from None
     _check_runtime(program)
     return Network(program, threads)
 

@@ -70,6 +70,7 @@ class Writer:
         self._initializers: list[TensorProto] = []
         self._names: dict[Value, str] = {}
         self._returns: dict[Value, str] = {}
+        self._called: set[str] = set()
         self._made = 0
 
     def model(
@@ -152,8 +153,8 @@ class Writer:
         write = cast("Callable[..., str]", _WRITERS[type(operator)])
         before = len(self._nodes)
         self._names[node.output] = write(self, operator, names, node)
-        for made in self._nodes[before:]:  # errors name them
-            made.name = ", ".join(node.covers)
+        for made in self._nodes[before:]:
+            self._call(made, ", ".join(node.covers))
 
     def _foreign(self, node: Node, operator: Foreign) -> None:
         """Write a node of the file, and the names that the graphs in it know values by."""
@@ -171,7 +172,13 @@ class Writer:
                 wanted = self._returns.get(made, LIES_NHWC)
                 name = self._new() if wanted.endswith(LIES_NHWC) else wanted
                 self._names[made] = proto.output[position] = name
+        self._call(proto, proto.name)
         self._nodes.append(proto)
+
+    def _call(self, proto: NodeProto, name: str) -> None:
+        """Give a node the name by which errors call it, unless another has it."""
+        proto.name = "" if name in self._called else name
+        self._called.add(name)
 
 
 def captured_names(proto: NodeProto) -> list[str]:
