@@ -387,6 +387,15 @@ def test_saving_replaces_a_file_whole_or_leaves_it(net, saved, tmp_path, monkeyp
         net.save(tmp_path)
 
 
+def test_a_network_is_saved_to_the_file_whose_memory_it_is(net, saved, tmp_path):
+    path = tmp_path / "net.dw"
+    path.write_bytes(saved.read_bytes())
+    loaded = dw.load(path)
+    loaded.save(path)
+    assert path.read_bytes() == saved.read_bytes()
+    np.testing.assert_array_equal(loaded(X), net(X))
+
+
 def test_images_of_other_channels_are_refused(saved):
     """Where a file says that any number of channels will do."""
     description, tensors = container.read(saved)
