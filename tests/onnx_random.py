@@ -100,7 +100,9 @@ class _Builder:
     def activation(self) -> None:
         x = self.value()
         plain = ("Relu", "Sigmoid", "HardSwish", "HardSigmoid", "LeakyRelu", "Tanh")
-        how = self.one_of(*plain, "relu6", "relu6 of two", "hardswish", "silu", "gelu", "clamp")
+        written = ("relu6", "relu6 of two", "hardswish", "silu", "clamp", "hard")
+        gelu = ("gelu",) * (self.dtype == "float32")  # ONNX Runtime has no Erf in double
+        how = self.one_of(*plain, *written, *gelu)
         if how in plain:
             self.add(how, x)
         elif how == "relu6":
@@ -109,6 +111,11 @@ class _Builder:
             self.add("Min", f"{self.add('Relu', x)} {self.numbers(6)}")
         elif how == "clamp":
             self.add("Max", f"{x} {self.numbers(self.one_of(0, -0.5))}")
+        elif how == "hard":
+            line = self.add(
+                "Add", f"{self.add('Mul', f'{x} {self.numbers(0.2)}')} {self.numbers(0.5)}"
+            )
+            self.add("Clip", f"{line} {self.numbers(0)} {self.numbers(1)}")
         elif how == "silu":
             self.add("Mul", f"{self.add('Sigmoid', x)} {x}")
         elif how == "hardswish":

@@ -52,6 +52,7 @@ def test_an_output_twice():
 def test_an_input_as_output():
     nodes = [node("Conv", "x p", "a")]
     network = checked(model(nodes, [X], ["x", "a"], {"p": POINT}), IMAGE)
+    assert left(network) == []
     assert not np.shares_memory(called(network, IMAGE)[0], IMAGE)
 
 

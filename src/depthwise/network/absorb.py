@@ -173,14 +173,17 @@ def _hard_sigmoid(graph: Graph, node: Node) -> str | None:
 
 def _binary(graph: Graph, node: Node) -> str | None:
     function = cast(Binary, node.operator).function
-    if function not in ("add", "mul") or not _keeps_type(node):
+    if function not in ("add", "mul", "sub") or not _keeps_type(node):
         return None
     for x, other in (node.inputs, node.inputs[::-1]):
         factors = _for_each_channel(other, cast(Value, x).shape)
         draft = None if factors is None else _open_ended(graph, x)
         if factors is not None and draft is not None:
             ones = np.ones(len(factors))
-            scale, shift = (ones, factors) if function == "add" else (factors, 0 * ones)
+            if function == "mul":
+                scale, shift = factors, 0 * ones
+            else:  # a constant less something, where it is a difference
+                scale, shift = ones if function == "add" else -ones, factors
             node.inputs = [x, other]
             _redraft(graph, node, draft.followed_by(scale, shift))
             return None
@@ -218,12 +221,12 @@ def _takes_residual(graph: Graph, x: Value) -> bool:
 
 
 def _for_each_channel(value: Value | None, shape: tuple[int, ...] | None) -> Array | None:
-    """Return a constant with one element for each channel of (N, C, H, W), or None."""
-    if value is None or value.constant is None or shape is None or len(shape) != 4:
+    """Return a constant with one element for each channel of (N, C, H, W) or (N, C), or None."""
+    if value is None or value.constant is None or shape is None or len(shape) not in (2, 4):
         return None
-    constant = value.constant
-    sizes = (1,) * (4 - constant.ndim) + constant.shape
-    if sizes not in ((1, shape[1], 1, 1), (1, 1, 1, 1)):
+    constant, one = value.constant, (1,) * len(shape)
+    sizes = one[constant.ndim :] + constant.shape
+    if sizes not in ((1, shape[1], *one[2:]), one):
         return None
     return np.broadcast_to(constant.reshape(-1), (shape[1],))
 

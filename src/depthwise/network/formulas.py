@@ -37,7 +37,8 @@ def _activation(graph: Graph, product: Node) -> tuple[Activation, Value] | None:
             for part in factors:
                 x = formula.of(part)
                 rest = [each for each in factors if each is not part]
-                if x is not None and rest == [x] * (formula.factors - 1):
+                ours = x is not None and x.shape == product.output.shape
+                if x is not None and ours and rest == [x] * (formula.factors - 1):
                     return formula.name, x
     return None
 

@@ -59,10 +59,15 @@ def open_axes(model: ModelProto, name: str) -> dict[int, str]:
     """Return the axes of an input whose size may be any, with the word for it."""
     port = next(each for each in model.graph.input if each.name == name)
     return {
-        axis: size.dim_param if size.dim_param.isidentifier() else f"{name}.{axis}"
+        axis: size.dim_param if _is_word(size.dim_param) else f"{name}.{axis}"
         for axis, size in enumerate(port.type.tensor_type.shape.dim)
         if not (size.HasField("dim_value") and size.dim_value > 0)
     }
+
+
+def _is_word(text: object) -> bool:
+    """Whether a name is one; bytes are none, which a file may have in place of text."""
+    return isinstance(text, str) and text.isidentifier()
 
 
 def _inputs(model: ModelProto) -> list[str]:
@@ -176,7 +181,7 @@ class _Import:
         names = [*proto.input, *captured_names(proto)]
         inputs = [self._value(name) if name else None for name in names]
         outputs = [self._value(name) for name in proto.output if name]
-        called = proto.name or f"{proto.op_type} {next(iter(proto.output), '')}".strip()
+        called = str(proto.name) or f"{proto.op_type} {next(iter(proto.output), '')}".strip()
         given = Given(proto, inputs, outputs, self._dialect.opset)
         found = read(given) if len(inputs) == len(proto.input) else None
         if found is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -112,9 +112,9 @@ def _infer(model: ModelProto, found: Inferred, sizes: Mapping[str, tuple[int, ..
         for name, array in found.constants.items()
         if array.nbytes <= _SMALL
     ]
-    bare = helper.make_graph(
-        found.nodes, graph.name or "graph", [*inputs, *large], _open(graph.output), small
-    )
+    made = {name for node in found.nodes for name in node.output}
+    outputs = _open([each for each in graph.output if each.name in made])
+    bare = helper.make_graph(found.nodes, graph.name or "graph", [*inputs, *large], outputs, small)
     skeleton = helper.make_model(
         bare, opset_imports=model.opset_import, ir_version=model.ir_version
     )
@@ -129,10 +129,10 @@ def _infer(model: ModelProto, found: Inferred, sizes: Mapping[str, tuple[int, ..
             found.shapes[each.name] = shape
 
 
-def _open(outputs: object) -> list[ValueInfoProto]:
+def _open(outputs: Sequence[ValueInfoProto]) -> list[ValueInfoProto]:
     """Return outputs without the sizes that a file says they have, which hold for other inputs."""
     found = []
-    for each in outputs:  # type: ignore[attr-defined]
+    for each in outputs:
         made = ValueInfoProto()
         made.CopyFrom(each)
         if made.type.HasField("tensor_type"):

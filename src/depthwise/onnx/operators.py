@@ -6,7 +6,7 @@ Each reader returns an operator with its inputs, or None: then the node is left 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeAlias, cast
 
 import numpy as np
@@ -36,6 +36,10 @@ from depthwise.problem.spec import resolve_padding
 from depthwise.problem.vocabulary import Activation, Pads
 
 Read: TypeAlias = "tuple[Operator, list[Value | None]] | None"
+
+
+_LARGEST = 3.4e38
+"""A bound beyond it is none: older files have the largest number of float32 for infinity."""
 
 
 def read(given: Given) -> Read:
@@ -173,15 +177,77 @@ def _clip(given: Given) -> Read:
     names: dict[tuple[float | None, float | None], Activation] = {
         (0.0, 6.0): "relu6", (0.0, math.inf): "relu",
     }  # fmt: skip
+    if high is not None and high > _LARGEST:
+        high = math.inf
+    if (low, high) == (0, 1):
+        return _clipped_line(given)
     name = names.get((low, high))
     return None if name is None else (Activate(activation=name), [given.x])
 
 
+def _clipped_line(given: Given) -> Read:
+    """Read what is cut to 0 to 1 as a hard sigmoid, where it is slope * x + offset."""
+    x, slope, offset = given.x, 1.0, 0.0
+    found = _with_number(x, "add")
+    if found is not None:
+        x, offset = found
+    found = _with_number(x, "mul") or _with_number(x, "div")
+    if found is not None:
+        is_quotient = x.maker is not None and x.maker.name == "div"
+        x, slope = found[0], 1 / found[1] if is_quotient else found[1]
+    return None if x is given.x else (_hard(slope, offset), [x])
+
+
+def _with_number(value: Value, function: str) -> tuple[Value, float] | None:
+    """Return what a value is the sum, product or quotient of, where that is x and a number."""
+    maker = value.maker
+    if maker is None or not isinstance(maker.operator, Binary) or maker.name != function:
+        return None
+    x, number = _and_number(maker.inputs, either=function != "div")
+    return None if x is None or number is None or not number else (x, number)
+
+
+def _and_number(
+    inputs: Sequence[Value | None], *, either: bool = True
+) -> tuple[Value | None, float | None]:
+    """Return an input and the number that is the other one; None for what there is not."""
+    for x, other in (inputs, inputs[::-1])[: 1 + either] if len(inputs) == 2 else ():
+        constant = None if other is None else other.constant
+        rank = 0 if x is None or x.shape is None else len(x.shape)
+        if constant is not None and constant.size == 1 and constant.ndim <= rank:
+            return x, float(constant.reshape(()))
+    return None, None
+
+
+def _max(given: Given) -> Read:
+    x, number = _and_number(given.inputs)
+    return (Activate(activation="relu"), [x]) if number == 0 else None
+
+
+def _min(given: Given) -> Read:
+    """Read what is no more than 6 as a ReLU6, where it is a ReLU."""
+    x, number = _and_number(given.inputs)
+    maker = None if x is None else x.maker
+    if maker is None or number != 6 or maker.operator != Activate(activation="relu"):
+        return None
+    return Activate(activation="relu6"), maker.inputs
+
+
+def _prelu(given: Given) -> Read:
+    slope = given.constant(1)
+    ours = slope is not None and np.allclose(slope, 0.01, rtol=1e-6, atol=0)
+    return (Activate(activation="leaky_relu"), [given.x]) if ours else None
+
+
 def _hard_sigmoid(given: Given) -> Read:
     slope, offset = given.attributes.get("alpha", 0.2), given.attributes.get("beta", 0.5)
+    return _hard(slope, offset), [given.x]
+
+
+def _hard(slope: float, offset: float) -> Operator:
     if math.isclose(slope, 1 / 6, rel_tol=1e-6) and offset == 0.5:
-        return Activate(activation="hardsigmoid"), [given.x]
-    return HardSigmoid(slope=slope, offset=offset), [given.x]
+        return Activate(activation="hardsigmoid")
+    return HardSigmoid(slope=slope, offset=offset)
 
 
 def _leaky_relu(given: Given) -> Read:
@@ -271,6 +337,9 @@ _READERS: dict[str, Callable[[Given], Read]] = {
     "LayerNormalization": _layer_norm,
     "Relu": _activate("relu"),
     "Clip": _clip,
+    "Max": _max,
+    "Min": _min,
+    "PRelu": _prelu,
     "Sigmoid": _activate("sigmoid"),
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _activate("hardswish"),
