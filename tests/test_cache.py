@@ -65,6 +65,8 @@ def test_what_was_stored_is_found_by_another_process(suffix):
     entry = cache.load(SPEC, PLAN, TARGET)
     assert printed == f"{entry.path} {entry.meta}"
     assert entry.meta == META
+    assert entry.object() == OBJECT
+    assert cache.has(SPEC, PLAN, TARGET)
     assert entry.path.suffix == suffix
     assert entry.path.read_bytes().startswith(OBJECT)
     assert entry.path.stat().st_mode & 0o777 == 0o600
@@ -85,6 +87,7 @@ def test_a_choice_is_remembered_for_its_problem_target_and_threads(place):
 
 def test_nothing_is_found_where_nothing_was_stored():
     assert cache.load(SPEC, PLAN, TARGET) is None
+    assert not cache.has(SPEC, PLAN, TARGET)
 
 
 @pytest.mark.parametrize(
