@@ -26,6 +26,7 @@ test: $(READY)  ## run the tests
 	$(PYTEST) $(ARGS)
 
 test-all: $(READY)  ## run the tests, the slow ones too
+	$(BIN)/python -m pip install --quiet --no-deps rapidocr-onnxruntime==1.4.4  # for its files
 	$(PYTEST) -m "not peers and not site" $(ARGS)
 
 fuzz: $(READY)  ## look for crashes, hangs and wrong results with a seed of chance; ARGS="--help" tells more

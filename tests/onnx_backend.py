@@ -139,9 +139,9 @@ def _cases(backend):
 
 
 def names(kind: str) -> list[str]:
-    """Return the names of the cases of a kind."""
+    """Return the names of the cases of a kind, but those that need locales of the machine."""
     found = unittest.TestLoader().getTestCaseNames(_cases(Depthwise)[f"OnnxBackend{kind}ModelTest"])
-    return [name for name in found if name.endswith("_cpu")]
+    return [name for name in found if name.endswith("_cpu") and "strnorm" not in name]
 
 
 def fails(backend: type[Backend], kind: str, name: str) -> str | None:

@@ -235,6 +235,10 @@ def test_an_opset_before_7_is_converted():
                   {"p": POINT, "k": row})  # fmt: skip
     made = old("Add", row, broadcast=1)
     np.testing.assert_array_equal(load(made)(IMAGE), load(later)(IMAGE))
+    slope = noise(1)
+    later = model([node("Conv", "x p", "a"), node("PRelu", "a k", "b")], [X], ["b"],
+                  {"p": POINT, "k": slope})  # fmt: skip
+    np.testing.assert_array_equal(load(old("PRelu", slope))(IMAGE), load(later)(IMAGE))
 
 
 @pytest.mark.parametrize(("operator", "how"), [("PRelu", {}), ("Mul", {"axis": 1, "broadcast": 1})])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 import onnx.inliner
@@ -126,8 +128,9 @@ def _converted(model: ModelProto) -> ModelProto:
     opset = max((each.version for each in model.opset_import if not each.domain), default=_OLDEST)
     if opset >= _OLDEST:
         return model
+    numbers = {each.name for each in model.graph.initializer if math.prod(each.dims) == 1}
     for node in model.graph.node:
-        if _is_mistaken(node):
+        if _is_mistaken(node, numbers):
             raise ModelError(
                 f"a model that broadcasts along an axis is of opset {_OLDEST} or newer; got "
                 f"{opset} and {node.op_type} {node.name or node.output[0]!r}"
@@ -141,11 +144,14 @@ def _converted(model: ModelProto) -> ModelProto:
         ) from None
 
 
-def _is_mistaken(node: NodeProto) -> bool:
-    """Whether ONNX's conversion may let a node broadcast along another axis than it did."""
-    along = any(each.name == "axis" for each in node.attribute)
-    broadcasts = any(each.name == "broadcast" and each.i for each in node.attribute)
-    return node.op_type == "PRelu" or (along and broadcasts)
+def _is_mistaken(node: NodeProto, numbers: AbstractSet[str]) -> bool:
+    """Whether ONNX's conversion may let a node broadcast along another axis than it did.
+
+    It takes any axis for the first, and knows nothing of slopes for each channel.
+    """
+    given = {each.name: each.i for each in node.attribute}
+    slopes = node.op_type == "PRelu" and node.input[1] not in numbers
+    return slopes or bool(given.get("broadcast") and given.get("axis"))
 
 
 def in_a_line(error: BaseException) -> str:
