@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from depthwise.errors import ModelError
-from depthwise.torch.network.agreement import ROUNDINGS, Agreement
+from depthwise.network.agreement import ROUNDINGS
+from depthwise.torch.network.agreement import Agreement
 from models import Call
 
 X = (torch.randn(2, 3, generator=torch.Generator().manual_seed(0)),)

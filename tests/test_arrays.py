@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import types
+
 import numpy as np
 import pytest
 import torch
 
 import depthwise as dw
 from depthwise.errors import ArrayError, DTypeError
+from depthwise.problem import arrays
 from depthwise.problem.arrays import as_numpy, fit, like
 
 SPEC = dw.parse("depthwise c2 hw3 k1")
@@ -83,3 +87,12 @@ def test_only_weights_may_have_unit_axes_at_their_end():
         fit(column, "bias", (4, 2), SPEC)
     with pytest.raises(ArrayError, match=r"weight has shape \(4,\)"):
         fit(column, "weight", (4,), SPEC)
+
+
+def test_a_torch_that_another_thread_is_importing_is_none(monkeypatch):
+    monkeypatch.setattr(arrays, "_tensors", ())
+    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
+    x = np.ones(3, np.float32)
+    assert not arrays.is_tensor(x)
+    assert arrays.as_numpy(x, "x") is x
+    assert arrays.like(x)(x) is x

@@ -54,3 +54,29 @@ def test_children_that_are_forked_meanwhile_load_and_compile(cached, tmp_path):
 def test_a_process_may_end_meanwhile(cached, tmp_path):
     done = run("time.sleep(0.3)", str(tmp_path / "cache") if cached else "")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+IMPORTING = """
+import os, signal, sys, threading, time
+import depthwise as dw
+
+threading.Thread(target=dw.compile, args=("depthwise c9 hw9 k3 p1 nhwc",), daemon=True).start()
+while "tvm" not in sys.modules:
+    time.sleep(0.001)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    dw.compile("depthwise c8 hw7 k3 p1 nhwc")
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+assert status == 0, status
+os._exit(0)
+"""
+
+
+def test_a_child_that_is_forked_while_tvm_is_imported_compiles():
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTING], env=os.environ | {disk.VARIABLE: ""},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr

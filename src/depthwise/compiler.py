@@ -32,12 +32,16 @@ if TYPE_CHECKING:
     from depthwise.programs.build import Program
 
 _one_at_a_time = threading.RLock()
+_importing = threading.RLock()
+"""Held while TVM is imported: a child that is forked meanwhile could never import it, because
+Python's lock of a module stays with the thread that the child does not have."""
 
 
-def _renew_lock() -> None:
-    """Replace the lock, which a thread may hold that a forked child does not have."""
+def _renew_locks() -> None:
+    """Replace the locks, which a thread may hold that a forked child does not have."""
     global _one_at_a_time  # noqa: PLW0603
     _one_at_a_time = threading.RLock()
+    _importing.release()
 
 
 def _end_compiling() -> None:
@@ -48,7 +52,9 @@ def _end_compiling() -> None:
     _one_at_a_time.acquire()
 
 
-os.register_at_fork(after_in_child=_renew_lock)
+os.register_at_fork(
+    before=_importing.acquire, after_in_parent=_importing.release, after_in_child=_renew_locks
+)
 weakref.finalize(_end_compiling, int).detach()  # the first one has all of them called at exit:
 atexit.register(_end_compiling)  # before that, because temporary folders are removed so
 
@@ -194,6 +200,7 @@ def _remembered(entry: cache.Entry | None) -> Code | None:
 
 def _programs(problem: Problem, plan: AnyPlan, target: Target) -> tuple[Program, ...]:
     """Define the problem and write it as its plan says."""
-    from depthwise.programs.writers import programs
+    with _importing:
+        from depthwise.programs.writers import programs
 
     return programs(problem, plan, target)

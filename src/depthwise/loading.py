@@ -3,38 +3,46 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Union
+
+import numpy as np
 
 from depthwise.errors import ModelError, installs
 from depthwise.network.engine import Engine
 from depthwise.network.network import Network
+from depthwise.network.prepare import Told
 from depthwise.network.saved.container import HEAD_BYTES, begins_one
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 Source = Union["str", "os.PathLike[str]", "bytes", "ModelProto"]
+Shapes = Union["Mapping[str, tuple[int, ...]]", "Sequence[tuple[int, ...]]"]
 
 
 def load(
     source: Source,
     *,
-    inputs: Mapping[str, tuple[int, ...]] | None = None,
+    inputs: Shapes | None = None,
     threads: int | None = None,
     trust: bool = False,
+    step: Told = lambda _: None,
 ) -> Network:
     """Return a trained network on this package's kernels.
+
+    The kernels for inputs whose sizes are known are compiled, or found in the cache.
 
     Args:
         source: a file of ONNX or of `Network.save`, whatever it is called; its content, as bytes;
             or a `ModelProto` of ONNX.
-        inputs: the shape of each input by its name, e.g. {"x": (1, 3, 224, 224)}, for which a model
-            of ONNX is prepared whose sizes are open; they stay open.
+        inputs: the shape of each input by its name, e.g. {"x": (1, 3, 224, 224)}, or of all in
+            order, for which a model of ONNX is prepared whose sizes are open; they stay open.
         threads: how many threads a call uses; None is as many as there are cores.
         trust: run the machine code in a file of `Network.save(with_code=True)`, which can do all
             that this process can.
+        step: called before each piece of work with words that name it.
 
     Raises:
         ModelError: it is no such file, or damaged, or of another version.
@@ -43,7 +51,8 @@ def load(
     if isinstance(source, (str, os.PathLike)) and not os.path.isfile(source):
         source = Path(source).read_bytes()  # of a pipe, which is read once
     if isinstance(source, (str, os.PathLike, bytes)) and begins_one(_head(source)):
-        return _saved(source, inputs, threads, trust)
+        net = _saved(source, inputs, threads, trust)
+        return _made_ready(net, step, known=False)
 
     try:
         from depthwise.onnx.network import from_onnx
@@ -54,7 +63,24 @@ def load(
             f"models of ONNX are read by its own library; it is not installed: {installs('onnx')}"
         ) from None
 
-    return from_onnx(source, inputs, threads)
+    net = from_onnx(source, inputs, threads)
+    return _made_ready(net, step, known=inputs is not None)
+
+
+def _made_ready(net: Network, step: Told, *, known: bool) -> Network:
+    """Make a network ready for its example, where it is one: not where sizes of images are open."""
+    sizes = [port.sizes for port in net.inputs]
+    shapes = [net.program.shapes.get(number) for number in range(len(sizes))]
+    anyway = any(isinstance(size, str) for each in sizes for size in (each or ())[1:])
+    dtypes = [port.dtype for port in net.inputs]
+    example = [
+        np.zeros(shape, dtype)
+        for shape, dtype in zip(shapes, dtypes, strict=True)
+        if shape is not None and dtype is not None
+    ]
+    if (known or not anyway) and len(example) == len(shapes):
+        net.prepare(*example, step=step)
+    return net
 
 
 def _head(source: str | os.PathLike[str] | bytes) -> bytes:
@@ -67,7 +93,7 @@ def _head(source: str | os.PathLike[str] | bytes) -> bytes:
 
 def _saved(
     source: str | os.PathLike[str] | bytes,
-    inputs: Mapping[str, tuple[int, ...]] | None,
+    inputs: Shapes | None,
     threads: int | None,
     trust: bool,
 ) -> Network:

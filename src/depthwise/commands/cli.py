@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import shlex
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from depthwise.commands import ending, interrupts
+from depthwise.commands import ending, interrupts, networks
 from depthwise.commands.options import (
     NAMES,
     POSED,
@@ -25,13 +24,10 @@ from depthwise.commands.options import (
     Wide,
     examples,
     form,
+    threads_option,
 )
-from depthwise.errors import DepthwiseError, installs
-from depthwise.machine.team import MOST_THREADS
 from depthwise.problem.dtypes import DEFAULT
 from depthwise.version import __version__
-
-threads_option = partial(typer.Option, min=1, max=MOST_THREADS)
 
 app = typer.Typer(
     add_completion=False,
@@ -147,6 +143,7 @@ bench_app = typer.Typer(
         "depthwise bench --workload blocks --op inverted --epilogue network",
         "depthwise bench --workload training --op training --batch 8 --peers torch",
         "depthwise bench --workload efficientnet_b0 --op network --batch 16 --threads 2",
+        "depthwise bench --op network --model model.onnx --input 1,3,224,224 --threads 2",
         "depthwise bench --layers my_layers.json --clock call --layout nhwc --threads 2",
         "depthwise bench --workload seeds --peers torch,onnxruntime --json seeds.json",
         "depthwise bench --workload mobilenet_v2 --threads 2 --html report.html",
@@ -173,6 +170,17 @@ def bench(
         ),
     ] = None,
     layers: Annotated[Path | None, typer.Option(help="A layer file (JSON).")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="With --op network: a file of ONNX, of net.save or of torch.export.save (.pt2), "
+            "or module:factory."
+        ),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="Sizes of an input of --model: 1,3,224,224 or x=1,3,224,224."),
+    ] = None,
     batch: Annotated[int, typer.Option(help="Images at once.")] = 1,
     dtype: Annotated[DType, typer.Option(help="Element type.")] = DEFAULT,
     layout: Annotated[
@@ -209,11 +217,13 @@ def bench(
         return 0
     from depthwise.bench import command
     from depthwise.bench.options import Options, cores, names
+    from depthwise.commands.shapes import named_shapes
 
     return command.bench(
         Options(
-            op=op, workloads=workload or (), layers=layers, batch=batch, dtype=dtype,
-            layout=layout, threads=threads, clock=clock, epilogue=epilogue,
+            op=op, workloads=workload or (), layers=layers, model=model,
+            inputs=named_shapes(inputs or ()), batch=batch, dtype=dtype, layout=layout,
+            threads=threads, clock=clock, epilogue=epilogue,
             peers=names(peers), repeats=repeats, cpu=target, pin=cores(pin),
             json=json, csv=csv, plot=plot, html=html,
             command=shlex.join(["depthwise", *sys.argv[1:]]),
@@ -504,92 +514,7 @@ def doctor(
     return examination.doctor(form(as_json, as_csv))
 
 
-@app.command(
-    short_help="Compute a network's file for arrays in files.",
-    epilog=examples(
-        "depthwise run net.dw --input x.npy --output y.npy",
-        "depthwise run model.onnx --input image=x.npy --input scale=s.npy --output y.npz",
-        "depthwise run net.dw --input all.npz --output y.npy --threads 1 --json",
-    ),
-)
-def run(
-    model: Annotated[
-        Path, typer.Argument(help="model.onnx, or what Network.save wrote.", metavar="MODEL")
-    ],
-    inputs: Annotated[
-        list[str], typer.Option("--input", help="x.npy or name=x.npy, for each; or an .npz of all.")
-    ],
-    output: Annotated[Path, typer.Option(help="y.npy; .npz for several outputs.")],
-    threads: Annotated[int | None, threads_option(help="Of a call.  [default: all]")] = None,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Run machine code that the file takes along.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Compute a trained network, from arrays to arrays; the JSON has the time of a call."""
-    from depthwise.commands import run as command
-
-    command.run(
-        command.Options(
-            model=model, inputs=inputs, output=output, threads=threads, trust=trust,
-            as_json=as_json,
-        )
-    )  # fmt: skip
-
-
-@app.command(
-    short_help="Replace what is slow in a PyTorch model.",
-    epilog=examples(
-        "depthwise optimize depthwise.bench.networks.mobilenet_v2:mobilenet_v2 --input 1,3,224,224",
-        "depthwise optimize model.pt2 --input 1,3,224,224 --threads 1 --plot layers.png",
-        "depthwise optimize my_models:two_images --input 1,3,64,64 --input 1,3,64,64 --json",
-        "depthwise optimize model.pt2 --input 8,3,224,224 --tune --save fast.pt",
-    ),
-)
-def optimize(
-    model: Annotated[
-        str,
-        typer.Argument(
-            help="model.pt2 (torch.export.save), module:factory, or model.pt (with --trust).",
-            metavar="MODEL",
-        ),
-    ],
-    inputs: Annotated[
-        list[str], typer.Option("--input", help="An input's sizes; once for each input.")
-    ],
-    tune: Annotated[
-        bool, typer.Option("--tune", help="Search for the fastest plans, for minutes.")
-    ] = False,
-    trust: Annotated[
-        bool, typer.Option("--trust", help="Load a pickled module, which runs code it names.")
-    ] = False,
-    threads: Annotated[int | None, threads_option(help="Threads of both.  [default: all]")] = None,
-    as_json: AsJson = False,
-    as_csv: AsCsv = False,
-    _wide: Wide = False,
-    plot: Annotated[
-        Path | None, typer.Option(help="Draw the time of each layer to this file.")
-    ] = None,
-    save: Annotated[
-        Path | None, typer.Option(help="Save the fast module to this file (torch.save).")
-    ] = None,
-) -> None:
-    """Replace what is slow in a PyTorch model, and say what was, what was not and why."""
-    try:
-        from depthwise.commands import optimize as command
-    except ModuleNotFoundError as error:
-        if error.name != "torch":
-            raise
-        raise DepthwiseError(
-            f"depthwise optimize needs PyTorch; this installs it: {installs('torch')}"
-        ) from None
-
-    command.run(
-        command.Options(
-            model=model, inputs=inputs, tune=tune, trust=trust, threads=threads,
-            form=form(as_json, as_csv), plot=plot, save=save,
-        )
-    )  # fmt: skip
+app.add_typer(networks.app)
 
 
 def main() -> None:

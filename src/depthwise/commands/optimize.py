@@ -9,9 +9,9 @@ from pathlib import Path
 
 from depthwise import console
 from depthwise.commands import optimize_plot
+from depthwise.commands.shapes import shape
 from depthwise.console import Form
 from depthwise.drawing import check_plot
-from depthwise.errors import ModelError
 from depthwise.files import check_writable
 from depthwise.torch import optimize
 from depthwise.torch.command_line import inputs, save, use_threads
@@ -67,18 +67,6 @@ def run(options: Options) -> None:
         if options.save:
             afterwards.callback(save, fast, options.save)
         _print(fast.report, options.form)
-
-
-def shape(text: str) -> tuple[int, ...]:
-    """Read `--input`: sizes with commas between them.
-
-    Raises:
-        ModelError: it is something else.
-    """
-    sizes = text.split(",")
-    if not all(size.isdecimal() and int(size) > 0 for size in sizes):
-        raise ModelError(f"an input is its sizes, as 1,3,224,224; got {text!r}")
-    return tuple(map(int, sizes))
 
 
 def _print(report: Report, form: Form) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from depthwise.bench.layers import workload_names
 from depthwise.errors import DepthwiseError
+from depthwise.machine.team import MOST_THREADS
 from depthwise.problem.dtypes import DTYPES
 
 Op = Literal[
@@ -50,6 +51,8 @@ def form(as_json: bool, as_csv: bool) -> Form:
     return "json" if as_json else "csv" if as_csv else "table"
 
 
+threads_option = partial(typer.Option, min=1, max=MOST_THREADS)
+"""`--threads`, with its help."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV, a line for each row.")]
 Wide = Annotated[

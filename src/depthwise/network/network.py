@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from depthwise.network.execution import Execution, Workspaces
 from depthwise.network.prepare import Told
 from depthwise.network.steps import Port, Program
 from depthwise.problem.arrays import like
+
+if TYPE_CHECKING:
+    from depthwise.network.report import Report
 
 _NUMPY = (np.ndarray, np.generic)
 MOST_EXECUTIONS = 16
@@ -114,6 +117,21 @@ class Network:
             found = Execution(self.program, arrays, self._workspaces, self._threads, step=step)
             self._executions[key] = found
         return found
+
+    @property
+    def report(self) -> Report:
+        """What became of each part; plans are of the inputs that it is ready for, if there are."""
+        from depthwise.network.report import Report, parts_of  # which draws tables
+
+        ready = next(iter(self._executions.values()), None)
+        kernels = {} if ready is None else ready.kernels()
+        return Report(parts=tuple(parts_of(self.program, kernels)))
+
+    def __str__(self) -> str:
+        return str(self.report)
+
+    def _repr_html_(self) -> str:
+        return self.report._repr_html_()
 
     def _converted(self, given: Sequence[Any]) -> Any:
         """Compute with whatever arrays are given, once they are found to fit."""

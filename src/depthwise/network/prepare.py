@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Told = Callable[[str], None]
 """Told what is about to be done."""
+_COMMAND = [sys.executable, "-m", "depthwise.network.compiling"]
 _WORTH_A_PROCESS = 2
 """From so many kernels on, starting processes is sooner than compiling here."""
 
@@ -118,7 +119,7 @@ def _started() -> subprocess.Popen[str]:
     package = str(Path(__file__).parents[2])
     path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
-        [sys.executable, "-m", "depthwise.network.compiling", str(team.size())],
+        [*_COMMAND, str(team.size())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -70,14 +70,14 @@ def _is_word(text: object) -> bool:
     return isinstance(text, str) and text.isidentifier()
 
 
-def _inputs(model: ModelProto) -> list[str]:
+def input_names(model: ModelProto) -> list[str]:
     """Return the names of what a model is called with."""
     given = {each.name for each in model.graph.initializer}
     return [each.name for each in model.graph.input if each.name not in given]
 
 
 def _example(model: ModelProto, given: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    names = _inputs(model)
+    names = input_names(model)
     if strange := [name for name in given if name not in names]:
         raise ModelError(
             f"the inputs of the model are {', '.join(names)}; got {', '.join(strange)}"
@@ -111,10 +111,10 @@ def _example(model: ModelProto, given: Mapping[str, tuple[int, ...]]) -> dict[st
 
 def _check(name: str, sizes: list[int], shape: tuple[int, ...]) -> None:
     fits = len(sizes) == len(shape) and all(
-        size in (0, given) for size, given in zip(sizes, shape, strict=True)
+        size <= 0 or size == given for size, given in zip(sizes, shape, strict=True)
     )
     if not fits:
-        wanted = ", ".join(str(size or "any") for size in sizes)
+        wanted = ", ".join(str(size) if size > 0 else "any" for size in sizes)
         raise ModelError(f"input {name!r} of the model has the sizes ({wanted}); got {shape}")
 
 
@@ -142,7 +142,7 @@ class _Import:
         self._model, self._known, self._seen, self._dialect = model, known, seen, dialect
         self._values: dict[str, Value] = {}
         self.graph = Graph()
-        for name in _inputs(model):
+        for name in input_names(model):
             self.graph.inputs.append(self._value(name))
         for node in known.nodes:
             self._read(node)

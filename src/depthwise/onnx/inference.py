@@ -72,7 +72,8 @@ def inferred(model: ModelProto, sizes: Mapping[str, tuple[int, ...]], *, fixed: 
 
 def _array(tensor: TensorProto) -> Array:
     try:
-        return numpy_helper.to_array(tensor)
+        array: Array = numpy_helper.to_array(tensor)
+        return array
     except Exception as error:  # in several classes
         raise ModelError(
             f"a model has the elements of its weights; got {tensor.name!r}: {in_a_line(error)}"

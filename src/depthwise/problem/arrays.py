@@ -80,7 +80,7 @@ def as_numpy(array: Any, name: str) -> Array:
 
 def like(array: Any) -> Callable[[Array], Any]:
     """Return the function that turns a NumPy result into the kind of array that came in."""
-    torch = sys.modules.get("torch")
+    torch = _torch()
     if torch is not None and isinstance(array, torch.Tensor):
         return torch.from_numpy  # type: ignore[no-any-return]
     if isinstance(array, np.ndarray) or not hasattr(array, "__array_namespace__"):
@@ -121,9 +121,15 @@ def is_tensor(array: Any) -> bool:
 def _tensor_types() -> tuple[type, ...]:
     """Return the types of torch's plain tensors, none as long as torch is not in the process."""
     global _tensors  # noqa: PLW0603 (asked for in every call)
-    if not _tensors and (torch := sys.modules.get("torch")) is not None:
+    if not _tensors and (torch := _torch()) is not None:
         _tensors = torch.Tensor, torch.nn.Parameter
     return _tensors
+
+
+def _torch() -> Any:
+    """Return torch where it is in the process, whole: another thread may be importing it."""
+    torch = sys.modules.get("torch")
+    return torch if hasattr(getattr(torch, "nn", None), "Parameter") else None
 
 
 def tracked(tensor: Any) -> bool:
@@ -226,7 +232,7 @@ def _overlaps_itself(array: Array) -> bool:
 
 
 def _view(array: Any, name: str) -> Array:
-    torch = sys.modules.get("torch")
+    torch = _torch()
     if torch is not None and isinstance(array, torch.Tensor):
         if tracked(array):
             raise ArrayError(

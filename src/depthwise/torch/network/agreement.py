@@ -12,11 +12,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from depthwise.errors import DepthwiseError, ModelError
+from depthwise.network.agreement import tolerance
 from depthwise.torch.network.tracing import Trace
-
-ROUNDINGS = 64
-"""How many times the rounding of one operation results may differ for each square root of the depth
-(errors of independent signs add up like that)."""
 
 MODELS_OWN = 4
 """How many times as far as the model is from itself in float64 results may differ instead: some
@@ -38,7 +35,7 @@ class Agreement:
             (torch.finfo(each.dtype).eps for each in self._expected[0] if _is_real(each)),
             default=0.0,
         )
-        self.tolerance = ROUNDINGS * eps * math.sqrt(max(depth, 1))
+        self.tolerance = tolerance(depth, eps)
 
     def differences(self, fast: Callable[..., Any]) -> dict[str, float]:
         """Return the fields of a report that compare results.

@@ -11,7 +11,8 @@ from torch.utils import _pytree as pytree
 
 from depthwise.machine import team
 from depthwise.measure.timing import Summary, sample
-from depthwise.network.steps import Call, Stage, View
+from depthwise.network.report import parts_of
+from depthwise.network.steps import Call, Stage, Work
 from depthwise.torch.network.calls import read
 from depthwise.torch.network.optimized import Optimized
 from depthwise.torch.network.tracing import is_view
@@ -52,25 +53,24 @@ def rows(fast: Optimized, inputs: Sequence[Any]) -> tuple[tuple[Row, ...], float
         for number in range(len(program.inputs))
         if number in times
     ]  # fmt: skip
-    for step in program.steps:
-        work = step.work
-        if isinstance(work, Call) and work.title in _OF_SIZES:
-            continue
-        kernel = kernels.get(step.outputs[0])
-        found.append(
-            Row(
-                name=step.name,
-                kind=work.spec.kind if isinstance(work, Stage) else "torch",
-                problem=work.title,
-                plan=None if kernel is None else str(kernel.plan),
-                before_us=step.before_us,
-                after_us=times.get(step.outputs[0], 0.0),
-                reason=step.reason or (None if isinstance(work, Stage) else _why_torch(work)),
+    for step, part in zip(program.steps, parts_of(program, kernels), strict=True):
+        if part.problem not in _OF_SIZES:
+            found.append(
+                Row(
+                    name=part.name,
+                    kind=part.kind if isinstance(step.work, Stage) else "torch",
+                    problem=part.problem,
+                    plan=part.plan,
+                    before_us=step.before_us,
+                    after_us=times.get(step.outputs[0], 0.0),
+                    reason=part.reason or _why_torch(step.work),
+                )
             )
-        )
     return tuple(found), total
 
 
-def _why_torch(work: Call | View) -> str:
+def _why_torch(work: Work) -> str | None:
+    if isinstance(work, Stage):
+        return None
     moves = isinstance(work, Call) and not is_view(read(work.payload).callable)
     return "no kernel computes it" if moves else "it moves nothing"

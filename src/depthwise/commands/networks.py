@@ -1,0 +1,137 @@
+"""The commands for whole networks, in files or in PyTorch.
+
+What a command needs is imported when it runs, so that `--help` waits for nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from depthwise.commands.options import AsCsv, AsJson, Wide, examples, form, threads_option
+from depthwise.errors import DepthwiseError, installs
+
+if TYPE_CHECKING:
+    from depthwise.console import Form
+
+app = typer.Typer()
+
+
+@app.command(
+    short_help="Compute a network's file for arrays in files.",
+    epilog=examples(
+        "depthwise run net.dw --input x.npy --output y.npy",
+        "depthwise run model.onnx --input image=x.npy --input scale=s.npy --output y.npz",
+        "depthwise run net.dw --input all.npz --output y.npy --threads 1 --json",
+    ),
+)
+def run(
+    model: Annotated[
+        Path, typer.Argument(help="model.onnx, or what Network.save wrote.", metavar="MODEL")
+    ],
+    inputs: Annotated[
+        list[str], typer.Option("--input", help="x.npy or name=x.npy, for each; or an .npz of all.")
+    ],
+    output: Annotated[Path, typer.Option(help="y.npy; .npz for several outputs.")],
+    threads: Annotated[int | None, threads_option(help="Of a call.  [default: all]")] = None,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run machine code that the file takes along.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compute a trained network, from arrays to arrays; the JSON has the time of a call."""
+    from depthwise.commands import run as command
+
+    command.run(
+        command.Options(
+            model=model, inputs=inputs, output=output, threads=threads, trust=trust,
+            as_json=as_json,
+        )
+    )  # fmt: skip
+
+
+@app.command(
+    short_help="Replace what is slow in a network: a model of PyTorch, or a file of ONNX.",
+    epilog=examples(
+        "depthwise optimize model.onnx",
+        "depthwise optimize model.onnx --input x=1,3,640,480 --save fast.dw",
+        "depthwise optimize depthwise.bench.networks.mobilenet_v2:mobilenet_v2 --input 1,3,224,224",
+        "depthwise optimize model.pt2 --input 1,3,224,224 --threads 1 --plot layers.png",
+        "depthwise optimize my_models:two_images --input 1,3,64,64 --input 1,3,64,64 --json",
+        "depthwise optimize model.pt2 --input 8,3,224,224 --tune --save fast.pt",
+    ),
+)
+def optimize(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="model.onnx, model.pt2 (torch.export.save), module:factory, or model.pt (with "
+            "--trust).",
+            metavar="MODEL",
+        ),
+    ],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            help="An input's sizes; once for each input.  Of ONNX, where they are open; a name "
+            "may stand before them: x=1,3,224,224.",
+        ),
+    ] = None,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Search for the fastest plans, for minutes.")
+    ] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Load a pickled module, which runs code it names.")
+    ] = False,
+    threads: Annotated[int | None, threads_option(help="Threads of both.  [default: all]")] = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    _wide: Wide = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the time of each layer to this file.")
+    ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Save the fast network: a module by torch.save, a file of ONNX as .dw."),
+    ] = None,
+) -> None:
+    """Replace what is slow in a network, and say what was, what was not and why."""
+    if model.endswith(".onnx"):
+        _optimize_file(model, inputs or [], threads, form(as_json, as_csv), save)
+        return
+    if not inputs:
+        raise DepthwiseError("a model of PyTorch needs the sizes of its inputs; got no --input")
+    try:
+        from depthwise.commands import optimize as command
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise DepthwiseError(
+            f"depthwise optimize needs PyTorch; this installs it: {installs('torch')}"
+        ) from None
+
+    command.run(
+        command.Options(
+            model=model, inputs=inputs, tune=tune, trust=trust, threads=threads,
+            form=form(as_json, as_csv), plot=plot, save=save,
+        )
+    )  # fmt: skip
+
+
+def _optimize_file(
+    model: str, inputs: list[str], threads: int | None, how: Form, save: Path | None
+) -> None:
+    try:
+        from depthwise.commands import optimize_file as command
+    except ModuleNotFoundError as error:
+        if error.name not in ("onnx", "onnxruntime"):
+            raise
+        raise DepthwiseError(
+            f"files of ONNX need its library and its runtime; this installs them: "
+            f"{installs('onnx')}"
+        ) from None
+
+    command.run(command.Options(model=model, inputs=inputs, threads=threads, form=how, save=save))

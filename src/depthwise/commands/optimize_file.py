@@ -1,0 +1,63 @@
+"""`depthwise optimize model.onnx`: what becomes of a network's file, beside ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from depthwise import console
+from depthwise.commands.shapes import named_shapes
+from depthwise.console import Form
+from depthwise.errors import ModelError
+from depthwise.files import check_writable
+from depthwise.loading import load
+from depthwise.network.report import WORDS, Report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What `depthwise optimize` was asked for, of a file of ONNX."""
+
+    model: str
+    inputs: Sequence[str]
+    """The shape of each, e.g. "1,3,224,224", in the order of the model, or "x=1,3,224,224"."""
+    threads: int | None
+    form: Form
+    save: Path | None
+
+
+def run(options: Options) -> None:
+    """Load a file, hold it against ONNX Runtime, print the report, and save it where asked to.
+
+    Raises:
+        ModelError: there is no such model, or it takes other inputs.
+        DepthwiseError: a file cannot be written.
+    """
+    from depthwise.onnx.measuring import measured
+
+    if options.save:
+        check_writable(options.save)
+    path = Path(options.model)
+    if not path.is_file():
+        raise ModelError(f"there is no such file: {path}")
+    with console.progress(None) as step:
+        net = load(
+            path, inputs=named_shapes(options.inputs) or None, threads=options.threads, step=step
+        )
+        step("measure")
+        report = measured(net, path)
+    if options.save:
+        net.save(options.save)
+    _print(report, options.form)
+
+
+def _print(report: Report, form: Form) -> None:
+    def table() -> None:
+        console.print_table(report.headers, report.cells(), left=WORDS, spare=("%",))
+        console.say()
+        for line in report.notes():
+            console.say(line)
+
+    value = report.as_dict()
+    console.publish(form, value=value, records=value["parts"], table=table)

@@ -1,0 +1,19 @@
+"""How far the results of a network may be from those of another that computes the same."""
+
+from __future__ import annotations
+
+import math
+
+ROUNDINGS = 64
+"""How many times the rounding of one operation results may differ for each square root of the depth
+(errors of independent signs add up like that)."""
+
+
+def tolerance(depth: int, epsilon: float) -> float:
+    """Return the largest difference that rounding explains, relative to the largest output.
+
+    Args:
+        depth: how many layers with weights there are.
+        epsilon: the unit of rounding.
+    """
+    return ROUNDINGS * epsilon * math.sqrt(max(depth, 1))
