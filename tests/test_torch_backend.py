@@ -8,10 +8,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from optimizing import close, depthwise, images, pointwise, random_  # noqa: E402
 from torch import nn  # noqa: E402
 
 from depthwise.torch import backend  # noqa: E402
+from optimizing import close, depthwise, images, pointwise, random_  # noqa: E402
 
 SHAPE = 1, 8, 6, 6
 

@@ -42,4 +42,4 @@ def without_torch() -> Iterator[None]:
 
 
 with without_torch():
-    import tvm as tvm
+    import tvm  # noqa: F401
