@@ -87,3 +87,10 @@ def test_what_cannot_be_optimized_is_left_to_torch(compiled, caplog):
     with caplog.at_level(logging.WARNING, backend.log.name), torch.no_grad():
         close(compile_(nn.BatchNorm2d(8).train())(x), nn.BatchNorm2d(8).train()(x))
     assert "left to torch" in caplog.text
+
+
+def test_torch_knows_it_by_name():
+    given, x = model(), images(*SHAPE)
+    torch._dynamo.reset()
+    with torch.no_grad():
+        close(torch.compile(given, backend="depthwise")(x), given(x))

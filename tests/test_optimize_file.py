@@ -1,0 +1,108 @@
+"""`depthwise optimize model.onnx`, and the report of a loaded network."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+import depthwise as dw
+from depthwise.commands.cli import app
+from depthwise.errors import ModelError
+from depthwise.onnx import measuring
+from onnx_models import model, node, noise, port
+
+RUN = CliRunner()
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Return a file: a depthwise convolution, a pooling that is left to ONNX Runtime, a product."""
+    made = model(
+        [
+            node("Conv", "x w", "c", group=8, pads=[1, 1, 1, 1]),
+            node("MaxPool", "c", "m", kernel_shape=[2, 2], strides=[2, 2]),
+            node("Conv", "m v", "y"),
+        ],
+        [port("x", ["n", 8, "h", "w"])], ["y"],
+        {"w": noise(8, 1, 3, 3), "v": noise(4, 8, 1, 1)},
+    )  # fmt: skip
+    path = tmp_path / "model.onnx"
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
+def test_the_report_says_what_became_of_each_part(file):
+    net = dw.load(file, inputs=[(1, 8, 6, 6)])
+    kinds = [part.kind for part in net.report.parts]
+    assert kinds == ["depthwise", "call", "pointwise"]
+    plans = [part.plan is not None for part in net.report.parts]
+    assert plans == [True, False, True]
+    assert "left to onnxruntime: MaxPool: no kernel computes it" in str(net)
+    assert "MaxPool" in net._repr_html_()
+
+
+def test_plans_are_known_when_kernels_are_ready(file):
+    net = dw.load(file)
+    assert {part.plan for part in net.report.parts} == {None}
+    net(np.zeros((1, 8, 6, 6), np.float32))
+    assert net.report.parts[0].plan is not None
+
+
+def test_the_command_measures_beside_onnx_runtime(file, tmp_path):
+    fast = tmp_path / "fast.dw"
+    line = ["optimize", str(file), "--input", "x=1,8,6,6", "--threads", "1", "--save", str(fast)]
+    done = RUN.invoke(app, [*line, "--json"])
+    assert done.exit_code == 0, done.output
+    value = json.loads(done.stdout)
+    assert [part["kind"] for part in value["parts"]] == ["copy", "depthwise", "call", "pointwise"]
+    measured = value["measured"]
+    assert measured["reference"] == "ONNX Runtime"
+    assert measured["largest_difference"] <= measured["tolerance"]
+    assert measured["speedup"] == measured["reference_us"] / measured["total_us"]
+    x = noise(1, 8, 6, 6)
+    assert (dw.load(fast)(x) == dw.load(file)(x)).all()
+
+
+def test_the_table_names_what_is_left(file):
+    done = RUN.invoke(app, ["optimize", str(file), "--input", "1,8,6,6", "--threads", "1"])
+    assert done.exit_code == 0, done.output
+    assert "left to onnxruntime: MaxPool" in done.stdout
+    assert "times as fast" in done.stdout
+
+
+def test_a_wrong_result_is_refused(file, monkeypatch):
+    net = dw.load(file, inputs=[(1, 8, 6, 6)])
+
+    class Wrong:
+        def __init__(self, execution):
+            self.execution = execution
+
+        def __call__(self, arrays):
+            return [result + 1 for result in self.execution(arrays)]
+
+    net._executions = {key: Wrong(each) for key, each in net._executions.items()}
+    with pytest.raises(ModelError, match="for rounding"):
+        measuring.measured(net, file)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (["missing.onnx"], "no such file"),
+        (["{file}", "--input", "y=1,8,6,6"], "the inputs of the model are x"),
+        (["{file}", "--input", "1,8,6"], "sizes"),
+        (["{file}", "--input", "1,8,6,6", "--input", "1"], "for each input"),
+        (["{file}", "--input", "x"], "as 1,3,224,224"),
+        (["model.pt2"], "needs the sizes of its inputs"),
+    ],
+)
+def test_what_does_not_fit_is_refused(file, line, said):
+    done = RUN.invoke(app, ["optimize", *(word.format(file=file) for word in line)])
+    assert done.exit_code != 0
+    assert said in str(done.exception)
