@@ -399,6 +399,17 @@ def test_sizes_that_follow_from_others_by_chance():
             np.testing.assert_allclose(result, wanted, atol=1e-4)
 
 
+def test_shapes_that_elements_of_inputs_decide_on():
+    """The same shapes of inputs, and other shapes within."""
+    nodes = [node("Pad", "x pads", "a"), node("Shape", "a", "s"), node("Conv", "a p", "y")]
+    ports = [X, port("pads", (8,), "int64")]
+    made = model(nodes, ports, ["y", port("s", None, "int64")], {"p": POINT})
+    network = load(made)
+    for more in (1, 2, 0):
+        pads = np.int64([0, 0, more, 0, 0, 0, 0, 2])
+        assert_close(called(network, IMAGE, pads), by_runtime(made, [IMAGE, pads]))
+
+
 def test_nodes_of_one_name():
     nodes = [node("Tanh", "x", "a", name="one"), node("Exp", "a", "b", name="one")]
     result = load(model(nodes, [X], ["b"]))(IMAGE)

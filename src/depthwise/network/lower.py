@@ -165,6 +165,7 @@ def _kinds(graph: Graph, images: frozenset[Value]) -> dict[int, str]:
         taken = [value for value in node.inputs if value is not None and value.constant is None]
         operator = node.operator
         only = isinstance(operator, Foreign) and operator.of_shapes
+        only = only and all(value.shape is not None for value in taken)  # or elements decide on it
         if not only:
             repeats = not isinstance(operator, Foreign) or operator.repeatable
             only = bool(taken) and repeats and all(id(value) in shapes_only for value in taken)
