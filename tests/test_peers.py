@@ -241,7 +241,7 @@ def test_onnxruntime_runs_every_copy_beside_the_reorders_of_one(problem, tmp_pat
     for count in (1, copies.COPIES):
         x, y = arrays[0], np.full(copies.pooled_shape(spec), np.nan, np.float32)
         graph = engine.copies(spec, arrays, count)
-        onnxruntime.bound_call(options, graph.model(x.shape, y.shape), x, y)()
+        onnxruntime.bound_call(options, graph.model(x.shape, y.shape), {"x": x}, {"y": y})()
         assert np.all(np.isfinite(y))
         model = onnx.load(tmp_path / "optimised.onnx")
         nodes.append(Counter(node.op_type for node in model.graph.node))

@@ -94,6 +94,8 @@ def _check(options: Options) -> None:
     for name in ("threads", "repeats"):
         if getattr(options, name) < 1:
             raise SpecError(f"{name} is at least 1; got {getattr(options, name)}")
+    if options.op != "network" and (options.model or options.inputs):
+        raise SpecError(f"--model and --input are for --op network; got --op {options.op}")
     usable = os.sched_getaffinity(0)
     if options.pin and not usable.issuperset(options.pin):
         raise SpecError(f"pin names cores of {sorted(usable)}; got {list(options.pin)}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from depthwise.bench import layers
 from depthwise.bench.layers import Epilogue
@@ -15,6 +15,8 @@ from depthwise.measure.engine import Clock
 from depthwise.problem.dtypes import DEFAULT
 
 Op = Literal[layers.Op, "network"]
+Shape: TypeAlias = "tuple[int, ...]"
+Asked: TypeAlias = "Mapping[str, Shape] | Sequence[Shape]"
 PICTURES = Path("results")
 
 
@@ -27,6 +29,10 @@ class Options:
     workloads: Sequence[str] = ()
     """Names; none, and no layer file, means those of the command."""
     layers: Path | None = None
+    model: str | None = None
+    """The network to measure: a file, or module:factory."""
+    inputs: Asked = ()
+    """The shapes of some of its inputs, by name or in their order."""
     batch: int = 1
     dtype: str = DEFAULT
     layout: str = "nchw"

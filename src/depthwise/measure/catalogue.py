@@ -8,6 +8,9 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass, field
 
+LOADED = "loaded"
+"""Our way with the file of a network, beside those of `Source.networks`."""
+
 
 @dataclass(frozen=True)
 class Environment:

@@ -33,9 +33,9 @@ class Prepared:
 
     run: Callable[[], object]
     """One timed call; returns when the result is there."""
-    output: Callable[[], Array]
+    output: Callable[[], Any]
     """The result in the specification's layout and shape: that of the last `run`, or computed anew
-    where there is a `baseline`."""
+    where there is a `baseline`.  Of a network, a sequence of all its results."""
     layout: str
     """The layout in which the engine computes, e.g. "NCHW", "NHWC", "blocked"."""
     excluded: str
@@ -90,6 +90,6 @@ class NetworkPeer(Peer, Protocol):
         """Make a network ready.
 
         Args:
-            folder: with the files of the network (`network_files`); the result is the logits.
+            folder: with the files of the network (`network_files`).
             variant: one of those of its `catalogue.Source`.
         """

@@ -72,6 +72,14 @@ class PreparedInfo:
 
 
 @dataclass(frozen=True)
+class NetworkInfo(PreparedInfo):
+    """A network that is ready and checked in a worker."""
+
+    max_rel_err: float
+    """The largest error of a result over the largest result expected of that output."""
+
+
+@dataclass(frozen=True)
 class Rejected:
     """Why the engine cannot compute a problem."""
 
@@ -179,17 +187,19 @@ class Worker:
             return Rejected(answer["rejected"])
         return PreparedInfo(**answer)
 
-    def network(self, folder: Path, variant: str) -> PreparedInfo:
-        """Make a network ready and hold its logits against those expected.
+    def network(self, folder: Path, variant: str, tolerance: float) -> NetworkInfo:
+        """Make a network ready and hold its results against those expected.
 
         Args:
             folder: with the files of the network (`network_files`).
             variant: one of those of the engine's `catalogue.Source`.
+            tolerance: the largest `max_rel_err` that is right.
         """
         answer = self._ask(
-            f"preparing a network {variant}", do="network", folder=str(folder), variant=variant
-        )
-        return PreparedInfo(**answer)
+            f"preparing a network {variant}", do="network", folder=str(folder), variant=variant,
+            tolerance=tolerance,
+        )  # fmt: skip
+        return NetworkInfo(**answer)
 
     def memory(self, key: int) -> Memory:
         """Return what memory one call of a prepared problem takes."""

@@ -10,7 +10,7 @@ hello                                name, version, variants, threads
 pose    spec, seed                   posed; what is prepared of this problem shares its arrays
 prepare spec, variant, clock, seed,  key, layout, excluded, max_abs_err, verified, prepare_seconds;
         folder (see `posed.read`)    or rejected
-network folder, variant              what prepare answers
+network folder, variant, tolerance   what prepare answers, and max_rel_err
 sample  key, repeats, min_seconds     microseconds (of one call, one per sample)
 memory  key                          what `memory.measure` finds of one call, in bytes
 release key                          released
@@ -32,7 +32,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO, cast
@@ -48,8 +48,6 @@ from depthwise.problem.problem import Problem
 
 _COMPARED_AT_ONCE = 2**20
 """How many elements are compared in one go: a comparison of any size takes little memory."""
-NETWORK_TOLERANCE = 1e-4
-"""The largest difference of logits over the largest logit, float32 against float64."""
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
@@ -121,8 +119,8 @@ class Host:
         error, verified = compare(problem, prepared.output(), expected)
         return self._keep(prepared, error, verified, seconds)
 
-    def network(self, folder: str, variant: str) -> dict[str, Any]:
-        """Make a network ready, run it twice, and hold its logits against those expected.
+    def network(self, folder: str, variant: str, tolerance: float) -> dict[str, Any]:
+        """Make a network ready, run it twice, and hold its results against those expected.
 
         What is done at the first call is part of the preparation.
         """
@@ -132,8 +130,9 @@ class Host:
         seconds = time.perf_counter() - start
         prepared.run()
         expected = network_files.expected(Path(folder))
-        error, verified = compare_logits(prepared.output(), expected)
-        return self._keep(prepared, error, verified, seconds)
+        error, relative = differences(prepared.output(), expected)
+        verified = relative <= tolerance and any(map(_says_something, expected))
+        return {**self._keep(prepared, error, verified, seconds), "max_rel_err": relative}
 
     def memory(self, key: int) -> dict[str, Any]:
         """Measure the memory of one call."""
@@ -201,17 +200,35 @@ def compare(spec: Problem, got: Array, expected: Array) -> tuple[float, bool]:
     return worst, right and something
 
 
-def compare_logits(got: Array, expected: Array) -> tuple[float, bool]:
-    """Return the largest absolute error of logits, and whether they are right.
+def differences(got: Sequence[Array], expected: Sequence[Array]) -> tuple[float, float]:
+    """Return the largest absolute and the largest relative error among a network's results.
 
-    Right is: the shape is that expected, no error exceeds `NETWORK_TOLERANCE` of the largest logit,
-    and the expected logits are not all alike.
+    An error is relative to the largest result expected of that output.  Of whole numbers and truth
+    values, both are the share that differ.  Another shape is an infinite error, as is NaN.
     """
-    if got.shape != expected.shape or not np.all(np.isfinite(got)):
-        return float("inf"), False
-    error = float(np.abs(got - expected).max())
-    right = error <= NETWORK_TOLERANCE * float(np.abs(expected).max())
-    return error, right and float(np.ptp(expected)) > 0
+    if [array.shape for array in got] != [array.shape for array in expected]:
+        return float("inf"), float("inf")
+    errors = [_difference(*pair) for pair in zip(got, expected, strict=True)]
+    absolute, relative = (max(each) for each in zip(*errors, strict=True))
+    return absolute, relative
+
+
+def _difference(got: Array, expected: Array) -> tuple[float, float]:
+    if not expected.size:
+        return 0.0, 0.0
+    if expected.dtype.kind != "f":
+        share = float(np.mean(got != expected))
+        return share, share
+    if not np.all(np.isfinite(got)):
+        return float("inf"), float("inf")
+    error = float(np.abs(got - expected.astype(np.float64)).max())
+    largest = float(np.abs(expected).max())
+    return error, error / largest if largest else error and float("inf")
+
+
+def _says_something(expected: Array) -> bool:
+    """Whether a result is not one that any network might give: elements that are all alike."""
+    return bool(np.any(expected != expected.flat[0]) if expected.size > 1 else np.any(expected))
 
 
 def serve(host: Host, requests: Iterator[str], answers: TextIO) -> None:

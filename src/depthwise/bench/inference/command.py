@@ -12,8 +12,8 @@ from depthwise.bench import report
 from depthwise.bench.comparison import OURS, is_ours
 from depthwise.bench.findings import Findings
 from depthwise.bench.html import networks as page
-from depthwise.bench.inference import plot, run
-from depthwise.bench.inference.problem import NetworkProblem
+from depthwise.bench.inference import files, plot, run
+from depthwise.bench.inference.problem import NetworkProblem, Posable
 from depthwise.bench.inference.report import print_results
 from depthwise.bench.inference.run import NetworkResult
 from depthwise.bench.options import Options
@@ -43,13 +43,14 @@ def bench(options: Options, measure_limits: Callable[[], Roofline]) -> int:
         DepthwiseError: an option asks for what is not there.
     """
     problems = _problems(options)
-    environments.interpreter("torch")  # raises where it is not installed: networks are its modules
-    entries = run.ways(_engines(options))
+    engines = _engines(options, problems[0])
+    entries = run.ways(problems[0], engines)
     about = state.describe()
     for warning in state.warnings(about):
         report.tell(f"warning: {warning}", "yellow")
     findings: Findings[NetworkResult] = Findings(
-        command=options.command, summary=_summary(options, about), conditions=_conditions(options),
+        command=options.command, summary=_summary(options, problems[0], about),
+        conditions=_conditions(options, problems[0]),
         machine=about, limits=measure_limits(), asked=len(problems),
     )  # fmt: skip
     start = partial(_start, options=options)
@@ -67,23 +68,34 @@ def bench(options: Options, measure_limits: Callable[[], Roofline]) -> int:
     return int(any(note.grave and is_ours(note) for note in findings.notes))
 
 
-def _problems(options: Options) -> list[NetworkProblem]:
+def _problems(options: Options) -> list[Posable]:
     for name, value in (("layers", options.layers), ("target", options.cpu)):
         if value is not None:
             raise SpecError(f"--op network takes no {name}; got {value}")
     if options.dtype != "float32":
         raise SpecError(f"networks are measured in float32; got {options.dtype}")
-    return [NetworkProblem(name, options.batch) for name in options.workloads or WORKLOADS]
+    if options.model:
+        if options.workloads or options.batch != 1:
+            raise SpecError(
+                "--model is measured alone, its sizes given with --input; got a --workload or a "
+                "--batch as well"
+            )
+        return [files.read(options.model, options.inputs)]
+    if options.inputs:
+        raise SpecError(f"--input gives sizes of a --model; got {options.inputs} alone")
+    problems = [NetworkProblem(name, options.batch) for name in options.workloads or WORKLOADS]
+    environments.interpreter("torch")  # raises where it is not installed: networks are its modules
+    return list(problems)
 
 
-def _engines(options: Options) -> list[str]:
-    """Return our engine and the peers that run networks, as far as they are installed."""
-    able = [name for name, source in SOURCES.items() if source.networks]
+def _engines(options: Options, problem: Posable) -> list[str]:
+    """Return our engine and the peers that run such networks, as far as they are installed."""
+    able = [name for name in SOURCES if problem.variants(name)]
     if options.peers is None:
         return environments.installed(able, report.tell)
     for name in options.peers:
         if name not in able:
-            raise PeerError(f"networks are run by {', '.join(able)}; got {name!r}")
+            raise PeerError(f"{problem.network} is run by {', '.join(able)}; got {name!r}")
     return [OURS, *options.peers]
 
 
@@ -93,19 +105,19 @@ def _start(engine: str, cache: Path, options: Options) -> Worker:
     return Worker(engine, options.threads, options.pin, variables=variables)
 
 
-def _summary(options: Options, about: dict[str, Any]) -> str:
+def _summary(options: Options, problem: Posable, about: dict[str, Any]) -> str:
     return (
-        f"{about['cpu']} ({about['isa']}), {team.in_words(options.threads)}, float32, "
-        f"batch {options.batch}, {options.repeats} samples each"
+        f"{about['cpu']} ({about['isa']}), {team.in_words(options.threads)}, "
+        f"{problem.dtype}, batch {problem.batch}, {options.repeats} samples each"
     )
 
 
-def _conditions(options: Options) -> dict[str, object]:
+def _conditions(options: Options, problem: Posable) -> dict[str, object]:
     return {
         "operation": "whole networks, each engine's way in a process of its own",
-        "clock": "from images to logits",
-        "element type": "float32",
-        "batch": options.batch,
+        "clock": "from images to results",
+        "element type": problem.dtype,
+        "batch": problem.batch,
         "threads": options.threads,
         "samples of each time": options.repeats,
         "cores to stay on": report.cores(options.pin),

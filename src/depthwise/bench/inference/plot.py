@@ -56,4 +56,4 @@ def colours(timed: Sequence[NetworkResult]) -> list[str]:
 
 def title_of(one: NetworkResult) -> str:
     """Return a network and the conditions of its results, in words."""
-    return f"{one.layer}, batch {one.batch}, {in_words(one.threads)}, float32: less is better"
+    return f"{one.layer}, batch {one.batch}, {in_words(one.threads)}, {one.dtype}: less is better"

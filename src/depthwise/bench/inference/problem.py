@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
 
 from depthwise.errors import SpecError
+from depthwise.measure.catalogue import SOURCES
+from depthwise.measure.network_files import Posed
 from depthwise.problem.values import meant, whole
 
 SIZES = {
@@ -16,6 +20,28 @@ SIZES = {
     "xception": 299,
 }
 """Height and width of the images of each network."""
+
+
+class Posable(Protocol):
+    """A network with images; as text, what results call it."""
+
+    @property
+    def network(self) -> str:
+        """Its name."""
+
+    @property
+    def batch(self) -> int:
+        """Images at once."""
+
+    @property
+    def dtype(self) -> str:
+        """The element type of the images."""
+
+    def variants(self, engine: str) -> tuple[str, ...]:
+        """Return the ways in which an engine runs it; none where it does not."""
+
+    def write(self, folder: Path) -> Posed:
+        """Write the files by which engines are given it (`measure.network_files`)."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +60,7 @@ class NetworkProblem:
     network: str
     batch: int = 1
     seed: int = 0
+    dtype: ClassVar[str] = "float32"
 
     def __post_init__(self) -> None:
         if self.network not in SIZES:
@@ -50,3 +77,13 @@ class NetworkProblem:
         """(N, 3, H, W)."""
         size = SIZES[self.network]
         return (self.batch, 3, size, size)
+
+    def variants(self, engine: str) -> tuple[str, ...]:
+        """Return the ways in which an engine runs it; none where it does not."""
+        return SOURCES[engine].networks
+
+    def write(self, folder: Path) -> Posed:
+        """Write the files by which engines are given it."""
+        from depthwise.bench.peers import torch_networks
+
+        return torch_networks.write(folder, self)

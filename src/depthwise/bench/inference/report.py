@@ -25,7 +25,8 @@ the export to ONNX stands after the +.
 peak: what the whole process has resident during a call; grown: beyond what it had before that \
 call; touched: what the call reads or writes of it, weights included, whether the engine keeps it \
 between calls or not.
-error: the largest difference to the logits computed in float64, over the largest logit."""
+error: the largest difference to the logits computed in float64, over the largest logit; for a \
+model given by its file, to its results without optimisations, over the largest result."""
 MIB = 2**20
 
 
@@ -70,8 +71,8 @@ def _row(result: NetworkResult, fastest_peer: float | None) -> tuple[object, ...
         f"{times.mad / 1e3:.2f}" + (" !" if times.unstable else ""),
         f"{result.images_per_s:.1f}",
         f"{fastest_peer / times.median:.2f}" if fastest_peer else None,
-        f"{result.gflops:.1f}",
-        f"{result.of_limit:.0%}",
+        None if result.gflops is None else f"{result.gflops:.1f}",
+        None if result.of_limit is None else f"{result.of_limit:.0%}",
         prepared,
         *map(_mebibytes, (result.peak_bytes, result.grown_bytes, result.touched_bytes)),
         error,

@@ -8,15 +8,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from depthwise.bench.inference.problem import NetworkProblem
+from depthwise.bench.inference.problem import Posable
 from depthwise.bench.results import Note, Result
 from depthwise.bench.run import Contestant, Step, in_turns, note
 from depthwise.errors import PeerError
 from depthwise.machine import trust
 from depthwise.measure import network_files
-from depthwise.measure.catalogue import SOURCES
+from depthwise.measure.catalogue import LOADED, SOURCES
 from depthwise.measure.memory import Memory
-from depthwise.measure.process import PreparedInfo, Worker
+from depthwise.measure.process import NetworkInfo, Worker
 from depthwise.measure.timing import Summary
 
 Start = Callable[[str, Path], Worker]
@@ -32,21 +32,21 @@ class NetworkResult(Result):
     """
 
     max_rel_err: float | None
-    """`max_abs_err` over the largest logit."""
+    """The largest error over the largest result of that output."""
     images_per_s: float | None
     prepare_seconds: float
     """From the network's file to the end of the first call, nothing compiled before."""
     export_seconds: float
-    """To ONNX, for the engines that read it; 0 for others.  Not part of `prepare_seconds`."""
+    """To ONNX, for the ways that read it; 0 for others.  Not part of `prepare_seconds`."""
     peak_bytes: int | None
     """This and the two that follow are those of `measure.memory.Memory`."""
     grown_bytes: int | None
     touched_bytes: int | None
 
 
-def ways(engines: Sequence[str]) -> list[tuple[str, str]]:
-    """Return every engine that runs networks with each of its variants."""
-    return [(name, variant) for name in engines for variant in SOURCES[name].networks]
+def ways(problem: Posable, engines: Sequence[str]) -> list[tuple[str, str]]:
+    """Return every engine that runs a network with each of its variants."""
+    return [(name, variant) for name in engines for variant in problem.variants(name)]
 
 
 def steps(entries: Sequence[tuple[str, str]]) -> int:
@@ -55,7 +55,7 @@ def steps(entries: Sequence[tuple[str, str]]) -> int:
 
 
 def measure(
-    problem: NetworkProblem,
+    problem: Posable,
     entries: Sequence[tuple[str, str]],
     start: Start,
     repeats: int,
@@ -65,7 +65,7 @@ def measure(
     """Return what is found for one network, and what the numbers do not show.
 
     Each way of running it has a process of its own, which starts with nothing compiled, makes the
-    network ready, and is held against the logits computed in float64.  Those that are right are
+    network ready, and is held against the results that are expected.  Those that are right are
     timed in rounds; then one call of each has its memory measured.
 
     Args:
@@ -76,21 +76,22 @@ def measure(
         peak_gflops: what this machine's arithmetic reaches on as many threads.
         step: called before each piece of work with words that name it.
     """
-    from depthwise.bench.peers import torch_networks
-
     results: list[NetworkResult] = []
     notes: list[Note] = []
     with trust.temporary_folder() as folder, ExitStack() as stack:
         step(f"pose {problem}")
-        posed = torch_networks.write(folder, problem)
-        ready: dict[Contestant, PreparedInfo] = {}
+        posed = problem.write(folder)
+        ready: dict[Contestant, NetworkInfo] = {}
         for engine, variant in entries:
             step(f"prepare {engine} {variant}: {problem}")
+            if posed.no_onnx and _reads_onnx(engine, variant):
+                notes.append(Note("rejected", engine, variant, str(problem), posed.no_onnx))
+                continue
             with _noting(notes, engine, variant, problem):
                 worker = stack.enter_context(start(engine, folder / f"{engine}-{variant}"))
                 entry = Contestant(worker, variant)
-                ready[entry] = worker.network(folder, variant)
-        right = _right(ready, problem, posed, notes)
+                ready[entry] = worker.network(folder, variant, posed.tolerance)
+        right = _right(ready, problem, posed.tolerance, notes)
         step(f"time {len(right)} contestants: {problem}")
         summaries = in_turns(right, problem, repeats, notes)
         for entry, info in ready.items():
@@ -104,10 +105,12 @@ def measure(
     return results, notes
 
 
+def _reads_onnx(engine: str, variant: str) -> bool:
+    return variant == LOADED or SOURCES[engine].reads_onnx
+
+
 @contextmanager
-def _noting(
-    notes: list[Note], engine: str, variant: str, problem: NetworkProblem
-) -> Iterator[None]:
+def _noting(notes: list[Note], engine: str, variant: str, problem: Posable) -> Iterator[None]:
     """Have an engine's failure be a note."""
     try:
         yield
@@ -116,32 +119,34 @@ def _noting(
 
 
 def _right(
-    ready: dict[Contestant, PreparedInfo],
-    problem: NetworkProblem,
-    posed: network_files.Posed,
+    ready: dict[Contestant, NetworkInfo],
+    problem: Posable,
+    most: float,
     notes: list[Note],
-) -> dict[Contestant, PreparedInfo]:
+) -> dict[Contestant, NetworkInfo]:
     for entry, info in ready.items():
         if not info.verified:
-            error = info.max_abs_err / posed.largest_logit
-            text = f"largest error {error:.2g} of the largest logit; not timed"
+            text = (
+                f"largest error {info.max_rel_err:.2g} of the largest result, at most "
+                f"{most:.2g} is right; not timed"
+            )
             notes.append(note("wrong", entry, problem, text))
     return {entry: info for entry, info in ready.items() if info.verified}
 
 
 def _result(
     entry: Contestant,
-    info: PreparedInfo,
+    info: NetworkInfo,
     summary: Summary | None,
     memory: Memory | None,
-    problem: NetworkProblem,
+    problem: Posable,
     posed: network_files.Posed,
     peak_gflops: float,
 ) -> NetworkResult:
     hello = entry.worker.hello
     median = summary.median if summary else None
-    error = info.max_abs_err if math.isfinite(info.max_abs_err) else None
-    gflops = 2 * posed.macs / median / 1e3 if median else None
+    comparable = math.isfinite(info.max_rel_err)
+    gflops = 2 * posed.macs / median / 1e3 if median and posed.macs else None
     return NetworkResult(
         engine=hello.name,
         variant=entry.variant,
@@ -149,7 +154,7 @@ def _result(
         layer=problem.network,
         spec=str(problem),
         layout=info.layout,
-        dtype="float32",
+        dtype=problem.dtype,
         threads=hello.threads,
         batch=problem.batch,
         clock="call",
@@ -160,12 +165,12 @@ def _result(
         gbytes_per_s=None,
         of_limit=gflops / peak_gflops if gflops else None,
         verified=info.verified,
-        max_abs_err=error,
+        max_abs_err=info.max_abs_err if comparable else None,
         version=hello.version,
-        max_rel_err=None if error is None else error / posed.largest_logit,
+        max_rel_err=info.max_rel_err if comparable else None,
         images_per_s=problem.batch * 1e6 / median if median else None,
         prepare_seconds=info.prepare_seconds,
-        export_seconds=posed.export_seconds if SOURCES[hello.name].reads_onnx else 0.0,
+        export_seconds=posed.export_seconds if _reads_onnx(hello.name, entry.variant) else 0.0,
         peak_bytes=memory.peak if memory else None,
         grown_bytes=memory.grown if memory else None,
         touched_bytes=memory.touched if memory else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,8 +28,14 @@ class GraphEngine(ABC):
     """What no clock sees, in words."""
 
     @abstractmethod
-    def read(self, file: Path) -> Any:
-        """Return the graph in an ONNX file."""
+    def read(self, file: Path, inputs: Mapping[str, Array], open_sizes: Mapping[str, int]) -> Any:
+        """Return the graph in an ONNX file for these inputs.
+
+        Args:
+            file: the ONNX file.
+            inputs: by name.
+            open_sizes: the size that stands for each word in the shapes of the file's inputs.
+        """
 
     @abstractmethod
     def problem(self, spec: Problem, arrays: tuple[Array, ...], outside: Order) -> Any:
@@ -40,14 +46,17 @@ class GraphEngine(ABC):
         """Return so many copies of the problem, 1 or all, under all the poolings of `copies`."""
 
     @abstractmethod
-    def bound(self, graph: Any, x: Array, y: Array, clock: Clock) -> Callable[[], object]:
-        """Return a call of a graph that reads `x` and writes `y`, both kept as long as it is."""
+    def bound(
+        self, graph: Any, inputs: Mapping[str, Array], outputs: Mapping[str, Array], clock: Clock
+    ) -> Callable[[], object]:
+        """Return a call of a graph from arrays to arrays, all kept as long as it is."""
 
     def network(self, folder: Path, variant: str) -> Prepared:  # noqa: ARG002
         """Make a network ready, from its ONNX file."""
-        x, y = network_files.arrays(folder)
-        run = self.bound(self.read(folder / network_files.ONNX), x, y, "call")
-        return Prepared(run, lambda: y, self.layout, "nothing")
+        inputs, outputs = network_files.inputs(folder), network_files.outputs(folder)
+        file, sizes = network_files.file(folder), network_files.open_sizes(folder)
+        run = self.bound(self.read(file, inputs, sizes), inputs, outputs, "call")
+        return Prepared(run, lambda: list(outputs.values()), self.layout, "nothing")
 
     def prepare(
         self,
@@ -60,7 +69,7 @@ class GraphEngine(ABC):
         outside = parts.outside(spec, clock, "NCHW")
         x = parts.data(spec, arrays[0], outside)
         y = parts.data(spec, arrays[-1], outside)
-        once = self.bound(self.problem(spec, arrays, outside), x, y, clock)
+        once = self.bound(self.problem(spec, arrays, outside), {"x": x}, {"y": y}, clock)
 
         def output() -> Array:
             once()
@@ -69,7 +78,7 @@ class GraphEngine(ABC):
         if clock == "call":
             return Prepared(once, output, self.layout, self.excluded)
         one, many = (
-            self.bound(self.copies(spec, arrays, count), x, pooled, clock)
+            self.bound(self.copies(spec, arrays, count), {"x": x}, {"y": pooled}, clock)
             for count in (1, copies.COPIES)
             for pooled in [np.empty(copies.pooled_shape(spec), np.float32)]
         )

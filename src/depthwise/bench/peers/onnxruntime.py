@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,9 @@ class Engine(GraphEngine):
         """Refuse what has no CPU kernel."""
         return _LIMITS.reason(spec)
 
-    def read(self, file: Path) -> str:
+    def read(self, file: Path, inputs: Mapping[str, Array], open_sizes: Mapping[str, int]) -> File:  # noqa: ARG002
         """Return the file itself, which a session reads."""
-        return str(file)
+        return File(file, open_sizes)
 
     def problem(self, spec: Problem, arrays: tuple[Array, ...], outside: Order) -> Graph:
         """Return the problem, between transpositions where its arrays are NHWC."""
@@ -90,10 +91,26 @@ class Engine(GraphEngine):
         graph.add("Concat", *pooled, axis=1)
         return graph
 
-    def bound(self, graph: Any, x: Array, y: Array, clock: Clock) -> Callable[[], object]:
+    def bound(
+        self, graph: Any, inputs: Mapping[str, Array], outputs: Mapping[str, Array], clock: Clock
+    ) -> Callable[[], object]:
         """Return the call of a session, of a graph or a file."""
-        model = graph.model(x.shape, y.shape) if isinstance(graph, Graph) else graph
-        return bound_call(options(self._threads, clock), model, x, y)
+        settings = options(self._threads, clock)
+        if isinstance(graph, File):
+            for word, size in graph.open_sizes.items():
+                settings.add_free_dimension_override_by_name(word, size)
+            return bound_call(settings, str(graph.path), inputs, outputs)
+        model = graph.model(inputs["x"].shape, outputs["y"].shape)
+        return bound_call(settings, model, inputs, outputs)
+
+
+@dataclass(frozen=True)
+class File:
+    """An ONNX file."""
+
+    path: Path
+    open_sizes: Mapping[str, int]
+    """The size that stands for each word in the shapes of its inputs."""
 
 
 def options(threads: int, clock: Clock) -> Any:
@@ -107,17 +124,17 @@ def options(threads: int, clock: Clock) -> Any:
     return found
 
 
-def bound_call(options: Any, model: bytes | str, x: Array, y: Array) -> Callable[[], object]:
-    """Return the call of a model, serialized or in a file, from "x" to "y"."""
+def bound_call(
+    options: Any, model: bytes | str, inputs: Mapping[str, Array], outputs: Mapping[str, Array]
+) -> Callable[[], object]:
+    """Return the call of a model, serialized or in a file, from arrays to arrays by name."""
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     binding = session.io_binding()
-    for bind, name, array in (
-        (binding.bind_input, "x", x),
-        (binding.bind_output, "y", y),
-    ):
-        bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+    for bind, arrays in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
+        for name, array in arrays.items():
+            bind(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
 
-    def run(keep: tuple[Array, Array] = (x, y)) -> None:  # noqa: ARG001
+    def run(keep: object = (inputs, outputs)) -> None:  # noqa: ARG001
         session.run_with_iobinding(binding)
 
     return run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +52,12 @@ class Engine(GraphEngine):
         """Refuse circular padding."""
         return _LIMITS.reason(spec)
 
-    def read(self, file: Path) -> Any:
-        """Return the model in an ONNX file."""
-        return self._core.read_model(file)
+    def read(self, file: Path, inputs: Mapping[str, Array], open_sizes: Mapping[str, int]) -> Any:  # noqa: ARG002
+        """Return the model in an ONNX file, its open sizes those of the inputs."""
+        model = self._core.read_model(file)
+        if model.is_dynamic():
+            model.reshape({name: list(array.shape) for name, array in inputs.items()})
+        return model
 
     def problem(self, spec: Problem, arrays: tuple[Array, ...], outside: Order) -> Any:
         """Return the problem, between transpositions where its arrays are NHWC."""
@@ -86,16 +89,20 @@ class Engine(GraphEngine):
     def bound(
         self,
         graph: Any,
-        x: Array,
-        y: Array,
+        inputs: Mapping[str, Array],
+        outputs: Mapping[str, Array],
         clock: Clock,  # noqa: ARG002
     ) -> Callable[[], object]:
-        """Return the call of a model, compiled."""
+        """Return the call of a model, compiled; arrays are taken in its order."""
         request = self._core.compile_model(graph, "CPU", self._options).create_infer_request()
-        request.set_input_tensor(openvino.Tensor(x, shared_memory=True))
-        request.set_output_tensor(openvino.Tensor(y, shared_memory=True))
+        for bind, arrays in (
+            (request.set_input_tensor, inputs),
+            (request.set_output_tensor, outputs),
+        ):
+            for position, array in enumerate(arrays.values()):
+                bind(position, openvino.Tensor(array, shared_memory=True))
 
-        def infer(keep: tuple[Array, Array] = (x, y)) -> None:  # noqa: ARG001
+        def infer(keep: object = (inputs, outputs)) -> None:  # noqa: ARG001
             request.infer()
 
         return infer

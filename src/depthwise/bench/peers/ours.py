@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +18,8 @@ from depthwise.functions.blocks import inverted_residual, separable_conv2d
 from depthwise.functions.convolutions import depthwise_conv1d, depthwise_conv2d, pointwise_conv2d
 from depthwise.machine import team
 from depthwise.machine.target import named
+from depthwise.measure import network_files
+from depthwise.measure.catalogue import LOADED
 from depthwise.measure.engine import TARGET_VARIABLE, Array, Clock, Prepared
 from depthwise.problem.arrays import aligned
 from depthwise.problem.block import BlockSpec
@@ -97,11 +99,32 @@ class Engine:
         Raises:
             PeerError: OpenMP's threads, which a network takes, are not as many as asked for.
         """
-        from depthwise.bench.peers import torch_networks
-
         if team.size() != self._threads:
             raise PeerError(f"a network takes {self._threads} threads; got {team.size()}")
+        if variant == LOADED:
+            return self._loaded(folder)
+        from depthwise.bench.peers import torch_networks
+
         return torch_networks.prepare(folder, variant)
+
+    def _loaded(self, folder: Path) -> Prepared:
+        """Load the file of a network, without PyTorch."""
+        from depthwise.loading import load
+
+        images, file = network_files.inputs(folder), network_files.file(folder)
+        shapes = {name: array.shape for name, array in images.items()}
+        saved = (folder / network_files.SAVED).exists()
+        network = load(file, inputs=None if saved else shapes, threads=self._threads)
+        given, results = [images[port.name] for port in network.inputs], None
+
+        def run() -> None:
+            nonlocal results
+            results = network(*given)
+
+        def output() -> Sequence[Array]:
+            return results if isinstance(results, tuple) else (results,)
+
+        return Prepared(run, output, "NHWC", "nothing")
 
     def prepare(
         self, spec: Problem, variant: str, clock: Clock, arrays: tuple[Array, ...]
