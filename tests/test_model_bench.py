@@ -24,6 +24,7 @@ from depthwise.bench import command
 from depthwise.bench.inference import files, run
 from depthwise.bench.inference.images import tolerance
 from depthwise.bench.options import Options
+from depthwise.commands import cli
 from depthwise.errors import DepthwiseError, ModelError, PeerError, SpecError
 from depthwise.measure import network_files
 from depthwise.measure.network_files import TOLERANCE
@@ -236,6 +237,15 @@ def test_what_cannot_be_measured_is_refused_before_anything_is(
         file.write_bytes(made if isinstance(made, bytes) else made.SerializeToString())
     with pytest.raises(ModelError, match=rule):
         command.bench(asked(tmp_path, model=str(file), inputs=shapes, peers=[]))
+
+
+def test_the_command_line_asks_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Options] = []
+    monkeypatch.setattr(command, "bench", lambda options: given.append(options) or 0)
+    line = "bench --op network --model net.onnx --input x=1,3,8,8 --input y=1,5"
+    assert cli.app(line.split(), standalone_mode=False) == 0
+    assert given[0].model == "net.onnx"
+    assert given[0].inputs == {"x": (1, 3, 8, 8), "y": (1, 5)}
 
 
 @pytest.mark.parametrize(
