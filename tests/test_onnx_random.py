@@ -12,7 +12,7 @@ SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 IN_SINGLE, IN_DOUBLE = 1e-4, 1e-7  # attributes are single
 
 
-@settings(max_examples=5, suppress_health_check=SLOW)
+@settings(max_examples=3, suppress_health_check=SLOW)
 @given(drawn=graphs())
 def test_random_graphs(drawn: Drawn):
     check(drawn)
