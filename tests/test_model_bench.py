@@ -79,7 +79,9 @@ def test_a_file_of_onnx_runs_beside_the_engines_that_read_it(
 ) -> None:
     monkeypatch.setattr(console.out, "width", console.WIDE)
     file = written(tmp_path, two_ends())
-    found = benched(tmp_path, model=file, inputs={"image": (2, 3, 8, 6)}, peers=["onnxruntime"])
+    page = tmp_path / "page.html"
+    asked_for = {"model": file, "inputs": {"image": (2, 3, 8, 6)}, "html": page}
+    found = benched(tmp_path, peers=["onnxruntime"], **asked_for)
     assert [(each["engine"], each["variant"], each["batch"]) for each in found] == [
         ("depthwise", "loaded", 2), ("onnxruntime", "nchwc", 2),
     ]  # fmt: skip
@@ -90,6 +92,7 @@ def test_a_file_of_onnx_runs_beside_the_engines_that_read_it(
         assert (each["gflops"], each["of_limit"], each["export_seconds"]) == (None, None, 0)
     out = lines(capsys.readouterr().out)
     assert "network net.onnx 2,3,8,6 1,5" in out
+    assert "net.onnx 2,3,8,6 1,5" in page.read_text()
     assert (tmp_path / "network-net.onnx-2,3,8,6-1,5.png").is_file()
 
 

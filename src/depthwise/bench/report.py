@@ -198,7 +198,7 @@ def _overview_row(pair: Pair) -> tuple[object, ...]:
         microseconds(ours.time) if ours else None,
         microseconds(peer.time) if peer else None,
         None if pair.ratio is None else f"{pair.ratio:.2f}",
-        f"{ours.of_limit:.0%}" if ours else None,
+        f"{ours.of_limit:.0%}" if ours and ours.of_limit else None,
     )
 
 
