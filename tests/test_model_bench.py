@@ -161,16 +161,20 @@ def in_torch(form: str, folder: Path) -> str:
 
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # torch's own, of its own
-@pytest.mark.parametrize("form", ["factory", "exported"])
+@pytest.mark.parametrize(
+    ("form", "few"),
+    [
+        ("factory", [("depthwise", "optimized"), ("depthwise", "loaded"), ("torch", "nchw")]),
+        ("exported", [("torch", "channels_last"), ("onnxruntime", "nchwc")]),
+    ],
+)
 def test_a_model_of_pytorch_runs_as_it_is_and_as_a_file_of_onnx(
-    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    form: str, few: list[tuple[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(Path(__file__).parent)  # where workers find it
     problem = files.read(in_torch(form, tmp_path), SHAPES)
     ways = run.ways(problem, ["depthwise", "torch", "onnxruntime"])
     assert len(ways) == 6
-    few = [("depthwise", "optimized"), ("depthwise", "loaded"), ("torch", "channels_last"),
-           ("onnxruntime", "nchwc")]  # fmt: skip
     assert set(few) < set(ways)
 
     def start(engine: str, _: Path) -> Worker:
