@@ -170,7 +170,7 @@ def test_code_is_saved_again_as_it_came(with_code, tmp_path, monkeypatch):
 def test_code_of_another_machine_or_version_is_not_used(
     net, with_code, monkeypatch, key, value, why
 ):
-    monkeypatch.setattr(machine_code, "adopt", None)
+    monkeypatch.setattr(machine_code.along, "adopt", None)
     description, tensors = container.read(with_code)
     description["code"]["made_by"][key] = value
     with pytest.warns(CacheWarning, match=why):
@@ -179,7 +179,7 @@ def test_code_of_another_machine_or_version_is_not_used(
 
 
 def test_code_is_not_touched_without_trust(net, with_code, monkeypatch):
-    monkeypatch.setattr(machine_code, "adopt", None)
+    monkeypatch.setattr(machine_code.along, "adopt", None)
     np.testing.assert_array_equal(dw.load(with_code)(X), net(X))
 
 

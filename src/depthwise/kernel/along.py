@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from depthwise.errors import ModelError
 from depthwise.kernel import code
 from depthwise.kernel.code import Code
 from depthwise.kernel.kernel import Kernel
@@ -14,7 +13,6 @@ from depthwise.machine import trust
 from depthwise.machine.target import Target
 from depthwise.problem.problem import Problem
 from depthwise.schedule.plan import AnyPlan
-from depthwise.store import cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,35 +83,7 @@ def codes_of(problem: Problem, plan: AnyPlan, target: Target) -> tuple[Code, ...
     return found[1] if found and found[0].plan == plan else None
 
 
-def along(kernel: Kernel) -> Along:
-    """Return the machine code of a kernel for a file: that of a file, of the disk, or made anew.
-
-    Raises:
-        ModelError: there is no linker, so that machine code is no object.
-    """
+def of(kernel: Kernel) -> Along | None:
+    """Return the machine code of a kernel where it came along; None where it did not."""
     found = _along.get((kernel.spec, kernel.target))
-    if found and found[1] == kernel.codes:
-        return found[0]
-    contents = [_content(kernel, number) for number in range(len(kernel.steps))]
-    objects = (
-        Object(content, each.tasks, each.scratch_bytes)
-        for content, each in zip(contents, kernel.codes, strict=True)
-    )
-    return Along(kernel.spec, kernel.plan, tuple(objects))
-
-
-def _content(kernel: Kernel, number: int) -> bytes:
-    """Return the shared object of a step."""
-    if code.linker() is None:
-        raise ModelError(
-            f"machine code is saved where one of {', '.join(code.LINKERS)} makes objects of it; "
-            f"got none on this machine: {kernel.spec}"
-        )
-    step = kernel.steps[number]
-    entry = cache.load(step.problem, step.plan, kernel.target, step.number)
-    if entry is not None and entry.path.suffix == ".so":
-        return entry.object()
-    with trust.temporary_folder() as folder:
-        path = folder / "kernel.so"
-        code.write(kernel.programs()[number].built, path)
-        return path.read_bytes()
+    return found[0] if found and found[1] == kernel.codes else None

@@ -9,14 +9,18 @@ from typing import Any
 import numpy as np
 
 from depthwise.compiler import compile as compile_kernel
-from depthwise.errors import CacheWarning, DepthwiseError
-from depthwise.kernel.along import Along, Object, adopt, along
+from depthwise.errors import CacheWarning, DepthwiseError, ModelError
+from depthwise.kernel import along, code
+from depthwise.kernel.along import Along, Object
+from depthwise.kernel.kernel import Kernel
+from depthwise.machine import trust
 from depthwise.machine.target import Target, host
 from depthwise.network.prepare import prepare
 from depthwise.network.steps import Program
 from depthwise.problem.arrays import Array
 from depthwise.problem.parse import parse
 from depthwise.schedule.plan import parse_plan
+from depthwise.store import cache
 from depthwise.store.cache import fingerprint
 
 
@@ -30,7 +34,7 @@ def collected(program: Program) -> tuple[dict[str, Any], dict[str, Array]]:
     prepare(problems)
     kernels, tensors = [], {}
     for number, problem in enumerate(problems):
-        kernel = along(compile_kernel(problem))
+        kernel = _along(compile_kernel(problem))
         objects = []
         for step, each in enumerate(kernel.objects):
             name = f"code{number}.{step}"
@@ -52,7 +56,7 @@ def use(described: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
     if why is None:
         kernels = [_kernel(each, tensors) for each in described["kernels"]]
         try:
-            adopt(kernels, here)
+            along.adopt(kernels, here)
         except (OSError, DepthwiseError) as error:
             why = f"it does not load: {error}"
     if why:
@@ -76,3 +80,36 @@ def _kernel(described: Mapping[str, Any], tensors: Mapping[str, Array]) -> Along
     steps = described["steps"]
     objects = (Object(tensors[s["object"]].data, s["tasks"], s["scratch"]) for s in steps)
     return Along(parse(described["kernel"]), parse_plan(described["plan"]), tuple(objects))
+
+
+def _along(kernel: Kernel) -> Along:
+    """Return the machine code of a kernel for a file: that of a file, of the disk, or made anew.
+
+    Raises:
+        ModelError: there is no linker, so that machine code is no object.
+    """
+    if found := along.of(kernel):
+        return found
+    contents = [_content(kernel, number) for number in range(len(kernel.steps))]
+    objects = (
+        Object(content, each.tasks, each.scratch_bytes)
+        for content, each in zip(contents, kernel.codes, strict=True)
+    )
+    return Along(kernel.spec, kernel.plan, tuple(objects))
+
+
+def _content(kernel: Kernel, number: int) -> bytes:
+    """Return the shared object of a step."""
+    if code.linker() is None:
+        raise ModelError(
+            f"machine code is saved where one of {', '.join(code.LINKERS)} makes objects of it; "
+            f"got none on this machine: {kernel.spec}"
+        )
+    step = kernel.steps[number]
+    entry = cache.load(step.problem, step.plan, kernel.target, step.number)
+    if entry is not None and entry.path.suffix == ".so":
+        return entry.object()
+    with trust.temporary_folder() as folder:
+        path = folder / "kernel.so"
+        code.write(kernel.programs()[number].built, path)
+        return path.read_bytes()
