@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 import depthwise as dw
 from depthwise.commands import cli
 from depthwise.network import prepare
-from depthwise.network.network import Network
+from depthwise.network.execution import Execution
 
 X, Y = (np.random.default_rng(n).standard_normal((1, 8, 6, 6)).astype(np.float32) for n in (0, 1))
 
@@ -120,7 +120,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_computed(
 ):
     np.savez("odd.npz", x=X[:, :3], y=Y)
     np.save("pickled.npy", np.array([{}]), allow_pickle=True)
-    monkeypatch.setattr(Network, "execution", None)
+    monkeypatch.setattr(Execution, "__call__", None)
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
     assert err.startswith("depthwise: ")
