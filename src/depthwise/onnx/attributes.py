@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +27,6 @@ class Given:
     inputs: list[Value | None]
     outputs: list[Value]
     opset: int
-    _attributes: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def attributes(self) -> dict[str, Any]:

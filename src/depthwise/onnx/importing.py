@@ -10,13 +10,11 @@ from depthwise.errors import ModelError
 from depthwise.network.graph import Graph, Node, Value
 from depthwise.network.operators import Foreign
 from depthwise.onnx.attributes import Given
-from depthwise.onnx.inference import Inferred, dtype_of, inferred
+from depthwise.onnx.inference import CHANCE, Inferred, dtype_of, inferred
 from depthwise.onnx.operators import read
 from depthwise.onnx.writing import Dialect, captured_names
 
 _OF_SHAPES = ("Shape", "Size")
-_CHANCE = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli",
-           "Multinomial")  # fmt: skip
 _EXAMPLE = {0: 1, 2: 224, 3: 224}
 """The size that an open axis of an image has in an example; another axis has `_LENGTH`."""
 _LENGTH = 16
@@ -192,6 +190,6 @@ class _Import:
             called=proto.op_type,
             payload=proto.SerializeToString(),
             of_shapes=proto.op_type in _OF_SHAPES and not proto.domain,
-            repeatable=proto.op_type not in _CHANCE,
+            repeatable=proto.op_type not in CHANCE,
         )
         self.graph.add(Node(foreign, inputs, outputs, [called]))

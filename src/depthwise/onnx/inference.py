@@ -27,8 +27,9 @@ _SMALL = 1024
 """Bytes of a constant up to which a shape may depend on its elements."""
 _ROUNDS = 8
 """How often shapes are inferred anew, each time with more constants known."""
-_CHANGES = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli",
-            "Multinomial", "Dropout")  # fmt: skip
+CHANCE = ("RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli",
+          "Multinomial")  # fmt: skip
+"""The operators whose results are others in each call."""
 
 
 @dataclass
@@ -174,25 +175,20 @@ def dtype_of(kind: TypeProto | None) -> str | None:
 def _fold(model: ModelProto, found: Inferred, *, fixed: bool) -> bool:
     """Compute what depends on constants alone; whether there was something."""
     known = found.constants
-    ready: list[NodeProto] = []
     left: list[NodeProto] = []
-    computed: set[str] = set()
     for node in found.nodes:
+        made: dict[str, Array] | None = None
         if fixed and _is_shape(node) and node.input[0] in found.shapes:
-            known[node.output[0]] = _shape_of(node, found.shapes[node.input[0]])
-        elif _is_constant(node, known, computed):
-            ready.append(node)
-            computed |= set(node.output)
-        else:
+            made = {node.output[0]: _shape_of(node, found.shapes[node.input[0]])}
+        elif _is_constant(node, known):
+            made = _made(model, node, known)
+        if made is None:
             left.append(node)
-    shapes_found = len(ready) + len(left) < len(found.nodes)
-    failed = _compute(model, ready, known)
-    found.nodes = [node for node in found.nodes if node in failed or not _done(node, known)]
-    return shapes_found or len(failed) < len(ready)
-
-
-def _done(node: NodeProto, known: Mapping[str, Array]) -> bool:
-    return bool(node.output) and all(name in known for name in node.output if name)
+        else:
+            known.update(made)
+    folded = len(left) < len(found.nodes)
+    found.nodes = left
+    return folded
 
 
 def _is_shape(node: NodeProto) -> bool:
@@ -204,22 +200,11 @@ def _shape_of(node: NodeProto, shape: tuple[int, ...]) -> Array:
     return np.array(shape[ends.get("start", 0) : ends.get("end", len(shape))], np.int64)
 
 
-def _is_constant(node: NodeProto, known: Mapping[str, Array], computed: set[str]) -> bool:
-    if node.op_type in _CHANGES or node.domain not in ("", "ai.onnx") or graphs_in(node):
+def _is_constant(node: NodeProto, known: Mapping[str, Array]) -> bool:
+    """Whether a node takes nothing but constants, and makes the same of them in each call."""
+    if node.op_type in (*CHANCE, "Dropout") or node.domain not in ("", "ai.onnx"):
         return False
-    return all(not name or name in known or name in computed for name in node.input)
-
-
-def _compute(model: ModelProto, nodes: list[NodeProto], known: dict[str, Array]) -> list[NodeProto]:
-    """Add what nodes make of constants; return those whose results remain unknown."""
-    failed = []
-    for node in nodes:
-        made = _made(model, node, known)
-        if made is None:
-            failed.append(node)
-        else:
-            known.update(made)
-    return failed
+    return not graphs_in(node) and all(not name or name in known for name in node.input)
 
 
 def _stated(node: NodeProto) -> Array | None:
@@ -239,8 +224,6 @@ def _made(
 
     taken = {name: known[name] for name in node.input if name in known}
     names = [name for name in node.output if name]
-    if len(taken) < len({name for name in node.input if name}):
-        return None
     graph = helper.make_graph(
         [node], "constant",
         [helper.make_tensor_value_info(n, _kind(a), a.shape) for n, a in taken.items()],
