@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from depthwise.compiler import compile as compile_kernel
 from depthwise.errors import ArrayError
-from depthwise.network.steps import Call, Program, Shape, Stage, Step, View, numbered
+from depthwise.network.steps import Call, Program, Shape, Stage, Step, View, computed, numbered
 from depthwise.problem.arrays import Array
+from depthwise.problem.problem import Layer
 
 
 @dataclass
@@ -102,23 +104,14 @@ def _watched(program: Program, inputs: Sequence[Array], constants: dict[int, Arr
 
 
 def _results(step: Step, given: list[Array]) -> list[Array]:
-    work = step.work
-    if isinstance(work, View):
-        return [work.of(given[0])]
-    if isinstance(work, Call):
-        return work.engine.compute(work.payload, given)
-    return [_by_kernel(work, given)]
+    if isinstance(step.work, Stage) and not len(given[0]):  # of no images nothing is computed
+        return [_nothing(_made(step.work, given[0].shape), step.work.spec.dtype)]
+    return computed(step, given, _by_kernel)
 
 
-def _by_kernel(stage: Stage, given: Sequence[Array]) -> Array:
-    """Return what a kernel makes of (N, C, H, W) or (N, C)."""
-    four = given[0].ndim == 4
-    if not len(given[0]):
-        return _nothing(_made(stage, given[0].shape), stage.spec.dtype)
-    images = [image.transpose(0, 2, 3, 1) if four else image[:, None, None, :] for image in given]
-    kernel = stage.kernel(given[0].shape)
-    result: Array = kernel(images[0], *stage.arrays(), *images[1:])
-    return result.transpose(0, 3, 1, 2) if four else result[:, 0, 0, :]
+def _by_kernel(problem: Layer, arrays: Sequence[Array]) -> Array:
+    result: Array = compile_kernel(problem)(*arrays)
+    return result
 
 
 def _shape(value: Any) -> Shape:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
@@ -195,3 +195,24 @@ class Program:
 def numbered(count: int, constants: Sequence[Array]) -> dict[int, Array]:
     """Return the constants by number, behind so many inputs."""
     return {count + position: array for position, array in enumerate(constants)}
+
+
+def computed(
+    step: Step, given: Sequence[Array], compute: Callable[[Layer, Sequence[Array]], Array]
+) -> list[Array]:
+    """Return what a step makes of some arrays, images as (N, C, H, W) or (N, C).
+
+    Args:
+        step: any.
+        given: its inputs.
+        compute: returns the result of a problem for all its arrays, as the problem has them.
+    """
+    work = step.work
+    if isinstance(work, View):
+        return [work.of(given[0])]
+    if isinstance(work, Call):
+        return work.engine.compute(work.payload, given)
+    four = given[0].ndim == 4
+    x, *residual = [each.transpose(0, 2, 3, 1) if four else each[:, None, None] for each in given]
+    result = compute(work.problem(given[0].shape), (x, *work.arrays(), *residual))
+    return [result.transpose(0, 3, 1, 2) if four else result[:, 0, 0]]

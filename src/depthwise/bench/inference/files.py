@@ -16,9 +16,10 @@ from depthwise.errors import DepthwiseError, ModelError
 from depthwise.measure import environments, network_files
 from depthwise.measure.catalogue import LOADED, SOURCES
 from depthwise.network.saved.container import HEAD_BYTES, begins_one
-from depthwise.network.steps import Call, Step, View, numbered
+from depthwise.network.steps import computed, numbered
 from depthwise.problem import reference
 from depthwise.problem.arrays import Array
+from depthwise.problem.problem import Layer
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -187,7 +188,7 @@ class SavedFile(_File):
         }  # fmt: skip
         try:
             for step in program.steps:
-                results = _by_oracle(step, [values[number] for number in step.inputs])
+                results = computed(step, [values[n] for n in step.inputs], _by_oracle)
                 values |= zip(step.outputs, results, strict=True)
         except DepthwiseError as error:
             raise ModelError(
@@ -202,18 +203,9 @@ class SavedFile(_File):
         return sum(len(stage.spec.parts) for stage in stages)
 
 
-def _by_oracle(step: Step, given: Sequence[Array]) -> Sequence[Array]:
-    """Return what a step gives, a kernel's rounded to its element type."""
-    work = step.work
-    if isinstance(work, View):
-        return [work.of(given[0])]
-    if isinstance(work, Call):
-        return work.engine.compute(work.payload, given)
-    four = given[0].ndim == 4
-    problem = work.problem(given[0].shape)
-    x, *residual = [each.transpose(0, 2, 3, 1) if four else each[:, None, None] for each in given]
-    result = reference.forward(problem, x, *work.arrays(), *residual).astype(problem.dtype)
-    return [result.transpose(0, 3, 1, 2) if four else result[:, 0, 0]]
+def _by_oracle(problem: Layer, arrays: Sequence[Array]) -> Array:
+    """Return what a kernel has to give, rounded to its element type."""
+    return reference.forward(problem, *arrays).astype(problem.dtype)
 
 
 def _dtype(port: Any) -> str | None:
