@@ -7,6 +7,9 @@ import math
 ROUNDINGS = 64
 """How many times the rounding of one operation results may differ for each square root of the depth
 (errors of independent signs add up like that)."""
+NETWORKS_OWN = 4
+"""How many times as far as a network is from itself, computed with other roundings, results may
+differ instead: some cancel what they computed, and amplify every rounding."""
 
 
 def tolerance(depth: int, epsilon: float) -> float:

@@ -15,8 +15,6 @@ from depthwise.network import agreement
 from depthwise.problem.arrays import Array
 
 _SEED = 0
-_TIMES_OWN = 4
-"""How many times as far as a network moves when its images do by a rounding results may differ."""
 _NEVER_RIGHT = 0.05
 """The part of the largest result by which none may differ, however far that is."""
 
@@ -139,7 +137,7 @@ def tolerance(depth: int, expected: Sequence[Array], moved: Sequence[Array]) -> 
     epsilon = max((float(np.finfo(kind).eps) for kind in kinds), default=0.0)
     _, own = differences(moved, expected)
     most = max(TOLERANCE, agreement.tolerance(depth, epsilon))
-    return max(most, min(_TIMES_OWN * own, _NEVER_RIGHT))
+    return max(most, min(agreement.NETWORKS_OWN * own, _NEVER_RIGHT))
 
 
 def listed(arrays: Mapping[str, Array]) -> str:

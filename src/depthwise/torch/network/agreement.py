@@ -12,12 +12,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from depthwise.errors import DepthwiseError, ModelError
-from depthwise.network.agreement import tolerance
+from depthwise.network.agreement import NETWORKS_OWN, tolerance
 from depthwise.torch.network.tracing import Trace
-
-MODELS_OWN = 4
-"""How many times as far as the model is from itself in float64 results may differ instead: some
-models cancel what they computed, and amplify every rounding."""
 
 _SEED = 1  # not 0, with which people draw their examples
 
@@ -54,7 +50,7 @@ class Agreement:
             ) from error
         if max(found) > self.tolerance:
             self._check_repeatable()
-            self.tolerance = max(self.tolerance, MODELS_OWN * self._models_own())
+            self.tolerance = max(self.tolerance, NETWORKS_OWN * self._models_own())
         if not max(found) <= self.tolerance:
             raise ModelError(
                 "the network computes what the model does, but for rounding (difference relative "
