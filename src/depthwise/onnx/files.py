@@ -29,15 +29,18 @@ def model_of(source: str | os.PathLike[str] | bytes | ModelProto) -> ModelProto:
         ModelError: it is none of ONNX, truncated, or its weights are missing.
         OSError: the file cannot be read.
     """
+    content: bytes | None = None
+    home: Path | None = None
     if isinstance(source, ModelProto):
-        model, home = source, None
+        model = source
     elif isinstance(source, bytes):
-        model, home = _parsed(source, "the bytes given"), None
+        content, model = source, _parsed(source, "the bytes given")
     else:
         path = Path(source)
-        model, home = _parsed(path.read_bytes(), str(path)), path.parent
-    model = _with_weights(model, home)
-    _check(model)
+        content, home = path.read_bytes(), path.parent
+        model = _parsed(content, str(path))
+    whole = not _read_weights(model, home)
+    _check(model, content if whole else None)
     return _converted(_inlined(model))
 
 
@@ -52,16 +55,14 @@ def _parsed(data: bytes, name: str) -> ModelProto:
     return model
 
 
-def _with_weights(model: ModelProto, home: Path | None) -> ModelProto:
-    """Read the weights that lie in files of their own, beside the model."""
+def _read_weights(model: ModelProto, home: Path | None) -> bool:
+    """Read the weights that lie in files of their own, beside the model; whether there are any."""
     apart = [
         each
         for each in external_data_helper._get_all_tensors(model)
         if external_data_helper.uses_external_data(each)
     ]
-    if not apart:
-        return model
-    if home is None:
+    if apart and home is None:
         raise ModelError(
             f"a model whose weights lie in files of their own is loaded from its file; got "
             f"{len(apart)} such weights, the first {apart[0].name!r}"
@@ -75,22 +76,26 @@ def _with_weights(model: ModelProto, home: Path | None) -> ModelProto:
             ) from None
         tensor.data_location = onnx.TensorProto.DEFAULT
         del tensor.external_data[:]
-    return model
+    return bool(apart)
 
 
-def _check(model: ModelProto) -> None:
+def _check(model: ModelProto, content: bytes | None) -> None:
     """Refuse what is no model.
+
+    Args:
+        model: with all its weights.
+        content: the same as bytes, where there are any; to make them takes long.
 
     Raises:
         ModelError: with the words of ONNX's own checker.
     """
-    if model.ByteSize() > _LARGEST:
+    if (model.ByteSize() if content is None else len(content)) > _LARGEST:
         return  # its checker takes no such messages
     shapeless = list(_shapeless(model.graph))
     for port in shapeless:  # as many files leave it; the checker does not
         port.type.tensor_type.shape.SetInParent()
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(model if shapeless or content is None else content)
     except Exception as error:  # words that are no text, too
         raise ModelError(f"a model keeps ONNX's rules; got {in_a_line(error)}") from None
     finally:
