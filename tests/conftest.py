@@ -142,3 +142,9 @@ def database(tmp_path, monkeypatch):
     plan_database.tuned_plan.cache_clear()
     yield tmp_path / "cache"
     plan_database.tuned_plan.cache_clear()
+
+
+@pytest.fixture
+def one_process(monkeypatch):
+    """Have a network's kernels compiled here: for a few, that is sooner than to start processes."""
+    monkeypatch.setattr("depthwise.network.prepare._cores", lambda: 1)

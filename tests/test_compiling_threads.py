@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 
-from depthwise.store import disk
+from alone import run_alone
 
 COMPILING = """
 import os, signal, threading, time
@@ -37,22 +33,15 @@ os._exit(0)
 """
 
 
-def run(code: str, cache: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", COMPILING + code], env=os.environ | {disk.VARIABLE: cache},
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
-
-
 @pytest.mark.parametrize("cached", [True, False])
 def test_children_that_are_forked_meanwhile_load_and_compile(cached, tmp_path):
-    done = run(FORK, str(tmp_path / "cache") if cached else "")
+    done = run_alone(COMPILING + FORK, str(tmp_path / "cache") if cached else "")
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_a_process_may_end_meanwhile(cached, tmp_path):
-    done = run("time.sleep(0.3)", str(tmp_path / "cache") if cached else "")
+    done = run_alone(COMPILING + "time.sleep(0.3)", str(tmp_path / "cache") if cached else "")
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -75,8 +64,5 @@ os._exit(0)
 
 
 def test_a_child_that_is_forked_while_tvm_is_imported_compiles():
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTING], env=os.environ | {disk.VARIABLE: ""},
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
+    done = run_alone(IMPORTING)
     assert done.returncode == 0, done.stderr

@@ -18,9 +18,10 @@ from onnx import TensorProto, helper, numpy_helper
 import depthwise as dw
 from depthwise.errors import ArrayError, CacheWarning, DepthwiseError, ModelError
 from depthwise.kernel import along
-from depthwise.network import prepare
 from depthwise.network.saved import container, file, machine_code
 from depthwise.network.steps import Program, Stage
+
+pytestmark = pytest.mark.usefixtures("one_process")
 
 RANDOM = np.random.default_rng(0)
 SHAPE = (1, 8, 8, 8)
@@ -58,12 +59,6 @@ def model(*, softmax: bool = True):
         [numpy_helper.from_array(array, name) for name, array in arrays.items()],
     )  # fmt: skip
     return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
-
-
-@pytest.fixture(autouse=True)
-def one_process(monkeypatch):
-    """For a few kernels, compiling here takes less than to start processes."""
-    monkeypatch.setattr(prepare, "_cores", lambda: 1)
 
 
 @pytest.fixture(scope="module")

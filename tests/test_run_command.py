@@ -12,8 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 import depthwise as dw
 from depthwise.commands import cli
-from depthwise.network import prepare
 from depthwise.network.execution import Execution
+
+pytestmark = pytest.mark.usefixtures("one_process")
 
 X, Y = (np.random.default_rng(n).standard_normal((1, 8, 6, 6)).astype(np.float32) for n in (0, 1))
 
@@ -33,12 +34,6 @@ def model():
         [numpy_helper.from_array(weight, "weight")],
     )
     return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
-
-
-@pytest.fixture(autouse=True)
-def one_process(monkeypatch):
-    """For a few kernels, compiling here takes less than to start processes."""
-    monkeypatch.setattr(prepare, "_cores", lambda: 1)
 
 
 @pytest.fixture(scope="module")

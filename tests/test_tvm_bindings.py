@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 
-from depthwise.store import disk
+from alone import run_alone
 
 pytest.importorskip("torch")
 
@@ -33,8 +29,5 @@ dw.compile("depthwise c9 hw7 k3 p1 nhwc")
 
 
 def test_torch_comes_later():
-    done = subprocess.run(
-        [sys.executable, "-c", CODE], env=os.environ | {disk.VARIABLE: ""},
-        capture_output=True, text=True, check=False, timeout=300,
-    )  # fmt: skip
+    done = run_alone(CODE)
     assert done.returncode == 0, done.stderr
