@@ -9,6 +9,7 @@ from pathlib import Path
 
 from depthwise import console
 from depthwise.commands import optimize_plot
+from depthwise.commands.reports import publish
 from depthwise.commands.shapes import shape
 from depthwise.console import Form
 from depthwise.drawing import check_plot
@@ -16,9 +17,8 @@ from depthwise.files import check_writable
 from depthwise.torch import optimize
 from depthwise.torch.command_line import inputs, save, use_threads
 from depthwise.torch.loading import load
-from depthwise.torch.optimize_report import HEADERS, WORDS, Report
+from depthwise.torch.optimize_report import HEADERS, WORDS
 
-SPARE = ("%",)
 GOES_ON = "interrupted; what was measured is kept, and the same command goes on from there"
 
 
@@ -66,15 +66,4 @@ def run(options: Options) -> None:
             afterwards.callback(optimize_plot.plot, fast.report, options.plot)
         if options.save:
             afterwards.callback(save, fast, options.save)
-        _print(fast.report, options.form)
-
-
-def _print(report: Report, form: Form) -> None:
-    def table() -> None:
-        console.print_table(HEADERS, report.cells(), left=WORDS, spare=SPARE)
-        console.say()
-        for line in report.notes():
-            console.say(line)
-
-    value = report.as_dict()
-    console.publish(form, value=value, records=[*value["rows"], value["between"]], table=table)
+        publish(fast.report, options.form, HEADERS, WORDS, ("rows", "between"))

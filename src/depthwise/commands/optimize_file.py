@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depthwise import console
+from depthwise.commands.reports import publish
 from depthwise.commands.shapes import named_shapes
 from depthwise.console import Form
 from depthwise.errors import ModelError
 from depthwise.files import check_writable
 from depthwise.loading import load
-from depthwise.network.report import WORDS, Report
+from depthwise.network.report import WORDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,15 +50,4 @@ def run(options: Options) -> None:
         report = measured(net, path)
     if options.save:
         net.save(options.save)
-    _print(report, options.form)
-
-
-def _print(report: Report, form: Form) -> None:
-    def table() -> None:
-        console.print_table(report.headers, report.cells(), left=WORDS, spare=("%",))
-        console.say()
-        for line in report.notes():
-            console.say(line)
-
-    value = report.as_dict()
-    console.publish(form, value=value, records=value["parts"], table=table)
+    publish(report, options.form, report.headers, WORDS, ("parts",))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from depthwise import console
 from depthwise.kernel.kernel import Kernel
+from depthwise.machine import team
 from depthwise.network.steps import Call, Program, Stage
 from depthwise.problem.html import as_html
 
@@ -147,6 +148,12 @@ def parts_of(
             reason=step.reason,
             us=None if times is None else times.get(made, 0.0),
         )
+
+
+def conditions(threads: int, shapes: Iterable[tuple[int, ...]], dtypes: Iterable[str]) -> str:
+    """Return in words how many threads and which inputs something was timed with."""
+    sizes = ", ".join("x".join(map(str, shape)) for shape in shapes)
+    return f"{team.in_words(threads)}, inputs {sizes} {'/'.join(sorted(set(dtypes)))}"
 
 
 def _short(part: Part) -> str:

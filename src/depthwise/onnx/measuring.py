@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from depthwise.errors import ModelError
 from depthwise.machine import team
@@ -15,8 +14,9 @@ from depthwise.measure.timing import Summary, interleave
 from depthwise.measure.worker import differences
 from depthwise.network.agreement import tolerance
 from depthwise.network.network import Network
-from depthwise.network.report import Measured, Report, parts_of
+from depthwise.network.report import Measured, Report, conditions, parts_of
 from depthwise.network.steps import Call, Port, Program, Stage
+from depthwise.onnx.runtime import session_of
 from depthwise.problem.arrays import Array
 
 _REPEATS = 11
@@ -62,20 +62,18 @@ def measured(net: Network, source: str | os.PathLike[str] | bytes) -> Report:
             reference_us=Summary.of(samples[_THEIRS]).median,
             largest_difference=largest,
             tolerance=most,
-            conditions=_conditions(threads, inputs),
+            conditions=conditions(
+                threads, [each.shape for each in inputs], [each.dtype.name for each in inputs]
+            ),
         ),
     )
 
 
 def _session(source: Any, threads: int) -> Any:
     """Return a session of a whole file."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.force_spinning_stop", "1")
     model = source if isinstance(source, bytes) else os.fspath(source)
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return session_of(model, threads, ("session.force_spinning_stop", "1"))
     except Exception as error:  # its errors have no base of their own
         raise ModelError(f"ONNX Runtime takes the file; it says: {error}") from None
 
@@ -109,9 +107,3 @@ def _largest_difference(results: Sequence[Array], expected: Sequence[Array]) -> 
         if each.dtype.kind == "f" or result.shape != each.shape
     ]
     return differences(*zip(*held, strict=True))[1] if held else 0.0
-
-
-def _conditions(threads: int, inputs: Sequence[Array]) -> str:
-    shapes = ", ".join("x".join(map(str, each.shape)) for each in inputs)
-    kinds = "/".join(sorted({each.dtype.name for each in inputs}))
-    return f"{team.in_words(threads)}, inputs {shapes} {kinds}"

@@ -82,21 +82,32 @@ def _array(value: Any) -> Any:
 
 def _session(payload: bytes, threads: int) -> Any:
     try:
-        import onnxruntime
+        return session_of(payload, threads, ("session.intra_op.allow_spinning", "0"))
     except ImportError:
         raise ModelError(
             "what no kernel computes is computed by ONNX Runtime (pip install onnxruntime); "
             "it is not installed"
         ) from None
+    except Exception as error:  # its errors have no base of their own
+        raise _refused(error) from None
+
+
+def session_of(model: bytes | str, threads: int, entry: tuple[str, str]) -> Any:
+    """Return a session on so many threads.
+
+    Args:
+        model: as bytes, or its file.
+        threads: how many.
+        entry: of its configuration: how its threads wait.
+    """
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(payload, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its errors have no base of their own
-        raise _refused(error) from None
+    options.add_session_config_entry(*entry)
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _refused(error: Exception) -> ModelError:

@@ -11,7 +11,7 @@ from torch.utils import _pytree as pytree
 
 from depthwise.machine import team
 from depthwise.measure.timing import Summary, sample
-from depthwise.network.report import parts_of
+from depthwise.network import report
 from depthwise.network.steps import Call, Stage, Work
 from depthwise.torch.network.calls import read
 from depthwise.torch.network.optimized import Optimized
@@ -32,9 +32,8 @@ def call(model: Callable[..., Any], args: Sequence[Any]) -> float:
 def conditions(args: tuple[Any, ...]) -> str:
     """Return the number of threads and the inputs of what is timed, in words."""
     tensors = [each for each in pytree.tree_leaves(args) if isinstance(each, Tensor)]
-    shapes = ["x".join(map(str, each.shape)) for each in tensors]
-    types = {str(each.dtype).removeprefix("torch.") for each in tensors}
-    return f"{team.in_words(team.size())}, inputs {', '.join(shapes)} {'/'.join(sorted(types))}"
+    types = [str(each.dtype).removeprefix("torch.") for each in tensors]
+    return report.conditions(team.size(), [tuple(each.shape) for each in tensors], types)
 
 
 def rows(fast: Optimized, inputs: Sequence[Any]) -> tuple[tuple[Row, ...], float]:
@@ -53,7 +52,7 @@ def rows(fast: Optimized, inputs: Sequence[Any]) -> tuple[tuple[Row, ...], float
         for number in range(len(program.inputs))
         if number in times
     ]  # fmt: skip
-    for step, part in zip(program.steps, parts_of(program, kernels), strict=True):
+    for step, part in zip(program.steps, report.parts_of(program, kernels), strict=True):
         if part.problem not in _OF_SIZES:
             found.append(
                 Row(
