@@ -108,7 +108,7 @@ def cached(monkeypatch, folder):
 
 
 def optimized(monkeypatch, folder):
-    optimize._print(optimize_report(*ROWS), "table")
+    optimize.print_report(optimize_report(*ROWS), "table")
 
 
 def examined(monkeypatch, folder):

@@ -17,7 +17,7 @@ from depthwise.files import check_writable
 from depthwise.torch import optimize
 from depthwise.torch.command_line import inputs, save, use_threads
 from depthwise.torch.loading import load
-from depthwise.torch.optimize_report import HEADERS, WORDS
+from depthwise.torch.optimize_report import HEADERS, WORDS, Report
 
 GOES_ON = "interrupted; what was measured is kept, and the same command goes on from there"
 
@@ -66,4 +66,9 @@ def run(options: Options) -> None:
             afterwards.callback(optimize_plot.plot, fast.report, options.plot)
         if options.save:
             afterwards.callback(save, fast, options.save)
-        publish(fast.report, options.form, HEADERS, WORDS, ("rows", "between"))
+        print_report(fast.report, options.form)
+
+
+def print_report(report: Report, form: Form) -> None:
+    """Print what became of each layer."""
+    publish(report, form, HEADERS, WORDS, ("rows", "between"))
