@@ -22,13 +22,13 @@ import depthwise as dw
 from depthwise import console
 from depthwise.bench import command
 from depthwise.bench.inference import files, run
-from depthwise.bench.inference.images import tolerance
 from depthwise.bench.options import Options
 from depthwise.commands import cli
 from depthwise.errors import DepthwiseError, ModelError, PeerError, SpecError
 from depthwise.measure import network_files
 from depthwise.measure.network_files import TOLERANCE
 from depthwise.measure.process import Worker
+from depthwise.network.agreement import granted
 from onnx_models import model, node, noise, port
 from test_network_bench import no_limits
 from test_report import lines
@@ -297,5 +297,5 @@ def test_a_network_that_amplifies_roundings_is_granted_more(tmp_path: Path) -> N
     posed = files.read(written(tmp_path, made), ()).write(tmp_path)
     assert 1e-3 < posed.tolerance < 0.05
     result = np.ones((1, 8), np.float32)
-    assert tolerance(1, [result], [result]) == TOLERANCE
-    assert tolerance(1, [result], [0 * result]) == 0.05
+    assert granted(1, [result], [result]) == TOLERANCE
+    assert granted(1, [result], [0 * result]) == 0.05

@@ -14,7 +14,8 @@ pytest.importorskip("onnxruntime")
 import depthwise as dw
 from depthwise.commands.cli import app
 from depthwise.errors import ModelError
-from depthwise.onnx import measuring
+from depthwise.machine import team
+from depthwise.onnx import measuring, runtime
 from onnx_models import model, node, noise, port
 
 RUN = CliRunner()
@@ -89,6 +90,60 @@ def test_a_wrong_result_is_refused(file, monkeypatch):
     net._executions = {key: Wrong(each) for key, each in net._executions.items()}
     with pytest.raises(ModelError, match="for rounding"):
         measuring.measured(net, file)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_both_run_on_as_many_threads_as_the_network(file, monkeypatch, threads):
+    net = dw.load(file, inputs=[(1, 8, 6, 6)], threads=threads)
+    asked = []
+
+    def session_of(model, threads, entry):
+        asked.append(threads)
+        return runtime.session_of(model, threads, entry)
+
+    monkeypatch.setattr(measuring, "session_of", session_of)
+    report = measuring.measured(net, file)
+    assert asked == [threads]
+    assert report.measured.conditions.startswith(team.in_words(threads))
+
+
+def loaded(folder, nodes, inputs, outputs, constants=None):
+    """Return a network, and the file that it was read from."""
+    path = folder / "model.onnx"
+    path.write_bytes(model(nodes, inputs, outputs, constants).SerializeToString())
+    return dw.load(path), path
+
+
+def test_a_network_that_amplifies_roundings_is_granted_more(tmp_path):
+    nodes = [node("Mul", "x much", "a"), node("Sin", "a", "s"), node("Conv", "s w", "y")]
+    constants = {"much": np.float32(1e4), "w": noise(4, 8, 1, 1)}
+    net, path = loaded(tmp_path, nodes, [port("x", [1, 8, 6, 6])], ["y"], constants)
+    measured = measuring.measured(net, path).measured
+    assert 1e-3 < measured.tolerance <= 0.05
+
+
+def test_whole_numbers_are_not_held_against(tmp_path):
+    nodes = [node("Conv", "x w", "c"), node("ArgMax", "c", "y", axis=1)]
+    outputs = [port("y", None, "int64")]
+    net, path = loaded(
+        tmp_path, nodes, [port("x", [1, 8, 6, 6])], outputs, {"w": noise(4, 8, 1, 1)}
+    )
+    assert measuring.measured(net, path).measured.largest_difference == 0
+
+
+@pytest.mark.parametrize(
+    ("operator", "kind", "said"),
+    [
+        ("Log", "float32", "for which its results are finite; got others in y"),
+        ("StringNormalizer", "object", "arrays of numbers"),
+    ],
+)
+def test_results_that_nothing_is_held_against_are_refused(tmp_path, operator, kind, said):
+    net, path = loaded(
+        tmp_path, [node(operator, "x", "y")], [port("x", [8], kind)], [port("y", [8], kind)]
+    )
+    with pytest.raises(ModelError, match=said):
+        measuring.measured(net, path)
 
 
 @pytest.mark.parametrize(

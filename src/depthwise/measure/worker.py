@@ -209,7 +209,8 @@ def differences(got: Sequence[Array], expected: Sequence[Array]) -> tuple[float,
     if [array.shape for array in got] != [array.shape for array in expected]:
         return float("inf"), float("inf")
     errors = [_difference(*pair) for pair in zip(got, expected, strict=True)]
-    absolute, relative = (max(each) for each in zip(*errors, strict=True))
+    absolute = max((error for error, _ in errors), default=0.0)
+    relative = max((error for _, error in errors), default=0.0)
     return absolute, relative
 
 

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from depthwise.errors import ModelError
+from depthwise.measure.network_files import TOLERANCE
+from depthwise.measure.worker import differences
+from depthwise.problem.arrays import Array
 
 ROUNDINGS = 64
 """How many times the rounding of one operation results may differ for each square root of the depth
@@ -10,6 +18,8 @@ ROUNDINGS = 64
 NETWORKS_OWN = 4
 """How many times as far as a network is from itself, computed with other roundings, results may
 differ instead: some cancel what they computed, and amplify every rounding."""
+_NEVER_RIGHT = 0.05
+"""The part of the largest result by which none may differ, however far that is."""
 
 
 def tolerance(depth: int, epsilon: float) -> float:
@@ -20,3 +30,35 @@ def tolerance(depth: int, epsilon: float) -> float:
         epsilon: the unit of rounding.
     """
     return ROUNDINGS * epsilon * math.sqrt(max(depth, 1))
+
+
+def granted(depth: int, expected: Sequence[Array], moved: Sequence[Array]) -> float:
+    """Return how far results may be from those of another engine, over the largest of these.
+
+    Args:
+        depth: how many layers have weights.
+        expected: the other engine's results.
+        moved: those for inputs that differ by a rounding (`examples.moved`): some networks amplify
+            every rounding.
+    """
+    kinds = [each.dtype for each in expected if each.dtype.kind == "f"]
+    epsilon = max((float(np.finfo(kind).eps) for kind in kinds), default=0.0)
+    _, own = differences(moved, expected)
+    most = max(TOLERANCE, tolerance(depth, epsilon))
+    return max(most, min(NETWORKS_OWN * own, _NEVER_RIGHT))
+
+
+def check_results(results: Mapping[str, object]) -> None:
+    """Refuse results that no others can be held against.
+
+    Raises:
+        ModelError: they are no arrays of numbers, or not finite.
+    """
+    for name, array in results.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+            raise ModelError(f"a network is measured by arrays of numbers; got other output {name}")
+        if not np.all(np.isfinite(array)):
+            raise ModelError(
+                "a network is measured with random inputs for which its results are finite; got "
+                f"others in {name}"
+            )

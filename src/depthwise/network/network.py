@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from depthwise.errors import ArrayError
+from depthwise.machine import team
 from depthwise.network.execution import Execution, Workspaces
 from depthwise.network.prepare import Told
 from depthwise.network.steps import Port, Program
@@ -117,6 +118,11 @@ class Network:
             found = Execution(self.program, arrays, self._workspaces, self._threads, step=step)
             self._executions[key] = found
         return found
+
+    @property
+    def threads(self) -> int:
+        """On how many threads a call runs."""
+        return self._threads or team.size()
 
     @property
     def report(self) -> Report:

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from depthwise.errors import ModelError
-from depthwise.machine import team
 from depthwise.measure.timing import Summary, interleave
 from depthwise.measure.worker import differences
-from depthwise.network.agreement import tolerance
+from depthwise.network import examples
+from depthwise.network.agreement import check_results, granted
 from depthwise.network.network import Network
 from depthwise.network.report import Measured, Report, conditions, parts_of
-from depthwise.network.steps import Call, Port, Program, Stage
+from depthwise.network.steps import Call, Program, Stage
 from depthwise.onnx.runtime import session_of
 from depthwise.problem.arrays import Array
 
 _REPEATS = 11
 _OURS, _THEIRS = "ours", "theirs"
-_WHOLE = 2
-"""One more than the largest of random whole numbers, which are indices as a rule."""
 
 
 def measured(net: Network, source: str | os.PathLike[str] | bytes) -> Report:
@@ -35,16 +31,18 @@ def measured(net: Network, source: str | os.PathLike[str] | bytes) -> Report:
         source: the file.
 
     Raises:
-        ModelError: they do not agree, or an input's shape is not known.
+        ModelError: they do not agree, an input's shape is not known, or what the network takes or
+            returns are no arrays of numbers.
     """
-    threads = team.size()
-    inputs = [_random(port, net.program.shapes.get(n)) for n, port in enumerate(net.inputs)]
-    session = _session(source, threads)
-    given = {port.name: array for port, array in zip(net.inputs, inputs, strict=True)}
-    most = tolerance(_depth(net.program), float(np.finfo(np.float32).eps))
+    given = _inputs(net)
+    inputs = [*given.values()]
+    session = _session(source, net.threads)
+    expected = _results(session, given)
+    moved = _results(session, examples.moved(given))
+    most = granted(_depth(net.program), *_real(expected, moved))
     results = net(*inputs)
     found = results if isinstance(results, tuple) else (results,)
-    largest = _largest_difference(found, session.run(None, given))
+    largest = differences(*_real(found, expected))[1]
     if not largest <= most:
         raise ModelError(
             "the network computes what ONNX Runtime does, but for rounding (difference relative "
@@ -63,10 +61,20 @@ def measured(net: Network, source: str | os.PathLike[str] | bytes) -> Report:
             largest_difference=largest,
             tolerance=most,
             conditions=conditions(
-                threads, [each.shape for each in inputs], [each.dtype.name for each in inputs]
+                net.threads, [each.shape for each in inputs], [each.dtype.name for each in inputs]
             ),
         ),
     )
+
+
+def _inputs(net: Network) -> dict[str, Array]:
+    """Return random inputs of the shapes that a network was prepared for."""
+    shapes = {}
+    for number, port in enumerate(net.inputs):
+        if number not in net.program.shapes:
+            raise ModelError(f"the shape of each input is known; got none for {port.name!r}")
+        shapes[port.name] = net.program.shapes[number]
+    return examples.drawn({port.name: port.dtype for port in net.inputs}, shapes)
 
 
 def _session(source: Any, threads: int) -> Any:
@@ -78,13 +86,11 @@ def _session(source: Any, threads: int) -> Any:
         raise ModelError(f"ONNX Runtime takes the file; it says: {error}") from None
 
 
-def _random(port: Port, shape: tuple[int, ...] | None) -> Array:
-    if shape is None or port.dtype is None:
-        raise ModelError(f"the shape of each input is known; got none for {port.name!r}")
-    generator = np.random.default_rng(0)
-    if np.dtype(port.dtype).kind == "f":
-        return generator.standard_normal(shape).astype(port.dtype)
-    return generator.integers(0, _WHOLE, shape).astype(port.dtype)
+def _results(session: Any, given: Mapping[str, Array]) -> list[Array]:
+    results: list[Array] = session.run(None, given)
+    names = [each.name for each in session.get_outputs()]
+    check_results(dict(zip(names, results, strict=True)))
+    return results
 
 
 def _depth(program: Program) -> int:
@@ -96,14 +102,16 @@ def _depth(program: Program) -> int:
     )
 
 
-def _largest_difference(results: Sequence[Array], expected: Sequence[Array]) -> float:
-    """Return the largest difference relative to the largest element of an output.
+def _real(
+    results: Sequence[Array], expected: Sequence[Array]
+) -> tuple[Sequence[Array], Sequence[Array]]:
+    """Return the results that are held against others, and these.
 
-    (Whole numbers are indices of what is nearly equal as a rule: they are not held against.)
+    (Whole numbers are indices of what is nearly equal as a rule: they are not, but their shape.)
     """
     held = [
         (result, each)
         for result, each in zip(results, expected, strict=True)
         if each.dtype.kind == "f" or result.shape != each.shape
     ]
-    return differences(*zip(*held, strict=True))[1] if held else 0.0
+    return [result for result, _ in held], [each for _, each in held]

@@ -15,6 +15,7 @@ from depthwise.bench.options import Asked
 from depthwise.errors import DepthwiseError, ModelError
 from depthwise.measure import environments, network_files
 from depthwise.measure.catalogue import LOADED, SOURCES
+from depthwise.network import agreement, examples
 from depthwise.network.saved.container import HEAD_BYTES, begins_one
 from depthwise.network.steps import computed, numbered
 from depthwise.problem import reference
@@ -69,9 +70,10 @@ class _File(ABC):
 
     def __init__(self, path: Path, inputs: Sequence[Input], asked: Asked) -> None:
         self._path, self._declared = path, inputs
-        self._inputs = images.drawn(inputs, images.shapes(inputs, asked))
+        dtypes = {each.name: each.dtype for each in inputs}
+        self._inputs = examples.drawn(dtypes, images.shapes(inputs, asked))
         self._expected = self._results(self._inputs)
-        images.check_results(self._expected)
+        agreement.check_results(self._expected)
         self.network = path.name
 
     @abstractmethod
@@ -105,8 +107,8 @@ class _File(ABC):
         """Write the files by which engines are given it."""
         network_files.write(folder, self._inputs, self._expected, open_sizes=self._open_sizes())
         (folder / self.link).symlink_to(self._path.resolve())
-        moved = self._results(images.moved(self._inputs))
-        within = images.tolerance(self._depth(), [*self._expected.values()], [*moved.values()])
+        moved = self._results(examples.moved(self._inputs))
+        within = agreement.granted(self._depth(), [*self._expected.values()], [*moved.values()])
         return network_files.Posed(tolerance=within)
 
     def _open_sizes(self) -> dict[str, int]:

@@ -1,22 +1,13 @@
-"""Random images for the inputs of any network, of sizes that are asked for or its own."""
+"""The sizes of the inputs of any network: those that are asked for, or its own."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from depthwise.bench.options import Asked, Shape
 from depthwise.errors import ModelError
-from depthwise.measure.network_files import TOLERANCE
-from depthwise.measure.worker import differences
-from depthwise.network import agreement
 from depthwise.problem.arrays import Array
-
-_SEED = 0
-_NEVER_RIGHT = 0.05
-"""The part of the largest result by which none may differ, however far that is."""
 
 
 @dataclass(frozen=True)
@@ -71,73 +62,6 @@ def _shape(one: Input, asked: Shape | None) -> Shape:
     if own and not fits:
         raise ModelError(f"an input has the sizes that the network takes, {one}; got {asked}")
     return asked
-
-
-def drawn(inputs: Sequence[Input], shapes: Mapping[str, Shape]) -> dict[str, Array]:
-    """Return random images of these shapes, the same each time: whole numbers are 0 or 1.
-
-    Raises:
-        ModelError: an input takes something else than numbers, or there is none.
-    """
-    if not inputs:
-        raise ModelError("a network is measured with images; got one without inputs")
-    rng = np.random.default_rng(_SEED)
-    found: dict[str, Array] = {}
-    for each in inputs:
-        try:
-            kind = np.dtype(each.dtype or "object")
-        except TypeError:
-            kind = np.dtype(object)
-        if kind.kind not in "fiub":
-            raise ModelError(
-                f"a network is measured with arrays of numbers; got {each.dtype}: {each}"
-            )
-        shape = shapes[each.name]
-        draw = rng.standard_normal(shape) if kind.kind == "f" else rng.integers(0, 2, shape)
-        found[each.name] = np.asarray(draw).astype(kind)
-    return found
-
-
-def check_results(results: Mapping[str, object]) -> None:
-    """Refuse results that no others can be held against.
-
-    Raises:
-        ModelError: they are no arrays of numbers, or not finite.
-    """
-    for name, array in results.items():
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
-            raise ModelError(f"a network is measured by arrays of numbers; got other output {name}")
-        if not np.all(np.isfinite(array)):
-            raise ModelError(
-                "a network is measured with random images for which its results are finite; got "
-                f"others in {name}"
-            )
-
-
-def moved(inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """Return images that differ from these by a rounding, up or down at random."""
-    rng = np.random.default_rng(_SEED)
-    found = dict(inputs)
-    for name, array in inputs.items():
-        if array.dtype.kind == "f":
-            step = np.finfo(array.dtype).eps * rng.choice([-1, 1], array.shape)
-            found[name] = (array * (1 + step)).astype(array.dtype)
-    return found
-
-
-def tolerance(depth: int, expected: Sequence[Array], moved: Sequence[Array]) -> float:
-    """Return how far results may be from those expected, over the largest of these.
-
-    Args:
-        depth: how many layers have weights.
-        expected: the results.
-        moved: those for images that differ by a rounding: some networks amplify every rounding.
-    """
-    kinds = [each.dtype for each in expected if each.dtype.kind == "f"]
-    epsilon = max((float(np.finfo(kind).eps) for kind in kinds), default=0.0)
-    _, own = differences(moved, expected)
-    most = max(TOLERANCE, agreement.tolerance(depth, epsilon))
-    return max(most, min(agreement.NETWORKS_OWN * own, _NEVER_RIGHT))
 
 
 def listed(arrays: Mapping[str, Array]) -> str:

@@ -19,12 +19,13 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from depthwise.bench.comparison import OURS
-from depthwise.bench.inference import images
 from depthwise.bench.networks.weights import randomized
 from depthwise.errors import DepthwiseError, ModelError
 from depthwise.measure import network_files
 from depthwise.measure.catalogue import LOADED, SOURCES
 from depthwise.measure.engine import Array, Prepared
+from depthwise.network import examples
+from depthwise.network.agreement import granted
 from depthwise.torch.command_line import inputs
 from depthwise.torch.costs import cost
 from depthwise.torch.loading import EXPORTED, load, said
@@ -115,12 +116,12 @@ class Model:
         except Exception as error:  # torch's exporter raises anything
             no_onnx = f"torch.onnx.export raised {said(error)}"
         return network_files.Posed(
-            seconds, self._macs(), images.tolerance(depth, self._results, self._moved()), no_onnx
+            seconds, self._macs(), granted(depth, self._results, self._moved()), no_onnx
         )
 
     def _moved(self) -> list[Array]:
         """Return the results for images that differ by a rounding."""
-        moved = images.moved(named(self._images)).values()
+        moved = examples.moved(named(self._images)).values()
         with torch.inference_mode():
             return tensors(self._module(*map(torch.from_numpy, moved)))
 
