@@ -16,7 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import depthwise as dw
-from depthwise.errors import ArrayError, CacheWarning, DepthwiseError, ModelError
+from depthwise.errors import ArrayError, CacheWarning, DepthwiseError, ModelError, SpecError
 from depthwise.kernel import along
 from depthwise.network.saved import container, file, machine_code
 from depthwise.network.steps import Program, Stage
@@ -351,6 +351,12 @@ def test_a_type_that_is_none_is_refused(saved, dtype):
     description["inputs"][0]["dtype"] = dtype
     with pytest.raises(ModelError, match="fit together"):
         dw.load(sealed(description, tensors))
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True, 5000])
+def test_no_network_runs_on_such_threads(saved, threads):
+    with pytest.raises(SpecError, match=r"threads (is|are) .*; got"):
+        dw.load(saved, threads=threads)
 
 
 def test_several_threads_share_a_network(saved):

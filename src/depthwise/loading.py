@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Union
 import numpy as np
 
 from depthwise.errors import ModelError, installs
+from depthwise.machine import team
 from depthwise.network.engine import Engine
 from depthwise.network.network import Network
 from depthwise.network.prepare import Told
@@ -46,8 +47,10 @@ def load(
 
     Raises:
         ModelError: it is no such file, or damaged, or of another version.
+        SpecError: there cannot be so many threads.
         OSError: it cannot be read.
     """
+    team.thread_count(threads, "a network")
     if isinstance(source, (str, os.PathLike)) and not os.path.isfile(source):
         source = Path(source).read_bytes()  # of a pipe, which is read once
     if isinstance(source, (str, os.PathLike, bytes)) and begins_one(_head(source)):

@@ -59,7 +59,7 @@ def size() -> int:
     return ask()  # type: ignore[no-any-return]
 
 
-def thread_count(threads: int | None, spec: Problem) -> int:
+def thread_count(threads: int | None, spec: Problem | str) -> int:
     """Return how many threads a call was told to use, 0 where it was not.
 
     Raises:
