@@ -26,6 +26,13 @@ def test_an_unknown_cpu_is_refused_with_the_known_ones():
         target.named("z80")
 
 
+@pytest.mark.parametrize("odd", [1, ("znver3",), [], np.array([1, 1]), 10**6000], ids=type)
+def test_what_is_no_name_of_a_cpu_is_refused(odd):
+    for call in (dw.explain, lambda spec, cpu: dw.compile(spec, target=cpu)):
+        with pytest.raises(TargetError, match="target is the name of a CPU; got"):
+            call(SPEC, odd)
+
+
 @pytest.mark.skipif(not X86, reason="names of x86-64")
 @pytest.mark.parametrize(
     ("cpu", "isa", "lanes"),

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 import depthwise as dw
 from depthwise.errors import DepthwiseError, InternalError
+from depthwise.machine import team
 from fuzz.parts import Outcome
 
 ODD = (
@@ -25,6 +26,7 @@ RIGHT = {
     "dilation": {1: (1, 1), 2: (2, 2)},
 }  # fmt: skip
 WORDS = ("layout", "activation", "padding_mode", "threads")
+THREADS = (1, 3, team.MOST_THREADS, team.MOST_THREADS + 1)
 NONE_MEANS = ("activation", "threads")
 """What may be None."""
 
@@ -45,7 +47,7 @@ def drawn_window(rng):
             meant[name] = right[given[name]]
     if rng.random() < 0.3:
         word = rng.choice(WORDS)
-        given[word] = rng.choice(ODD)
+        given[word] = rng.choice([*THREADS, *ODD] if word == "threads" else ODD)
         unset = given[word] is None and word in NONE_MEANS
         if not unset and not _counts(word, given[word]):
             meant[word] = None
@@ -55,7 +57,7 @@ def drawn_window(rng):
 
 def _counts(word, value):
     """Whether a value is a number of threads."""
-    return word == "threads" and type(value) is int and 0 < value < 2**31
+    return word == "threads" and type(value) is int and 0 < value <= team.MOST_THREADS
 
 
 def expected(window):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from depthwise.errors import TargetError
 from depthwise.problem.dtypes import element
-from depthwise.problem.values import meant
+from depthwise.problem.values import meant, shown
 
 Isa = Literal["avx512", "avx2", "sse", "neon"]
 
@@ -94,13 +94,19 @@ def host() -> Target:
     )  # fmt: skip
 
 
-@cache
 def named(cpu: str | None) -> Target:
     """Return the CPU that LLVM calls `cpu` (the `-mcpu` of a compiler); None is this machine.
 
     Raises:
         TargetError: no CPU of this machine's family has that name.
     """
+    if cpu is not None and not isinstance(cpu, str):
+        raise TargetError(f"target is the name of a CPU; got {shown(cpu)}")
+    return _known(cpu)
+
+
+@cache
+def _known(cpu: str | None) -> Target:
     import archspec.cpu
 
     if cpu is None or cpu == host().cpu:
@@ -109,7 +115,7 @@ def named(cpu: str | None) -> Target:
     family = [m for m in archspec.cpu.TARGETS.values() if m.family == here.family]
     known = {_llvm_name(machine): machine for machine in reversed(family)}
     if cpu not in known:
-        got = f"{cpu!r}{meant(cpu, known)}"
+        got = f"{shown(cpu)}{meant(cpu, known)}"
         raise TargetError(f"target is one of {', '.join(sorted(known))}; got {got}")
     lacking = {f for f in known[cpu].features - here.features if _CODE_FEATURES.match(f)}
     usual = Target.first_cache_bytes, Target.private_cache_bytes
