@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import random
@@ -16,10 +17,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import depthwise as dw
+import onnx_models
 from depthwise.errors import ArrayError, CacheWarning, DepthwiseError, ModelError, SpecError
 from depthwise.kernel import along
 from depthwise.network.saved import container, file, machine_code
 from depthwise.network.steps import Program, Stage
+from onnx_models import node, noise, port
 
 pytestmark = pytest.mark.usefixtures("one_process")
 
@@ -318,11 +321,11 @@ def changed(value, chance: random.Random):
 def compute(loaded: dw.Network):
     """Compute a network of inputs as it wants them, none of which is large."""
     given = []
-    for port in loaded.inputs:
-        sizes = [1 if isinstance(size, str) else size for size in port.sizes or SHAPE]
+    for each in loaded.inputs:
+        sizes = [1 if isinstance(size, str) else size for size in each.sizes or SHAPE]
         if np.prod(sizes, dtype=np.float64) > 1e5:
             raise ArrayError("too large")
-        given.append(np.ones(sizes, port.dtype or "float32"))
+        given.append(np.ones(sizes, each.dtype or "float32"))
     return loaded(*given)
 
 
@@ -343,6 +346,68 @@ def mutate(description, tensors, count: int, seed: int) -> list[str]:
 
 def test_descriptions_that_do_not_fit_are_refused_in_words(saved):
     assert mutate(*container.read(saved), CHANGES, 1) == []
+
+
+@pytest.mark.parametrize("change", [{"inputs": [4, 4]}, {"inputs": []}])
+def test_a_call_of_other_inputs_than_its_payload_has_is_refused(saved, change):
+    description, tensors = container.read(saved)
+    next(step for step in description["steps"] if "call" in step).update(change)
+    loaded = dw.load(sealed(description, tensors))
+    for x in (X, np.concatenate([X, X])):  # the shapes of the example, and others
+        with pytest.raises(ModelError, match="takes and makes as many values as its step"):
+            loaded(x)
+
+
+def test_a_call_of_other_outputs_than_its_payload_has_is_refused(saved):
+    description, tensors = container.read(saved)
+    call = next(step for step in description["steps"] if "call" in step)
+    call["outputs"].append(call["outputs"][-1] + 1)
+    for kept in (description["shapes"], description["dtypes"]):
+        kept.append(kept[-1])
+    loaded = dw.load(sealed(description, tensors))
+    for x in (X, np.concatenate([X, X])):
+        with pytest.raises(ModelError, match="takes and makes as many values as its step"):
+            loaded(x)
+
+
+@pytest.fixture(scope="module")
+def between(tmp_path_factory):
+    """Return what a file has of a network that leaves something between two kernels to an engine.
+
+    Its last step, a call too, takes an image and value 6, which is none.
+    """
+    weights = {"w": noise(8, 1, 3, 3), "v": noise(8, 8, 1, 1), "k": noise(8, 4)}
+    nodes = [
+        node("Conv", "x w", "c", group=8, pads=[1] * 4),
+        node("MaxPool", "c", "m", kernel_shape=[2, 2], strides=[2, 2]),
+        node("Conv", "m v", "d"),
+        node("Softmax", "d", "e", axis=1),
+        node("GlobalAveragePool", "d", "g"),
+        node("Flatten", "g", "f"),
+        node("Gemm", "f k", "h"),
+        node("ArgMax", "h", "y", axis=1),
+    ]
+    outputs = ["e", port("y", None, "int64")]
+    made = onnx_models.model(nodes, [port("x", ["n", *SHAPE[1:]])], outputs, weights)
+    path = tmp_path_factory.mktemp("saved") / "between.dw"
+    dw.load(made).save(path)
+    return container.read(path)
+
+
+def test_an_image_of_other_axes_than_an_engine_takes_is_refused(between):
+    description, tensors = copy.deepcopy(between[0]), between[1]
+    description["steps"][-1]["inputs"] = [6, 6]
+    with pytest.raises(ModelError, match=r"\(N, C, H, W\)"):
+        dw.load(sealed(description, tensors))(X)
+
+
+def test_shapes_that_are_not_said_are_found(between):
+    description, tensors = copy.deepcopy(between[0]), between[1]
+    expected = dw.load(sealed(description, tensors))(X)
+    (made,) = next(step for step in description["steps"] if "call" in step)["outputs"]
+    description["shapes"][made] = None
+    for result, right in zip(dw.load(sealed(description, tensors))(X), expected, strict=True):
+        np.testing.assert_array_equal(result, right)
 
 
 @pytest.mark.parametrize("dtype", [0, "", "object0"])

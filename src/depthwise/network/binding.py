@@ -129,7 +129,8 @@ class Binding:
 
     def _call(self, step: Step, call: Call) -> None:
         """Bind what an engine computes."""
-        runner = call.engine.runner(call.payload, self._threads)
+        counts = len(step.inputs), len(step.outputs)
+        runner = call.engine.runner(call.payload, self._threads, counts)
         asked: list[tuple[int, int]] = []
         for position, number in enumerate(step.inputs):
             array = self._known(number)

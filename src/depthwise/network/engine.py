@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from depthwise.errors import ModelError
 from depthwise.problem.arrays import Array
 
 if TYPE_CHECKING:
     from depthwise.network.graph import Node, Value
+
+
+Counts: TypeAlias = "tuple[int, int]"
+"""How many values a step takes, and how many it makes."""
+
+
+def check_counts(stated: Counts, own: Counts) -> None:
+    """Refuse a step that is not what its engine makes of it.
+
+    Raises:
+        ModelError: it takes or makes another number of values.
+    """
+    if stated != own:
+        raise ModelError(
+            "what an engine computes takes and makes as many values as its step (save the network "
+            f"again where its file was changed); got {own} for {stated}"
+        )
 
 
 class Runner(Protocol):
@@ -60,8 +78,12 @@ class Engine(Protocol):
     def title(self, nodes: Sequence[Node]) -> str:
         """Return what nodes compute, in words."""
 
-    def runner(self, payload: bytes, threads: int) -> Runner:
-        """Return what `write` returned, ready to run on so many threads."""
+    def runner(self, payload: bytes, threads: int, counts: Counts) -> Runner:
+        """Return what `write` returned, ready to run on so many threads.
+
+        Raises:
+            ModelError: it takes or makes another number of values.
+        """
 
     def result(self, value: Any, *, inside: bool) -> Any:
         """Return what a runner returned as the front end's users have it.
@@ -71,8 +93,11 @@ class Engine(Protocol):
             inside: whether it may lie in the network's memory, which the next call overwrites.
         """
 
-    def compute(self, payload: bytes, given: Sequence[Any]) -> list[Any]:
+    def compute(self, payload: bytes, given: Sequence[Any], makes: int) -> list[Any]:
         """Compute what `write` returned, once; images are (N, C, H, W) in any order.
 
         Arrays come in and out as NumPy's.
+
+        Raises:
+            ModelError: see `runner`.
         """

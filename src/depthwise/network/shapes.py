@@ -44,6 +44,8 @@ def known(program: Program, inputs: Sequence[Array]) -> Known:
 def _stated(program: Program, step: Step, found: Known) -> bool:
     """Add what is known of a step's results without computing; whether that is enough."""
     work, shapes = step.work, found.shapes
+    if not isinstance(work, Call) and any(number not in shapes for number in step.inputs):
+        return False
     if isinstance(work, Stage):
         shapes[step.outputs[0]] = _made(work, *(shapes[number] for number in step.inputs))
     elif isinstance(work, View):
@@ -55,7 +57,7 @@ def _stated(program: Program, step: Step, found: Known) -> bool:
             found.fixed.get(number, _nothing(shapes[number], program.dtypes[number]))
             for number in step.inputs
         ]
-        _fix(step, work.engine.compute(work.payload, given), found)
+        _fix(step, work.engine.compute(work.payload, given, len(step.outputs)), found)
     return True
 
 

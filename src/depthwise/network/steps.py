@@ -211,7 +211,7 @@ def computed(
     if isinstance(work, View):
         return [work.of(given[0])]
     if isinstance(work, Call):
-        return work.engine.compute(work.payload, given)
+        return work.engine.compute(work.payload, given, len(step.outputs))
     four = given[0].ndim == 4
     x, *residual = [each.transpose(0, 2, 3, 1) if four else each[:, None, None] for each in given]
     result = compute(work.problem(given[0].shape), (x, *work.arrays(), *residual))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from depthwise.errors import ModelError
+from depthwise.network.engine import Counts, check_counts
 from depthwise.network.images import TO_NCHW, TO_NHWC
 from depthwise.onnx.layouts import LIES_NHWC
 from depthwise.problem.arrays import Array
@@ -53,21 +54,22 @@ class OnnxRuntime:
         shown = ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
         return shown if len(nodes) == 1 else f"{len(nodes)} operators: {shown}"
 
-    def runner(self, payload: bytes, threads: int) -> Bound | Fed:
+    def runner(self, payload: bytes, threads: int, counts: Counts) -> Bound | Fed:
         """Return a model ready to run on so many threads.
 
         Raises:
-            ModelError: ONNX Runtime is not installed, or refuses the model.
+            ModelError: ONNX Runtime is not installed, or refuses the model; or see `Engine.runner`.
         """
         with self._lock:
             session = self._sessions.get((payload, threads))
             if session is None:
                 session = self._sessions[payload, threads] = _session(payload, threads)
+        check_counts(counts, (len(session.get_inputs()), len(session.get_outputs())))
         return Bound(session) if _binds(session) else Fed(session)
 
-    def compute(self, payload: bytes, given: Sequence[Any]) -> list[Any]:
+    def compute(self, payload: bytes, given: Sequence[Any], makes: int) -> list[Any]:
         """See `Engine.compute`."""
-        return self.runner(payload, 1).compute(given)
+        return self.runner(payload, 1, (len(given), makes)).compute(given)
 
     def result(self, value: Any, *, inside: bool) -> Any:
         """Return what a runner returned as an array, or a list of arrays."""
@@ -110,7 +112,7 @@ def session_of(model: bytes | str, threads: int, entry: tuple[str, str]) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _refused(error: Exception) -> ModelError:
+def _refused(error: object) -> ModelError:
     said = " ".join(str(error).split())
     return ModelError(f"what no kernel computes is computed by ONNX Runtime; it says: {said}")
 
@@ -214,7 +216,10 @@ class Fed:
         except Exception as error:  # its errors have no base of their own
             raise _refused(error) from None
         for position, place in self._places.items():
-            np.copyto(_as_bound(place, self._outputs[position]), results[position])
+            target, result = _as_bound(place, self._outputs[position]), results[position]
+            if target.shape != result.shape:
+                raise _refused(f"a result has the shape {result.shape}; got {target.shape} for it")
+            np.copyto(target, result)
             results[position] = None
         return results
 
@@ -232,5 +237,14 @@ def _in_order(names: Sequence[str], results: Sequence[Any]) -> list[Any]:
 
 
 def _as_bound(array: Array, name: str) -> Array:
-    """Return an image as the session takes it."""
-    return array.transpose(TO_NHWC) if name.endswith(LIES_NHWC) else array
+    """Return an array as the session takes it.
+
+    Raises:
+        ModelError: it is no image where the session takes one.
+    """
+    if not name.endswith(LIES_NHWC):
+        return array
+    if array.ndim != len(TO_NHWC):
+        raise _refused(f"an image has the axes (N, C, H, W); got {array.shape} for {name}")
+    turned: Array = array.transpose(TO_NHWC)
+    return turned

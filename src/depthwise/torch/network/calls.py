@@ -58,6 +58,13 @@ class FunctionCall:
         """The function in short."""
         return self.function.removeprefix("torch.ops.")
 
+    @property
+    def takes(self) -> int:
+        """How many inputs there are at least."""
+        numbers = [0]
+        filled([self.args, self.kwargs], lambda number: numbers.append(number + 1))
+        return max(numbers)
+
     def __call__(self, value: Callable[[int], Any]) -> Any:
         """Compute, with `value(number)` for each input."""
         return self.callable(*filled(self.args, value), **filled(self.kwargs, value))

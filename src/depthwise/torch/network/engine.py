@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from depthwise.network.engine import Counts, check_counts
 from depthwise.network.graph import Node, Value
 from depthwise.problem.arrays import Array
 from depthwise.torch.network.calls import FunctionCall, read
@@ -39,20 +40,29 @@ class TorchEngine:
         given = list(dict.fromkeys(value for value in node.inputs if value is not None))
         return written(node, given).title
 
-    def runner(self, payload: bytes, threads: int) -> Bound:
+    def runner(self, payload: bytes, threads: int, counts: Counts) -> Bound:
         """Return a function with its arguments; torch runs it on the team's threads."""
         del threads
-        return Bound(read(payload))
+        return Bound(_called(payload, counts))
 
-    def compute(self, payload: bytes, given: Sequence[Any]) -> list[Any]:
+    def compute(self, payload: bytes, given: Sequence[Any], makes: int) -> list[Any]:
         """See `Engine.compute`."""
+        call = _called(payload, (len(given), makes))
         with torch.no_grad():
-            result = read(payload)([_native(each) for each in given].__getitem__)
+            result = call([_native(each) for each in given].__getitem__)
         return [as_array(result) if isinstance(result, Tensor) else result]
 
     def result(self, value: Any, *, inside: bool) -> Any:
         """Return a tensor that is the caller's to keep."""
         return value.clone() if inside and isinstance(value, Tensor) else value
+
+
+def _called(payload: bytes, counts: Counts) -> FunctionCall:
+    """Return a function with its arguments, of which a step of these counts has all."""
+    call = read(payload)
+    takes, _ = counts
+    check_counts(counts, (max(takes, call.takes), 1))
+    return call
 
 
 def _native(value: Any) -> Any:
