@@ -31,7 +31,7 @@ from depthwise.problem.html import as_html
 from depthwise.problem.problem import Problem
 from depthwise.problem.values import meant, nbytes
 from depthwise.schedule.plan import AnyPlan
-from depthwise.schedule.steps import INPUT, OUTPUT, Step
+from depthwise.schedule.steps import INPUT, OUTPUT, Packing, Step
 
 if TYPE_CHECKING:
     from depthwise.programs.build import Program
@@ -158,14 +158,18 @@ class Kernel:
         return packed
 
     @cached_property
-    def _packers(self) -> list[tuple[int, Packer]]:
-        """Those of the weights, each with its place among the operands."""
+    def packings(self) -> list[tuple[int, Packing]]:
+        """How each weight is laid out, with its place among the operands."""
         names = [*self.spec.operands]
         return [
-            (names.index(name), Packer(packing.conv, packing.form))
+            (names.index(name), packing)
             for step in self.steps
             for name, packing in step.packings.items()
         ]
+
+    @cached_property
+    def _packers(self) -> list[tuple[int, Packer]]:
+        return [(place, Packer(packing.conv, packing.form)) for place, packing in self.packings]
 
     def with_residual(self, packed: Sequence[Memory], residual: Memory) -> list[Memory]:
         """Return what `pack` made, with another residual, which is the last operand."""

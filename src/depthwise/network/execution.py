@@ -24,6 +24,7 @@ from depthwise.network.places import Life, Lives, nbytes, planned
 from depthwise.network.prepare import Told, prepare
 from depthwise.network.shapes import known
 from depthwise.network.steps import Program, Shape, Stage
+from depthwise.network.weights import PackedWeights
 from depthwise.problem.arrays import Array, aligned
 
 Key: TypeAlias = "tuple[int, int]"
@@ -62,6 +63,7 @@ class Execution:
     Args:
         program: the network.
         inputs: of these shapes.
+        weights: those of the program that are laid out.
         workspaces: what each thread keeps for its next call.
         threads: how many run it at most; None is `team.size()`.
         taken: what gives the function that brings an input to its place.
@@ -78,6 +80,7 @@ class Execution:
         self,
         program: Program,
         inputs: Sequence[Array],
+        weights: PackedWeights,
         workspaces: Workspaces,
         threads: int | None = None,
         taken: Taken = taken,
@@ -93,7 +96,13 @@ class Execution:
             if isinstance(each.work, Stage) and self._known.shapes[each.outputs[0]][0]
         }
         prepare((stage.problem(shape) for stage, shape in stages.values()), step)
-        self._ready = {number: _ready(*each) for number, each in stages.items()}
+        kernels = [(stage, stage.kernel(shape)) for stage, shape in stages.values()]
+        self._ready = {
+            number: Ready(kernel, packed)
+            for number, (_, kernel), packed in zip(
+                stages, kernels, weights.pack(kernels), strict=True
+            )
+        }
         self._lives = lives = Lives(program)
         self.needs = self._buffers()
         for number in program.images:
@@ -180,9 +189,3 @@ class Execution:
                     size = nbytes(shape, kernel.spec.dtype)
                     needs[step.outputs[0], position] = Life(size, now, now)
         return needs
-
-
-def _ready(stage: Stage, shape: Shape) -> Ready:
-    """Return the kernel of a stage for images of this shape, its weights packed."""
-    kernel = stage.kernel(shape)
-    return Ready(kernel, kernel.pack([*stage.arrays(), *[0] * stage.takes_residual]))

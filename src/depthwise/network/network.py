@@ -14,6 +14,7 @@ from depthwise.machine import team
 from depthwise.network.execution import Execution, Workspaces
 from depthwise.network.prepare import Told
 from depthwise.network.steps import Port, Program
+from depthwise.network.weights import PackedWeights
 from depthwise.problem.arrays import like
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Network:
         self._threads = threads
         self._dtypes = tuple(None if x.dtype is None else np.dtype(x.dtype) for x in self.inputs)
         self._executions: dict[Any, Execution] = {}
-        self._workspaces = Workspaces()
+        self._weights, self._workspaces = PackedWeights(), Workspaces()
 
     def __call__(self, *arrays: Any) -> Any:
         """Return what the network computes: one array, or a tuple where there are several outputs.
@@ -115,7 +116,9 @@ class Network:
             if len(self._executions) >= MOST_EXECUTIONS:
                 self._executions.clear()
                 self._workspaces = Workspaces()
-            found = Execution(self.program, arrays, self._workspaces, self._threads, step=step)
+            found = Execution(
+                self.program, arrays, self._weights, self._workspaces, self._threads, step=step
+            )
             self._executions[key] = found
         return found
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, TypeAlias
@@ -35,6 +35,11 @@ class Form:
 
     slow_to_pack: ClassVar[bool] = False
     """Whether it takes longer to lay out any weights than to compare them."""
+
+    @property
+    def layout(self) -> Hashable:
+        """What is equal for forms that lay out a convolution's weights alike."""
+        return self
 
     def weight_shape(self, spec: ConvSpec) -> tuple[int, ...]:
         """Return the shape of the weights that a program in this form takes."""
@@ -107,6 +112,11 @@ class PanelsForm(Form):
 
     slow_to_pack: ClassVar[bool] = True
 
+    @property
+    def layout(self) -> Hashable:
+        """The widths of the panels; how many rows are computed at once is not in the weights."""
+        return tuple((each.width, each.count, each.used) for each in self.panels)
+
     def weight_shape(self, spec: ConvSpec) -> tuple[int, ...]:
         """Return the elements of all panels, on one axis."""
         return (spec.depth * packed_columns(self.panels),)
@@ -126,6 +136,11 @@ class PartsForm(Form):
     """The columns of its product."""
 
     slow_to_pack: ClassVar[bool] = True
+
+    @property
+    def layout(self) -> Hashable:
+        """The part's, for each part."""
+        return self.part.weight_shape, PanelsForm(self.panels).layout
 
     def weight_shape(self, spec: ConvSpec) -> tuple[int, ...]:
         """Return (parts, elements of the panels of a part)."""

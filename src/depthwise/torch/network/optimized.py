@@ -16,6 +16,7 @@ from torch.utils import _pytree as pytree
 
 from depthwise.errors import ArrayError, ModelError
 from depthwise.network.execution import Workspaces
+from depthwise.network.weights import PackedWeights
 from depthwise.torch.network.network import Network
 from depthwise.torch.network.ready import Ready
 from depthwise.torch.network.sealed import sealed
@@ -228,7 +229,7 @@ class Optimized(_Finished):
         self._executions: dict[Any, Ready] = {}
         self._seen: dict[Any, Ready] = {}
         """Those for arguments that are nothing but tensors, which were found to fit."""
-        self._memory = Workspaces()
+        self._memory, self._weights = Workspaces(), PackedWeights()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return what the model returns.
@@ -278,12 +279,14 @@ class Optimized(_Finished):
                 self._executions.clear()
                 self._seen.clear()
                 self._memory = Workspaces()
-            found = self._executions[key] = Ready(self.network, inputs, self._memory)
+            found = Ready(self.network, inputs, self._weights, self._memory)
+            self._executions[key] = found
         return found
 
     def __getstate__(self) -> dict[str, Any]:
         state = super().__getstate__()
-        del state["_executions"], state["_seen"], state["_memory"]
+        for name in ("_executions", "_seen", "_memory", "_weights"):
+            del state[name]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from depthwise.kernel.addresses import addresses_of
 from depthwise.network.binding import Run, Values
 from depthwise.network.execution import Execution, Workspaces
+from depthwise.network.weights import PackedWeights
 from depthwise.problem.arrays import Array
 from depthwise.torch.network.calls import Ref, filled
 from depthwise.torch.network.constants import as_array, as_tensor
@@ -25,9 +26,17 @@ class Ready:
         execution: that, for arrays.
     """
 
-    def __init__(self, network: Network, inputs: Sequence[Any], workspaces: Workspaces) -> None:
+    def __init__(
+        self,
+        network: Network,
+        inputs: Sequence[Any],
+        weights: PackedWeights,
+        workspaces: Workspaces,
+    ) -> None:
         arrays = [as_array(each) if isinstance(each, Tensor) else each for each in inputs]
-        self.execution = Execution(network.program, arrays, workspaces, taken=_taken, order="K")
+        self.execution = Execution(
+            network.program, arrays, weights, workspaces, taken=_taken, order="K"
+        )
         self._results = network.results
         self._plain = network.results == [Ref(n) for n in range(len(network.results))]
 
