@@ -10,6 +10,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
 
 from depthwise.errors import SpecError
+from depthwise.functions import blocks
 from depthwise.problem.vocabulary import ACTIVATIONS
 from depthwise.torch import InvertedResidual, SeparableConv2d
 from depthwise.torch.activations import activate
@@ -45,6 +46,35 @@ def test_a_block_is_its_parts_one_after_the_other(activation, expand) -> None:
     for memory_format in FORMATS.values():
         given = arguments(activation, memory_format, expand)
         torch.testing.assert_close(gradients(block, given), gradients(composed, given))
+
+
+@formats
+@pytest.mark.parametrize("expand", [True, False], ids=["expanded", "not"])
+def test_tensors_that_lie_as_kernels_take_them_go_to_the_kernel(
+    expand, memory_format, monkeypatch
+) -> None:
+    monkeypatch.setattr(blocks, "inverted_residual", None)
+    monkeypatch.setattr(blocks, "separable_conv2d", None)
+    given = arguments("relu", memory_format, expand)
+    for _ in range(2):
+        output = block(*given)
+        torch.testing.assert_close(output, composed(*given))
+        assert output.is_contiguous(memory_format=memory_format)
+
+
+def test_what_lies_otherwise_is_copied() -> None:
+    x, *others, residual, stride, padding, dilation, activation = arguments("relu")
+    project = others[4].detach().transpose(0, 1).contiguous().transpose(0, 1)
+    residual = residual.detach().contiguous(memory_format=torch.channels_last)
+    given = x, *others[:4], project, others[5], residual, stride, padding, dilation, activation
+    torch.testing.assert_close(block(*given), composed(*given))
+
+
+@pytest.mark.parametrize("call", [block, torch.ops.depthwise.block], ids=["called", "dispatched"])
+def test_a_bias_of_an_expansion_that_is_not_there_is_refused(call) -> None:
+    x, *others = arguments("relu", expand=False)
+    with pytest.raises(SpecError, match="an expand_bias needs an expansion"):
+        call(x, None, torch.ones(2, dtype=x.dtype), *others[2:])
 
 
 @pytest.mark.parametrize("activation", ["relu6", "silu", "hardsigmoid"])

@@ -71,7 +71,7 @@ def separable_conv2d(
     operands = (
         depthwise_weight, pointwise_weight, depthwise_bias, pointwise_bias, to_add(x, residual),
     )  # fmt: skip
-    return call(_separable_spec, LAYOUTS_2D, layout, attributes, x, operands, out, threads)
+    return call(separable_spec, LAYOUTS_2D, layout, attributes, x, operands, out, threads)
 
 
 def inverted_residual(
@@ -137,14 +137,15 @@ def inverted_residual(
         expand_weight, depthwise_weight, project_weight, expand_bias, depthwise_bias, project_bias,
         *gate_arrays, to_add(x, residual),
     ]  # fmt: skip
-    return call(_inverted_spec, LAYOUTS_2D, layout, attributes, x, operands, out, threads)
+    return call(inverted_spec, LAYOUTS_2D, layout, attributes, x, operands, out, threads)
 
 
-def _separable_spec(
+def separable_spec(
     image: Image, operands: Sequence[Any], stride: Any, padding: Any, dilation: Any,
     padding_mode: PaddingMode, depthwise_activation: Activation | None,
     activation: Activation | None,
 ) -> BlockSpec:  # fmt: skip
+    """Return the separable block that arrays and attributes pose."""
     depthwise_weight, pointwise_weight, depthwise_bias, pointwise_bias, residual = operands
     multiplier, kernel = filters(depthwise_weight, "depthwise_weight", image.channels, "KH, KW")
     return BlockSpec.separable(
@@ -156,10 +157,11 @@ def _separable_spec(
     )  # fmt: skip
 
 
-def _inverted_spec(
+def inverted_spec(
     image: Image, operands: Sequence[Any], stride: Any, padding: Any, dilation: Any,
     activation: Activation | None, gate: tuple[Activation, Activation] | None,
 ) -> BlockSpec:  # fmt: skip
+    """Return the inverted residual that arrays and attributes pose."""
     expand_weight, depthwise_weight, project_weight, *others = operands
     expand_bias, depthwise_bias, project_bias, *gate_arrays, residual = others
     expanded = None if expand_weight is None else mixes(expand_weight, "expand_weight")

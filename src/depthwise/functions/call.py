@@ -166,7 +166,7 @@ class Prepared:
     ) -> None:
         given = [x, *(operand for operand in operands if operand is not None)]
         try:
-            image, spec, views = _posed(spec_of, layout, attributes, given, operands)
+            image, spec, views = posed(spec_of, layout, attributes, given, operands)
         except (ArrayError, SpecError) as error:
             remedy = _other_layout(spec_of, layout, attributes, given, operands)
             raise type(error)(f"{error}{remedy}") from None
@@ -223,7 +223,7 @@ class Prepared:
         return _ordered(self._image, self._spec, array, name)
 
 
-def _posed(
+def posed(
     spec_of: Callable[..., Problem], layout: str, attributes: tuple[Any, ...],
     given: Sequence[Any], operands: Sequence[Any],
 ) -> tuple[Image, Problem, list[Array]]:  # fmt: skip
@@ -247,7 +247,7 @@ def _other_layout(spec_of: Callable[..., Problem], layout: str, *arguments: Any)
     if other is None:
         return ""
     try:
-        _posed(spec_of, other, *arguments)
+        posed(spec_of, other, *arguments)
     except DepthwiseError:
         return ""
     return f' (use layout="{other}")'

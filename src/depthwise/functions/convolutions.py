@@ -70,7 +70,7 @@ def depthwise_conv2d(
     """
     attributes = stride, padding, dilation, padding_mode, activation
     layouts = *LAYOUTS_2D, *LAYOUTS_PACKED
-    return call(_depthwise_spec, layouts, layout, attributes, x, (weight, bias), out, threads)
+    return call(depthwise_spec, layouts, layout, attributes, x, (weight, bias), out, threads)
 
 
 def depthwise_conv1d(
@@ -152,13 +152,14 @@ def pointwise_conv2d(
         DTypeError: an array is of another element type than `dtypes.DTYPES`, or not an array.
     """
     operands = weight, bias, to_add(x, residual)
-    return call(_pointwise_spec, LAYOUTS_2D, layout, (activation,), x, operands, out, threads)
+    return call(pointwise_spec, LAYOUTS_2D, layout, (activation,), x, operands, out, threads)
 
 
-def _depthwise_spec(
+def depthwise_spec(
     image: Image, operands: Sequence[Any], stride: Any, padding: Any, dilation: Any,
     padding_mode: PaddingMode, activation: Activation | None,
 ) -> ConvSpec:  # fmt: skip
+    """Return the depthwise convolution that arrays and attributes pose."""
     weight, bias = operands
     multiplier, kernel = filters(weight, "weight", image.channels, "KH, KW")
     return ConvSpec.depthwise(
@@ -182,9 +183,10 @@ def _depthwise1d_spec(
     )  # fmt: skip
 
 
-def _pointwise_spec(
+def pointwise_spec(
     image: Image, operands: Sequence[Any], activation: Activation | None
 ) -> ConvSpec:
+    """Return the pointwise convolution that arrays pose."""
     weight, bias, residual = operands
     return ConvSpec.pointwise(
         image.channels, mixes(weight, "weight"), image.size, activation=activation,

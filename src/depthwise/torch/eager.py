@@ -6,14 +6,16 @@ or say what is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from depthwise.compiler import compile as compile_kernel
-from depthwise.functions.call import IMAGES, remembered
+from depthwise.errors import DepthwiseError
+from depthwise.functions import blocks, convolutions
+from depthwise.functions.call import IMAGES, posed, remembered
 from depthwise.kernel.addresses import addresses_of
 from depthwise.machine.team import native
 from depthwise.problem.problem import Problem
@@ -98,16 +100,107 @@ def weight_gradient(
     return ready(grad, x) if ready else None
 
 
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
+    """Return the convolution, or None where that is not ready."""
+    lies = native().lies
+    try:
+        key = pointwise, lies(x), lies(weight), bias is None or lies(bias)
+    except TypeError:
+        return None
+    ready = remembered(key, lambda: _pointwise(x, weight, bias))
+    if not ready:
+        return None
+    output: Tensor = ready(x, weight) if bias is None else ready(x, weight, bias)
+    return output
+
+
+def block(
+    x: Tensor,
+    operands: tuple[Tensor | None, ...],
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    activation: str | None,
+) -> Tensor | None:
+    """Return the block, or None where that is not ready.
+
+    Args:
+        x: the input.
+        operands: the weights that expand, filter and project, their biases in that order, and the
+            residual; None where one is absent.
+        stride: the depthwise convolution's.
+        padding: the depthwise convolution's.
+        dilation: the depthwise convolution's.
+        activation: after the first two.
+    """
+    lies = native().lies
+    try:
+        lying = [each if each is None else lies(each) for each in operands]
+        key = block, activation, stride, padding, dilation, lies(x), *lying
+    except TypeError:
+        return None
+    window = stride, padding, dilation
+    ready = remembered(key, lambda: _block(x, operands, window, activation))
+    return ready(x, *[each for each in operands if each is not None]) if ready else None
+
+
 def _conv2d(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints, dilation: Ints
-) -> _Ready | bool:
-    tensors = [tensor for tensor in (x, weight, bias) if tensor is not None]
-    if not (_usable(x) and _usable(weight)):
+) -> _Ready | bool | None:
+    around = attributes(stride, padding, dilation).values()
+    values = *around, "zeros", None
+    return _as_posed(convolutions.depthwise_spec, values, x, (weight, bias))
+
+
+def _pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> _Ready | bool | None:
+    return _as_posed(convolutions.pointwise_spec, (None,), x, (weight, bias, None))
+
+
+def _block(
+    x: Tensor,
+    operands: tuple[Tensor | None, ...],
+    window: tuple[Ints, Ints, Ints],
+    activation: str | None,
+) -> _Ready | bool | None:
+    expand, weight, project, expand_bias, bias, project_bias, residual = operands
+    around = attributes(*window).values()
+    if expand is expand_bias is None:
+        values = *around, "zeros", activation, None
+        narrow = weight, project, bias, project_bias, residual
+        return _as_posed(blocks.separable_spec, values, x, narrow)
+    gate = (None,) * 4
+    wide = *operands[:6], *gate, residual
+    return _as_posed(blocks.inverted_spec, (*around, activation, None), x, wide)
+
+
+def _as_posed(
+    spec_of: Callable[..., Problem],
+    values: tuple[Any, ...],
+    x: Tensor,
+    operands: Sequence[Tensor | None],
+) -> _Ready | bool | None:
+    """Return the kernel of what a function of `depthwise` computes; False where that copies arrays.
+
+    Where it raises, this returns None, which is not remembered: that may change with the storages.
+
+    Args:
+        spec_of: what reads the problem off the arrays, as that function gives it to `call`.
+        values: its arguments beside them.
+        x: the input.
+        operands: the other tensors in the problem's order, None where one is absent.
+    """
+    given = [x, *(operand for operand in operands if operand is not None)]
+    try:
+        image, spec, views = posed(spec_of, "NCHW", values, given, operands)
+    except DepthwiseError:
+        return None
+    if not image.batched or not all(view.flags.c_contiguous for view in views):
         return False
-    lies, window = memory_format(x), attributes(stride, padding, dilation)
-    spec = _spec(x.shape, weight.shape, window, lies, x.dtype, bias is not None)
-    shape = x.shape[0], weight.shape[0], spec.out_height, spec.out_width
-    return _fit(spec, lies, tensors) and _Ready(spec, shape, lies, tensors)
+    batch, *others = spec.output_shape
+    if not image.transposed:
+        return _Ready(spec, (batch, *others), torch.contiguous_format, given)
+    *plane, channels = others
+    return _Ready(spec, (batch, channels, *plane), torch.channels_last, given)
 
 
 def _input_gradient(

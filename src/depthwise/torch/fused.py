@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from depthwise.functions import blocks
+from depthwise.torch import eager
 from depthwise.torch.activations import activate_, activation_gradient
 from depthwise.torch.batching import Dims, folded, unfolded
 from depthwise.torch.convolution import conv2d, conv2d_gradients
@@ -74,20 +75,22 @@ def _compute(
             x, expand_weight, expand_bias, depthwise_weight, depthwise_bias, project_weight,
             project_bias, residual, stride, padding, dilation, activation,
         )  # fmt: skip
-    if not x.dim() == project_weight.dim() == 4:
-        four_axes(x, project_weight)
-    window = attributes(stride, padding, dilation)
-    output: Tensor
-    if expand_weight is None:
+    window = tuple(stride), tuple(padding), tuple(dilation)
+    weights = expand_weight, depthwise_weight, project_weight
+    biases = expand_bias, depthwise_bias, project_bias
+    output = eager.block(x, (*weights, *biases, residual), *window, activation)
+    if output is not None:
+        return output
+    four_axes(x, project_weight)
+    if expand_weight is expand_bias is None:
         output = blocks.separable_conv2d(
-            x, depthwise_weight, project_weight, depthwise_bias, project_bias, **window,
-            depthwise_activation=activation, residual=residual,
+            x, depthwise_weight, project_weight, depthwise_bias, project_bias,
+            **attributes(*window), depthwise_activation=activation, residual=residual,
         )  # fmt: skip
     else:
         output = blocks.inverted_residual(
-            x, expand_weight, depthwise_weight, project_weight, expand_bias, depthwise_bias,
-            project_bias, **window, activation=activation, residual=residual,
-        )  # fmt: skip
+            x, *weights, *biases, **attributes(*window), activation=activation, residual=residual
+        )
     return output
 
 

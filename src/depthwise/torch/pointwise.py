@@ -11,6 +11,7 @@ from torch.nn import functional as F  # noqa: N812 (the name that everyone gives
 
 from depthwise.errors import ArrayError
 from depthwise.functions import convolutions
+from depthwise.torch import eager
 from depthwise.torch.batching import Dims, at_front, folded, unfolded
 from depthwise.torch.fallback import left_to_torch
 from depthwise.torch.formats import as_lies, empty_as, four_axes, memory_format, same_kind
@@ -21,9 +22,10 @@ def _compute(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if left_to_torch(x, weight):
         _check(x, weight)
         return as_lies(F.conv2d(x, weight, bias), x)
-    if not x.dim() == weight.dim() == 4:
+    output = eager.pointwise(x, weight, bias)
+    if output is None:
         four_axes(x, weight)
-    output: Tensor = convolutions.pointwise_conv2d(x, weight, bias)
+        output = convolutions.pointwise_conv2d(x, weight, bias)
     return output
 
 
