@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -222,3 +224,65 @@ def test_one_warning_of_a_kind_which_names_the_callers_line(place):
         disk.warn_once("first")
     with pytest.warns(CacheWarning, match="second"):
         disk.warn_once("second")
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The folder of temporary files of one test."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def left_by_a_killed_process():
+    """Return the temporary folder of a process that was killed, with a file and a folder in it."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        with trust.temporary_folder() as folder:
+            (folder / "kernels").mkdir()
+            (folder / "kernels" / "kernel.so").touch()
+            os.write(writing, str(folder).encode())
+            signal.pause()
+    folder = Path(os.read(reading, 4096).decode())
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(reading)
+    os.close(writing)
+    return folder
+
+
+def age(folder):
+    for path in (folder, *folder.iterdir()):
+        os.utime(path, (0, 0))
+
+
+def test_a_temporary_folder_whose_process_was_killed_is_swept_when_it_is_old(temporary):
+    folder = left_by_a_killed_process()
+    with trust.temporary_folder():
+        assert folder.is_dir()
+    age(folder)
+    with trust.temporary_folder():
+        assert not folder.exists()
+    assert not [*temporary.iterdir()]
+
+
+def test_a_temporary_folder_in_use_is_left_however_old(temporary):
+    with trust.temporary_folder() as folder:
+        age(folder)
+        with trust.swept_folder():
+            assert folder.is_dir()
+
+
+def test_folders_of_others_that_are_named_alike_are_left(temporary):
+    notes, pipe = temporary / "depthwise-notes123", temporary / "depthwise-pipe1234"
+    for folder in (notes, pipe):
+        folder.mkdir()
+    (notes / "notes.txt").touch()
+    os.mkfifo(pipe / trust.IN_USE)
+    (temporary / "depthwise-link1234").symlink_to(notes, target_is_directory=True)
+    for folder in (notes, pipe):
+        age(folder)
+    before = sorted(temporary.rglob("*"))
+    with trust.temporary_folder():
+        pass
+    assert sorted(temporary.rglob("*")) == before

@@ -26,6 +26,7 @@ import depthwise.torch as dwt
 from depthwise import files
 from depthwise.commands import optimize  # noqa: F401 (loaded before the first fork)
 from depthwise.errors import CacheWarning
+from depthwise.machine import trust
 from depthwise.machine.target import host
 from depthwise.measure import process  # noqa: F401
 from depthwise.store import cache, database, disk
@@ -44,6 +45,7 @@ CHILD_SECONDS = 60.0
 OLD_SECONDS = 2 * cache.ABANDONED_SECONDS
 FOUND = "found.txt"
 RESULTS = ("bench.json", "fast.pt")
+TEMPORARY = "temporary"
 LENGTHS = 20_000
 PLANS = ("channels_last tc8 tw4", "general", "default")
 LEARNT = "depthwise c8 hw8 k3 p1 nhwc"
@@ -63,7 +65,7 @@ def attempts() -> Iterator[Callable[[Random], Outcome]]:
 def attempt(rng: Random, folder: Path, network: torch.nn.Module) -> Outcome:
     (action,) = rng.choices([*LONGEST], WEIGHTS)
     seed, moment = rng.randrange(10**6), rng.uniform(0, LONGEST[action])
-    results, temporary = folder / "results", folder / "temporary"
+    results, temporary = folder / "results", folder / TEMPORARY
     temporary.mkdir(exist_ok=True)
 
     def body() -> int:
@@ -121,10 +123,13 @@ def look(folder: Path, results: Path, network: torch.nn.Module) -> None:
     if (results / "fast.pt").exists():
         torch.load(results / "fast.pt", weights_only=False)
     for path in folder.rglob("*"):
-        if path.name.startswith((disk.TEMPORARY, files.TEMPORARY)):
+        if path.name.startswith((disk.TEMPORARY, files.TEMPORARY, trust.IN_USE)):
             old = time.time() - OLD_SECONDS
             os.utime(path, (old, old))
     cache.tidy()
+    tempfile.tempdir = str(folder / TEMPORARY)
+    with trust.swept_folder():
+        pass
     for name in RESULTS:
         files.check_writable(results / name)
     left = [path.name for path in folder.rglob(f"{disk.TEMPORARY}*")]

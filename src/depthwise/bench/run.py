@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from depthwise.bench.results import Kind, Note, Result
 from depthwise.errors import PeerError
+from depthwise.machine import trust
 from depthwise.measure import posed
 from depthwise.measure.engine import Clock
 from depthwise.measure.process import PreparedInfo, Rejected, Worker
@@ -91,11 +91,11 @@ def measure(
         outcome = Outcome()
         ready = {}
         step(f"pose {spec}")
-        with TemporaryDirectory(prefix="depthwise-") as folder:
-            posed.write(Path(folder), spec)
+        with trust.swept_folder() as folder:
+            posed.write(folder, spec)
             for entry in entries:
                 step(f"verify {entry}: {spec}")
-                if info := _prepare(entry, spec, conditions.clock, Path(folder), outcome.notes):
+                if info := _prepare(entry, spec, conditions.clock, folder, outcome.notes):
                     ready[entry] = info
         right = {entry: info for entry, info in ready.items() if info.verified}
         step(f"time {len(right)} contestants: {spec}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +13,12 @@ from pathlib import Path
 from depthwise.errors import DepthwiseError
 
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_PREFIX = "depthwise-"
+"""How the name of a temporary folder begins."""
+IN_USE = ".in-use"
+"""The file in one that is locked as long as the process goes on that made it."""
+_LOCKED_SECONDS = 60.0
+"""The age at which it has been locked, if that was ever to be."""
 
 
 @contextmanager
@@ -21,18 +29,72 @@ def temporary_folder() -> Iterator[Path]:
         DepthwiseError: the folder of temporary files is one in which they could.
         OSError: there is none.
     """
-    import tempfile
-
-    above = os.path.realpath(tempfile.gettempdir())
-    with tempfile.TemporaryDirectory(
-        prefix="depthwise-", dir=above, ignore_cleanup_errors=True
-    ) as name:
-        if reason := obstacle(Path(name)):
+    with swept_folder() as folder:
+        if reason := obstacle(folder):
             raise DepthwiseError(
                 "temporary files of code lie where others cannot replace them (TMPDIR says where); "
                 f"got {reason}"
             )
+        yield folder
+
+
+@contextmanager
+def swept_folder() -> Iterator[Path]:
+    """Yield a temporary folder; those that processes left behind which were killed are removed.
+
+    Raises:
+        OSError: there is none.
+    """
+    import shutil
+    import tempfile
+
+    above = os.path.realpath(tempfile.gettempdir())
+    with suppress(OSError), os.scandir(above) as entries:
+        for entry in filter(_is_abandoned, entries):
+            shutil.rmtree(entry, ignore_errors=True)
+    with (
+        tempfile.TemporaryDirectory(prefix=_PREFIX, dir=above, ignore_cleanup_errors=True) as name,
+        _locked(Path(name, IN_USE)),
+    ):
         yield Path(name)
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Keep a new file locked; there is none where files cannot be locked."""
+    descriptor = os.open(file, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        except OSError:
+            file.unlink()
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_abandoned(entry: os.DirEntry[str]) -> bool:
+    """Whether this is a temporary folder of this user's whose process has ended."""
+    if not entry.name.startswith(_PREFIX):
+        return False
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        if entry.stat(follow_symlinks=False).st_uid != os.geteuid():
+            return False
+        descriptor = os.open(os.path.join(entry, IN_USE), flags)
+    except OSError:
+        return False
+    try:
+        status = os.fstat(descriptor)
+        old = status.st_mtime < time.time() - _LOCKED_SECONDS
+        if not (stat.S_ISREG(status.st_mode) and old):
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def obstacle(place: Path, *parts: str) -> str | None:
