@@ -43,6 +43,16 @@ def test_an_output_that_is_closed_is_one_line(line):
     assert (done.returncode, done.stderr) == (2, message)
 
 
+@pytest.mark.parametrize(
+    "line", ["cost --layers 'two\nlines'", "run 'two\nlines' --output y.npy", "cost 'two\nlines'"]
+)
+def test_what_was_given_may_have_line_breaks_and_an_error_has_none(line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = run_printing(line, "")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("depthwise: ")
+
+
 def test_other_errors_of_the_system_keep_their_traceback(monkeypatch):
     def fail(**_):
         raise OSError(errno.EACCES, "of another file")

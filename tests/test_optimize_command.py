@@ -164,6 +164,7 @@ ONE = ("dw_command_test:one", "--input", "1,3,8,8")
         ((*ONE[:2], "1,3,8,x"), "as 1,3,224,224; got '1,3,8,x'"),
         ((*ONE[:2], "1,3,-8,8"), "got '1,3,-8,8'"),
         ((*ONE[:2], ""), "got ''"),
+        ((*ONE[:2], f"1,3,8,{5000 * '9'}"), "as 1,3,224,224; got '1,3,8,999"),
         ((*ONE, "--input", "1,3"), "takes (input)"),
         ((ONE[0], "--input", "99999999,99999,99999"), "--input fits into memory; got 99999999,"),
         ((ONE[0], "--input", f"1,{10**20}"), "--input fits into memory; got 1,1000"),

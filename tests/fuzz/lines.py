@@ -150,10 +150,7 @@ def _run(words: list[str], here: Path, temporary: Path, out: IO[bytes], err: IO[
     sys.stdout = os.fdopen(1, "w", closefd=False, encoding="utf-8", errors="strict")
     sys.stderr = os.fdopen(2, "w", closefd=False, encoding="utf-8", errors="backslashreplace")
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    sys.argv = [
-        "depthwise",
-        *(os.fsdecode(word.encode("utf-8", "surrogatepass")) for word in words),
-    ]
+    sys.argv = ["depthwise", *map(_given, words)]
     try:
         cli.main()
     except SystemExit as end:
@@ -188,10 +185,15 @@ def _fault(
     return None
 
 
+def _given(word: str) -> str:
+    """Return a word as a process is given it."""
+    return os.fsdecode(word.encode("utf-8", "surrogatepass"))
+
+
 def _not_asked_for(here: Path, words: list[str]) -> list[str]:
     """Return the new files that no word names; they, and what was there, are looked at."""
-    asked = BY_DEFAULT | {word.split("/")[0] for word in words}
-    asked |= {word.partition("=")[2].split("/")[0] for word in words}
+    asked = BY_DEFAULT | {word.split("/")[0] for word in map(_given, words)}
+    asked |= {word.partition("=")[2].split("/")[0] for word in map(_given, words)}
     changed = [
         name for name, text in INPUTS.items()
         if not (here / name).is_file() or (here / name).read_text() != text

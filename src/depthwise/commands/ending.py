@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import typer
 
-from depthwise.errors import DepthwiseError
+from depthwise.errors import DepthwiseError, PeerError
 from depthwise.problem.values import meant
 
 _CHOICE = re.compile(r"'[^']*' is not one of '.*'")
@@ -32,8 +32,11 @@ def status(run: Callable[[], int]) -> int:
             raise DepthwiseError("standard output is open (> /dev/null discards it); it is closed")
         done = run()
         sys.stdout.flush()
+    except PeerError as error:  # which repeats what pip said
+        return _said(str(error))
     except (DepthwiseError, typer.TyperException) as error:
-        return _said(_usage(error) if isinstance(error, typer.TyperException) else str(error))
+        message = _usage(error) if isinstance(error, typer.TyperException) else str(error)
+        return _said(" ".join(message.splitlines()))  # names that are repeated may have breaks
     except (BrokenPipeError, SystemExit) as ended:  # rich and typer turn the former into the latter
         if not any(isinstance(each, BrokenPipeError) for each in (ended, ended.__context__)):
             raise

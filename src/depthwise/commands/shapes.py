@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from depthwise.errors import ModelError
+from depthwise.problem.values import shown
+
+_SIZE = re.compile("[1-9][0-9]{0,99}")
+"""No memory takes so many; Python reads no number of thousands of digits."""
 
 
 def shape(text: str) -> tuple[int, ...]:
@@ -14,8 +19,8 @@ def shape(text: str) -> tuple[int, ...]:
         ModelError: it is something else.
     """
     sizes = text.split(",")
-    if not all(size.isdecimal() and int(size) > 0 for size in sizes):
-        raise ModelError(f"an input is its sizes, as 1,3,224,224; got {text!r}")
+    if not all(map(_SIZE.fullmatch, sizes)):
+        raise ModelError(f"an input is its sizes, as 1,3,224,224; got {shown(text)}")
     return tuple(map(int, sizes))
 
 
