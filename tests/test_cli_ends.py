@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from depthwise.commands import cli
@@ -51,6 +52,15 @@ def test_what_was_given_may_have_line_breaks_and_an_error_has_none(line, tmp_pat
     done = run_printing(line, "")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith("depthwise: ")
+
+
+def test_memory_that_does_not_suffice_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "app", lambda **_: np.empty(2**60, np.uint8))
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    err = capsys.readouterr().err
+    assert err.startswith("depthwise: what a command computes with fits into memory; got Unable")
+    assert err.count("\n") == 1
 
 
 def test_other_errors_of_the_system_keep_their_traceback(monkeypatch):

@@ -22,9 +22,10 @@ _OUTPUT_FAILS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 def status(run: Callable[[], int]) -> int:
     """Run a command and return its status, or 2 after one line on stderr.
 
-    Usage errors, every `DepthwiseError` and an output that takes nothing are the user's to mend and
-    end with 2; any other exception is a fault of this package and keeps its traceback.  A reader of
-    the output that has seen enough, as `head` has, ends the command: that is no error.
+    Usage errors, every `DepthwiseError`, an output that takes nothing and memory that does not
+    suffice are the user's to mend and end with 2; any other exception is a fault of this package
+    and keeps its traceback.  A reader of the output that has seen enough, as `head` has, ends the
+    command: that is no error.
     """
     warnings.formatwarning = lambda message, *_args, **_kwargs: f"depthwise: {message}\n"
     try:
@@ -37,6 +38,8 @@ def status(run: Callable[[], int]) -> int:
     except (DepthwiseError, typer.TyperException) as error:
         message = _usage(error) if isinstance(error, typer.TyperException) else str(error)
         return _said(" ".join(message.splitlines()))  # names that are repeated may have breaks
+    except MemoryError as error:
+        return _said(f"what a command computes with fits into memory; got {error or 'no more'}")
     except (BrokenPipeError, SystemExit) as ended:  # rich and typer turn the former into the latter
         if not any(isinstance(each, BrokenPipeError) for each in (ended, ended.__context__)):
             raise
