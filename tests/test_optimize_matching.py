@@ -291,6 +291,10 @@ CASES: dict[str, Case] = {
         lambda s, x: let(s.p(x).flatten(2), lambda q: (q @ q.mT).softmax(-1)),
         {"p": pointwise(8, 8)}, {"pointwise": 1}, {"reshape", "mT", "matmul", "softmax"},
     ),
+    "a copy that might have been a view": (
+        lambda s, x: let(s.d(x), lambda y: (y, x.double(), x.bfloat16())), ONE, {"depthwise": 1},
+        {"to"},
+    ),
     "pieces that share memory": (
         lambda s, x: let(torch.unsafe_chunk(s.d(x), 2, 1), lambda y: s.p(y[0]) + s.q(y[1])),
         {**ONE, "p": pointwise(4, 8), "q": pointwise(4, 8)}, {"depthwise": 1, "pointwise": 2},

@@ -115,5 +115,19 @@ def _onnxruntime() -> Engine:
     return OnnxRuntime()
 
 
-ENGINES: dict[str, Callable[[], Engine]] = {"onnxruntime": _onnxruntime}
+def _torch() -> Engine:
+    try:
+        from depthwise.torch.network.engine import FileEngine
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ModelError(
+            "what no kernel computes of a network of torch is computed by torch; it is not "
+            f"installed: {installs('torch')}"
+        ) from None
+
+    return FileEngine()
+
+
+ENGINES: dict[str, Callable[[], Engine]] = {"onnxruntime": _onnxruntime, "torch": _torch}
 """What makes the engine of a saved network that leaves something to one, by its name."""

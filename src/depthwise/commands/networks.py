@@ -95,7 +95,10 @@ def optimize(
     ] = None,
     save: Annotated[
         Path | None,
-        typer.Option(help="Save the fast network: a module by torch.save, a file of ONNX as .dw."),
+        typer.Option(
+            help="Save the fast network: as fast.dw, without Python; a module as fast.pt, by "
+            "torch.save, too."
+        ),
     ] = None,
 ) -> None:
     """Replace what is slow in a network, and say what was, what was not and why."""

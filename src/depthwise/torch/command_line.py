@@ -12,6 +12,10 @@ from torch import Tensor, nn
 from depthwise.errors import ModelError
 from depthwise.files import written
 from depthwise.torch.loading import said
+from depthwise.torch.network.optimized import ByParts, Optimized
+
+_LOADED = ".dw"
+"""How files are called that `depthwise.load` takes."""
 
 
 def use_threads(count: int) -> None:
@@ -61,12 +65,15 @@ def _listed(shapes: Sequence[tuple[int, ...]]) -> str:
     return " ".join(",".join(map(str, each)) for each in shapes)
 
 
-def save(network: nn.Module, file: Path) -> None:
+def save(network: Optimized | ByParts, file: Path) -> None:
     """Put a network into its file whole, or leave that as it was.
 
     Raises:
-        DepthwiseError: the file cannot be written.
+        DepthwiseError: the file cannot be written, or is to be one that cannot hold the network.
     """
+    if file.suffix == _LOADED:
+        network.save(file)
+        return
     with written(file) as content:
         try:
             torch.save(network, content)

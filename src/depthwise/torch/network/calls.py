@@ -119,4 +119,7 @@ def _restored(value: Any) -> Any:
         return {name: _restored(each) for name, each in inner.items()}
     if kind == "slice":
         return slice(*_restored(inner))
-    return torch.device(inner) if kind == "device" else getattr(torch, inner)
+    found = torch.device(inner) if kind == "device" else getattr(torch, inner)
+    if not isinstance(found, _KINDS[kind]):
+        raise TypeError(f"{inner!r} for a {kind}")
+    return found

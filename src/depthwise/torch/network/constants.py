@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ml_dtypes
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,6 +31,27 @@ def as_tensor(array: Array) -> Tensor:
     if array.dtype.name == _BFLOAT16:
         return torch.from_numpy(array.view("int16")).view(torch.bfloat16)
     return torch.from_numpy(array)
+
+
+def lent(array: Array) -> Tensor:
+    """Return the tensor of any array, for who does not write to it; a copy where it lies backward.
+
+    (Torch has no tensors of memory that is only read.)
+    """
+    if not array.flags.writeable:
+        array = np.asarray(_Lent(array))
+    if any(stride < 0 for stride in array.strides):
+        array = np.ascontiguousarray(array)
+    return as_tensor(array)
+
+
+class _Lent:
+    """An array that says that it may be written to, without which torch warns."""
+
+    def __init__(self, array: Array) -> None:
+        address, _ = array.__array_interface__["data"]
+        self.__array_interface__ = {**array.__array_interface__, "data": (address, False)}
+        self._keeps_alive = array
 
 
 def dtype_name(value: Any) -> str | None:

@@ -55,6 +55,47 @@ _OWN: dict[str, Callable[..., Any]] = {
 }
 
 
+_ARITHMETIC = frozenset(
+    ("abs", "add", "and_", "eq", "floordiv", "ge", "getitem", "gt", "le", "lt", "mod", "mul", "ne",
+     "neg", "not_", "or_", "pos", "pow", "sub", "truediv")
+)  # fmt: skip
+"""Functions of `operator` that compute."""
+_READS_FILES = frozenset(("aten::from_file",))
+"""Operators that do more than compute, and do not look it."""
+
+
+def is_pure(name: str) -> bool:
+    """Whether a function computes and does nothing else, so that any file may name it.
+
+    It is an operator of torch that changes nothing it is given, or arithmetic of sizes.
+    """
+    if name in _OWN:
+        return True
+    home, _, path = name.partition(".")
+    if home == "operator":
+        return path in _ARITHMETIC
+    if home == "math":
+        return callable(getattr(math, path, None))
+    if path.startswith("sym_"):
+        return home == "torch" and callable(getattr(torch, path, None))
+    return name.startswith(_OPERATORS) and _is_pure(function(name))
+
+
+_OPERATORS = ("torch.ops.aten.", "torch.ops.depthwise.")
+
+
+def _is_pure(operator: Any) -> bool:
+    """Whether an operator is one of torch's dispatcher that changes nothing it is given."""
+    if not isinstance(operator, OpOverload) or operator._schema.is_mutable:
+        return False
+    name, overload = operator._schema.name, operator._schema.overload_name
+    if name in _READS_FILES or not torch._C._dispatch_has_kernel(f"{name}.{overload}".strip(".")):
+        return False
+    short = name.partition("::")[2]
+    private = short.startswith("_") and not short.startswith("__")
+    return not private or torch.Tag.core in operator.tags
+
+
 def name_of_function(target: Any) -> str | None:
     """Return the name under which a function is saved; None where it has none."""
     if isinstance(target, OpOverload):

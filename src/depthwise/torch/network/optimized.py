@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -16,9 +18,11 @@ from torch.utils import _pytree as pytree
 
 from depthwise.errors import ArrayError, ModelError
 from depthwise.network.execution import Workspaces
+from depthwise.network.saved.file import write
 from depthwise.network.weights import PackedWeights
 from depthwise.torch.network.network import Network
 from depthwise.torch.network.ready import Ready
+from depthwise.torch.network.saving import program_of
 from depthwise.torch.network.sealed import sealed
 from depthwise.torch.network.tracing import Trace, is_open
 from depthwise.torch.optimize_report import Report
@@ -266,6 +270,24 @@ class Optimized(_Finished):
             results = ready(inputs)
         return pytree.tree_unflatten(results, self.signature.outputs)
 
+    def save(self, file: str | os.PathLike[str], *, with_code: bool = False) -> None:
+        """Write the network to a file that `depthwise.load` takes; see `network.Network.save`.
+
+        It needs torch there only where it leaves operators to torch; nothing in it is pickled.
+        What is loaded takes arrays, and returns them, in the order in which torch flattens the
+        arguments and the result.
+
+        Args:
+            file: where to; a regular file is replaced whole.
+            with_code: take along the machine code of the kernels for the example.
+
+        Raises:
+            ModelError: it takes or returns something else than tensors, leaves to torch what a
+                file may not name, or machine code cannot be made here.
+            DepthwiseError: the file cannot be written; what was there is left.
+        """
+        write(program_of(self.network, self.signature.guards), Path(file), with_code=with_code)
+
     def __str__(self) -> str:
         return str(self.report)
 
@@ -315,6 +337,18 @@ class ByParts(_Finished):
         """
         self._check_mode()
         return self.model(*args, **kwargs)
+
+    def save(self, file: str | os.PathLike[str], *, with_code: bool = False) -> None:
+        """Refuse to write what is Python to a file of `Optimized.save`.
+
+        Raises:
+            ModelError: always.
+        """
+        del with_code
+        raise ModelError(
+            "a network in a file was read as a whole, and this one module by module: "
+            f"torch.save(network, {os.fspath(file)!r}) keeps it, as a pickle"
+        )
 
     def __str__(self) -> str:
         return str(self.report)
