@@ -25,7 +25,7 @@ class _Lowering:
             if isinstance(node.operator, Draft)
             for value in (*node.inputs, *node.outputs)
             if value is not None
-        )
+        ) | {x for x in graph.inputs if _is_seen_by_kernels(x)}
         self._groups = _groups(graph, self._images, whole=engine.takes_whole_graphs)
         used = values_of(node for node in graph.nodes)
         outside = [*used, *graph.outputs]
@@ -175,6 +175,22 @@ def _kinds(graph: Graph, images: frozenset[Value]) -> dict[int, str]:
         else:
             kinds[id(node)] = "view" if _views(graph, node, images, kinds) else "engine"
     return kinds
+
+
+def _is_seen_by_kernels(value: Value) -> bool:
+    """Whether a value that is no image, such as rows of pixels, is one in another shape."""
+    return len(value.shape or ()) in (2, 3) and any(
+        isinstance(user.operator, (Permute, Reshape)) and _reaches_kernel(user.output)
+        for user in value.users
+    )
+
+
+def _reaches_kernel(value: Value) -> bool:
+    return any(
+        isinstance(user.operator, Draft)
+        or (isinstance(user.operator, (Permute, Reshape)) and _reaches_kernel(user.output))
+        for user in value.users
+    )
 
 
 def _views(graph: Graph, node: Node, images: frozenset[Value], kinds: dict[int, str]) -> bool:

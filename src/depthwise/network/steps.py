@@ -180,11 +180,16 @@ class Program:
 
     @cached_property
     def images(self) -> frozenset[int]:
-        """The values that kernels take and make, which lie channels-last in memory."""
+        """The values that kernels take and make, which lie channels-last in memory.
+
+        So are inputs that they take in another shape; those of fewer axes lie in order.
+        """
         found: set[int] = set()
         for step in self.steps:
             if isinstance(step.work, Stage):
                 found |= {*step.inputs, *step.outputs}
+            elif isinstance(step.work, View):
+                found |= {number for number in step.inputs if number < len(self.inputs)}
         return frozenset(found)
 
     def stages(self) -> list[Stage]:
