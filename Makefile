@@ -8,10 +8,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PINS := requirements/constraints.txt
+TRAINED := $(BIN)/python -m pip install --quiet --no-deps rapidocr-onnxruntime==1.4.4
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup bench test test-all fuzz readme docs images lint pins clean
+.PHONY: help setup bench test test-all trained fuzz readme docs images lint pins clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -26,8 +27,12 @@ test: $(READY)  ## run the tests
 	$(PYTEST) $(ARGS)
 
 test-all: $(READY)  ## run the tests, the slow ones too
-	$(BIN)/python -m pip install --quiet --no-deps rapidocr-onnxruntime==1.4.4  # for its files
+	$(TRAINED)
 	$(PYTEST) -m "not peers and not site" $(ARGS)
+
+trained: $(READY)  ## run the tests on networks that somebody trained, files of rapidocr-onnxruntime
+	$(TRAINED)
+	$(PYTEST) -m slow tests/test_onnx_trained.py $(ARGS)
 
 fuzz: $(READY)  ## look for crashes, hangs and wrong results with a seed of chance; ARGS="--help" tells more
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(ARGS)
