@@ -130,13 +130,20 @@ def not_ours(node: Node) -> str | None:
 
 
 def _batch_norm(graph: Graph, node: Node) -> str | None:
-    epsilon = cast(BatchNorm, node.operator).epsilon
+    found = scale_and_shift(node)
+    if found is None:
+        return "its statistics are computed anew in each call"
+    return _channelwise(graph, node, *found)
+
+
+def scale_and_shift(node: Node) -> tuple[Array, Array] | None:
+    """Return a batch norm as `x * scale + shift`, in float64; None where they are computed."""
     given = [node.constant(position) for position in range(1, 5)]
     if any(array is None for array in given):
-        return "its statistics are computed anew in each call"
+        return None
     weight, bias, mean, variance = (cast(Array, array).astype(np.float64) for array in given)
-    scale = weight / np.sqrt(variance + epsilon)
-    return _channelwise(graph, node, scale, bias - mean * scale)
+    scale = weight / np.sqrt(variance + cast(BatchNorm, node.operator).epsilon)
+    return scale, bias - mean * scale
 
 
 def _channelwise(graph: Graph, node: Node, scale: Array, shift: Array) -> str | None:
@@ -173,10 +180,10 @@ def _hard_sigmoid(graph: Graph, node: Node) -> str | None:
 
 def _binary(graph: Graph, node: Node) -> str | None:
     function = cast(Binary, node.operator).function
-    if function not in ("add", "mul", "sub") or not _keeps_type(node):
+    if function not in ("add", "mul", "sub") or not keeps_type(node):
         return None
     for x, other in (node.inputs, node.inputs[::-1]):
-        factors = _for_each_channel(other, cast(Value, x).shape)
+        factors = for_each_channel(other, cast(Value, x).shape)
         draft = None if factors is None else _open_ended(graph, x)
         if factors is not None and draft is not None:
             ones = np.ones(len(factors))
@@ -190,7 +197,7 @@ def _binary(graph: Graph, node: Node) -> str | None:
     return _residual(graph, node) if function == "add" else None
 
 
-def _keeps_type(node: Node) -> bool:
+def keeps_type(node: Node) -> bool:
     """Whether all that a node takes is of the type of its result."""
     return {each.dtype for each in node.inputs if each is not None} == {node.output.dtype}
 
@@ -220,7 +227,7 @@ def _takes_residual(graph: Graph, x: Value) -> bool:
     return conv is not None and conv.kind == "pointwise" and not conv.residual
 
 
-def _for_each_channel(value: Value | None, shape: tuple[int, ...] | None) -> Array | None:
+def for_each_channel(value: Value | None, shape: tuple[int, ...] | None) -> Array | None:
     """Return a constant with one element for each channel of (N, C, H, W) or (N, C), or None."""
     if value is None or value.constant is None or shape is None or len(shape) not in (2, 4):
         return None

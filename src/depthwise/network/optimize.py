@@ -1,6 +1,6 @@
 """From the graph of a trained network to the program that runs: the page to read first.
 
-graph -> simplify -> absorb -> join -> stage_pixels -> lowered
+graph -> simplify -> merge -> absorb -> join -> stage_pixels -> lowered
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from depthwise.network.engine import Engine
 from depthwise.network.graph import Graph
 from depthwise.network.join import join
 from depthwise.network.lower import lowered
+from depthwise.network.merge import merge
 from depthwise.network.pixels import stage_pixels
 from depthwise.network.simplify import simplify
 from depthwise.network.steps import Program
@@ -18,11 +19,12 @@ from depthwise.network.steps import Program
 def optimized(graph: Graph, engine: Engine) -> Program:
     """Return the program of a graph, which the passes change.
 
-    Batch norms are folded into the convolutions before them; convolutions with what surrounds them
-    become one kernel where one computes them; images are channels-last from one end to the other.
-    What no kernel computes is left to the engine.
+    Branches that are summed are merged; batch norms are folded into the convolutions before them;
+    convolutions with what surrounds them become one kernel where one computes them; images are
+    channels-last from one end to the other.  What no kernel computes is left to the engine.
     """
     simplify(graph)
+    merge(graph)
     absorb(graph)
     join(graph)
     stage_pixels(graph)
