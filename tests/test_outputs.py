@@ -67,22 +67,33 @@ def test_an_array_that_became_read_only_is_refused(compute):
         compute(X, out=out)
 
 
-def test_a_tensor_whose_storage_was_freed_is_refused():
+@pytest.mark.parametrize("compute", [function, BOUND])
+def test_a_tensor_whose_storage_was_freed_is_refused(compute):
     x, out = torch.from_numpy(X), torch.empty(X.shape)
-    function(x, out=out)
+    compute(x, out=out)
     version = out._version
-    function(x, out=out)
+    compute(x, out=out)
     assert out._version > version
     out.untyped_storage().resize_(0)
     with pytest.raises(ArrayError, match="out has a storage that holds its elements"):
-        function(x, out=out)
+        compute(x, out=out)
 
 
-@pytest.mark.parametrize(("compute", "kind"), CALLS[:3])
+@pytest.mark.parametrize("compute", [function, BOUND])
+def test_a_tensor_that_requires_gradients_is_refused_where_others_like_it_were_taken(compute):
+    for _ in range(2):
+        compute(torch.from_numpy(X))
+    with pytest.raises(ArrayError, match="x requires no gradient here"):
+        compute(torch.from_numpy(X).requires_grad_())
+
+
+@any_call
 def test_outputs_that_lie_alike_are_looked_at_once(compute, kind, monkeypatch):
     x, out = KINDS[kind](X), KINDS[kind](np.empty_like(X))
     compute(x, out=out)
-    for module, names in ((call, ("as_numpy", "write")), (kernel, ("fit", "write"))):
+    compute(x)
+    compute(x, out=out)
+    for module, names in ((call, ("as_numpy", "write")), (kernel, ("fit", "as_numpy", "write"))):
         for name in names:
             monkeypatch.setattr(module, name, None)
     monkeypatch.setattr(arrays, "check_output", None)

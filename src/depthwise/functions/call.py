@@ -16,8 +16,8 @@ import numpy as np
 
 from depthwise.compiler import compile as compile_kernel
 from depthwise.errors import ArrayError, DepthwiseError, SpecError
-from depthwise.functions.outputs import target_for, target_signature
 from depthwise.kernel.addresses import addresses_of, signature
+from depthwise.kernel.outputs import target_for, target_signature
 from depthwise.machine.team import thread_count
 from depthwise.problem.arrays import (
     DTYPE_NAMES,
@@ -25,10 +25,10 @@ from depthwise.problem.arrays import (
     Given,
     Memory,
     as_numpy,
-    empty,
     fit,
     is_tensor,
     like,
+    new_arrays,
     write,
 )
 from depthwise.problem.problem import Problem
@@ -175,7 +175,7 @@ class Prepared:
         if out is not None:
             self._target = target_for(out, self._ordered(out, "out"), given, views, spec)
         self._kernel = compile_kernel(spec)
-        self._shape, self._dtype = spec.output_shape, np.dtype(spec.element.numpy)
+        self._new = new_arrays(spec.output_shape, spec.element.numpy)
         images_out = len(spec.output_shape) == image.rank
         self._reorders = images_out and (image.transposed or not image.batched)
         self._memory = self._memory_of(given, spec.array_names, views)
@@ -188,7 +188,7 @@ class Prepared:
         source, *memory = lying = self._memory(given)
         packed = self._kernel.pack(memory, given[1:])
         if out is None:
-            result = empty(self._shape, self._dtype)
+            result = self._new()
             self._kernel.run(source, packed, result, count)
             return self._wrap(self._image.in_call_order(result) if self._reorders else result)
         if self._target is not None:

@@ -25,6 +25,9 @@ from depthwise.problem.vocabulary import (
     Pair,
 )
 
+_LAYOUTS = *LAYOUTS_2D, *LAYOUTS_PACKED
+"""Those of a depthwise convolution."""
+
 
 def depthwise_conv2d(
     x: Given,
@@ -69,8 +72,7 @@ def depthwise_conv2d(
         DTypeError: an array is of another element type than `dtypes.DTYPES`, or not an array.
     """
     attributes = stride, padding, dilation, padding_mode, activation
-    layouts = *LAYOUTS_2D, *LAYOUTS_PACKED
-    return call(depthwise_spec, layouts, layout, attributes, x, (weight, bias), out, threads)
+    return call(depthwise_spec, _LAYOUTS, layout, attributes, x, (weight, bias), out, threads)
 
 
 def depthwise_conv1d(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -45,13 +46,14 @@ CACHE_LINE = 64
 _WORTH_ALIGNING = 2**20
 
 
-def empty(shape: tuple[int, ...], dtype: Any) -> Array:
-    """Return a new array, a large one at the beginning of a cache line as torch's are.
+def new_arrays(shape: tuple[int, ...], dtype: Any) -> Callable[[], Array]:
+    """Return what makes arrays, large ones at the beginning of a cache line as torch's are.
 
     (NumPy's begin 16 bytes into one; a small array is computed faster than it is aligned.)
     """
-    large = math.prod(shape) * np.dtype(dtype).itemsize >= _WORTH_ALIGNING
-    return aligned(shape, dtype) if large else np.empty(shape, dtype)
+    kind = np.dtype(dtype)
+    large = math.prod(shape) * kind.itemsize >= _WORTH_ALIGNING
+    return partial(aligned if large else np.empty, shape, kind)
 
 
 def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
