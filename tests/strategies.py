@@ -7,11 +7,20 @@ from hypothesis import strategies as st
 
 from depthwise.problem.block import BlockSpec, SqueezeExcite
 from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.elementwise import ElementwiseSpec, Link
 from depthwise.problem.pixels import PixelKind, PixelSpec
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassKind, PassSpec
-from depthwise.problem.vocabulary import ACTIVATIONS, KINDS, LAYOUTS_1D, PADDING_MODES
+from depthwise.problem.vocabulary import (
+    ACTIVATIONS,
+    BINARY,
+    KINDS,
+    LAYOUTS_1D,
+    OPERANDS,
+    PADDING_MODES,
+    UNARY,
+)
 
 _SIZES = st.integers(1, 9)
 _LAYOUTS = st.sampled_from(["NCHW", "NHWC"])
@@ -245,7 +254,8 @@ def pass_specs(draw: st.DrawFn, kinds: tuple[str, ...] = get_args(PassKind)) -> 
 
 def specs() -> st.SearchStrategy[Problem]:
     """Draw any problem."""
-    return conv_specs() | block_specs() | pass_specs() | pixel_specs(size=9, channels=9)
+    small = pixel_specs(size=9, channels=9) | elementwise_specs(size=9, channels=9, tame=True)
+    return conv_specs() | block_specs() | pass_specs() | small
 
 
 @st.composite
@@ -260,6 +270,30 @@ def pixel_specs(draw: st.DrawFn, *, size: int = 30, channels: int = 200) -> Pixe
         batch=draw(st.integers(1, 3)),
         dtype=draw(_DTYPES),
         epsilon=draw(st.sampled_from([1e-6, 1e-5, 0.001])) if kind == "norm" else 0.0,
+    )
+
+
+_WILD = ("exp", "sqrt", "reciprocal", "square", "div", "rdiv")
+"""Functions that make few numbers of many, or none of some."""
+
+
+@st.composite
+def elementwise_specs(
+    draw: st.DrawFn, *, size: int = 20, channels: int = 80, tame: bool = False
+) -> ElementwiseSpec:
+    """Draw a chain of functions; tame ones keep the size of numbers about as it is."""
+    unary, binary = (
+        st.sampled_from([name for name in names if not (tame and name in _WILD)])
+        for names in (UNARY, BINARY)
+    )
+    link = st.builds(Link, unary) | st.builds(Link, binary, st.sampled_from(OPERANDS))
+    return ElementwiseSpec(
+        channels=draw(st.integers(1, channels)),
+        height=draw(st.integers(1, size)),
+        width=draw(st.integers(1, size)),
+        batch=draw(st.integers(1, 3)),
+        dtype=draw(_DTYPES),
+        chain=tuple(draw(st.lists(link, min_size=1, max_size=5))),
     )
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import depthwise as dw
 from depthwise.errors import ParseError, SpecError
+from depthwise.problem.elementwise import ElementwiseSpec
 from depthwise.problem.problem import Problem
 from depthwise.problem.training import PassSpec
 from strategies import specs
@@ -24,6 +25,10 @@ def test_tokens_come_in_any_order(spec: Problem, data: st.DataObject) -> None:
     tokens = str(spec).split()
     kinds = 2 if isinstance(spec, PassSpec) else 1
     shuffled = data.draw(st.permutations(tokens[kinds:]))
+    if isinstance(spec, ElementwiseSpec):  # functions are in the order of the chain
+        chain = iter(spec.chain)
+        names = set(map(str, spec.chain))
+        shuffled = [str(next(chain)) if token in names else token for token in shuffled]
     assert dw.parse(" ".join([*tokens[:kinds], *shuffled])) == spec
 
 
@@ -90,7 +95,7 @@ def test_defaults_are_left_out(text: str, canonical: str) -> None:
         ("Depthwise c4 hw5 k3", "a problem begins with one of"),
         (
             "gradient depthwise c4 hw5 k3",
-            "training, mean, norm; got 'gradient depthwise",
+            "mean, norm, elementwise; got 'gradient depthwise",
         ),
         ("training", "training is followed by depthwise or depthwise1d"),
         ("training pointwise c4 o8 hw5", "training is followed by depthwise or depthwise1d"),

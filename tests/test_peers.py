@@ -314,6 +314,7 @@ def test_a_problem_in_another_order_of_axes_is_the_same_problem(problem, wanted)
         ("inverted c4 o4 hw8 k3 se2", "the adapter has no squeeze-and-excite"),
         ("training depthwise c4 hw8 k3", "no adapter for training"),
         ("mean c4 hw8 nhwc", "no adapter for mean"),
+        ("elementwise c4 hw8 nhwc relu", "no adapter for elementwise"),
     ],
 )
 def test_limits_name_the_first_thing_that_an_engine_does_not_do(problem, reason):

@@ -28,6 +28,7 @@ PROBLEMS = [
     "weight_gradient depthwise c8 hw6 k3 bias",
     "mean c8 hw6 nhwc",
     "norm c8 hw6 nhwc eps1e-05",
+    "elementwise c8 hw6 nhwc mul.gate add.image gelu",
 ]
 
 

@@ -23,7 +23,8 @@ LINES = (
     "separable c4 o8 hw5 k3 p1 nhwc", "inverted c4 e8 o4 hw5 k3 p1 nhwc residual",
     "inverted c8 e16 o8 hw5 k3 p1 nhwc se4", "input_gradient depthwise c4 hw5 k3 p1",
     "weight_gradient depthwise c4 hw5 k3 p1 nhwc bias", "backward depthwise c4 hw5 k3 p1",
-    "mean c8 hw5 nhwc", "norm c8 hw5 nhwc eps1e-05", "depthwise c4 hw5 k3 p1 float64 d2 m2 n3",
+    "mean c8 hw5 nhwc", "norm c8 hw5 nhwc eps1e-05",
+    "elementwise c8 hw5 nhwc mul.channel add.image relu", "depthwise c4 hw5 k3 p1 float64 d2 m2 n3",
 )  # fmt: skip
 PLANS = (
     "default", "general", "channels_last tc8 tw4", "packed tc16 tw4", "pointwise",

@@ -7,7 +7,7 @@
   the convolution; that with respect to the bias has none.
 - Only convolutions and the two dense layers of squeeze-and-excite have MACs.  Adding a bias or a
   residual, activations, the gate's mean and scaling, and what is computed of pixels (mean, norm)
-  count as none.
+  and of elements count as none.
 - `bytes` is the least that must move between memory and the processor: input, weights, biases and
   residual read once, output written once, and what is a result of several passes of training read
   and written once.  What a block hands from part to part is not in it; `unfused_bytes` has that
@@ -73,5 +73,5 @@ def counted(
 
 
 def parameters(spec: Problem) -> int:
-    """Return the elements of all operands but the residual."""
-    return sum(prod(shape) for name, shape in spec.operands.items() if name != "residual")
+    """Return the elements of all operands that are the same in each call."""
+    return sum(prod(shape) for name, shape in spec.operands.items() if name not in spec.computed)

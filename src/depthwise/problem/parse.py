@@ -20,7 +20,8 @@ def parse(text: str) -> Problem:
     `1,2` for height and width, `0,1,0,1` for top, bottom, left and right, or same, valid, causal),
     layout, dtype, padding mode, `bias`, activation, `residual`, `se6`.  Before a depthwise
     convolution, one of input_gradient, weight_gradient, backward, training makes it that pass.
-    mean and norm, of pixels, have `c n h w hw`, nhwc, a dtype and, the latter, `eps1e-6`.
+    mean and norm, of pixels, have `c n h w hw`, nhwc, a dtype and, the latter, `eps1e-6`;
+    elementwise has these and functions in their order, `mul.channel add.image relu`.
 
     >>> str(parse("depthwise hw56 c144 p1,1 k3x3"))
     'depthwise c144 hw56 k3 p1'

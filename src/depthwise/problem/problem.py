@@ -53,6 +53,10 @@ class Problem(Protocol):
         """The arrays beside the input by name, in the order of a call, with their shapes."""
 
     @property
+    def computed(self) -> tuple[str, ...]:
+        """The operands that a network computes anew in each call; the others are its weights."""
+
+    @property
     def array_names(self) -> tuple[str, ...]:
         """What the arrays of a call are: the name of the input, then those of the operands."""
 
@@ -72,6 +76,11 @@ class Specification:
     def element(self: Problem) -> ElementType:
         """What `dtype` names."""
         return element(self.dtype)
+
+    @property
+    def computed(self: Problem) -> tuple[str, ...]:
+        """A residual, where there is one."""
+        return tuple(name for name in self.operands if name == "residual")
 
     @property
     def array_names(self: Problem) -> tuple[str, ...]:

@@ -14,6 +14,12 @@ PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 Activation = Literal[
     "relu", "relu6", "hardswish", "silu", "gelu", "leaky_relu", "sigmoid", "hardsigmoid"
 ]
+Unary = Literal[
+    Activation, "abs", "exp", "sqrt", "square", "reciprocal", "neg", "erf", "tanh", "softplus",
+    "mish", "gelu_tanh",
+]  # fmt: skip
+Binary = Literal["add", "sub", "rsub", "mul", "div", "rdiv", "min", "max", "prelu"]
+Operand = Literal["image", "gate", "pixel", "channel", "scalar"]
 
 KINDS: tuple[str, ...] = get_args(Kind)
 """The kinds of convolution; `families` has those of all problems."""
@@ -23,6 +29,14 @@ LAYOUTS: tuple[str, ...] = get_args(Layout)
 PADDING_WORDS = ("same", "valid", "causal")
 PADDING_MODES: tuple[str, ...] = get_args(PaddingMode)
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
+UNARY: tuple[str, ...] = get_args(Unary)
+"""The functions of one element."""
+BINARY: tuple[str, ...] = get_args(Binary)
+"""The functions of an element and an operand; rsub and rdiv begin with the operand, whose elements
+prelu has for the slope below 0."""
+OPERANDS: tuple[str, ...] = get_args(Operand)
+"""What such an operand has an element for: each element, each channel of an image, each pixel, each
+channel, all."""
 LAYOUTS_1D = ("NCL", "NLC")
 LAYOUTS_2D = ("NCHW", "NHWC")
 LAYOUTS_PACKED = {"NCHW4c": 4, "NCHW8c": 8, "NCHW16c": 16, "NCHW32c": 32}

@@ -1,4 +1,4 @@
-"""Activations as expressions of TensorIR, for every program alike.
+"""Activations and other functions of an element as expressions of TensorIR, for every program.
 
 Exponentials are straight-line arithmetic that every CPU does in vectors; a call of the C library
 for each element costs more than a whole depthwise convolution.
@@ -14,17 +14,21 @@ from typing import Any, TypeAlias
 
 from tvm import tirx
 
-from depthwise.problem.vocabulary import Activation
-
 Expr: TypeAlias = Any
 
 
-def activate(name: Activation | None, x: Expr, dtype: str) -> Expr:
-    """Return the activation of a value; None is the value itself."""
+def activate(name: str | None, x: Expr, dtype: str) -> Expr:
+    """Return a function of a value, one of `vocabulary.UNARY`; None is the value itself."""
     if name is None:
         return x
     steps = _Steps(dtype)
     return steps.before(_ACTIVATE[name](steps, steps.keep(x)))
+
+
+def combine(name: str, x: Expr, operand: Expr, dtype: str) -> Expr:
+    """Return a function of a value and an operand, one of `vocabulary.BINARY`."""
+    steps = _Steps(dtype)
+    return steps.before(_COMBINE[name](steps, steps.keep(x), steps.keep(operand)))
 
 
 class _Steps:
@@ -82,6 +86,8 @@ class _Format:
     largest_exponent: int
     series: tuple[float, ...]
     """The coefficients of a polynomial in r that is e^-r where |r| <= ln 2 / 2."""
+    taylor: int
+    """The terms of Taylor's beside the first that are enough for e^-r - 1 there."""
 
 
 _FORMATS = {
@@ -89,9 +95,11 @@ _FORMATS = {
     "float32": _Format("int32", 23, 127, (
         1.0, -0.9999997019767761, 0.4999914765357971, -0.1666763722896576, 0.04189802333712578,
         -0.008290297351777554,
-    )),
+    ), 7),
     # Taylor's; what is left out is below 5e-18.
-    "float64": _Format("int64", 52, 1023, tuple((-1) ** k / math.factorial(k) for k in range(14))),
+    "float64": _Format(
+        "int64", 52, 1023, tuple((-1) ** k / math.factorial(k) for k in range(14)), 13
+    ),
 }  # fmt: skip
 _LN2_HIGH = 45426 / 2**16
 """ln 2 in 16 bits, so that its product with an exponent is exact (Cody and Waite 1980)."""
@@ -101,13 +109,32 @@ _LN2_LOW = 1.42860682030941723212e-6
 def _decay(steps: _Steps, x: Expr) -> Expr:
     """Return e^-x within 2.5 units of the last place; NaN stays NaN.
 
-    Where -x = n ln 2 - r with a whole n and |r| <= ln 2 / 2, it is 2^n e^-r.  It is infinity above
-    the largest number, and 0 below sqrt 2 times the least normal one.
+    It is infinity above the largest number, and 0 below sqrt 2 times the least normal one.
 
     Args:
         steps: of the element type.
         x: a kept value within `_decay_bounds`.
     """
+    r, half = _split(steps, x)
+    doubled = steps.polynomial(r, [2 * each for each in _FORMATS[steps.dtype].series])
+    return doubled * half
+
+
+def _decay_less_one(steps: _Steps, x: Expr) -> Expr:
+    """Return e^-x - 1 within some units of the last place, however small x is.
+
+    Args:
+        steps: of the element type.
+        x: a kept value of 0 or more within `_decay_bounds`.
+    """
+    r, half = _split(steps, x)
+    power, terms = steps.keep(half + half), _FORMATS[steps.dtype].taylor
+    series = [(-1) ** k / math.factorial(k) for k in range(1, terms + 1)]
+    return power * (r * steps.polynomial(r, series)) + (power - steps.number(1))
+
+
+def _split(steps: _Steps, x: Expr) -> tuple[Expr, Expr]:
+    """Return r and 2^(n - 1), where -x = n ln 2 - r with a whole n and |r| <= ln 2 / 2."""
     kind = _FORMATS[steps.dtype]
     # Beside 3/2 times 2^fraction_bits the neighbours of a number are whole: adding it rounds, and
     # the last bits of the sum are n, here with the offset that an exponent has, less one: 2^n may
@@ -119,8 +146,7 @@ def _decay(steps: _Steps, x: Expr) -> Expr:
     exponent = tirx.shift_left(
         tirx.reinterpret(kind.integer, shifted), tirx.const(kind.fraction_bits, kind.integer)
     )
-    doubled = steps.polynomial(r, [2 * coefficient for coefficient in kind.series])
-    return doubled * tirx.reinterpret(steps.dtype, exponent)
+    return r, steps.keep(tirx.reinterpret(steps.dtype, exponent))
 
 
 def _decay_bounds(dtype: str) -> tuple[float, float]:
@@ -129,9 +155,14 @@ def _decay_bounds(dtype: str) -> tuple[float, float]:
     return -(largest + 2) * math.log(2), (largest - 1) * math.log(2)
 
 
-def _one_and_decay(steps: _Steps, x: Expr) -> Expr:
+def _any_decay(steps: _Steps, x: Expr) -> Expr:
+    """Return e^-x for any x; see `_decay`."""
     low, high = _decay_bounds(steps.dtype)
-    return steps.number(1) + _decay(steps, steps.keep(steps.clip(low, x, high)))
+    return _decay(steps, steps.keep(steps.clip(low, x, high)))
+
+
+def _one_and_decay(steps: _Steps, x: Expr) -> Expr:
+    return steps.number(1) + _any_decay(steps, x)
 
 
 def _sigmoid(steps: _Steps, x: Expr) -> Expr:
@@ -161,9 +192,62 @@ def _gelu(steps: _Steps, x: Expr) -> Expr:
     if steps.dtype != "float32":
         return half * x * (steps.number(1) + tirx.erf(x * steps.number(math.sqrt(0.5))))
     # Farther out x times the last quotient leaves [-1/2, 1/2], and the bounds are what is left.
-    square = steps.keep(tirx.min(steps.number(_NORMAL_SQUARED_END), x * x))
+    return x * steps.clip(0, half + x * _normal_quotient(steps, steps.keep(x * x)), 1)
+
+
+def _normal_quotient(steps: _Steps, square: Expr) -> Expr:
+    """Return (Phi(x) - 1/2) / x for a square of x, in single precision; see `_gelu`."""
+    square = steps.keep(tirx.min(steps.number(_NORMAL_SQUARED_END), square))
     over, under = (steps.polynomial(square, c) for c in (_NORMAL_OVER, _NORMAL_UNDER))
-    return x * steps.clip(0, half + x * (over / under), 1)
+    return over / under
+
+
+def _erf(steps: _Steps, x: Expr) -> Expr:
+    """Return erf(x) = 2 Phi(sqrt 2 x) - 1, within 3e-7 in single precision."""
+    if steps.dtype != "float32":
+        return tirx.erf(x)
+    double = steps.keep(x * x * steps.number(2))
+    quotient = _normal_quotient(steps, double)
+    return steps.clip(-1, x * steps.number(2 * math.sqrt(2)) * quotient, 1)
+
+
+def _gelu_tanh(steps: _Steps, x: Expr) -> Expr:
+    """Return x (1 + tanh u) / 2 = x / (1 + e^-2u), where 2u = sqrt(8 / pi) (x + 0.044715 x^3)."""
+    cubic = steps.number(1) + steps.number(0.044715) * x * x
+    return x / _one_and_decay(steps, steps.keep(steps.number(math.sqrt(8 / math.pi)) * x * cubic))
+
+
+def _tanh(steps: _Steps, x: Expr) -> Expr:
+    """Return tanh(x) = (1 - e) / (1 + e) where x is positive and e = e^-2x."""
+    _, high = _decay_bounds(steps.dtype)
+    twice = steps.keep(steps.clip(0, steps.number(2) * tirx.abs(x), high))
+    less = steps.keep(_decay_less_one(steps, twice))
+    quotient = steps.keep(less / (steps.number(2) + less))
+    return tirx.Select(x < steps.number(0), quotient, steps.number(0) - quotient)
+
+
+def _softplus(steps: _Steps, x: Expr) -> Expr:
+    """Return log(1 + e^x) = max(x, 0) + log(1 + e), where e = e^-|x|.
+
+    log(1 + e) = 2 artanh s = 2 (s + s^3 / 3 + s^5 / 5 + ...), where s = e / (2 + e) <= 1/3.
+    """
+    e = steps.keep(_any_decay(steps, steps.keep(tirx.abs(x))))
+    s = steps.keep(e / (steps.number(2) + e))
+    terms = {"float32": 8, "float64": 17}[steps.dtype]
+    series = steps.polynomial(steps.keep(s * s), [2 / (2 * k + 1) for k in range(terms)])
+    return tirx.max(steps.number(0), x) + s * series
+
+
+_MISH_END = 20
+"""Beyond it mish(x) is x in any precision."""
+
+
+def _mish(steps: _Steps, x: Expr) -> Expr:
+    """Return x tanh(log(1 + e^x)) = x n / (n + 2), where n = e^x (e^x + 2)."""
+    bounded = steps.keep(tirx.min(steps.number(_MISH_END), x))
+    e = steps.keep(_any_decay(steps, steps.keep(steps.number(0) - bounded)))
+    n = steps.keep(e * (e + steps.number(2)))
+    return x * (n / (n + steps.number(2)))
 
 
 def _hardsigmoid(steps: _Steps, x: Expr) -> Expr:
@@ -179,4 +263,33 @@ _ACTIVATE: dict[str, Callable[[_Steps, Expr], Expr]] = {
     "sigmoid": _sigmoid,
     "gelu": _gelu,
     "leaky_relu": lambda steps, x: tirx.max(x * steps.number(0.01), x),
+    "abs": lambda _, x: tirx.abs(x),
+    "exp": lambda steps, x: _any_decay(steps, steps.keep(steps.number(0) - x)),
+    "sqrt": lambda _, x: tirx.sqrt(x),
+    "square": lambda _, x: x * x,
+    "reciprocal": lambda steps, x: steps.number(1) / x,
+    "neg": lambda _, x: -x,
+    "erf": _erf,
+    "tanh": _tanh,
+    "softplus": _softplus,
+    "mish": _mish,
+    "gelu_tanh": _gelu_tanh,
+}
+
+
+def _or_nan(operand: Expr, chosen: Expr) -> Expr:
+    """Return the smaller or larger one; the operand where it is NaN, as x is chosen there."""
+    return tirx.Select(tirx.isnan(operand), operand, chosen)
+
+
+_COMBINE: dict[str, Callable[[_Steps, Expr, Expr], Expr]] = {
+    "add": lambda _, x, operand: x + operand,
+    "sub": lambda _, x, operand: x - operand,
+    "rsub": lambda _, x, operand: operand - x,
+    "mul": lambda _, x, operand: x * operand,
+    "div": lambda _, x, operand: x / operand,
+    "rdiv": lambda _, x, operand: operand / x,
+    "min": lambda _, x, operand: _or_nan(operand, tirx.min(operand, x)),
+    "max": lambda _, x, operand: _or_nan(operand, tirx.max(operand, x)),
+    "prelu": lambda steps, x, slope: tirx.Select(x < steps.number(0), x * slope, x),
 }

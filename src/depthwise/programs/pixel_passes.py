@@ -6,7 +6,7 @@ of a mean are runs of channels of an image, those of a norm runs of pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import prod
 from typing import Any, TypeAlias
 
@@ -19,13 +19,11 @@ from depthwise.problem.pixels import PixelSpec
 from depthwise.programs import define_pixels
 from depthwise.programs.build import SYMBOL, TASKS, Program
 from depthwise.programs.direct import share, vector, zero
-from depthwise.programs.pixel_runs import vectors
+from depthwise.programs.pixel_runs import AT_ONCE, pieces, vectors
 from depthwise.schedule.plan import Plan
 
 Expr: TypeAlias = Any
 
-_AT_ONCE = 4
-"""Vectors whose sums are independent: as many as additions take cycles."""
 _TASKS = 64
 """About as many are enough for every team; each is worth more than waking a thread."""
 _ELEMENTS_OF_A_TASK = 8192
@@ -42,15 +40,15 @@ def programs(spec: PixelSpec, plan: Plan, target: Target) -> tuple[Program]:
 def _mean(spec: PixelSpec, lanes: int) -> Any:
     pixels, channels = spec.height * spec.width, spec.channels
     most = max(1, channels * pixels // _ELEMENTS_OF_A_TASK)
-    runs = max(1, min(-(-_TASKS // spec.batch), channels // (_AT_ONCE * lanes), most))
+    runs = max(1, min(-(-_TASKS // spec.batch), channels // (AT_ONCE * lanes), most))
     count_of = tirx.const(pixels, spec.element.tvm)
 
     def write(X: Any, Y: Any, task: Expr) -> None:
         image, run = T.Bind(task // runs), T.Bind(task % runs)
-        for begin, some in share(channels, _AT_ONCE * lanes, run, runs):
+        for begin, some in share(channels, AT_ONCE * lanes, run, runs):
             with some.each() as number:
                 first = T.Bind(begin + number * some.lanes)
-                for start, (count, width) in vectors(some.lanes, _AT_ONCE * lanes):
+                for start, (count, width) in vectors(some.lanes, AT_ONCE * lanes):
                     assert count == 1
                     total = T.alloc_buffer((width,), spec.element.tvm, scope="local")
                     at = vector(0, width)
@@ -69,13 +67,13 @@ def _mean(spec: PixelSpec, lanes: int) -> Any:
 def _norm(spec: PixelSpec, lanes: int) -> Any:
     pixels, channels = prod(spec.input_shape[:3]), spec.channels
     tasks = max(1, min(_TASKS, pixels * channels // _ELEMENTS_OF_A_TASK, pixels))
-    pieces = list(_pieces(channels, lanes))
+    parts = list(pieces(channels, lanes))
 
     def write(X: Any, weight: Any, bias: Any, Y: Any, task: Expr) -> None:
         begin, end = T.Bind(pixels * task // tasks), T.Bind(pixels * (task + 1) // tasks)
         with T.serial(begin, end) as pixel:
             start = T.Bind(pixel * channels)
-            mean = T.Bind(_sum(spec, pieces, lambda at, width: X[vector(start + at, width)]))
+            mean = T.Bind(_sum(spec, parts, lambda at, width: X[vector(start + at, width)]))
             mean = T.Bind(mean / tirx.const(channels, spec.element.tvm))
 
             def apart(at: Expr, width: int) -> Expr:
@@ -85,9 +83,9 @@ def _norm(spec: PixelSpec, lanes: int) -> Any:
                 value = T.Bind(apart(at, width))
                 return value * value
 
-            variance = _sum(spec, pieces, square) / tirx.const(channels, spec.element.tvm)
+            variance = _sum(spec, parts, square) / tirx.const(channels, spec.element.tvm)
             scale = T.Bind(1 / tirx.sqrt(variance + tirx.const(spec.epsilon, spec.element.tvm)))
-            for first, count, width in pieces:
+            for first, count, width in parts:
                 with T.serial(0, count) as number:
                     at = first + number * width
                     here = vector(at, width)
@@ -122,16 +120,6 @@ def _across(value: Expr, width: int) -> Expr:
         return value
     lanes = [tirx.Shuffle([value], [lane]) for lane in range(width)]
     return sum(lanes[1:], lanes[0])
-
-
-def _pieces(channels: int, lanes: int) -> Iterator[tuple[int, int, int]]:
-    """Yield (first channel, how many vectors, their width): wide ones, whole ones, the rest."""
-    wide = _AT_ONCE * lanes
-    first = channels // wide * wide
-    if first:
-        yield 0, first // wide, wide
-    for start, (count, width) in vectors(channels - first, lanes):
-        yield first + start, count, width
 
 
 def _spread(value: Expr, width: int) -> Expr:

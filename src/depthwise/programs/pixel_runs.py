@@ -5,7 +5,7 @@ Planes are what channels-first data have: all pixels of a channel, then those of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias
 
 from tvm import tirx
@@ -17,6 +17,9 @@ from depthwise.programs.build import TASKS
 Expr: TypeAlias = Any
 Run: TypeAlias = Callable[[Expr], Expr]
 """The index of a run of elements, or of a single one, from that of the first."""
+
+AT_ONCE = 4
+"""Vectors that are computed side by side: as many as additions take cycles."""
 
 
 def gather(channels: int, plane: int, pitch: int, dtype: str, lanes: int) -> tirx.PrimFunc:
@@ -179,6 +182,16 @@ def vectors(channels: int, lanes: int) -> list[tuple[int, tuple[int, int]]]:
     """Return (first channel, (how many vectors, their width)) of the whole ones and the rest."""
     whole, rest = divmod(channels, lanes)
     return [run for run in ((0, (whole, lanes)), (whole * lanes, (1, rest))) if all(run[1])]
+
+
+def pieces(channels: int, lanes: int) -> Iterator[tuple[int, int, int]]:
+    """Yield (first channel, how many vectors, their width): wide ones, whole ones, the rest."""
+    wide = AT_ONCE * lanes
+    first = channels // wide * wide
+    if first:
+        yield 0, first // wide, wide
+    for start, (count, width) in vectors(channels - first, lanes):
+        yield first + start, count, width
 
 
 def _function(dtype: str, sizes: dict[str, int], write: Callable[..., None]) -> tirx.PrimFunc:

@@ -16,6 +16,7 @@ from depthwise.programs import (
     default,
     dense,
     dense_planes,
+    elementwise,
     general,
     input_gradient,
     multiples,
@@ -46,6 +47,7 @@ WRITERS: dict[str, Writer] = {
     "input_gradient": input_gradient.programs,
     "weight_gradient": weight_gradient.programs,
     "pixel_passes": pixel_passes.programs,
+    "elementwise": elementwise.programs,
     **dict.fromkeys((way.name for way in WAYS), block.programs),
 }
 """By the name of the rule."""

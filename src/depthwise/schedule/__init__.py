@@ -9,6 +9,7 @@ from typing import Any
 from depthwise.errors import PlanError
 from depthwise.machine.target import Target
 from depthwise.problem.block import BlockSpec
+from depthwise.problem.elementwise import ElementwiseSpec
 from depthwise.problem.html import as_html
 from depthwise.problem.pixels import PixelSpec
 from depthwise.problem.problem import Problem
@@ -18,6 +19,7 @@ from depthwise.problem.values import meant
 from depthwise.schedule import (
     adjoint,
     convolutions,
+    elementwise,
     fusion,
     input_gradient,
     pixel_passes,
@@ -33,6 +35,7 @@ RULES: dict[type[Any], tuple[AnyRule, ...]] = {
     BlockSpec: fusion.WAYS,
     PassSpec: (adjoint, input_gradient, weight_gradient),
     PixelSpec: (pixel_passes,),
+    ElementwiseSpec: (elementwise,),
 }
 """By the type of a problem."""
 

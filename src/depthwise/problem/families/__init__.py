@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import Any, TypeGuard
 
-from depthwise.problem.families import blocks, convolutions, passes, pixels
+from depthwise.problem.families import (
+    blocks,
+    convolutions,
+    elementwise,
+    passes,
+    pixels,
+)
 from depthwise.problem.families.family import Family
 from depthwise.problem.problem import Problem
 
@@ -16,6 +22,7 @@ FAMILIES: tuple[Family[Any], ...] = (
     blocks.FAMILY,
     passes.FAMILY,
     pixels.FAMILY,
+    elementwise.FAMILY,
 )
 
 BY_KIND = {kind: family for family in FAMILIES for kind in family.kinds}

@@ -1,0 +1,128 @@
+"""Functions of each element, one after the other: what is computed in one pass over an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+from typing import ClassVar
+
+from depthwise.errors import SpecError
+from depthwise.problem.dtypes import DEFAULT, DTYPES
+from depthwise.problem.problem import Specification
+from depthwise.problem.text import errors_with
+from depthwise.problem.values import MAX_ELEMENTS, shown, whole, word
+from depthwise.problem.vocabulary import BINARY, OPERANDS, UNARY, Layout
+
+MOST_LINKS = 20
+"""The functions of a chain, so that its line can be read back."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A function of a chain; prints as the word that it is in a line.
+
+    Attributes:
+        function: one of `vocabulary.UNARY`, or of `vocabulary.BINARY` where there is an operand.
+        operand: the kind of its operand, one of `vocabulary.OPERANDS`.
+
+    Raises:
+        SpecError: there is no such function.
+    """
+
+    function: str
+    operand: str | None = None
+
+    def __post_init__(self) -> None:
+        word("function", self.function, UNARY if self.operand is None else BINARY)
+        if self.operand is not None:
+            word("operand", self.operand, OPERANDS)
+
+    def __str__(self) -> str:
+        return self.function if self.operand is None else f"{self.function}.{self.operand}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElementwiseSpec(Specification):
+    """Functions of the elements of channels-last images x (N, H, W, C), one after the other.
+
+    Each takes what the one before it made and, where it is one of two elements, an operand, which
+    is one of::
+
+        image    (N, H, W, C)
+        gate     (N, 1, 1, C), a number for each channel of each image
+        pixel    (N, H, W, 1)
+        channel  (C,)
+        scalar   (1,)
+
+    Raises:
+        SpecError: the problem cannot exist.
+    """
+
+    channels: int
+    height: int
+    width: int
+    chain: tuple[Link, ...]
+    batch: int = 1
+    dtype: str = DEFAULT
+
+    kind: ClassVar[str] = "elementwise"
+    layout: ClassVar[Layout] = "NHWC"
+
+    def __post_init__(self) -> None:
+        with errors_with(self.kind, vars(self), defaults=vars(ElementwiseSpec)):
+            word("dtype", self.dtype, DTYPES)
+            for name in ("channels", "height", "width", "batch"):
+                object.__setattr__(self, name, whole(name, getattr(self, name)))
+            links = isinstance(self.chain, tuple) and all(isinstance(e, Link) for e in self.chain)
+            if not links or not 0 < len(self.chain) <= MOST_LINKS:
+                raise SpecError(f"chain is 1 to {MOST_LINKS} functions; got {shown(self.chain)}")
+        sizes = {"c": self.channels, "h": self.height, "w": self.width, "n": self.batch}
+        if small := [f"{name}={size}" for name, size in sizes.items() if size < 1]:
+            raise SpecError(f"sizes are at least 1; got {' '.join(small)}: {self}")
+        if prod(self.input_shape) > MAX_ELEMENTS:
+            raise SpecError(f"no array has more than {MAX_ELEMENTS} elements: {self}")
+
+    @cached_property
+    def input_shape(self) -> tuple[int, ...]:
+        """(N, H, W, C)."""
+        return self.batch, self.height, self.width, self.channels
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """That of the input."""
+        return self.input_shape
+
+    @cached_property
+    def operand_kinds(self) -> dict[str, str]:
+        """The kind of each operand: `operand1` is that of the first function, if it has one."""
+        return {
+            f"operand{number}": link.operand
+            for number, link in enumerate(self.chain, 1)
+            if link.operand is not None
+        }
+
+    @cached_property
+    def operands(self) -> dict[str, tuple[int, ...]]:
+        """The operands of the functions in their order."""
+        batch, height, width, channels = self.input_shape
+        shapes = {
+            "image": self.input_shape, "gate": (batch, 1, 1, channels),
+            "pixel": (batch, height, width, 1), "channel": (channels,), "scalar": (1,),
+        }  # fmt: skip
+        return {name: shapes[kind] for name, kind in self.operand_kinds.items()}
+
+    @cached_property
+    def computed(self) -> tuple[str, ...]:
+        """The operands that are images, or that each image has its own of."""
+        return tuple(name for name, shape in self.operands.items() if len(shape) == 4)
+
+    def resized(self, batch: int, height: int, width: int) -> ElementwiseSpec:
+        """Return the same for so many images of this size; see `Layer.resized`."""
+        return replace(self, batch=batch, height=height, width=width)
+
+    def __str__(self) -> str:
+        size = f"hw{self.height}" if self.height == self.width else f"h{self.height} w{self.width}"
+        tokens = [self.kind, *[f"n{self.batch}"] * (self.batch != 1), f"c{self.channels}", size]
+        tokens += ["nhwc", *[self.dtype] * (self.dtype != DEFAULT), *map(str, self.chain)]
+        return " ".join(tokens)

@@ -1,0 +1,59 @@
+"""Functions of each element: how their lines are read, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from depthwise.errors import ParseError, SpecError
+from depthwise.problem.counting import Cost, counted, parameters
+from depthwise.problem.elementwise import ElementwiseSpec, Link
+from depthwise.problem.families.family import Family
+from depthwise.problem.oracle import elementwise as oracle
+from depthwise.problem.tokens import Line
+from depthwise.problem.values import meant
+from depthwise.problem.vocabulary import BINARY, OPERANDS, UNARY
+
+
+def _read(kind: str, tokens: Sequence[str], text: str) -> ElementwiseSpec:
+    links = [token for token in tokens if token in UNARY or token.partition(".")[0] in BINARY]
+    fields = Line(kind, [token for token in tokens if token not in links], text).fields
+    size = fields.pop("size", None)
+    sizes = {} if size is None else {"height": size, "width": size}
+    if fields.pop("layout", None) != ElementwiseSpec.layout:
+        raise ParseError(f"{kind} is of nhwc images: {text}")
+    try:
+        chain = tuple(_link(link, text) for link in links)
+        return ElementwiseSpec(chain=chain, **sizes, **fields)
+    except TypeError:
+        raise ParseError(f"{kind} has c, hw or h and w, n, dtype, and functions: {text}") from None
+
+
+def _link(token: str, text: str) -> Link:
+    function, _, operand = token.partition(".")
+    if function in BINARY and operand not in OPERANDS:
+        words = [f"{function}.{each}" for each in OPERANDS]
+        raise ParseError(f"{function} is one of {', '.join(words)}; got {token}"
+                         f"{meant(token, words)}: {text}")  # fmt: skip
+    try:
+        return Link(function, operand or None)
+    except SpecError as error:
+        raise ParseError(f"{error}: {text}") from None
+
+
+def _products(spec: ElementwiseSpec) -> list[float]:
+    """Return one unit for each function, on data that none of them amplifies."""
+    return [1.0] * len(spec.chain)
+
+
+def _cost(spec: ElementwiseSpec) -> Cost:
+    return counted(spec, 0, params=parameters(spec))
+
+
+FAMILY = Family(
+    specification=ElementwiseSpec,
+    kinds=(ElementwiseSpec.kind,),
+    read=_read,
+    compute=oracle.compute,
+    products=_products,
+    cost=_cost,
+)
