@@ -54,6 +54,21 @@ def test_gradients_of_many_taps_are_exact(text):
     check_exact(dw.parse(text))
 
 
+@pytest.mark.parametrize("layout", ["", " nhwc"])
+@pytest.mark.parametrize("kind", ["input_gradient", "weight_gradient"])
+def test_many_outputs_of_a_channel_are_exact(kind, layout):
+    check_exact(dw.parse(f"{kind} depthwise c5 h5 w6 k3 p1 m11{layout}"))
+
+
+@pytest.mark.parametrize("kind", ["input_gradient", "weight_gradient"])
+def test_code_does_not_grow_with_the_outputs_of_a_channel(kind):
+    lines = {
+        len(dw.compile(f"{kind} depthwise c5 hw5 k3 p1 m{many}").show("schedule").splitlines())
+        for many in (20, 40)
+    }
+    assert len(lines) == 1
+
+
 @pytest.mark.parametrize("text", TEXTS)
 def test_any_plan_is_exact(text):
     spec = dw.parse(text)

@@ -7,9 +7,9 @@ outside.  The next row is fetched ahead, what will be written to included, where
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from tvm import tirx
@@ -23,6 +23,8 @@ Expr: TypeAlias = Any
 
 _MOST_TAPS, _MOST_BORDER_STEPS = 64, 4000
 """Taps of a row, and multiply-adds of the tiles at its border, that are unrolled."""
+_MOST_PARTS = 8
+"""Parts whose code is written one after another; more of them would take long to compile."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,34 @@ class Pixels:
     def after(self, channels: int) -> Pixels:
         """Return the same without the first channels."""
         return Pixels(self.buffer, self.origin + channels, self.row, self.pixel)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The pixels of some parts that lie one behind another."""
+
+    first: Pixels
+    count: int = 1
+    size: int = 0
+    """Elements from part to part."""
+
+    def after(self, channels: int) -> Parts:
+        """Return the same without the first channels of each."""
+        return replace(self, first=self.first.after(channels))
+
+    def each(self) -> Iterator[tuple[Expr, Pixels]]:
+        """Write the code of each part, or a loop where there are many; yield number and pixels."""
+        for number in in_turn(self.count):
+            yield number, replace(self.first, origin=self.first.origin + number * self.size)
+
+
+def in_turn(count: int) -> Iterator[Expr]:
+    """Yield the number of each part, or of all in a loop where there are many."""
+    if count <= _MOST_PARTS:
+        yield from range(count)
+    else:
+        with T.serial(0, count) as number:
+            yield number
 
 
 @dataclass(frozen=True)
@@ -96,8 +126,8 @@ class Direct:
         self,
         target: Pixels,
         row: Expr,
-        sources: Sequence[Pixels],
-        weights: Callable[[Expr, Any, int], tuple[Any, Expr]],
+        sources: Parts,
+        weights: Callable[[Expr, Any, Expr], tuple[Any, Expr]],
         vectors: Vectors,
     ) -> None:
         """Write the loops that compute one row.
@@ -105,7 +135,7 @@ class Direct:
         Args:
             target: where sums go.
             row: which row of it.
-            sources: what they are made of: backward, one for each output of a channel.
+            sources: what they are made of: backward, a part for each output of a channel.
             weights: `weights(row of taps, tap, source)` is the array, and where in it, of the first
                 channel's weight.
             vectors: the channels.
@@ -134,8 +164,8 @@ class _Job:
     direct: Direct
     target: Pixels
     row: Expr
-    sources: Sequence[Pixels]
-    weights: Callable[[Expr, Any, int], tuple[Any, Expr]]
+    sources: Parts
+    weights: Callable[[Expr, Any, Expr], tuple[Any, Expr]]
     vectors: Vectors
 
     def tile(self, targets: range, tile: Expr, loop: Cover | None = None) -> None:
@@ -153,7 +183,7 @@ class _Job:
             at = [self.vectors.run(place * lanes) for place in range(len(targets))]
             for place in at:
                 T.buffer_store(sums, zero(dtype, lanes), [place])
-            for source, pixels in enumerate(self.sources):
+            for source, pixels in self.sources.each():
                 with self._taps() as (tap, row):
                     begin = T.Bind(pixels.at(row, moved) + offset)
                     taps = sorted({s for pairs in steps.values() for _, s in pairs})
@@ -173,7 +203,7 @@ class _Job:
             sums = T.alloc_buffer((lanes,), dtype, scope="local")
             all_lanes = self.vectors.run(0)
             T.buffer_store(sums, zero(dtype, lanes), [all_lanes])
-            for source, pixels in enumerate(self.sources):
+            for source, pixels in self.sources.each():
                 with self._taps() as (tap, row), taps_of(columns, target) as (s, column):
                     x = pixels.buffer[self.vectors.run(pixels.at(row, column) + offset)]
                     total = sums[all_lanes] + x * self._weight(tap, s, source, offset)
@@ -183,7 +213,7 @@ class _Job:
     def _taps(self) -> Any:
         return taps_of(self.direct.rows, self.row)
 
-    def _weight(self, tap: Expr, s: Any, source: int, offset: Expr) -> Expr:
+    def _weight(self, tap: Expr, s: Any, source: Expr, offset: Expr) -> Expr:
         buffer, at = self.weights(tap, s, source)
         return T.Bind(buffer[self.vectors.run(at + offset)])
 
@@ -194,7 +224,7 @@ class _Job:
     def _fetch(self, first: Expr, loop: Cover, moved: Expr, turn: Expr) -> None:
         rows = self.direct.rows
         next_row = last_source(rows, self.row + rows.period)
-        for source in self.sources:
+        for _, source in self.sources.each():
             begin = T.Bind(source.at(next_row, moved))
             fetch_pixels(source.buffer, begin, source.pixel, loop.sources, self.vectors.lanes, turn)
         fetch_pixels(

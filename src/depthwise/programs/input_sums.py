@@ -16,7 +16,7 @@ from tvm.tirx.script import builder as T  # noqa: N812
 from depthwise.problem.spec import ConvSpec
 from depthwise.programs import near
 from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS
-from depthwise.programs.direct import Direct, Pixels, Vectors, last_source, share
+from depthwise.programs.direct import Direct, Parts, Pixels, Vectors, last_source, share
 from depthwise.programs.near import Images
 from depthwise.programs.pixel_runs import vectors
 from depthwise.schedule.plan import Plan
@@ -61,12 +61,12 @@ class _Work:
         )
 
     def _row(
-        self, row: Expr, target: Pixels, sources: list[Pixels], channel: Expr, channels: Vectors
+        self, row: Expr, target: Pixels, sources: Parts, channel: Expr, channels: Vectors
     ) -> None:
         """Write the loops of one row of some channels."""
         conv = self.conv
 
-        def weights(tap: Expr, s: Any, source: int) -> tuple[Any, Expr]:
+        def weights(tap: Expr, s: Any, source: Expr) -> tuple[Any, Expr]:
             place = (tap * conv.kernel[1] + s) * conv.multiplier + source
             return self.k, place * conv.channels + channel
 
@@ -87,7 +87,7 @@ class _Work:
                 for channel, channels in share(conv.channels, lanes, run, runs):
                     self._row(
                         row, self.inputs.pixels(self.y, image, channel),
-                        [self.grads.pixels(self.g, image, channel)], channel, channels,
+                        Parts(self.grads.pixels(self.g, image, channel)), channel, channels,
                     )  # fmt: skip
         return builder.get()
 
@@ -130,14 +130,15 @@ class _Work:
                 self.grads.bring(self.g, image, channel, low, count, scratch, 0, channels, most)
                 sources = self.grads.parts(scratch, 0, channels, most, low)
                 if self.inputs.planes:
-                    (target,) = self.inputs.parts(scratch, grad_size, channels, strip_rows, begin)
+                    near_by = self.inputs.parts(scratch, grad_size, channels, strip_rows, begin)
+                    target = near_by.first
                 else:
                     target = self.inputs.pixels(self.y, image, channel)
                 with T.serial(begin, end) as row:
                     for start, (number, lanes) in vectors(channels, self.lanes):
                         self._row(
-                            row, target.after(start), [s.after(start) for s in sources],
-                            channel + start, Vectors(number, lanes),
+                            row, target.after(start), sources.after(start), channel + start,
+                            Vectors(number, lanes),
                         )  # fmt: skip
                 if self.inputs.planes:
                     self.inputs.bring(

@@ -16,7 +16,7 @@ from tvm.tirx.script import builder as T  # noqa: N812
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.vocabulary import Pair
 from depthwise.programs import pixel_runs
-from depthwise.programs.direct import Pixels
+from depthwise.programs.direct import Parts, Pixels, in_turn
 
 Expr: TypeAlias = Any
 
@@ -63,7 +63,7 @@ class Images:
         row = columns * self.channels
         return Pixels(buffer, image * (rows * row) + channel, row, self.channels)
 
-    def parts(self, buffer: Any, at: Expr, width: int, rows: int, first: Expr) -> list[Pixels]:
+    def parts(self, buffer: Any, at: Expr, width: int, rows: int, first: Expr) -> Parts:
         """Return the parts of a strip that was brought near.
 
         Args:
@@ -74,10 +74,8 @@ class Images:
             first: the first row that is there.
         """
         row = self.plane[1] * width
-        return [
-            Pixels(buffer, at + part * (rows * row) - first * row, row, width)
-            for part in range(self.multiplier)
-        ]
+        pixels = Pixels(buffer, at - first * row, row, width)
+        return Parts(pixels, self.multiplier, rows * row)
 
     def size(self, width: int, rows: int) -> int:
         """Return the elements of a strip."""
@@ -125,7 +123,7 @@ class Images:
             start = (image * all_rows + first) * (columns * self.channels)
             move(start + channel * self.multiplier, at)
             return
-        for part in range(self.multiplier):
+        for part in in_turn(self.multiplier):
             plane = image * self.channels + channel * self.multiplier + part
             move((plane * all_rows + first) * columns, at + part * (rows * columns * width))
 

@@ -8,7 +8,6 @@ of the gradient behind the taps where there is a bias.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import prod
 from typing import Any, TypeAlias
 
@@ -18,7 +17,7 @@ from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.programs import near
 from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS
-from depthwise.programs.direct import Pixels, Vectors, last_source, share, zero
+from depthwise.programs.direct import Parts, Pixels, Vectors, last_source, share, zero
 from depthwise.programs.near import Images
 from depthwise.programs.pixel_runs import vectors
 from depthwise.programs.weight_tiles import Row
@@ -68,7 +67,7 @@ class _Work:
                         image = T.Bind(place // conv.out_height)
                         self._row(
                             part, channel, channels, place % conv.out_height,
-                            [self.grads.pixels(self.g, image, channel)],
+                            Parts(self.grads.pixels(self.g, image, channel)),
                             self.inputs.pixels(self.x, image, channel),
                         )  # fmt: skip
         return {SYMBOL: builder.get()}
@@ -98,7 +97,7 @@ class _Work:
 
             def strip(part: Expr, image: Expr, begin: Expr, channel: Expr, channels: int) -> None:
                 end = T.Bind(T.min(begin + strip_rows, conv.out_height))
-                grads = [self.grads.pixels(self.g, image, channel)]
+                grads = Parts(self.grads.pixels(self.g, image, channel))
                 if not self.grads.stays:
                     self.grads.bring(
                         self.g, image, channel, begin, end - begin, scratch, 0, channels, strip_rows
@@ -112,12 +111,12 @@ class _Work:
                         self.x, image, channel, low, T.max(0, high - low), scratch, grad_size,
                         channels, most,
                     )  # fmt: skip
-                    (inputs,) = self.inputs.parts(scratch, grad_size, channels, most, low)
+                    inputs = self.inputs.parts(scratch, grad_size, channels, most, low).first
                 with T.serial(begin, end) as row:
                     for start, (number, lanes) in vectors(channels, self.sums.lanes):
                         self._row(
                             part, channel + start, Vectors(number, lanes), row,
-                            [g.after(start) for g in grads], inputs.after(start),
+                            grads.after(start), inputs.after(start),
                         )  # fmt: skip
 
             with T.serial(first, last) as task:
@@ -159,10 +158,10 @@ class _Work:
 
     def _row(
         self, part: Expr, channel: Expr, channels: Vectors, row: Expr,
-        grads: Sequence[Pixels], inputs: Pixels,
+        grads: Parts, inputs: Pixels,
     ) -> None:  # fmt: skip
         """Write the loops that add what one row of outputs contributes."""
-        for source, grad in enumerate(grads):
+        for source, grad in grads.each():
             places = Pixels(self.a, self._place(part, source, 0, channel), 0, self.conv.channels)
             Row(self.sums, self.ahead, row, channels, grad, inputs, places).add()
 
