@@ -399,6 +399,44 @@ def test_sizes_that_follow_from_others_by_chance():
             np.testing.assert_allclose(result, wanted, atol=1e-4)
 
 
+def test_a_window_that_is_longer_than_usual_examples():
+    nodes = [
+        node("Conv", "x w", "a", strides=[5]),
+        node("Shape", "a", "s", start=2),
+        node("Concat", "ends s", "t", axis=0),
+        node("Reshape", "a t", "b"),
+        node("Reshape", "b two", "c"),
+        node("Softmax", "c", "y"),
+    ]
+    constants = {"w": noise(4, 1, 400), "ends": np.array([1, 4]), "two": np.array([1, -1, 2])}
+    made = model(nodes, [port("x", (1, 1, "t"))], ["y"], constants)
+    network = checked(made, noise(1, 1, 900))
+    other = noise(1, 1, 1400)
+    assert_close(called(network, other), by_runtime(made, [other]))
+
+
+def test_sizes_that_are_computed():
+    """As of images that were rows of pixels, whose side is a square root."""
+    nodes = [
+        depthwise("x w", "a"),
+        node("Flatten", "a", "rows", axis=2),
+        node("Shape", "a", "s", start=3),
+        node("Mul", "s s", "area"),
+        node("Cast", "area", "real", to=TensorProto.FLOAT),
+        node("Sqrt", "real", "root"),
+        node("Cast", "root", "side", to=TensorProto.INT64),
+        node("Concat", "ends side side", "t", axis=0),
+        node("Reshape", "rows t", "b"),
+        node("Conv", "b p", "y"),
+    ]
+    constants = {"w": DEPTH, "p": POINT, "ends": np.array([-1, 8])}
+    made = model(nodes, [port("x", ("n", 8, "side", "side"))], ["y"], constants)
+    network = checked(made, IMAGE)
+    assert [stage.spec.kind for stage in network.program.stages()] == ["depthwise", "pointwise"]
+    other = noise(2, 8, 7, 7)
+    assert_close(called(network, other), by_runtime(made, [other]))
+
+
 def test_shapes_that_elements_of_inputs_decide_on():
     """The same shapes of inputs, and other shapes within."""
     nodes = [node("Pad", "x pads", "a"), node("Shape", "a", "s"), node("Conv", "a p", "y")]

@@ -15,9 +15,9 @@ from depthwise.onnx.operators import read
 from depthwise.onnx.writing import Dialect, captured_names
 
 _OF_SHAPES = ("Shape", "Size")
-_EXAMPLE = {0: 1, 2: 224, 3: 224}
-"""The size that an open axis of an image has in an example; another axis has `_LENGTH`."""
-_LENGTH = 16
+_EXAMPLES = ((224, 16), (256, 1024), (512, 16384))
+"""What an open height or width may be in an example, and any other open size but the batch, which
+is 1: the first for which the nodes of a model fit together."""
 _OTHER = 64
 """By how much another height or width differs, to see what depends on it."""
 
@@ -37,20 +37,55 @@ def imported(
     opsets = {
         each.domain if each.domain != "ai.onnx" else "": each.version for each in model.opset_import
     }
-    example = _example(model, shapes or {})
+    example, known = _first_that_fits(model, shapes or {})
     others = _others(model, example)
-    fixed = others == example
-    known = inferred(model, example, fixed=fixed)
-    seen = known if fixed else _if_it_fits(model, others)
+    seen = known if others == example else _if_it_fits(model, others)
     dialect = Dialect(opsets, max(model.ir_version, 3), known.types)
     return _Import(model, known, seen, dialect).graph, dialect
 
 
+def _first_that_fits(
+    model: ModelProto, shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[dict[str, tuple[int, ...]], Inferred]:
+    """Return an example of a model's inputs, and what is known for it."""
+    failure: ModelError | None = None
+    tried: list[dict[str, tuple[int, ...]]] = []
+    for usual in _EXAMPLES:
+        example = _example(model, shapes, *usual)
+        if example in tried:
+            continue
+        tried.append(example)
+        try:
+            return example, _known(model, example, fixed=_others(model, example) == example)
+        except ModelError as error:
+            failure = failure or error
+    assert failure is not None
+    raise failure
+
+
 def _if_it_fits(model: ModelProto, sizes: Mapping[str, tuple[int, ...]]) -> Inferred | None:
     try:
-        return inferred(model, sizes, fixed=False)
+        return _known(model, sizes, fixed=False)
     except ModelError:
         return None
+
+
+def _known(model: ModelProto, sizes: Mapping[str, tuple[int, ...]], *, fixed: bool) -> Inferred:
+    """Return what is known of a model for inputs of these shapes, the shapes of all values too.
+
+    Those that depend on what is computed of sizes are found where these are taken to be constants.
+    """
+    found = inferred(model, sizes, fixed=fixed)
+    made = {name for node in found.nodes for name in node.output if name}
+    if not fixed and not made <= set(found.shapes):
+        for_these = inferred(model, sizes, fixed=True)
+        found.shapes = {**_shapes_of(for_these), **found.shapes}
+        found.types = {**for_these.types, **found.types}
+    return found
+
+
+def _shapes_of(known: Inferred) -> dict[str, tuple[int, ...]]:
+    return {**{name: array.shape for name, array in known.constants.items()}, **known.shapes}
 
 
 def open_axes(model: ModelProto, name: str) -> dict[int, str]:
@@ -74,7 +109,10 @@ def input_names(model: ModelProto) -> list[str]:
     return [each.name for each in model.graph.input if each.name not in given]
 
 
-def _example(model: ModelProto, given: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+def _example(
+    model: ModelProto, given: Mapping[str, tuple[int, ...]], side: int, length: int
+) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the inputs: those given, and what open sizes of others may be."""
     names = input_names(model)
     if strange := [name for name in given if name not in names]:
         raise ModelError(
@@ -96,7 +134,7 @@ def _example(model: ModelProto, given: Mapping[str, tuple[int, ...]]) -> dict[st
             _check(port.name, sizes, tuple(shape))
         anyway = open_axes(model, port.name)
         for axis, word in anyway.items():
-            usual = _EXAMPLE.get(axis, _LENGTH) if len(sizes) == 4 or axis == 0 else _LENGTH
+            usual = 1 if axis == 0 else side if len(sizes) == 4 and axis > 1 else length
             sizes[axis] = shape[axis] if shape is not None else words.get(word, usual)
             if words.setdefault(word, sizes[axis]) != sizes[axis]:
                 raise ModelError(
