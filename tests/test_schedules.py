@@ -133,6 +133,8 @@ def test_the_first_rule_that_takes_a_problem_is_its_default_on_every_machine(spe
         ("depthwise c32 hw9 k3 p1", "channels_first"),
         ("depthwise c32 hw9 k3 p1 m2", "channels_first"),
         ("depthwise c32 hw9 k3 p1 m2 nhwc", "multiples"),
+        ("depthwise c1 hw9 k3 p1 m32 nhwc", "multiples"),
+        ("depthwise c1 hw9 k3 p1 m33 nhwc", "general"),
         ("depthwise1d c32 l9 k3", "channels_first"),
         ("pointwise c8 o8 hw4", "pointwise"),
         ("conv c8 o8 hw4 k3 nhwc", "dense"),

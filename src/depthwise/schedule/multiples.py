@@ -20,16 +20,20 @@ tiles = {"tc": "neighbouring channels, a vector", "tw": "columns of the register
 
 _MOST_VECTORS = 8
 """Sums of a tile, which stay in registers."""
+_MOST_OUTPUTS = 32
+"""Outputs of a channel; with twice as many `general` is faster, and faster to compile."""
 
 
 def rejects(spec: ConvSpec, target: Target) -> str | None:
-    """Take depthwise convolutions of channels-last data whose multiplier is at least 2."""
+    """Take depthwise convolutions of channels-last data, from 2 to 32 outputs a channel."""
     if not spec.is_depthwise:
         return "only depthwise convolutions have a multiplier"
     if not spec.channels_last:
         return "the data are channels-first; vectors run over channels here"
     if spec.multiplier == 1:
         return "multiplier 1: there is nothing to interleave"
+    if spec.multiplier > _MOST_OUTPUTS:
+        return f"more than {_MOST_OUTPUTS} sums of each channel are far too many for the registers"
     return None
 
 
