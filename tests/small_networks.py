@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from typing import Any
 
 import pytest
 import transformers
 from torch import nn
 
-from depthwise.bench.networks import layers, xception
+from depthwise.bench.networks import layers, mixnet_s, xception
 from depthwise.bench.networks.weights import randomized
 
 SIZE = 32
@@ -27,12 +28,37 @@ _FEWER = {
 }
 
 
-def _of_the_bench(name: str) -> Callable[[], nn.Module]:
+_GHOSTS = ((3, 16, 16, False, 1), (3, 48, 24, False, 2), (5, 72, 24, True, 1))
+_OTHERS = {
+    "mobileone_s0": {"STAGES": ((8, 1), (16, 2))},
+    "repvgg_a0": {"STAGES": ((8, 1), (16, 2))},
+    "repvit_m0_9": {"STAGES": ((16, 2), (24, 3))},
+    "fastvit_t8": {"STAGES": ((16, 1), (32, 1))},
+    "ghostnet": {"BLOCKS": _GHOSTS},
+    "ghostnet_v2": {"BLOCKS": _GHOSTS},
+    "mixnet_s": {
+        "STAGES": (
+            mixnet_s.Stage((3,), 6, 24, 2, 1, (2, 2)),
+            mixnet_s.Stage((3, 5, 7), 3, 24, 1, 1, (1, 2), 0.5),
+        )
+    },
+    "shufflenet_v2": {"STAGES": ((24, 2), (48, 3))},
+    "starnet_s1": {"STAGES": ((8, 1), (16, 2))},
+    "edgenext_xs": {"STAGES": ((16, 1, 3, 0), (24, 2, 5, 3))},
+    "hgnetv2_b0": {"STAGES": ((16, 32, 1, False, 3), (16, 48, 2, True, 5))},
+    "inception_next_tiny": {"STAGES": ((16, 1, 4), (32, 2, 3))},
+}
+
+
+def _of_the_bench(name: str, fewer: Mapping[str, Any], within: str) -> Callable[[], nn.Module]:
+    """Return what makes a network of the bench, its stages being those of `within` changed."""
+
     def make() -> nn.Module:
         module = import_module(f"depthwise.bench.networks.{name}")
+        stages = import_module(f"depthwise.bench.networks.{within}")
         with pytest.MonkeyPatch.context() as patch:
-            for constant, value in _FEWER[name].items():
-                patch.setattr(module, constant, value)
+            for constant, value in fewer.items():
+                patch.setattr(stages, constant, value)
             return getattr(module, name)()
 
     return make
@@ -91,7 +117,7 @@ def _convnext_v2() -> nn.Module:
 
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
-    **{name: _of_the_bench(name) for name in _FEWER},
+    **{name: _of_the_bench(name, fewer, name) for name, fewer in _FEWER.items()},
     "xception": _xception,
     "transformers.mobilenet_v1": _mobilenet_v1,
     "transformers.mobilenet_v2": _mobilenet_v2,
@@ -99,8 +125,13 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "transformers.convnext": _convnext,
     "transformers.convnext_v2": _convnext_v2,
 }
+OTHERS: dict[str, Callable[[], nn.Module]] = {
+    name: _of_the_bench(name, fewer, "ghostnet" if name == "ghostnet_v2" else name)
+    for name, fewer in _OTHERS.items()
+}
+"""Networks with branches, parts, shuffles and attention, more slowly compiled."""
 
 
 def small_network(name: str) -> nn.Module:
     """Return one of them with random weights and statistics, in eval mode."""
-    return randomized(NETWORKS[name](), (1, 3, SIZE, SIZE))
+    return randomized((NETWORKS | OTHERS)[name](), (1, 3, SIZE, SIZE))

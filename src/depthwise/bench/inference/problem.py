@@ -18,6 +18,18 @@ SIZES = {
     "efficientnet_b0": 224,
     "convnext_tiny": 224,
     "xception": 299,
+    "mobileone_s0": 224,
+    "repvgg_a0": 224,
+    "repvit_m0_9": 224,
+    "fastvit_t8": 256,
+    "ghostnet": 224,
+    "ghostnet_v2": 224,
+    "mixnet_s": 224,
+    "shufflenet_v2": 224,
+    "starnet_s1": 224,
+    "edgenext_xs": 256,
+    "hgnetv2_b0": 224,
+    "inception_next_tiny": 224,
 }
 """Height and width of the images of each network."""
 

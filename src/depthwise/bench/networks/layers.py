@@ -102,3 +102,48 @@ class Classifier(nn.Sequential):
             self.extend([nn.Linear(channels, wide), activation()])
             channels = wide
         self.extend([nn.Dropout(0.2), nn.Linear(channels, classes)])
+
+
+class Branched(nn.Module):
+    """Branches of one input that are summed, as MobileOne, FastViT and RepVGG are trained.
+
+    Each is a convolution with batch norm, the last one a batch norm alone where shapes agree.
+
+    Args:
+        channels: of the input.
+        out_channels: of the output.
+        kernel: taps of the convolutions, in both directions.
+        stride: of all branches.
+        groups: of all convolutions.
+        convolutions: how many there are that are alike.
+        scale: whether there is a 1x1 convolution beside larger ones.
+        activation: of the sum, or none.
+        squeeze: made for the channels of the output, and applied before the activation.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        out_channels: int,
+        kernel: int,
+        stride: int = 1,
+        *,
+        groups: int = 1,
+        convolutions: int = 1,
+        scale: bool = True,
+        activation: Activation | None = None,
+        squeeze: Callable[[int], nn.Module] | None = None,
+    ) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList()
+        for taps in [kernel] * convolutions + [1] * (scale and kernel > 1):
+            self.branches.append(ConvNorm(channels, out_channels, taps, stride, groups=groups))
+        if stride == 1 and channels == out_channels:
+            self.branches.append(nn.BatchNorm2d(channels))
+        self.squeeze = squeeze(out_channels) if squeeze else nn.Identity()
+        self.activation = activation() if activation else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (N, out_channels, H / stride, W / stride)."""
+        y: Tensor = self.activation(self.squeeze(sum(branch(x) for branch in self.branches)))
+        return y
