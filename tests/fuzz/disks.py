@@ -36,7 +36,7 @@ from fuzz.forks import computes
 from fuzz.parts import Outcome
 
 _NEW_MOUNTS, _PRIVATE, _NO_EXEC = 0x20000, 0x44000, 8
-OPTIONS = (None, None, "size=1m", "size=64k", "nr_inodes=40", "noexec")
+OPTIONS = (None, None, "size=1m", "size=64k", "nr_inodes=40,size=4m", "noexec")
 """Of a disk mounted for the try."""
 ROOMS = (0, 0, 1000, 4096, 8192, 20_000, 2**20)
 """How much of it is left, in bytes."""
