@@ -301,6 +301,12 @@ def test_convolutions_of_other_types(dtype):
     assert (left(network) == []) == (dtype == "float64")
 
 
+def test_images_that_are_made_of_nothing():
+    made = helper.make_node("RandomUniform", [], ["r"], shape=[1, 8, 6, 6], low=1.0, high=1.0)
+    nodes = [made, node("Add", "x r", "a"), node("Conv", "a p", "y")]
+    checked(model(nodes, [X], ["y"], {"p": POINT}), IMAGE)
+
+
 def test_text():
     nodes = [node("StringConcat", "x k", "y"), node("Equal", "x k", "same")]
     made = model(nodes, [port("x", (2,), "object")],

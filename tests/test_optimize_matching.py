@@ -295,6 +295,10 @@ CASES: dict[str, Case] = {
         lambda s, x: let(s.d(x), lambda y: (y, x.double(), x.bfloat16())), ONE, {"depthwise": 1},
         {"to"},
     ),
+    "images that are made of nothing": (
+        lambda s, x: s.p(s.d(x) + torch.ones(1, 8, 6, 6)), {**ONE, "p": pointwise(8, 8)},
+        {"depthwise": 1, "pointwise": 1}, {"ones", "add"},
+    ),
     "pieces that share memory": (
         lambda s, x: let(torch.unsafe_chunk(s.d(x), 2, 1), lambda y: s.p(y[0]) + s.q(y[1])),
         {**ONE, "p": pointwise(4, 8), "q": pointwise(4, 8)}, {"depthwise": 1, "pointwise": 2},

@@ -128,7 +128,7 @@ class _Images:
 
     def _on_nchw(self, node: Node) -> tuple[Operator, list[Value | None]] | None:
         """Return the same on (N, C, H, W); None where a node stays as it is."""
-        operator, x = node.operator, node.inputs[0]
+        operator, x = node.operator, node.inputs[0] if node.inputs else None
         rank = len(_sizes(node.output))
         if not isinstance(_sizes(node.output)[-1], int):
             return None
