@@ -63,6 +63,16 @@ def test_memory_that_does_not_suffice_is_one_line(monkeypatch, capsys):
     assert err.count("\n") == 1
 
 
+def test_an_interrupt_before_a_command_runs_has_no_traceback(monkeypatch, capsys):
+    def interrupt(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupt)
+    with pytest.raises(SystemExit, match="130"):
+        cli.main()
+    assert capsys.readouterr() == ("", "")
+
+
 def test_other_errors_of_the_system_keep_their_traceback(monkeypatch):
     def fail(**_):
         raise OSError(errno.EACCES, "of another file")

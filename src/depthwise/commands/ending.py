@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import typer
 
+from depthwise.commands.interrupts import INTERRUPTED
 from depthwise.errors import DepthwiseError, PeerError
 from depthwise.problem.values import meant
 
@@ -20,7 +21,7 @@ _OUTPUT_FAILS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def status(run: Callable[[], int]) -> int:
-    """Run a command and return its status, or 2 after one line on stderr.
+    """Run a command and return its status, 2 after one line on stderr, or that of an interrupt.
 
     Usage errors, every `DepthwiseError`, an output that takes nothing and memory that does not
     suffice are the user's to mend and end with 2; any other exception is a fault of this package
@@ -38,6 +39,8 @@ def status(run: Callable[[], int]) -> int:
     except (DepthwiseError, typer.TyperException) as error:
         message = _usage(error) if isinstance(error, typer.TyperException) else str(error)
         return _said(" ".join(message.splitlines()))  # names that are repeated may have breaks
+    except KeyboardInterrupt:  # which typer turns into a status only where a command runs
+        return INTERRUPTED
     except MemoryError as error:
         return _said(f"what a command computes with fits into memory; got {error or 'no more'}")
     except (BrokenPipeError, SystemExit) as ended:  # rich and typer turn the former into the latter
