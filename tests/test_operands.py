@@ -62,21 +62,21 @@ def test_operators_refuse_images_without_a_batch():
 
 def test_a_stage_refuses_what_is_not_its_problem():
     x, weight, bias = zeros(1, 4, 5, 5), zeros(4, 1, 3, 3), zeros(4)
-    assert OPERATORS.compute(x, [weight, bias], None, STAGE).shape == x.shape
-    for tensors, residual, problem, error in (
-        ((zeros(1, 2, 5, 5), weight, bias), None, STAGE, ArrayError),
-        ((x, zeros(1), bias), None, STAGE, ArrayError),
-        ((x, weight), None, STAGE, ArrayError),
-        ((x, weight, bias), x, STAGE, ArrayError),
-        ((x.double(), weight, bias), None, STAGE, DTypeError),
-        ((x, weight.double(), bias), None, STAGE, DTypeError),
-        ((zeros(4, 5, 5), weight, bias), None, STAGE, ArrayError),
-        ((x, weight, bias), None, STAGE.replace(" nhwc", ""), SpecError),
-        ((zeros(1, 4), zeros(4, 1, 1, 1)), None, "depthwise c4 hw5 k1 p1 nhwc", ArrayError),
+    assert OPERATORS.compute(x, [weight, bias], [], STAGE).shape == x.shape
+    for tensors, computed, problem, error in (
+        ((zeros(1, 2, 5, 5), weight, bias), [], STAGE, ArrayError),
+        ((x, zeros(1), bias), [], STAGE, ArrayError),
+        ((x, weight), [], STAGE, ArrayError),
+        ((x, weight, bias), [x], STAGE, ArrayError),
+        ((x.double(), weight, bias), [], STAGE, DTypeError),
+        ((x, weight.double(), bias), [], STAGE, DTypeError),
+        ((zeros(4, 5, 5), weight, bias), [], STAGE, ArrayError),
+        ((x, weight, bias), [], STAGE.replace(" nhwc", ""), SpecError),
+        ((zeros(1, 4), zeros(4, 1, 1, 1)), [], "depthwise c4 hw5 k1 p1 nhwc", ArrayError),
     ):
         given, *weights = tensors
         with pytest.raises(error):
-            OPERATORS.compute(given, weights, residual, problem)
+            OPERATORS.compute(given, weights, computed, problem)
 
 
 @pytest.mark.parametrize("left", [0, 4, 395], ids=["freed", "shrunk", "a byte short"])
@@ -91,7 +91,7 @@ def test_tensors_whose_storage_is_too_small_are_refused_again_and_again(left):
         "kernel": kernel,
         "operator": lambda x: conv2d(x, weight, None, *WINDOW),
         "dispatched": lambda x: OPERATORS.conv2d(x, weight, None, *WINDOW),
-        "stage": lambda x: OPERATORS.compute(x, [weight, zeros(4)], None, STAGE),
+        "stage": lambda x: OPERATORS.compute(x, [weight, zeros(4)], [], STAGE),
         "module": module,
     }
     for call in calls.values():

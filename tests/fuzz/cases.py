@@ -127,7 +127,7 @@ for _kind, _conv2d, _input, _weight, _mix, _block in (
         ),
     }  # fmt: skip
 CASES["compute"] = (
-    lambda x, w, b: ours.compute(x, [w, b], None, STAGE),
+    lambda x, w, b: ours.compute(x, [w, b], [], STAGE),
     lambda x, w, b: four(conv2d)(x, w[..., 0] if w.shape[4:] == (1,) else w, b),
     (IMAGE, TAPS, BIAS), None,
 )  # fmt: skip

@@ -174,9 +174,16 @@ class Kernel:
     def _packers(self) -> list[tuple[int, Packer]]:
         return [(place, Packer(packing.conv, packing.form)) for place, packing in self.packings]
 
-    def with_residual(self, packed: Sequence[Memory], residual: Memory) -> list[Memory]:
-        """Return what `pack` made, with another residual, which is the last operand."""
-        return [*packed[:-1], residual]
+    def with_computed(
+        self, packed: Sequence[Memory], computed: Sequence[Memory]
+    ) -> Sequence[Memory]:
+        """Return what `pack` made, with others of the operands `spec.computed`, in their order."""
+        if not computed:
+            return packed
+        others = dict(zip(self.spec.computed, computed, strict=True))
+        return [
+            others.get(name, each) for name, each in zip(self.spec.operands, packed, strict=True)
+        ]
 
     def launches(
         self, x: Memory, packed: Sequence[Memory], buffers: Sequence[Memory], out: Memory

@@ -38,7 +38,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Ready:
-    """A kernel with its packed weights, the residual still to come."""
+    """A kernel with its packed weights, the operands that are computed still to come."""
 
     kernel: Kernel
     packed: Sequence[Memory]
@@ -100,10 +100,8 @@ class Binding:
 
     def _launches(self, step: Step) -> list[Launch]:
         ready = self._ready[step.outputs[0]]
-        x, *residual = (self._images[number].ctypes.data for number in step.inputs)
-        packed = ready.packed
-        if residual:
-            packed = ready.kernel.with_residual(packed, residual[0])
+        x, *computed = (self._images[number].ctypes.data for number in step.inputs)
+        packed = ready.kernel.with_computed(ready.packed, computed)
         out = self._images[step.outputs[0]].ctypes.data
         return ready.kernel.launches(x, packed, self._buffers[step.outputs[0]], out)
 

@@ -22,7 +22,7 @@ POINT = Convolution(stride=(1, 1), padding=_NO_PADDING, dilation=(1, 1), groups=
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Draft(Operator):
-    """What a kernel computes: x (N, C, H, W), or (N, C), and perhaps a residual.
+    """What a kernel computes of x (N, C, H, W), or (N, C), and of the operands `spec.computed`.
 
     Attributes:
         spec: the problem at the size of the example.
@@ -41,11 +41,6 @@ class Draft(Operator):
     def conv(self) -> ConvSpec | None:
         """The problem where it is a single convolution."""
         return self.spec if isinstance(self.spec, ConvSpec) else None
-
-    @property
-    def takes_residual(self) -> bool:
-        """Whether there is a second input, which is added to the result."""
-        return "residual" in self.spec.operands
 
     def followed_by(self, scale: Array, shift: Array) -> Draft:
         """Return the convolution with `y * scale + shift` for each output channel in it.

@@ -84,8 +84,16 @@ class HardSigmoid(Operator):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Clip(Operator):
+    """Each element, no less than `low` and no more than `high`, either of which may be infinite."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Unary(Operator):
-    """A function of each element that is no activation: "erf"."""
+    """A function of each element that is no activation, of `vocabulary.UNARY`: "erf", say."""
 
     function: str
 
@@ -97,7 +105,10 @@ class Unary(Operator):
 
 @dataclass(frozen=True, kw_only=True)
 class Binary(Operator):
-    """add, sub, mul or div of each pair of elements, shapes broadcast as NumPy does."""
+    """A function of each pair of elements, shapes broadcast as NumPy does.
+
+    One of add, sub, mul, div, min, max, and prelu: x, but times the second where it is below 0.
+    """
 
     function: str
 

@@ -1,11 +1,12 @@
 """From the graph of a trained network to the program that runs: the page to read first.
 
-graph -> simplify -> merge -> absorb -> join -> stage_pixels -> lowered
+graph -> simplify -> merge -> absorb -> join -> stage_pixels -> stage_chains -> lowered
 """
 
 from __future__ import annotations
 
 from depthwise.network.absorb import absorb
+from depthwise.network.chains import stage_chains
 from depthwise.network.engine import Engine
 from depthwise.network.graph import Graph
 from depthwise.network.join import join
@@ -20,12 +21,14 @@ def optimized(graph: Graph, engine: Engine) -> Program:
     """Return the program of a graph, which the passes change.
 
     Branches that are summed are merged; batch norms are folded into the convolutions before them;
-    convolutions with what surrounds them become one kernel where one computes them; images are
-    channels-last from one end to the other.  What no kernel computes is left to the engine.
+    convolutions with what surrounds them become one kernel where one computes them, and so do
+    functions of each element; images are channels-last from one end to the other.  What no kernel
+    computes is left to the engine.
     """
     simplify(graph)
     merge(graph)
     absorb(graph)
     join(graph)
     stage_pixels(graph)
+    stage_chains(graph)
     return lowered(graph, engine)

@@ -66,21 +66,25 @@ def _nothing(shape: Shape, dtype: str) -> Array:
     return np.zeros(shape, dtype)
 
 
-def _made(stage: Stage, shape: Shape, *residual: Shape) -> Shape:
+def _made(stage: Stage, shape: Shape, *computed: Shape) -> Shape:
     """Return the shape of what a kernel makes of an image, or of (N, C).
 
     Raises:
-        ArrayError: it takes images of other channels, or a residual of other sizes.
+        ArrayError: it takes images of other channels, or other operands of other sizes.
     """
     wanted = stage.spec.input_shape[-1]
     if len(shape) not in (2, 4) or shape[1] != wanted:
         raise ArrayError(f"images have {wanted} channels; got {shape}: {stage.spec}")
     batch = shape[0]
-    _, height, width, channels = stage.problem((max(batch, 1), *shape[1:])).output_shape
-    made = (batch, channels, height, width) if len(shape) == 4 else (batch, channels)
-    if residual not in ((), (made,)):
-        raise ArrayError(f"a residual has the shape {made}; got {residual[0]}: {stage.spec}")
-    return made
+    problem = stage.problem((max(batch, 1), *shape[1:]))
+
+    def lies(posed: Shape) -> Shape:
+        return (batch, posed[3], posed[1], posed[2])[: len(shape)]
+
+    for name, given in zip(problem.computed, computed, strict=True):
+        if given != (right := lies(problem.operands[name])):
+            raise ArrayError(f"{name} has the shape {right}; got {given}: {stage.spec}")
+    return lies(problem.output_shape)
 
 
 def _fix(step: Step, results: Sequence[Array], found: Known) -> None:
@@ -107,7 +111,8 @@ def _watched(program: Program, inputs: Sequence[Array], constants: dict[int, Arr
 
 def _results(step: Step, given: list[Array]) -> list[Array]:
     if isinstance(step.work, Stage) and not len(given[0]):  # of no images nothing is computed
-        return [_nothing(_made(step.work, given[0].shape), step.work.spec.dtype)]
+        shape = _made(step.work, *(each.shape for each in given))
+        return [_nothing(shape, step.work.spec.dtype)]
     return computed(step, given, _by_kernel)
 
 

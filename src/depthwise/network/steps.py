@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from depthwise.errors import ArrayError
 from depthwise.kernel.kernel import Kernel
 from depthwise.network.engine import Engine
 from depthwise.network.operators import Permute, Reshape
-from depthwise.problem.arrays import Array
+from depthwise.problem.arrays import Array, Memory
 from depthwise.problem.problem import Layer
 
 Shape: TypeAlias = "tuple[int, ...]"
@@ -23,6 +23,8 @@ Shape: TypeAlias = "tuple[int, ...]"
 @dataclass(frozen=True, eq=False)
 class Stage:
     """A problem with its weights, for channels-last images of any size.
+
+    Its inputs are x and then, in their order, the operands `spec.computed`.
 
     Attributes:
         spec: the problem at the size of the example.
@@ -37,11 +39,6 @@ class Stage:
         """What it computes."""
         return str(self.spec)
 
-    @property
-    def takes_residual(self) -> bool:
-        """Whether there is a second input, which is added to the result."""
-        return "residual" in self.spec.operands
-
     def problem(self, shape: Shape) -> Layer:
         """Return the problem for images (N, C, H, W), or (N, C), of this shape."""
         batch, _, height, width = (*shape, 1, 1)[:4]
@@ -54,13 +51,19 @@ class Stage:
         return compile_kernel(self.problem(shape))
 
     def arrays(self) -> list[Array]:
-        """Return the operands in the order of a call, contiguous."""
+        """Return the operands that are the same in each call, in their order, contiguous."""
         shapes = self.spec.operands
         return [
             np.ascontiguousarray(self.operands[name].reshape(shapes[name]))
             for name in shapes
-            if name != "residual"
+            if name not in self.spec.computed
         ]
+
+    def all_operands(self, computed: Iterable[Memory]) -> list[Memory]:
+        """Return the operands in the order of a call, those that are computed among them."""
+        fixed, others = iter(self.arrays()), iter(computed)
+        names = self.spec.computed
+        return [next(others if name in names else fixed) for name in self.spec.operands]
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,6 +221,7 @@ def computed(
     if isinstance(work, Call):
         return work.engine.compute(work.payload, given, len(step.outputs))
     four = given[0].ndim == 4
-    x, *residual = [each.transpose(0, 2, 3, 1) if four else each[:, None, None] for each in given]
-    result = compute(work.problem(given[0].shape), (x, *work.arrays(), *residual))
+    x, *others = [each.transpose(0, 2, 3, 1) if four else each[:, None, None] for each in given]
+    operands: list[Any] = work.all_operands(others)
+    result = compute(work.problem(given[0].shape), (x, *operands))
     return [result.transpose(0, 3, 1, 2) if four else result[:, 0, 0]]

@@ -27,7 +27,7 @@ class PackedWeights:
         self._known: dict[_Key, Array] = {}
 
     def pack(self, kernels: Sequence[tuple[Stage, Kernel]]) -> list[list[Memory]]:
-        """Return the operands of each kernel as it takes them, 0 in place of a residual."""
+        """Return the operands of each kernel as it takes them, 0 for those that are computed."""
         new = {
             key: packing
             for stage, kernel in kernels
@@ -42,7 +42,7 @@ class PackedWeights:
         return [self._operands(*each) for each in kernels]
 
     def _operands(self, stage: Stage, kernel: Kernel) -> list[Memory]:
-        operands: list[Memory] = [*stage.arrays(), *[0] * stage.takes_residual]
+        operands = stage.all_operands([0] * len(stage.spec.computed))
         for place, packing in kernel.packings:
             operands[place] = self._known[stage, place, packing.form.layout]
         return operands

@@ -17,6 +17,7 @@ from depthwise.network.operators import (
     Activate,
     BatchNorm,
     Binary,
+    Clip,
     Convolution,
     HardSigmoid,
     Identity,
@@ -180,9 +181,15 @@ def _clip(given: Given) -> Read:
     if high is not None and high > _LARGEST:
         high = math.inf
     if (low, high) == (0, 1):
-        return _clipped_line(given)
+        return _clipped_line(given) or _clipped(low, high, given.x)
     name = names.get((low, high))
-    return None if name is None else (Activate(activation=name), [given.x])
+    if name is not None:
+        return Activate(activation=name), [given.x]
+    return _clipped(low, high, given.x)
+
+
+def _clipped(low: float | None, high: float | None, x: Value) -> Read:
+    return None if low is None or high is None else (Clip(low=low, high=high), [x])
 
 
 def _clipped_line(given: Given) -> Read:
@@ -221,7 +228,7 @@ def _and_number(
 
 def _max(given: Given) -> Read:
     x, number = _and_number(given.inputs)
-    return (Activate(activation="relu"), [x]) if number == 0 else None
+    return (Activate(activation="relu"), [x]) if number == 0 else _pair_of("max", given)
 
 
 def _min(given: Given) -> Read:
@@ -229,14 +236,20 @@ def _min(given: Given) -> Read:
     x, number = _and_number(given.inputs)
     maker = None if x is None else x.maker
     if maker is None or number != 6 or maker.operator != Activate(activation="relu"):
-        return None
+        return _pair_of("min", given)
     return Activate(activation="relu6"), maker.inputs
 
 
 def _prelu(given: Given) -> Read:
     slope = given.constant(1)
     ours = slope is not None and np.allclose(slope, 0.01, rtol=1e-6, atol=0)
-    return (Activate(activation="leaky_relu"), [given.x]) if ours else None
+    return (Activate(activation="leaky_relu"), [given.x]) if ours else _pair_of("prelu", given)
+
+
+def _pair_of(function: str, given: Given) -> Read:
+    """Read a function of two elements that may have more, or fewer, inputs."""
+    ours = len(given.inputs) == 2 and None not in given.inputs
+    return (Binary(function=function), given.inputs) if ours else None
 
 
 def _hard_sigmoid(given: Given) -> Read:
@@ -251,13 +264,16 @@ def _hard(slope: float, offset: float) -> Operator:
 
 
 def _leaky_relu(given: Given) -> Read:
-    ours = math.isclose(given.attributes.get("alpha", 0.01), 0.01, rel_tol=1e-6)
-    return (Activate(activation="leaky_relu"), [given.x]) if ours else None
+    alpha = given.attributes.get("alpha", 0.01)
+    if math.isclose(alpha, 0.01, rel_tol=1e-6):
+        return Activate(activation="leaky_relu"), [given.x]
+    return Binary(function="prelu"), [given.x, _constant(np.array(alpha, given.x.dtype), None)]
 
 
 def _gelu(given: Given) -> Read:
     exact = given.word("approximate", "none") == "none"
-    return (Activate(activation="gelu"), [given.x]) if exact else None
+    operator = Activate(activation="gelu") if exact else Unary(function="gelu_tanh")
+    return operator, [given.x]
 
 
 def _swish(given: Given) -> Read:
@@ -267,6 +283,15 @@ def _swish(given: Given) -> Read:
 
 def _unary(function: str) -> Callable[[Given], Read]:
     return lambda given: (Unary(function=function), given.inputs)
+
+
+def _power(given: Given) -> Read:
+    """Read a square or a root, where the exponent is no more exact than the base."""
+    exponent, x = given.constant(1), given.x
+    if exponent is None or exponent.size != 1 or exponent.ndim > len(x.shape or ()):
+        return None
+    name = {2.0: "square", 0.5: "sqrt"}.get(float(exponent.reshape(())))
+    return None if name is None else (Unary(function=name), [x])
 
 
 def _binary(function: str) -> Callable[[Given], Read]:
@@ -347,6 +372,15 @@ _READERS: dict[str, Callable[[Given], Read]] = {
     "Gelu": _gelu,
     "Swish": _swish,
     "Erf": _unary("erf"),
+    "Abs": _unary("abs"),
+    "Exp": _unary("exp"),
+    "Sqrt": _unary("sqrt"),
+    "Reciprocal": _unary("reciprocal"),
+    "Neg": _unary("neg"),
+    "Tanh": _unary("tanh"),
+    "Softplus": _unary("softplus"),
+    "Mish": _unary("mish"),
+    "Pow": _power,
     "Add": _binary("add"),
     "Sub": _binary("sub"),
     "Mul": _binary("mul"),

@@ -26,6 +26,7 @@ from depthwise.network.operators import (
     BatchNorm,
     Binary,
     ChannelNorm,
+    Clip,
     Convolution,
     Foreign,
     HardSigmoid,
@@ -262,9 +263,17 @@ def _activate(writer: Writer, activate: Activate, names: list[str], node: Node) 
 
 
 def _relu6(writer: Writer, x: str, dtype: Any) -> str:
+    return _clipped(writer, x, 0, 6, dtype)
+
+
+def _clipped(writer: Writer, x: str, low: float, high: float, dtype: Any) -> str:
     if writer.dialect.opset < 11:
-        return writer.add("Clip", x, min=0.0, max=6.0)
-    return writer.add("Clip", x, writer.array(0, dtype), writer.array(6, dtype))
+        return writer.add("Clip", x, min=float(low), max=float(high))
+    return writer.add("Clip", x, writer.array(low, dtype), writer.array(high, dtype))
+
+
+def _clip(writer: Writer, clip: Clip, names: list[str], node: Node) -> str:
+    return _clipped(writer, names[0], clip.low, clip.high, np.dtype(node.output.dtype))
 
 
 def _hard_sigmoid(writer: Writer, x: str, _: Any) -> str:
@@ -295,7 +304,12 @@ def _any_hard_sigmoid(writer: Writer, hard: HardSigmoid, names: list[str], _: No
 
 
 def _by_function(writer: Writer, operator: Unary | Binary, names: list[str], _: Node) -> str:
-    return writer.add(operator.function.capitalize(), *names)
+    name = operator.function
+    if name == "square":
+        return writer.add("Mul", *names, *names)
+    if name == "gelu_tanh":
+        return writer.add("Gelu", *names, approximate="tanh")
+    return writer.add("PRelu" if name == "prelu" else name.capitalize(), *names)
 
 
 def _mean(writer: Writer, mean: Mean, names: list[str], _: Node) -> str:
@@ -333,6 +347,7 @@ _WRITERS: dict[type, Any] = {
     ChannelNorm: _channel_norm,
     Activate: _activate,
     HardSigmoid: _any_hard_sigmoid,
+    Clip: _clip,
     Unary: _by_function,
     Binary: _by_function,
     Mean: _mean,

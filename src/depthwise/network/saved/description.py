@@ -211,14 +211,14 @@ def _check_numbers(program: Program) -> None:
 
 def _check_stage(step: Step, stage: Stage, dtypes: Mapping[int, str]) -> None:
     """See that the arrays of a stage are what its kernel takes."""
-    spec, operands = stage.spec, dict(stage.spec.operands)
-    residual = operands.pop("residual", None)
+    spec = stage.spec
     if spec.layout != "NHWC" or not hasattr(spec, "resized"):
         raise ValueError(f"a problem of no channels-last images: {spec}")
-    if (len(step.inputs), len(step.outputs)) != (1 + (residual is not None), 1):
+    if (len(step.inputs), len(step.outputs)) != (1 + len(spec.computed), 1):
         raise ValueError(f"values {step.inputs} and {step.outputs} for {spec}")
     given = {name: (array.size, array.dtype.name) for name, array in stage.operands.items()}
-    if given != {name: (prod(shape), spec.element.numpy) for name, shape in operands.items()}:
+    fixed = {name: each for name, each in spec.operands.items() if name not in spec.computed}
+    if given != {name: (prod(shape), spec.element.numpy) for name, shape in fixed.items()}:
         raise ValueError(f"arrays {given} for {spec}")
     kinds = {dtypes.get(number) for number in (*step.inputs, *step.outputs)}
     if kinds != {spec.element.numpy}:

@@ -36,6 +36,16 @@ def convolution(
     return F.conv2d(padded, weight, bias, stride, 0, dilation, groups)
 
 
+def gelu_tanh(x: Tensor) -> Tensor:
+    """Return GELU by its approximation with tanh."""
+    return F.gelu(x, approximate="tanh")
+
+
+def prelu(x: Tensor, slope: Tensor) -> Tensor:
+    """Return x, but times the slope where it is below 0, shapes broadcast as NumPy does."""
+    return torch.where(x < 0, x * slope, x)
+
+
 def hard_sigmoid(x: Tensor, slope: float, offset: float) -> Tensor:
     """Return slope * x + offset between 0 and 1."""
     return (x * slope + offset).clamp(0, 1)
@@ -50,7 +60,9 @@ _MODULES = {"operator": operator, "math": math, "torch": torch}
 _OWN: dict[str, Callable[..., Any]] = {
     "channel_norm": channel_norm,
     "convolution": convolution,
+    "gelu_tanh": gelu_tanh,
     "hard_sigmoid": hard_sigmoid,
+    "prelu": prelu,
     "reshape": reshape,
 }
 

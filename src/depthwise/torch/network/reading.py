@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import sys
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from depthwise.network.operators import (
     Activate,
     BatchNorm,
     Binary,
+    Clip,
     Convolution,
     Foreign,
     Identity,
@@ -101,7 +103,7 @@ class _Reading:
         if name in _NOTHING and isinstance(node.args[0], fx.Node):
             return self._nothing(node, name)
         reader = _READERS.get(name)
-        if reader is None and activation_of(node):
+        if activation_of(node):
             reader = _activation
         real = self._values[node].dtype in DTYPES
         if reader is None or not (real or name in _VIEWS):
@@ -258,8 +260,59 @@ def _activation(reading: _Reading, node: fx.Node) -> Read:
     return Activate(activation=name), [reading.value(node.args[0])]
 
 
-def _erf(reading: _Reading, node: fx.Node) -> Read:
-    return Unary(function="erf"), [reading.value(node.args[0])]
+def _unary(reading: _Reading, node: fx.Node) -> Read:
+    return Unary(function=name_of(node)), [reading.value(node.args[0])]
+
+
+def _gelu(reading: _Reading, node: fx.Node) -> Read:
+    return Unary(function="gelu_tanh"), [reading.value(node.args[0])]
+
+
+def _softplus(reading: _Reading, node: fx.Node) -> Read:
+    given = arguments(node)
+    plain = given["beta"] == 1 and given["threshold"] >= _SOFTPLUS_END
+    return _unary(reading, node) if plain else None
+
+
+_SOFTPLUS_END = 20
+"""Beyond it softplus(x) is x but for 1e-10 of it."""
+
+
+def _clip(reading: _Reading, node: fx.Node) -> Read:
+    given = arguments(node)
+    bounds = [given.get(a, given.get(b)) for a, b in (("min", "min_val"), ("max", "max_val"))]
+    if not all(each is None or isinstance(each, (int, float)) for each in bounds):
+        return None
+    low, high = (
+        end if each is None else float(each)
+        for each, end in zip(bounds, (-math.inf, math.inf), strict=True)
+    )
+    return Clip(low=low, high=high), [reading.value(node.args[0])]
+
+
+def _leaky_relu(reading: _Reading, node: fx.Node) -> Read:
+    x = reading.value(node.args[0])
+    slope = reading.value(arguments(node)["negative_slope"], like=x)
+    return None if slope is None else (Binary(function="prelu"), [x, slope])
+
+
+def _prelu(reading: _Reading, node: fx.Node) -> Read:
+    """Read a slope for each channel, or one for all, as an operand that is broadcast."""
+    x, weight = map(reading.value, node.args[:2])
+    if x is None or x.shape is None or weight is None or weight.constant is None:
+        return None
+    slope = weight.constant.reshape(-1, *(1,) * max(len(x.shape) - 2, 0))
+    return Binary(function="prelu"), [x, _constant_value(slope, weight.name)]
+
+
+def _power(reading: _Reading, node: fx.Node) -> Read:
+    name = {2: "square", 0.5: "sqrt"}.get(arguments(node)["exponent"])
+    return None if name is None else (Unary(function=name), [reading.value(node.args[0])])
+
+
+def _extremum(reading: _Reading, node: fx.Node) -> Read:
+    operands = list(map(reading.value, node.args[:2]))
+    return Binary(function=name_of(node).removesuffix("imum")), operands
 
 
 def _binary(reading: _Reading, node: fx.Node) -> Read:
@@ -363,7 +416,20 @@ _READERS: dict[str, Callable[[_Reading, fx.Node], Read]] = {
     "linear": _linear,
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
-    "erf": _erf,
+    **dict.fromkeys(
+        ("abs", "erf", "exp", "mish", "neg", "reciprocal", "sqrt", "square", "tanh"), _unary
+    ),
+    "clamp": _clip,
+    "clamp_max": _clip,
+    "clamp_min": _clip,
+    "gelu": _gelu,
+    "hardtanh": _clip,
+    "leaky_relu": _leaky_relu,
+    "maximum": _extremum,
+    "minimum": _extremum,
+    "pow": _power,
+    "prelu": _prelu,
+    "softplus": _softplus,
     "add": _binary,
     "sub": _binary,
     "mul": _binary,

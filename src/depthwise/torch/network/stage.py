@@ -23,7 +23,7 @@ from depthwise.problem.spec import output_size
 from depthwise.torch.flops import count_flops
 from depthwise.torch.registry import LIBRARY
 
-_SCHEMA = "compute(Tensor x, Tensor[] weights, Tensor? residual, str problem) -> Tensor"
+_SCHEMA = "compute(Tensor x, Tensor[] weights, Tensor[] computed, str problem) -> Tensor"
 
 
 class Stage(nn.Module):
@@ -43,17 +43,12 @@ class Stage(nn.Module):
     @property
     def weights(self) -> list[str]:
         """The names of the operands that are the same in each call."""
-        return [name for name in self.spec.operands if name != "residual"]
+        return [name for name in self.spec.operands if name not in self.spec.computed]
 
     @property
     def kind(self) -> str:
         """What it computes in a word."""
         return self.spec.kind
-
-    @property
-    def takes_residual(self) -> bool:
-        """Whether there is a second input, which is added to the result."""
-        return "residual" in self.spec.operands
 
     def kernel(self, x: Tensor) -> Kernel:
         """Return the kernel for images of this one's size."""
@@ -63,12 +58,17 @@ class Stage(nn.Module):
         """Return the weights in the order of a call."""
         return [self.get_buffer(name) for name in self.weights]
 
-    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """Return (N, O, OH, OW) for (N, C, H, W), channels_last; (N, O) for (N, C)."""
+    def forward(self, x: Tensor, *computed: Tensor) -> Tensor:
+        """Return (N, O, OH, OW) for (N, C, H, W), channels_last; (N, O) for (N, C).
+
+        Args:
+            x: the input.
+            computed: the operands `spec.computed`, each with as many axes.
+        """
         problem = str(self.spec)
         if x.shape[0] == 0:  # of no images there is nothing to compute
-            return _fake(x, self.operands(), residual, problem)
-        result: Tensor = torch.ops.depthwise.compute(x, self.operands(), residual, problem)
+            return _fake(x, self.operands(), computed, problem)
+        result: Tensor = torch.ops.depthwise.compute(x, self.operands(), computed, problem)
         return result
 
     def extra_repr(self) -> str:
@@ -76,21 +76,23 @@ class Stage(nn.Module):
         return str(self.spec)
 
 
-def _compute(x: Tensor, weights: Sequence[Tensor], residual: Tensor | None, problem: str) -> Tensor:
-    tensors = (x, *weights) if residual is None else (x, *weights, residual)
+def _compute(
+    x: Tensor, weights: Sequence[Tensor], computed: Sequence[Tensor], problem: str
+) -> Tensor:
+    tensors = (x, *weights, *computed)
     try:
-        key = _compute, problem, residual is None, *map(native().lies, tensors)
+        key = _compute, problem, len(computed), *map(native().lies, tensors)
     except TypeError:
-        return _Ready(problem, tensors, residual)(tensors)
-    output: Tensor = remembered(key, lambda: _Ready(problem, tensors, residual))(tensors)
+        return _Ready(problem, tensors, len(computed))(tensors)
+    output: Tensor = remembered(key, lambda: _Ready(problem, tensors, len(computed)))(tensors)
     return output
 
 
 class _Ready:
     """A kernel for tensors of certain shapes, which were found to be those of its problem."""
 
-    def __init__(self, problem: str, tensors: Sequence[Tensor], residual: Tensor | None) -> None:
-        """Check the tensors.
+    def __init__(self, problem: str, tensors: Sequence[Tensor], computed: int) -> None:
+        """Check the tensors, which are the input, weights, and so many operands computed.
 
         Raises:
             ArrayError: one is not what the problem takes.
@@ -98,15 +100,17 @@ class _Ready:
             SpecError: the problem is not one of channels-last images, or not at this size.
         """
         spec = _resized(_parsed(problem), tensors[0])
-        self._images = [0] if residual is None else [0, len(tensors) - 1]
-        names = spec.array_names
-        if len(tensors) != len(names) or ("residual" in names) != (residual is not None):
+        weights = [name for name in spec.operands if name not in spec.computed]
+        names = ["x", *weights, *spec.computed]
+        if (len(tensors), computed) != (len(names), len(spec.computed)):
             raise ArrayError(f"the tensors of {spec} are {', '.join(names)}; got {len(tensors)}")
-        shapes = spec.input_shape, *spec.operands.values()
-        for place, (tensor, name, shape) in enumerate(zip(tensors, names, shapes, strict=True)):
+        self._images = [0, *range(len(tensors) - computed, len(tensors))]
+        shapes = {"x": spec.input_shape, **spec.operands}
+        for place, (tensor, name) in enumerate(zip(tensors, names, strict=True)):
             view = as_numpy(tensor.detach(), name)
-            fit(_as_posed(view, place in self._images), name, shape, spec)
+            fit(_as_posed(view, place in self._images), name, shapes[name], spec)
         self._kernel, self._shape = compile_kernel(spec), spec.output_shape
+        self._places = [names.index(name) for name in spec.array_names]
         self._addresses = addresses_of(tensors, names)
 
     def __call__(self, tensors: Sequence[Tensor]) -> Tensor:
@@ -114,9 +118,9 @@ class _Ready:
         lie = [tensor.contiguous() for tensor in tensors]
         for place in self._images:
             lie[place] = in_order(tensors[place])
-        x, *operands = [tensor.data_ptr() for tensor in lie]
+        x, *operands = [lie[place].data_ptr() for place in self._places]
         output = _empty(tensors[0], self._shape)
-        packed = self._kernel.pack(operands, tensors[1:])
+        packed = self._kernel.pack(operands, [tensors[place] for place in self._places[1:]])
         self._kernel.run(x, packed, output.data_ptr(), 0)
         return output
 
@@ -128,8 +132,8 @@ def _as_posed(view: Array, image: bool) -> Array:
     return view[:, None, None, :] if image and view.ndim == 2 else view
 
 
-def _fake(x: Tensor, weights: Sequence[Tensor], residual: Tensor | None, problem: str) -> Tensor:
-    del weights, residual
+def _fake(x: Tensor, weights: Sequence[Tensor], computed: Sequence[Tensor], problem: str) -> Tensor:
+    del weights, computed
     spec = _parsed(problem)
     height, width = x.shape[2:] if x.dim() == 4 else (1, 1)
     if spec.kind == "mean":

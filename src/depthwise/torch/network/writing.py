@@ -13,6 +13,7 @@ from depthwise.network.operators import (
     BatchNorm,
     Binary,
     ChannelNorm,
+    Clip,
     Convolution,
     Foreign,
     HardSigmoid,
@@ -78,11 +79,21 @@ def _hard_sigmoid(hard: HardSigmoid, given: list[Any], _: Node) -> Any:
     return functions.hard_sigmoid, (*given, hard.slope, hard.offset)
 
 
+def _clip(clip: Clip, given: list[Any], _: Node) -> Any:
+    return aten.clamp.default, (*given, clip.low, clip.high)
+
+
 def _unary(unary: Unary, given: list[Any], _: Node) -> Any:
+    if unary.function == "gelu_tanh":
+        return functions.gelu_tanh, given
     return getattr(aten, unary.function).default, given
 
 
 def _binary(binary: Binary, given: list[Any], _: Node) -> Any:
+    if binary.function == "prelu":
+        return functions.prelu, given
+    if binary.function in ("min", "max"):
+        return getattr(aten, f"{binary.function}imum").default, given
     return getattr(aten, binary.function).Tensor, given
 
 
@@ -115,6 +126,7 @@ _WRITERS: dict[type, Callable[[Any, list[Any], Node], Any]] = {
     ChannelNorm: _channel_norm,
     Activate: _activate,
     HardSigmoid: _hard_sigmoid,
+    Clip: _clip,
     Unary: _unary,
     Binary: _binary,
     Mean: _mean,

@@ -1,0 +1,199 @@
+"""Functions of each element, one after the other, as kernels: one pass over memory for each chain.
+
+A chain begins with an image x and ends where its result is used several times or otherwise.  What
+is combined with it on its way is an operand: a constant, or another value that is computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from depthwise.network.absorb import draft_of, for_each_channel, keeps_type, place
+from depthwise.network.draft import Draft
+from depthwise.network.graph import Graph, Node, Value
+from depthwise.network.operators import Activate, Binary, Clip, HardSigmoid, Operator, Unary
+from depthwise.problem.arrays import Array
+from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.elementwise import MOST_LINKS, ElementwiseSpec, Link
+from depthwise.problem.vocabulary import BINARY, UNARY
+
+_TURNED = {"add": "add", "mul": "mul", "min": "min", "max": "max", "sub": "rsub", "div": "rdiv"}
+"""Functions of two elements, each with the one that takes them the other way round."""
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A link with its operand: an array that is the same in each call, or a value."""
+
+    link: Link
+    operand: Array | Value | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Chain:
+    """What nodes compute of x, one after the other."""
+
+    x: Value
+    pieces: tuple[_Piece, ...]
+    nodes: tuple[Node, ...]
+
+    def before(self, node: Node, pieces: tuple[_Piece, ...]) -> _Chain:
+        """Return this chain with a node behind it."""
+        return _Chain(self.x, (*self.pieces, *pieces), (*self.nodes, node))
+
+    @property
+    def computed(self) -> list[Value]:
+        """The operands that are values."""
+        return [each.operand for each in self.pieces if isinstance(each.operand, Value)]
+
+    @property
+    def images(self) -> list[Value]:
+        """What is read that is as large as the result."""
+        return [self.x, *(value for value in self.computed if value.sizes == self.x.sizes)]
+
+
+def stage_chains(graph: Graph) -> None:
+    """Make kernels of chains, but of those that would only bring images into another order.
+
+    An image that the engine makes lies otherwise in memory than one of ours.  Where a chain is no
+    kernel, those of ours round it are brought into the engine's order, and the other way round.
+    """
+    while _some_staged(graph):
+        pass
+
+
+def _some_staged(graph: Graph) -> bool:
+    """Make kernels of the chains of which that is known to be right by now."""
+    endings = _endings(graph)
+    changed = False
+    for node in reversed(list(graph.nodes)):
+        chain = endings.get(node.outputs[0]) if node.outputs else None
+        if chain is not None and node.outputs[0].maker is node and _is_worth_it(graph, chain):
+            _stage(graph, chain)
+            changed = True
+    return changed
+
+
+def _endings(graph: Graph) -> dict[Value, _Chain]:
+    """Return for each value the longest chain that ends with it, where there is one."""
+    found: dict[Value, _Chain] = {}
+    for node in graph.nodes:
+        ways = []
+        for x, pieces in _readings(node):
+            before = found.get(x) if graph.used_once(x) else None
+            if before is None or len(before.pieces) + len(pieces) > MOST_LINKS:
+                before = _Chain(x, (), ())
+            ways.append(before.before(node, pieces))
+        if ways:
+            found[node.output] = max(ways, key=lambda chain: len(chain.nodes))
+    return found
+
+
+def _readings(node: Node) -> list[tuple[Value, tuple[_Piece, ...]]]:
+    """Return what a node computes as pieces of a value of its own size, for each such value."""
+    if not _is_image(node.outputs[0]) or not _same_types(node):
+        return []
+    operator = node.operator
+    if isinstance(operator, Binary):
+        return _binary(node, operator.function)
+    x = node.inputs[0] if node.inputs else None
+    pieces = _unary(operator, node.output.dtype)
+    return [(x, pieces)] if pieces and x is not None and x.sizes == node.output.sizes else []
+
+
+def _same_types(node: Node) -> bool:
+    return len(node.outputs) == 1 and node.output.dtype in DTYPES and keeps_type(node)
+
+
+def _is_image(value: Value) -> bool:
+    shape = value.shape
+    return value.sizes is not None and shape is not None and len(shape) in (2, 4) and 0 not in shape
+
+
+def _unary(operator: Operator, dtype: str | None) -> tuple[_Piece, ...]:
+    if isinstance(operator, Activate):
+        return (_Piece(Link(operator.activation)),)
+    if isinstance(operator, Unary) and operator.function in UNARY:
+        return (_Piece(Link(operator.function)),)
+    numbers: dict[str, float] = {}
+    if isinstance(operator, HardSigmoid):
+        numbers = {"mul": operator.slope, "add": operator.offset, "max": 0, "min": 1}
+    elif isinstance(operator, Clip):
+        numbers = {"max": operator.low, "min": operator.high}
+    return tuple(
+        _Piece(Link(function, "scalar"), np.full(1, number, dtype))
+        for function, number in numbers.items()
+    )
+
+
+def _binary(node: Node, function: str) -> list[tuple[Value, tuple[_Piece, ...]]]:
+    first, second = cast("list[Value]", node.inputs)
+    ways = [(first, second, function), (second, first, _TURNED.get(function))]
+    found: list[tuple[Value, tuple[_Piece, ...]]] = []
+    for x, other, name in ways:
+        if name in BINARY and x.constant is None and x.sizes == node.output.sizes:
+            operand = _operand(x, other)
+            if operand is not None:
+                found.append((x, (_Piece(Link(name, operand[0]), operand[1]),)))
+    return found
+
+
+def _operand(x: Value, other: Value) -> tuple[str, Array | Value] | None:
+    """Return the kind of an operand, and the operand; None where a chain takes none like it."""
+    if (constant := other.constant) is not None:
+        if constant.size == 1 and constant.ndim <= len(x.shape or ()):
+            return "scalar", constant.reshape(1)
+        factors = for_each_channel(other, x.shape)
+        return None if factors is None else ("channel", factors)
+    sizes = cast("tuple[int | str, ...]", x.sizes)
+    batch, channels, *pixels = sizes
+    kinds = {
+        (batch, 1, *pixels): "pixel",
+        (batch, channels, *(1 for _ in pixels)): "gate",
+        sizes: "image",
+    }
+    kind = kinds.get(other.sizes or ())
+    return None if kind is None else (kind, other)
+
+
+def _is_worth_it(graph: Graph, chain: _Chain) -> bool:
+    """Whether no more images are brought into another order than without the kernel."""
+    end = chain.nodes[-1].output
+    ours = sum(_is_ours(value, chain) for value in chain.images)
+    for_us = any(isinstance(user.operator, Draft) for user in end.users)
+    others = len(chain.images) - ours
+    for_others = graph.is_output(end) or not all(
+        isinstance(user.operator, Draft) for user in end.users
+    )
+    turned = others + for_others if len(end.shape or ()) == 4 else 0
+    return 0 < ours + for_us >= turned
+
+
+def _is_ours(value: Value, chain: _Chain) -> bool:
+    """Whether a kernel of ours makes a value, or takes it besides."""
+    users = (user for user in value.users if user not in chain.nodes)
+    return draft_of(value) is not None or any(isinstance(user.operator, Draft) for user in users)
+
+
+def _stage(graph: Graph, chain: _Chain) -> None:
+    """Put a kernel in the place of a chain."""
+    shape = cast("tuple[int, ...]", chain.x.shape)
+    batch, channels, height, width = (*shape, 1, 1)[:4]
+    spec = ElementwiseSpec(
+        batch=batch, channels=channels, height=height, width=width,
+        dtype=cast(str, chain.x.dtype), chain=tuple(piece.link for piece in chain.pieces),
+    )  # fmt: skip
+    operands = {
+        f"operand{number}": piece.operand
+        for number, piece in enumerate(chain.pieces, 1)
+        if isinstance(piece.operand, np.ndarray)
+    }
+    *before, end = chain.nodes
+    made = place(graph, end, Draft(spec=spec, operands=operands), chain.x, *chain.computed)
+    for node in reversed(before):
+        made.covers[:0] = node.covers
+        made.before_us += node.before_us
+        graph.remove(node)
