@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
+from depthwise.errors import ArrayError, ModelError
 from depthwise.loading import load
+from depthwise.network.saved import container
 from depthwise.network.steps import Stage
 from onnx_models import assert_close, by_runtime, called, checked, left, model, node, noise, port
 
@@ -212,3 +216,34 @@ def test_a_file_has_chains_with_their_operands(tmp_path):
     again = load(tmp_path / "net.dw", trust=True)
     assert chains(again) == chains(network) != []
     np.testing.assert_array_equal(again(*arrays), network(*arrays))
+
+
+FORGED = {
+    "another kind of operand": {"kernel": ("mul.gate", "mul.image")},
+    "one more that is computed": {"kernel": ("mul.channel", "mul.gate")},
+    "one fewer": {"kernel": ("add.image", "abs")},
+    "another order": {"inputs": lambda given: [given[0], given[2], given[1]]},
+    "an image too few": {"inputs": lambda given: given[:-1]},
+    "the smaller one first": {"inputs": lambda given: [given[1], given[1], given[2]]},
+}
+
+
+@pytest.fixture(scope="module")
+def in_a_file(tmp_path_factory):
+    nodes = [conv("x", "a"), node("Tanh", "a", "t"), node("Mul", "t k", "b"),
+             node("Mul", "b g", "c"), node("Add", "c x", "e"), conv("e", "y")]  # fmt: skip
+    path = tmp_path_factory.mktemp("forged") / "net.dw"
+    load(model(nodes, [X, GATE], ["y"], {"p": POINT, "k": noise(8, 1, 1)})).save(path)
+    return container.read(path)
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_step_that_does_not_fit_its_operands_is_refused(in_a_file, name):
+    description, tensors = copy.deepcopy(in_a_file[0]), in_a_file[1]
+    (step,) = (
+        each for each in description["steps"] if each.get("kernel", "").startswith("elementwise")
+    )
+    for key, change in FORGED[name].items():
+        step[key] = step[key].replace(*change) if key == "kernel" else change(step[key])
+    with pytest.raises((ArrayError, ModelError)):
+        load(bytes(container.written(description, tensors)))(IMAGE, noise(2, 8, 1, 1))

@@ -132,12 +132,12 @@ CASES: dict[str, Case] = {
     "gate across images": (
         lambda s, x: s.p(folded_gate(s.d(x), s)),
         {**GATED, "reduce": nn.Linear(4, 4), "restore": nn.Linear(4, 4)},
-        {"depthwise": 1, "pointwise": 3, "mean": 1}, {"mul", "reshape"},
+        {"depthwise": 1, "pointwise": 3, "mean": 1, "elementwise": 1}, {"reshape"},
     ),
     "gate with a sum": (
         lambda s, x: s.p(added_gate(s.d(x), s)),
         {**GATED, "reduce": pointwise(8, 4), "restore": pointwise(4, 8)},
-        {"depthwise": 1, "pointwise": 3, "mean": 1}, {"mul"},
+        {"depthwise": 1, "pointwise": 3, "mean": 1, "elementwise": 1}, set(),
     ),
     "convnext": (convnext, NEXT, {"depthwise": 1, "norm": 1, "pointwise": 2}, set()),
     "multiplier": (
@@ -161,7 +161,7 @@ CASES: dict[str, Case] = {
     ),
     "convolution result used before its norm": (
         lambda s, x: let(s.d(x), lambda y: s.n(y) + y), {**ONE, "n": norm()},
-        {"depthwise": 2}, {"add"},
+        {"depthwise": 2}, set(),
     ),
     "module called twice": (lambda s, x: s.d(s.d(x)), ONE, {"depthwise": 2}, set()),
     "one norm behind two convolutions": (
@@ -169,8 +169,8 @@ CASES: dict[str, Case] = {
         {"depthwise": 1, "pointwise": 1}, set(),
     ),
     "sum with itself": (
-        lambda s, x: let(s.p(x), lambda y: y + y), {"p": pointwise(8, 8)}, {"pointwise": 1},
-        {"add"},
+        lambda s, x: let(s.p(x), lambda y: y + y), {"p": pointwise(8, 8)},
+        {"pointwise": 1, "elementwise": 1}, set(),
     ),
     # batch norm
     "norm without statistics": (
@@ -195,16 +195,16 @@ CASES: dict[str, Case] = {
     ),
     "sum of all pixels' means": (
         lambda s, x: s.p(x) + x.mean((2, 3), keepdim=True), {"p": pointwise(8, 8)},
-        {"pointwise": 1, "mean": 1}, {"add"},
+        {"pointwise": 1, "mean": 1, "elementwise": 1}, set(),
     ),
     "sum with whole numbers": (
         lambda s, x: s.p(x) + x.argsort(3), {"p": pointwise(8, 8)}, {"pointwise": 1},
         {"add", "argsort"},
     ),
-    "sum in place": (summed_in_place, TWO, {"separable": 1}, {"mul"}),
+    "sum in place": (summed_in_place, TWO, {"separable": 1, "elementwise": 1}, set()),
     "two pointwise": (
         lambda s, x: s.p(x) + s.e(x), {"p": pointwise(8, 8), "e": pointwise(8, 8)},
-        {"pointwise": 2}, set(),
+        {"pointwise": 1}, set(),
     ),
     "scalars": (
         lambda s, x: s.d(x) * 3 + 0.5, ONE, {"depthwise": 1}, set(),
@@ -227,16 +227,18 @@ CASES: dict[str, Case] = {
     "hard swish by hand": (
         lambda s, x: let(s.d(x), lambda y: F.hardsigmoid(y) * y), ONE, {"depthwise": 1}, set(),
     ),
-    "two activations": (lambda s, x: F.silu(F.relu(s.d(x))), ONE, {"depthwise": 1}, {"silu"}),
+    "two activations": (
+        lambda s, x: F.silu(F.relu(s.d(x))), ONE, {"depthwise": 1, "elementwise": 1}, set(),
+    ),
     "activation of a part": (
         changed_in_part, TWO, {"depthwise": 1, "pointwise": 1}, {"mul", "slice", "slice_scatter"},
     ),
     "activation in place, used before": (
-        changed_later, TWO, {"depthwise": 1, "pointwise": 1}, {"relu"},
+        changed_later, TWO, {"depthwise": 1, "pointwise": 1, "elementwise": 1}, set(),
     ),
     "activation in place of a copy": (
-        lambda s, x: s.p(F.relu_(x.clone())) + x, {"p": pointwise(8, 8)}, {"pointwise": 1},
-        {"clone", "relu"},
+        lambda s, x: s.p(F.relu_(x.clone())) + x, {"p": pointwise(8, 8)},
+        {"pointwise": 1, "elementwise": 1}, {"clone"},
     ),
     "sum in place of a constant's copy": (
         sum_of_constant, {**ONE, "k": constant(1, 8, 1, 1)}, {"depthwise": 1},

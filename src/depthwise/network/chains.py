@@ -6,6 +6,7 @@ is combined with it on its way is an operand: a constant, or another value that 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import cast
 
@@ -126,6 +127,7 @@ def _unary(operator: Operator, dtype: str | None) -> tuple[_Piece, ...]:
     return tuple(
         _Piece(Link(function, "scalar"), np.full(1, number, dtype))
         for function, number in numbers.items()
+        if math.isfinite(number)
     )
 
 
@@ -145,9 +147,9 @@ def _operand(x: Value, other: Value) -> tuple[str, Array | Value] | None:
     """Return the kind of an operand, and the operand; None where a chain takes none like it."""
     if (constant := other.constant) is not None:
         if constant.size == 1 and constant.ndim <= len(x.shape or ()):
-            return "scalar", constant.reshape(1)
+            return "scalar", np.array(constant).reshape(1)
         factors = for_each_channel(other, x.shape)
-        return None if factors is None else ("channel", factors)
+        return None if factors is None else ("channel", np.array(factors))
     sizes = cast("tuple[int | str, ...]", x.sizes)
     batch, channels, *pixels = sizes
     kinds = {

@@ -326,6 +326,12 @@ def _binary(reading: _Reading, node: fx.Node) -> Read:
     return Binary(function=name_of(node)), operands
 
 
+def _turned_difference(reading: _Reading, node: fx.Node) -> Read:
+    """Read other - x as the difference that it is."""
+    found = _binary(reading, node)
+    return None if found is None else (Binary(function="sub"), found[1][::-1])
+
+
 def _mean(reading: _Reading, node: fx.Node) -> Read:
     given = arguments(node)
     x = reading.value(given["self"])
@@ -432,6 +438,7 @@ _READERS: dict[str, Callable[[_Reading, fx.Node], Read]] = {
     "softplus": _softplus,
     "add": _binary,
     "sub": _binary,
+    "rsub": _turned_difference,
     "mul": _binary,
     "div": _binary,
     "mean": _mean,
