@@ -9,6 +9,7 @@ from depthwise.problem.block import BlockSpec, SqueezeExcite
 from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.elementwise import ElementwiseSpec, Link
 from depthwise.problem.pixels import PixelKind, PixelSpec
+from depthwise.problem.pools import PoolKind, PoolSpec
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassKind, PassSpec
@@ -255,7 +256,30 @@ def pass_specs(draw: st.DrawFn, kinds: tuple[str, ...] = get_args(PassKind)) -> 
 def specs() -> st.SearchStrategy[Problem]:
     """Draw any problem."""
     small = pixel_specs(size=9, channels=9) | elementwise_specs(size=9, channels=9, tame=True)
-    return conv_specs() | block_specs() | pass_specs() | small
+    return conv_specs() | block_specs() | pass_specs() | small | pool_specs(size=9, channels=9)
+
+
+@st.composite
+def pool_specs(draw: st.DrawFn, *, size: int = 20, channels: int = 80) -> PoolSpec:
+    """Draw a pool of which every window holds a pixel."""
+    kind = draw(st.sampled_from(get_args(PoolKind)))
+    axes = [draw(_pool_axes(size)) for _ in range(2)]
+    sizes, kernel, stride, padding, dilation = zip(*axes, strict=True)
+    window = ConvSpec.depthwise(
+        draw(st.integers(1, channels)), sizes, kernel, stride=stride, padding=padding,
+        dilation=dilation, batch=draw(st.integers(1, 3)), layout="NHWC", dtype=draw(_DTYPES),
+    )  # fmt: skip
+    return PoolSpec(kind=kind, window=window, padded=kind == "avgpool" and draw(st.booleans()))
+
+
+@st.composite
+def _pool_axes(draw: st.DrawFn, size: int) -> tuple[int, int, int, tuple[int, int], int]:
+    """Draw a size, taps, a stride, less padding than a window has taps, and a dilation."""
+    pixels, stride = draw(st.integers(1, size)), draw(st.integers(1, 3))
+    dilation = 1 if pixels < 4 else draw(st.integers(1, 2))
+    taps = draw(st.integers(1, max(1, min(5, (pixels - 1) // dilation + 1))))
+    sides = st.integers(0, min(taps - 1, 3))
+    return pixels, taps, stride, (draw(sides), draw(sides)), dilation
 
 
 @st.composite

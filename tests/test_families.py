@@ -24,6 +24,8 @@ LINES = (
     "mean c4 hw9 nhwc",
     "norm c4 hw9 nhwc eps1e-06",
     "elementwise c4 hw9 nhwc mul.channel add.image relu",
+    "maxpool c4 hw9 k3 s2 p1 nhwc",
+    "avgpool c4 hw9 k3 p1 nhwc padded",
 )
 
 
@@ -74,6 +76,7 @@ def test_parts_are_the_convolutions_in_their_order(line: str, parts: tuple[str, 
         (LINES[4], "separable n3 c4 o8 h12 w15 k3 s2"),
         (LINES[5], "inverted n3 c4 e8 o4 h12 w15 k3 p1 residual se2"),
         (LINES[11], "norm n3 c4 h12 w15 nhwc eps1e-06"),
+        (LINES[14], "avgpool n3 c4 h12 w15 k3 p1 nhwc padded"),
         (LINES[12], "elementwise n3 c4 h12 w15 nhwc mul.channel add.image relu"),
     ],
 )

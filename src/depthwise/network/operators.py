@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from depthwise.problem.pools import PoolKind
 from depthwise.problem.vocabulary import Activation, Pads, Pair
 
 
@@ -126,6 +127,18 @@ class Mean(Operator):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pool(Operator):
+    """The largest, or the mean, of each window of (N, C, H, W); see `PoolSpec`."""
+
+    kind: PoolKind
+    kernel: Pair
+    stride: Pair
+    padding: Pads
+    dilation: Pair
+    padded: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Pad(Operator):
     """Zeros around the pixels of (N, C, H, W)."""
 
@@ -174,6 +187,7 @@ class Foreign(Operator):
         of_shapes: whether the result depends on the shapes of the inputs alone.
         repeatable: whether the same inputs give the same result.
         may_view: whether the result may lie in the memory of an input.
+        meaning: what that is of its first input, where a kernel may compute it too.
     """
 
     called: str
@@ -181,6 +195,7 @@ class Foreign(Operator):
     of_shapes: bool = False
     repeatable: bool = True
     may_view: bool = False
+    meaning: Operator | None = None
 
     @property
     def name(self) -> str:

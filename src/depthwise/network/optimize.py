@@ -1,6 +1,7 @@
 """From the graph of a trained network to the program that runs: the page to read first.
 
-graph -> simplify -> merge -> absorb -> join -> stage_pixels -> stage_chains -> lowered
+graph -> simplify -> merge -> absorb -> join
+      -> stage_pixels -> stage_pools -> stage_chains -> lowered
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from depthwise.network.join import join
 from depthwise.network.lower import lowered
 from depthwise.network.merge import merge
 from depthwise.network.pixels import stage_pixels
+from depthwise.network.pools import stage_pools
 from depthwise.network.simplify import simplify
 from depthwise.network.steps import Program
 
@@ -22,13 +24,14 @@ def optimized(graph: Graph, engine: Engine) -> Program:
 
     Branches that are summed are merged; batch norms are folded into the convolutions before them;
     convolutions with what surrounds them become one kernel where one computes them, and so do
-    functions of each element; images are channels-last from one end to the other.  What no kernel
-    computes is left to the engine.
+    pools and functions of each element; images are channels-last from one end to the other.  What
+    no kernel computes is left to the engine.
     """
     simplify(graph)
     merge(graph)
     absorb(graph)
     join(graph)
     stage_pixels(graph)
+    stage_pools(graph)
     stage_chains(graph)
     return lowered(graph, engine)

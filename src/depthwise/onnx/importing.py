@@ -11,7 +11,7 @@ from depthwise.network.graph import Graph, Node, Value
 from depthwise.network.operators import Foreign
 from depthwise.onnx.attributes import Given
 from depthwise.onnx.inference import CHANCE, Inferred, dtype_of, inferred
-from depthwise.onnx.operators import read
+from depthwise.onnx.operators import meaning, read
 from depthwise.onnx.writing import Dialect, captured_names
 
 _OF_SHAPES = ("Shape", "Size")
@@ -229,5 +229,6 @@ class _Import:
             payload=proto.SerializeToString(),
             of_shapes=proto.op_type in _OF_SHAPES and not proto.domain,
             repeatable=proto.op_type not in CHANCE,
+            meaning=meaning(given),
         )
         self.graph.add(Node(foreign, inputs, outputs, [called]))

@@ -27,12 +27,15 @@ from depthwise.network.operators import (
     Operator,
     Pad,
     Permute,
+    Pool,
     Unary,
     reshaped,
 )
+from depthwise.network.pools import ceiled
 from depthwise.onnx.attributes import Given
 from depthwise.problem.arrays import Array
 from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.pools import PoolKind
 from depthwise.problem.spec import resolve_padding
 from depthwise.problem.vocabulary import Activation, Pads
 
@@ -307,6 +310,30 @@ def _reduce_mean(given: Given) -> Read:
 
 def _global_mean(given: Given) -> Read:
     return (Mean(keeps_axes=True), [given.x]) if len(given.x.shape or ()) == 4 else None
+
+
+def meaning(given: Given) -> Operator | None:
+    """Return what a node is that stays ONNX Runtime's unless a kernel's neighbour takes it."""
+    kind = _POOLS.get(given.proto.op_type) if not given.proto.domain else None
+    if kind is None or len(given.outputs) != 1 or given.outputs[0].dtype not in DTYPES:
+        return None
+    size = (given.x.sizes or ())[2:]
+    if len(size) != 2:
+        return None
+    kernel = _pair(given.attributes["kernel_shape"])
+    stride = _pair(given.attributes.get("strides", (1, 1)))
+    dilation = _pair(given.attributes.get("dilations", (1, 1)))
+    padding = _padding(given, kernel, stride, dilation)
+    if padding is None or min(min(padding)) < 0:
+        return None
+    padded = bool(given.attributes.get("count_include_pad", 0))
+    pool = Pool(
+        kind=kind, kernel=kernel, stride=stride, padding=padding, dilation=dilation, padded=padded
+    )
+    return ceiled(pool, size) if given.attributes.get("ceil_mode", 0) else pool
+
+
+_POOLS: dict[str, PoolKind] = {"MaxPool": "maxpool", "AveragePool": "avgpool"}
 
 
 def _average_pool(given: Given) -> Read:

@@ -6,7 +6,7 @@
 - The gradient with respect to the input, and that with respect to the weight, each have the MACs of
   the convolution; that with respect to the bias has none.
 - Only convolutions and the two dense layers of squeeze-and-excite have MACs.  Adding a bias or a
-  residual, activations, the gate's mean and scaling, and what is computed of pixels (mean, norm)
+  residual, activations, the gate's mean and scaling, what is computed of pixels (mean, norm), pools
   and of elements count as none.
 - `bytes` is the least that must move between memory and the processor: input, weights, biases and
   residual read once, output written once, and what is a result of several passes of training read

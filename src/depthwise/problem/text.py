@@ -18,6 +18,7 @@ from depthwise.problem.vocabulary import DEPTHWISE_KINDS, NUMBER_TOKENS
 
 if TYPE_CHECKING:
     from depthwise.problem.block import BlockSpec
+    from depthwise.problem.pools import PoolSpec
     from depthwise.problem.spec import ConvSpec
     from depthwise.problem.training import PassSpec
     from depthwise.problem.vocabulary import Pads, Pair
@@ -47,6 +48,12 @@ def block_text(b: BlockSpec) -> str:
 def pass_text(p: PassSpec) -> str:
     """Return the line of a pass: its kind, then the line of its convolution."""
     return f"{p.kind} {p.conv}"
+
+
+def pool_text(p: PoolSpec) -> str:
+    """Return the line of a pool: its kind, then what a convolution has behind its own."""
+    _, *tokens = str(p.window).split()
+    return " ".join([p.kind, *tokens, *["padded"] * p.padded])
 
 
 @contextmanager

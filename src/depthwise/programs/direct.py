@@ -104,10 +104,14 @@ def vector(at: Expr, lanes: int) -> Expr:
     return tirx.Ramp(at, 1, lanes) if lanes > 1 else at
 
 
+def spread(value: Expr, lanes: int) -> Expr:
+    """Return a vector of which every element is a value."""
+    return tirx.Broadcast(value, lanes) if lanes > 1 else value
+
+
 def zero(dtype: str, lanes: int) -> Expr:
     """Return a vector of zeros."""
-    value = tirx.const(0, dtype)
-    return tirx.Broadcast(value, lanes) if lanes > 1 else value
+    return spread(tirx.const(0, dtype), lanes)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from depthwise.machine.target import Target
 from depthwise.problem.pixels import PixelSpec
 from depthwise.programs import define_pixels
 from depthwise.programs.build import SYMBOL, TASKS, Program
-from depthwise.programs.direct import share, vector, zero
+from depthwise.programs.direct import share, spread, vector, zero
 from depthwise.programs.pixel_runs import AT_ONCE, pieces, vectors
 from depthwise.schedule.plan import Plan
 
@@ -57,7 +57,7 @@ def _mean(spec: PixelSpec, lanes: int) -> Any:
                         x = X[vector((image * pixels + pixel) * channels + first + start, width)]
                         T.buffer_store(total, total[at] + x, [at])
                     T.buffer_store(
-                        Y, total[at] / _spread(count_of, width),
+                        Y, total[at] / spread(count_of, width),
                         [vector(image * channels + first + start, width)],
                     )  # fmt: skip
 
@@ -77,7 +77,7 @@ def _norm(spec: PixelSpec, lanes: int) -> Any:
             mean = T.Bind(mean / tirx.const(channels, spec.element.tvm))
 
             def apart(at: Expr, width: int) -> Expr:
-                return X[vector(start + at, width)] - _spread(mean, width)
+                return X[vector(start + at, width)] - spread(mean, width)
 
             def square(at: Expr, width: int) -> Expr:
                 value = T.Bind(apart(at, width))
@@ -89,7 +89,7 @@ def _norm(spec: PixelSpec, lanes: int) -> Any:
                 with T.serial(0, count) as number:
                     at = first + number * width
                     here = vector(at, width)
-                    value = apart(at, width) * _spread(scale, width) * weight[here] + bias[here]
+                    value = apart(at, width) * spread(scale, width) * weight[here] + bias[here]
                     T.buffer_store(Y, value, [vector(start + at, width)])
 
     return _kernel(spec, tasks, write)
@@ -120,10 +120,6 @@ def _across(value: Expr, width: int) -> Expr:
         return value
     lanes = [tirx.Shuffle([value], [lane]) for lane in range(width)]
     return sum(lanes[1:], lanes[0])
-
-
-def _spread(value: Expr, width: int) -> Expr:
-    return tirx.Broadcast(value, width) if width > 1 else value
 
 
 def _kernel(spec: PixelSpec, tasks: int, write: Callable[..., None]) -> Any:

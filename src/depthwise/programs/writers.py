@@ -23,6 +23,7 @@ from depthwise.programs import (
     packed,
     pixel_passes,
     pointwise,
+    pools,
     weight_gradient,
 )
 from depthwise.programs.build import Program
@@ -48,6 +49,7 @@ WRITERS: dict[str, Writer] = {
     "weight_gradient": weight_gradient.programs,
     "pixel_passes": pixel_passes.programs,
     "elementwise": elementwise.programs,
+    "pools": pools.programs,
     **dict.fromkeys((way.name for way in WAYS), block.programs),
 }
 """By the name of the rule."""

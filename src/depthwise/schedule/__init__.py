@@ -12,6 +12,7 @@ from depthwise.problem.block import BlockSpec
 from depthwise.problem.elementwise import ElementwiseSpec
 from depthwise.problem.html import as_html
 from depthwise.problem.pixels import PixelSpec
+from depthwise.problem.pools import PoolSpec
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
@@ -23,6 +24,7 @@ from depthwise.schedule import (
     fusion,
     input_gradient,
     pixel_passes,
+    pools,
     weight_gradient,
 )
 from depthwise.schedule.plan import AnyPlan, BlockPlan
@@ -36,6 +38,7 @@ RULES: dict[type[Any], tuple[AnyRule, ...]] = {
     PassSpec: (adjoint, input_gradient, weight_gradient),
     PixelSpec: (pixel_passes,),
     ElementwiseSpec: (elementwise,),
+    PoolSpec: (pools,),
 }
 """By the type of a problem."""
 

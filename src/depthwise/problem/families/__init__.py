@@ -13,6 +13,7 @@ from depthwise.problem.families import (
     elementwise,
     passes,
     pixels,
+    pools,
 )
 from depthwise.problem.families.family import Family
 from depthwise.problem.problem import Problem
@@ -23,6 +24,7 @@ FAMILIES: tuple[Family[Any], ...] = (
     passes.FAMILY,
     pixels.FAMILY,
     elementwise.FAMILY,
+    pools.FAMILY,
 )
 
 BY_KIND = {kind: family for family in FAMILIES for kind in family.kinds}

@@ -29,11 +29,14 @@ from depthwise.network.operators import (
     Operator,
     Pad,
     Permute,
+    Pool,
     Unary,
     reshaped,
 )
+from depthwise.network.pools import ceiled
 from depthwise.problem.arrays import Array
 from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.pools import PoolKind
 from depthwise.problem.spec import resolve_padding
 from depthwise.problem.vocabulary import Pads, Pair
 from depthwise.torch.network.calls import FunctionCall, Ref
@@ -89,7 +92,8 @@ class _Reading:
         found = self._found(node)
         if found is None:
             taken = list(dict.fromkeys(node.all_input_nodes))
-            found = _foreign(node, taken), [self._values[each] for each in taken]
+            meaning = _pool(self, node) if name_of(node) in _POOLS else None
+            found = _foreign(node, taken, meaning), [self._values[each] for each in taken]
         what, inputs = found
         made = Node(what, inputs, [self._values[node]], [module_path(node)])
         made.before_us = float(node.meta.get("us", 0.0))
@@ -150,7 +154,7 @@ def _constant_value(array: Array, name: str) -> Value:
     return Value(name, array.shape, array.shape, array.dtype.name, array)
 
 
-def _foreign(node: fx.Node, taken: list[fx.Node]) -> Foreign:
+def _foreign(node: fx.Node, taken: list[fx.Node], meaning: Operator | None) -> Foreign:
     """Return the call of an operator, its arguments as references to what it takes."""
     target = _ANY_STRIDES.get(node.target, node.target)
     name = name_of_function(target)
@@ -165,7 +169,27 @@ def _foreign(node: fx.Node, taken: list[fx.Node]) -> Foreign:
         of_shapes=name_of(node) in ("sym_size", "sym_numel"),
         repeatable=not _is_of_chance(target),
         may_view=may_view(target),
+        meaning=meaning,
     )
+
+
+def _pool(reading: _Reading, node: fx.Node) -> Pool | None:
+    """Return what a pool is, where a kernel can compute it."""
+    given = arguments(node)
+    x = reading.value(given["self"])
+    size = () if x is None or x.sizes is None else x.sizes[2:]
+    if len(size) != 2 or given.get("divisor_override") is not None:
+        return None
+    kernel, dilation = _pair(given["kernel_size"]), _pair(given.get("dilation", [1]))
+    pool = Pool(
+        kind=_POOLS[name_of(node)], kernel=kernel, stride=_pair(given["stride"] or kernel),
+        padding=_pads(given["padding"], kernel, dilation), dilation=dilation,
+        padded=bool(given.get("count_include_pad")) and any(_pair(given["padding"])),
+    )  # fmt: skip
+    return ceiled(pool, size) if given["ceil_mode"] else pool
+
+
+_POOLS: dict[str, PoolKind] = {"max_pool2d": "maxpool", "avg_pool2d": "avgpool"}
 
 
 def _is_of_chance(target: Any) -> bool:

@@ -1,0 +1,44 @@
+"""Pools: how their lines are read, and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any, get_args
+
+from depthwise.errors import ParseError
+from depthwise.problem.counting import Cost, counted, parameters
+from depthwise.problem.families import convolutions
+from depthwise.problem.families.family import Family
+from depthwise.problem.oracle import pools as oracle
+from depthwise.problem.pools import PoolKind, PoolSpec
+
+_PADDED = "padded"
+
+
+def _read(kind: Any, tokens: Sequence[str], text: str) -> PoolSpec:
+    given = [token for token in tokens if token != _PADDED]
+    if len(tokens) - len(given) > 1:
+        raise ParseError(f"{_PADDED} is given once: {text}")
+    if "nhwc" not in given:
+        raise ParseError(f"{kind} is of nhwc images: {text}")
+    window = convolutions.read("depthwise", given, text)
+    return PoolSpec(kind=kind, window=window, padded=_PADDED in tokens)
+
+
+def _products(spec: PoolSpec) -> list[float]:
+    return [prod(spec.window.kernel)]
+
+
+def _cost(spec: PoolSpec) -> Cost:
+    return counted(spec, 0, params=parameters(spec))
+
+
+FAMILY = Family(
+    specification=PoolSpec,
+    kinds=get_args(PoolKind),
+    read=_read,
+    compute=oracle.compute,
+    products=_products,
+    cost=_cost,
+)
