@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from math import gcd
 from typing import cast
 
 import numpy as np
@@ -71,18 +72,18 @@ def itself(value: Value) -> Branch:
 
 
 def merged(one: Branch, other: Branch) -> Branch | None:
-    """Return the sum of two branches as one; None where it is none or has more MACs."""
-    outputs = len(one.weight)
+    """Return the sum of two branches as one; None where it is none or has more MACs.
+
+    Their results are known to have the same size.
+    """
     if one.source is not other.source or one.how.stride != other.how.stride:
-        return None
-    if outputs != len(other.weight):
         return None
     axes = [_common(*each) for each in zip(_windows(one), _windows(other), strict=True)]
     if axes[0] is None or axes[1] is None:
         return None
-    groups = int(np.gcd(one.how.groups, other.how.groups))
+    groups = gcd(one.how.groups, other.how.groups)
     inputs = one.weight.shape[1] * one.how.groups // groups
-    shape = (outputs, inputs, axes[0].taps, axes[1].taps)
+    shape = (len(one.weight), inputs, axes[0].taps, axes[1].taps)
     if np.prod(shape) > one.macs + other.macs:
         return None
     weight = np.zeros(shape)
@@ -128,7 +129,8 @@ class _Window:
         """Return where its taps are among those of a larger window."""
         assert whole is not None
         first = (whole.padding[0] - self.padding[0]) // whole.dilation
-        return slice(first, first + self.taps)
+        step = max(1, self.dilation // whole.dilation)
+        return slice(first, first + step * (self.taps - 1) + 1, step)
 
 
 def _windows(branch: Branch) -> list[_Window]:
@@ -140,10 +142,8 @@ def _windows(branch: Branch) -> list[_Window]:
 
 def _common(one: _Window, other: _Window) -> _Window | None:
     """Return the window of all taps of two that make results of one length for any input."""
-    dilation = other.dilation if one.taps == 1 else one.dilation
-    if one.grows != other.grows or (min(one.taps, other.taps) > 1 and dilation != other.dilation):
-        return None
-    if (one.padding[0] - other.padding[0]) % dilation:
+    dilation = gcd(*(each.dilation for each in (one, other) if each.taps > 1)) or 1
+    if one.grows != other.grows or (one.padding[0] - other.padding[0]) % dilation:
         return None
     padding = max(one.padding[0], other.padding[0]), max(one.padding[1], other.padding[1])
     return _Window((sum(padding) - one.grows) // dilation + 1, dilation, padding)
