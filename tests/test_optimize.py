@@ -16,7 +16,14 @@ MATCHED = {
     "mobilenet_v3_large": {"conv": 1, "inverted": 2, "pointwise": 3, "mean": 1},
     "efficientnet_b0": {"conv": 1, "inverted": 3, "pointwise": 2, "mean": 1},
     "convnext_tiny": {"conv": 2, "depthwise": 3, "norm": 6, "pointwise": 7, "mean": 1},
-    "xception": {"conv": 3, "separable": 5, "pointwise": 1, "mean": 1},
+    "xception": {
+        "conv": 3,
+        "separable": 5,
+        "pointwise": 1,
+        "mean": 1,
+        "elementwise": 3,
+        "maxpool": 1,
+    },
     "transformers.mobilenet_v1": {"conv": 1, "separable": 2, "pointwise": 1, "mean": 1},
     "transformers.mobilenet_v2": {
         "conv": 1,
@@ -27,12 +34,18 @@ MATCHED = {
     },
     "transformers.efficientnet": {"conv": 1, "inverted": 3, "pointwise": 2},
     "transformers.convnext": {"conv": 2, "depthwise": 3, "norm": 6, "pointwise": 7, "mean": 1},
-    "transformers.convnext_v2": {"conv": 2, "depthwise": 3, "norm": 6, "pointwise": 4, "mean": 1},
+    "transformers.convnext_v2": {
+        "conv": 2,
+        "depthwise": 3,
+        "norm": 6,
+        "pointwise": 7,
+        "mean": 1,
+        "elementwise": 3,
+    },
 }
 BETWEEN = {"adaptive_avg_pool2d", "flatten", "reshape"}
-RESPONSE_NORM = {"add", "div", "linalg_vector_norm", "linear", "mean", "mul", "permute"}
+RESPONSE_NORM = {"add", "div", "linalg_vector_norm", "mean", "mul", "permute"}
 LEFT = {
-    "xception": BETWEEN | {"max_pool2d", "relu", "add"},
     "transformers.efficientnet": BETWEEN | {"avg_pool2d"},
     "transformers.convnext_v2": BETWEEN | RESPONSE_NORM,
 }
