@@ -379,7 +379,7 @@ def between(tmp_path_factory):
     weights = {"w": noise(8, 1, 3, 3), "v": noise(8, 8, 1, 1), "k": noise(8, 4)}
     nodes = [
         node("Conv", "x w", "c", group=8, pads=[1] * 4),
-        node("MaxPool", "c", "m", kernel_shape=[2, 2], strides=[2, 2]),
+        node("LpPool", "c", "m", kernel_shape=[2, 2], strides=[2, 2]),
         node("Conv", "m v", "d"),
         node("Softmax", "d", "e", axis=1),
         node("GlobalAveragePool", "d", "g"),

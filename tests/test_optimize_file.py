@@ -27,7 +27,7 @@ def file(tmp_path):
     made = model(
         [
             node("Conv", "x w", "c", group=8, pads=[1, 1, 1, 1]),
-            node("MaxPool", "c", "m", kernel_shape=[2, 2], strides=[2, 2]),
+            node("LpPool", "c", "m", kernel_shape=[2, 2], strides=[2, 2]),
             node("Conv", "m v", "y"),
         ],
         [port("x", ["n", 8, "h", "w"])], ["y"],
@@ -44,8 +44,8 @@ def test_the_report_says_what_became_of_each_part(file):
     assert kinds == ["depthwise", "call", "pointwise"]
     plans = [part.plan is not None for part in net.report.parts]
     assert plans == [True, False, True]
-    assert "left to onnxruntime: MaxPool: no kernel computes it" in str(net)
-    assert "MaxPool" in net._repr_html_()
+    assert "left to onnxruntime: LpPool: no kernel computes it" in str(net)
+    assert "LpPool" in net._repr_html_()
 
 
 def test_plans_are_known_when_kernels_are_ready(file):
@@ -73,7 +73,7 @@ def test_the_command_measures_beside_onnx_runtime(file, tmp_path):
 def test_the_table_names_what_is_left(file):
     done = RUN.invoke(app, ["optimize", str(file), "--input", "1,8,6,6", "--threads", "1"])
     assert done.exit_code == 0, done.output
-    assert "left to onnxruntime: MaxPool" in done.stdout
+    assert "left to onnxruntime: LpPool" in done.stdout
     assert "times as fast" in done.stdout
 
 

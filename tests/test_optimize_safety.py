@@ -45,7 +45,7 @@ class Network(nn.Module):
         x = self.first(x)
         y = F.silu(self.deep(x))
         y = x + self.last(y * self.gate(y))
-        return self.classifier(F.max_pool2d(y, 2).mean((2, 3)))
+        return self.classifier(torch.sin(y).mean((2, 3)))
 
 
 @pytest.fixture(scope="module")
