@@ -72,6 +72,11 @@ def counted(
     return Cost(params=params, macs=macs, bytes=moved, parts=dict(parts))
 
 
+def moved(spec: Problem) -> Cost:
+    """Return the cost of what has no products: that every array of a call moves."""
+    return counted(spec, 0, params=parameters(spec))
+
+
 def parameters(spec: Problem) -> int:
     """Return the elements of all operands that are the same in each call."""
     return sum(prod(shape) for name, shape in spec.operands.items() if name not in spec.computed)

@@ -18,13 +18,11 @@ from depthwise.problem.elementwise import ElementwiseSpec
 from depthwise.programs import define_elementwise
 from depthwise.programs.build import SYMBOL, TASKS, Program
 from depthwise.programs.define_elementwise import applied
-from depthwise.programs.pixel_runs import pieces
+from depthwise.programs.pixel_runs import MOST_TASKS, pieces
 from depthwise.schedule.plan import Plan
 
 Expr: TypeAlias = Any
 
-_TASKS = 64
-"""About as many are enough for every team; each is worth more than waking a thread."""
 _ELEMENTS_OF_A_TASK = 8192
 
 
@@ -41,7 +39,7 @@ class _Writing:
     def __init__(self, spec: ElementwiseSpec, lanes: int) -> None:
         self._spec, self._lanes = spec, lanes
         self._size = prod(spec.input_shape)
-        self._tasks = max(1, min(_TASKS, self._size // _ELEMENTS_OF_A_TASK))
+        self._tasks = max(1, min(MOST_TASKS, self._size // _ELEMENTS_OF_A_TASK))
         self._arrays: dict[str, Any] = {}
 
     def function(self, write: Any) -> tirx.PrimFunc:

@@ -19,13 +19,11 @@ from depthwise.problem.pixels import PixelSpec
 from depthwise.programs import define_pixels
 from depthwise.programs.build import SYMBOL, TASKS, Program
 from depthwise.programs.direct import share, spread, vector, zero
-from depthwise.programs.pixel_runs import AT_ONCE, pieces, vectors
+from depthwise.programs.pixel_runs import AT_ONCE, MOST_TASKS, pieces, vectors
 from depthwise.schedule.plan import Plan
 
 Expr: TypeAlias = Any
 
-_TASKS = 64
-"""About as many are enough for every team; each is worth more than waking a thread."""
 _ELEMENTS_OF_A_TASK = 8192
 
 
@@ -40,7 +38,7 @@ def programs(spec: PixelSpec, plan: Plan, target: Target) -> tuple[Program]:
 def _mean(spec: PixelSpec, lanes: int) -> Any:
     pixels, channels = spec.height * spec.width, spec.channels
     most = max(1, channels * pixels // _ELEMENTS_OF_A_TASK)
-    runs = max(1, min(-(-_TASKS // spec.batch), channels // (AT_ONCE * lanes), most))
+    runs = max(1, min(-(-MOST_TASKS // spec.batch), channels // (AT_ONCE * lanes), most))
     count_of = tirx.const(pixels, spec.element.tvm)
 
     def write(X: Any, Y: Any, task: Expr) -> None:
@@ -66,7 +64,7 @@ def _mean(spec: PixelSpec, lanes: int) -> Any:
 
 def _norm(spec: PixelSpec, lanes: int) -> Any:
     pixels, channels = prod(spec.input_shape[:3]), spec.channels
-    tasks = max(1, min(_TASKS, pixels * channels // _ELEMENTS_OF_A_TASK, pixels))
+    tasks = max(1, min(MOST_TASKS, pixels * channels // _ELEMENTS_OF_A_TASK, pixels))
     parts = list(pieces(channels, lanes))
 
     def write(X: Any, weight: Any, bias: Any, Y: Any, task: Expr) -> None:

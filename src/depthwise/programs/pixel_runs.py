@@ -18,6 +18,8 @@ Expr: TypeAlias = Any
 Run: TypeAlias = Callable[[Expr], Expr]
 """The index of a run of elements, or of a single one, from that of the first."""
 
+MOST_TASKS = 64
+"""About as many are enough for every team; each is worth more than waking a thread."""
 AT_ONCE = 4
 """Vectors that are computed side by side: as many as additions take cycles."""
 

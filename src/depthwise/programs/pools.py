@@ -19,7 +19,7 @@ from depthwise.problem.pools import PoolSpec
 from depthwise.programs import define_pools
 from depthwise.programs.build import SYMBOL, TASKS, Program
 from depthwise.programs.direct import spread, vector
-from depthwise.programs.pixel_runs import pieces
+from depthwise.programs.pixel_runs import MOST_TASKS, pieces
 from depthwise.schedule.plan import Plan
 from depthwise.schedule.window import Axis, axes
 
@@ -27,8 +27,6 @@ Expr: TypeAlias = Any
 Taps: TypeAlias = "tuple[Expr, Expr]"
 """The first tap of a window that is on the image, and the first one behind those."""
 
-_TASKS = 64
-"""About as many are enough for every team; each is worth more than waking a thread."""
 _TAPS_OF_A_TASK = 16384
 
 
@@ -50,7 +48,7 @@ class _Pool:
         spec = self._spec
         rows = spec.batch * self._rows.targets
         work = prod(spec.output_shape) * prod(spec.window.kernel)
-        tasks = max(1, min(_TASKS, rows, work // _TAPS_OF_A_TASK))
+        tasks = max(1, min(MOST_TASKS, rows, work // _TAPS_OF_A_TASK))
         with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
             T.func_name("main")
             T.func_attr({TASKS: tasks})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from depthwise.errors import ParseError, SpecError
-from depthwise.problem.counting import Cost, counted, parameters
+from depthwise.problem.counting import moved
 from depthwise.problem.elementwise import ElementwiseSpec, Link
 from depthwise.problem.families.family import Family
 from depthwise.problem.oracle import elementwise as oracle
@@ -45,15 +45,11 @@ def _products(spec: ElementwiseSpec) -> list[float]:
     return [1.0] * len(spec.chain)
 
 
-def _cost(spec: ElementwiseSpec) -> Cost:
-    return counted(spec, 0, params=parameters(spec))
-
-
 FAMILY = Family(
     specification=ElementwiseSpec,
     kinds=(ElementwiseSpec.kind,),
     read=_read,
     compute=oracle.compute,
     products=_products,
-    cost=_cost,
+    cost=moved,
 )

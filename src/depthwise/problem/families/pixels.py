@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from depthwise.errors import ParseError
-from depthwise.problem.counting import Cost, counted, parameters
+from depthwise.problem.counting import moved
 from depthwise.problem.families.family import Family
 from depthwise.problem.oracle import pixels as oracle
 from depthwise.problem.pixels import PixelKind, PixelSpec
@@ -29,15 +29,11 @@ def _products(spec: PixelSpec) -> list[float]:
     return [spec.height * spec.width if spec.kind == "mean" else spec.channels]
 
 
-def _cost(spec: PixelSpec) -> Cost:
-    return counted(spec, 0, params=parameters(spec))
-
-
 FAMILY = Family(
     specification=PixelSpec,
     kinds=get_args(PixelKind),
     read=_read,
     compute=oracle.compute,
     products=_products,
-    cost=_cost,
+    cost=moved,
 )

@@ -7,7 +7,7 @@ from math import prod
 from typing import Any, get_args
 
 from depthwise.errors import ParseError
-from depthwise.problem.counting import Cost, counted, parameters
+from depthwise.problem.counting import moved
 from depthwise.problem.families import convolutions
 from depthwise.problem.families.family import Family
 from depthwise.problem.oracle import pools as oracle
@@ -30,15 +30,11 @@ def _products(spec: PoolSpec) -> list[float]:
     return [prod(spec.window.kernel)]
 
 
-def _cost(spec: PoolSpec) -> Cost:
-    return counted(spec, 0, params=parameters(spec))
-
-
 FAMILY = Family(
     specification=PoolSpec,
     kinds=get_args(PoolKind),
     read=_read,
     compute=oracle.compute,
     products=_products,
-    cost=_cost,
+    cost=moved,
 )
