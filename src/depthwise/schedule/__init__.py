@@ -20,13 +20,11 @@ from depthwise.problem.values import meant
 from depthwise.schedule import (
     adjoint,
     convolutions,
-    elementwise,
     fusion,
     input_gradient,
-    pixel_passes,
-    pools,
     weight_gradient,
 )
+from depthwise.schedule.one_way import OneWay
 from depthwise.schedule.plan import AnyPlan, BlockPlan
 from depthwise.schedule.rule import Rule
 
@@ -36,9 +34,9 @@ RULES: dict[type[Any], tuple[AnyRule, ...]] = {
     ConvSpec: convolutions.RULES,
     BlockSpec: fusion.WAYS,
     PassSpec: (adjoint, input_gradient, weight_gradient),
-    PixelSpec: (pixel_passes,),
-    ElementwiseSpec: (elementwise,),
-    PoolSpec: (pools,),
+    PixelSpec: (OneWay("pixel_passes"),),
+    ElementwiseSpec: (OneWay("elementwise", sums=False),),
+    PoolSpec: (OneWay("pools"),),
 }
 """By the type of a problem."""
 
