@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from depthwise.problem.block import BlockSpec, SqueezeExcite
 from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.elementwise import ElementwiseSpec, Link
+from depthwise.problem.gathers import GatherSpec, Run
 from depthwise.problem.pixels import PixelKind, PixelSpec
 from depthwise.problem.pools import PoolKind, PoolSpec
 from depthwise.problem.problem import Problem
@@ -256,7 +257,29 @@ def pass_specs(draw: st.DrawFn, kinds: tuple[str, ...] = get_args(PassKind)) -> 
 def specs() -> st.SearchStrategy[Problem]:
     """Draw any problem."""
     small = pixel_specs(size=9, channels=9) | elementwise_specs(size=9, channels=9, tame=True)
-    return conv_specs() | block_specs() | pass_specs() | small | pool_specs(size=9, channels=9)
+    pools = pool_specs(size=9, channels=9)
+    return conv_specs() | block_specs() | pass_specs() | small | pools | gather_specs(channels=9)
+
+
+@st.composite
+def gather_specs(draw: st.DrawFn, *, channels: int = 80) -> GatherSpec:
+    """Draw channels of several images, some of them in turn."""
+    images = tuple(draw(st.lists(st.integers(1, channels), min_size=1, max_size=4)))
+    picks = []
+    for _ in range(draw(st.integers(1, 5))):
+        runs = draw(st.lists(st.sampled_from(range(len(images))), min_size=1, max_size=3))
+        count = draw(st.integers(1, min(images[image] for image in runs)))
+        starts = [draw(st.integers(0, images[image] - count)) for image in runs]
+        pairs = zip(runs, starts, strict=True)
+        picks.append(tuple(Run(image, start, start + count) for image, start in pairs))
+    return GatherSpec(
+        images=images,
+        picks=tuple(picks),
+        height=draw(st.integers(1, 9)),
+        width=draw(st.integers(1, 9)),
+        batch=draw(st.integers(1, 3)),
+        dtype=draw(_DTYPES),
+    )
 
 
 @st.composite

@@ -26,6 +26,7 @@ LINES = (
     "elementwise c4 hw9 nhwc mul.channel add.image relu",
     "maxpool c4 hw9 k3 s2 p1 nhwc",
     "avgpool c4 hw9 k3 p1 nhwc padded",
+    "gather c4,6 hw9 nhwc b[0:6] a[0:2]/a[2:4]",
 )
 
 

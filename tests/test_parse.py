@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import depthwise as dw
 from depthwise.errors import ParseError, SpecError
 from depthwise.problem.elementwise import ElementwiseSpec
+from depthwise.problem.gathers import GatherSpec
 from depthwise.problem.problem import Problem
 from depthwise.problem.training import PassSpec
 from strategies import specs
@@ -20,15 +21,21 @@ def test_every_line_parses_back(spec: Problem) -> None:
     assert dw.parse(str(spec)) == spec
 
 
+def parts_in_order(spec: Problem) -> tuple[object, ...]:
+    """Return what a line has at its end in an order that matters."""
+    if isinstance(spec, ElementwiseSpec):
+        return spec.chain
+    return spec.picks if isinstance(spec, GatherSpec) else ()
+
+
 @given(specs(), st.data())
 def test_tokens_come_in_any_order(spec: Problem, data: st.DataObject) -> None:
     tokens = str(spec).split()
     kinds = 2 if isinstance(spec, PassSpec) else 1
     shuffled = data.draw(st.permutations(tokens[kinds:]))
-    if isinstance(spec, ElementwiseSpec):  # functions are in the order of the chain
-        chain = iter(spec.chain)
-        names = set(map(str, spec.chain))
-        shuffled = [str(next(chain)) if token in names else token for token in shuffled]
+    ordered = str(spec).split()[-len(parts_in_order(spec)) or len(tokens) :]
+    parts = iter(ordered)
+    shuffled = [next(parts) if token in ordered else token for token in shuffled]
     assert dw.parse(" ".join([*tokens[:kinds], *shuffled])) == spec
 
 
@@ -95,7 +102,7 @@ def test_defaults_are_left_out(text: str, canonical: str) -> None:
         ("Depthwise c4 hw5 k3", "a problem begins with one of"),
         (
             "gradient depthwise c4 hw5 k3",
-            "mean, norm, elementwise, maxpool, avgpool; got 'gradient depthwise",
+            "mean, norm, elementwise, maxpool, avgpool, gather; got 'gradient depthwise",
         ),
         ("training", "training is followed by depthwise or depthwise1d"),
         ("training pointwise c4 o8 hw5", "training is followed by depthwise or depthwise1d"),

@@ -480,6 +480,7 @@ def test_the_oracle_shares_nothing_with_what_it_checks() -> None:
     problems = (
         "block",
         "elementwise",
+        "gathers",
         "pixels",
         "pools",
         "problem",

@@ -29,6 +29,7 @@ PROBLEMS = [
     "mean c8 hw6 nhwc",
     "norm c8 hw6 nhwc eps1e-05",
     "elementwise c8 hw6 nhwc mul.gate add.image gelu",
+    "gather c8,4 hw6 nhwc b[0:4] a[2:4]",
 ]
 
 

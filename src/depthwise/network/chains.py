@@ -56,18 +56,13 @@ class _Chain:
         return [self.x, *(value for value in self.computed if value.sizes == self.x.sizes)]
 
 
-def stage_chains(graph: Graph) -> None:
+def stage_chains(graph: Graph) -> bool:
     """Make kernels of chains, but of those that would only bring images into another order.
 
     An image that the engine makes lies otherwise in memory than one of ours.  Where a chain is no
     kernel, those of ours round it are brought into the engine's order, and the other way round.
+    Returns whether any was made: others may be worth it then.
     """
-    while _some_staged(graph):
-        pass
-
-
-def _some_staged(graph: Graph) -> bool:
-    """Make kernels of the chains of which that is known to be right by now."""
     endings = _endings(graph)
     changed = False
     for node in reversed(list(graph.nodes)):

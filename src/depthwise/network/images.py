@@ -7,6 +7,7 @@ pixels of all images in one row, (N * L, C), where they are made of either.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import cast
 
 from depthwise.network.draft import POINT
@@ -16,6 +17,7 @@ from depthwise.network.operators import (
     BatchNorm,
     Binary,
     ChannelNorm,
+    Concat,
     Convolution,
     HardSigmoid,
     LayerNorm,
@@ -23,6 +25,7 @@ from depthwise.network.operators import (
     Operator,
     Permute,
     Reshape,
+    Slice,
     Unary,
 )
 from depthwise.problem.dtypes import DTYPES
@@ -138,9 +141,14 @@ class _Images:
             return self._linear(node)
         if isinstance(operator, LayerNorm):
             return self._norm(node, operator)
+        if isinstance(operator, Concat) and operator.axis == rank - 1:
+            images = [self._nchw.get(cast(Value, each)) for each in node.inputs]
+            return None if None in images else (Concat(axis=1), images)
         image = None if x is None else self._nchw.get(x)
         if image is not None and isinstance(operator, BatchNorm) and rank == 2:
             return operator, [image, *node.inputs[1:]]
+        if image is not None and isinstance(operator, Slice) and operator.axis == rank - 1:
+            return replace(operator, axis=1), [image]
         if image is not None and isinstance(operator, (Activate, HardSigmoid, Unary)):
             return operator, [image]
         return None

@@ -173,6 +173,22 @@ class Reshape(Operator):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Concat(Operator):
+    """Arrays one behind the other along an axis."""
+
+    axis: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slice(Operator):
+    """The elements from `start` on to before `stop` along an axis; 0 <= start < stop <= size."""
+
+    axis: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Identity(Operator):
     """The input."""
 
@@ -219,3 +235,23 @@ def reshaped(
     if sum(isinstance(size, str) for size in kept) > 1 or 0 in after or 0 in before:
         return None
     return Reshape(shape=tuple(-1 if isinstance(size, str) else size for size in kept))
+
+
+def channel_axis(axis: int, sizes: Sequence[int | str]) -> int | None:
+    """Return an axis where it may be that of an image's channels, and how many there are is known.
+
+    Images are (N, C, H, W) or (N, C), or channels-last: (N, H, W, C), or rows of pixels (N, L, C).
+    """
+    rank = len(sizes)
+    if not -rank <= axis < rank:
+        return None
+    axis %= rank
+    may_be = axis in {2: (1,), 3: (2,), 4: (1, 3)}.get(rank, ())
+    return axis if may_be and isinstance(sizes[axis], int) else None
+
+
+def sliced(axis: int, size: int, start: int | None, stop: int | None) -> Slice | None:
+    """Return a slice whose ends count as Python's do; None where it is empty, or all of it."""
+    first, last, _ = slice(start, stop).indices(size)
+    part = 0 < last - first < size
+    return Slice(axis=axis, start=first, stop=last) if part else None

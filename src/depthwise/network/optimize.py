@@ -1,13 +1,14 @@
 """From the graph of a trained network to the program that runs: the page to read first.
 
 graph -> simplify -> merge -> absorb -> join
-      -> stage_pixels -> stage_pools -> stage_chains -> lowered
+      -> stage_pixels -> stage_pools, stage_channels, stage_chains -> lowered
 """
 
 from __future__ import annotations
 
 from depthwise.network.absorb import absorb
 from depthwise.network.chains import stage_chains
+from depthwise.network.channels import stage_channels
 from depthwise.network.engine import Engine
 from depthwise.network.graph import Graph
 from depthwise.network.join import join
@@ -32,6 +33,6 @@ def optimized(graph: Graph, engine: Engine) -> Program:
     absorb(graph)
     join(graph)
     stage_pixels(graph)
-    stage_pools(graph)
-    stage_chains(graph)
+    while any([stage_pools(graph), stage_channels(graph), stage_chains(graph)]):
+        pass
     return lowered(graph, engine)

@@ -17,21 +17,23 @@ from depthwise.problem.spec import ConvSpec
 from depthwise.problem.vocabulary import Pair
 
 
-def stage_pools(graph: Graph) -> None:
-    """Make kernels of the pools of images that kernels make or take."""
+def stage_pools(graph: Graph) -> bool:
+    """Make kernels of the pools of images that kernels make or take; say if any was made."""
+    changed = False
     for node in list(graph.nodes):
         meaning = node.operator.meaning if isinstance(node.operator, Foreign) else None
         if isinstance(meaning, Pool):
-            _pool(graph, node, meaning)
+            changed = _pool(graph, node, meaning) or changed
+    return changed
 
 
-def _pool(graph: Graph, node: Node, pool: Pool) -> None:
+def _pool(graph: Graph, node: Node, pool: Pool) -> bool:
     x = cast(Value, node.inputs[0])
     if x.shape is None or len(x.shape) != 4 or x.dtype not in DTYPES or 0 in x.shape:
-        return
+        return False
     taken = any(isinstance(user.operator, Draft) for user in node.output.users)
     if draft_of(x) is None and not taken:
-        return
+        return False
     batch, channels, *size = x.shape
     try:
         window = ConvSpec.depthwise(
@@ -41,8 +43,9 @@ def _pool(graph: Graph, node: Node, pool: Pool) -> None:
         spec = PoolSpec(kind=pool.kind, window=window, padded=pool.padded)
     except SpecError as error:
         node.reason = str(error)
-        return
+        return False
     place(graph, node, Draft(spec=spec, operands={}), x)
+    return True
 
 
 def ceiled(pool: Pool, size: Sequence[int | str]) -> Pool | None:

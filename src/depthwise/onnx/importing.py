@@ -10,6 +10,7 @@ from depthwise.errors import ModelError
 from depthwise.network.graph import Graph, Node, Value
 from depthwise.network.operators import Foreign
 from depthwise.onnx.attributes import Given
+from depthwise.onnx.channels import parts
 from depthwise.onnx.inference import CHANCE, Inferred, dtype_of, inferred
 from depthwise.onnx.operators import meaning, read
 from depthwise.onnx.writing import Dialect, captured_names
@@ -219,6 +220,10 @@ class _Import:
         outputs = [self._value(name) for name in proto.output if name]
         called = str(proto.name) or f"{proto.op_type} {next(iter(proto.output), '')}".strip()
         given = Given(proto, inputs, outputs, self._dialect.opset)
+        if found_parts := parts(given):
+            for part, output in zip(found_parts, outputs, strict=True):
+                self.graph.add(Node(part, inputs[:1], [output], [called]))
+            return
         found = read(given) if len(inputs) == len(proto.input) else None
         if found is not None:
             operator, inputs = found

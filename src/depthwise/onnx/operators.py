@@ -32,6 +32,7 @@ from depthwise.network.operators import (
     reshaped,
 )
 from depthwise.network.pools import ceiled
+from depthwise.onnx import channels
 from depthwise.onnx.attributes import Given
 from depthwise.problem.arrays import Array
 from depthwise.problem.dtypes import DTYPES
@@ -416,6 +417,8 @@ _READERS: dict[str, Callable[[Given], Read]] = {
     "GlobalAveragePool": _global_mean,
     "AveragePool": _average_pool,
     "Pad": _pad,
+    "Concat": channels.concat,
+    "Slice": channels.cut,
 }
 _VIEWS: dict[str, Callable[[Given], Read]] = {
     "Transpose": _transpose,

@@ -27,6 +27,7 @@ from depthwise.network.operators import (
     Binary,
     ChannelNorm,
     Clip,
+    Concat,
     Convolution,
     Foreign,
     HardSigmoid,
@@ -37,6 +38,7 @@ from depthwise.network.operators import (
     Pad,
     Permute,
     Reshape,
+    Slice,
     Unary,
 )
 from depthwise.onnx.layouts import LIES_NHWC
@@ -335,6 +337,17 @@ def _reshape(writer: Writer, reshape: Reshape, names: list[str], _: Node) -> str
     return writer.add("Reshape", names[0], writer.array(reshape.shape, np.int64))
 
 
+def _concat(writer: Writer, concat: Concat, names: list[str], _: Node) -> str:
+    return writer.add("Concat", *names, axis=concat.axis)
+
+
+def _slice(writer: Writer, cut: Slice, names: list[str], _: Node) -> str:
+    where = {"starts": [cut.start], "ends": [cut.stop], "axes": [cut.axis]}
+    if writer.dialect.opset < 10:
+        return writer.add("Slice", names[0], **where)
+    return writer.add("Slice", names[0], *(writer.array(each, np.int64) for each in where.values()))
+
+
 def _identity(writer: Writer, _: Identity, names: list[str], __: Node) -> str:
     return writer.add("Identity", names[0])
 
@@ -354,5 +367,7 @@ _WRITERS: dict[type, Any] = {
     Pad: _pad,
     Permute: _permute,
     Reshape: _reshape,
+    Concat: _concat,
+    Slice: _slice,
     Identity: _identity,
 }

@@ -22,6 +22,7 @@ def parse(text: str) -> Problem:
     convolution, one of input_gradient, weight_gradient, backward, training makes it that pass.
     mean and norm, of pixels, have `c n h w hw`, nhwc, a dtype and, the latter, `eps1e-6`;
     elementwise has these and functions in their order, `mul.channel add.image relu`.
+    gather has `c8,8`, the channels of each image, and runs of them, `a[0:8] b[0:4]/b[4:8]`;
     maxpool and avgpool have what a depthwise convolution of nhwc images has, the latter `padded`.
 
     >>> str(parse("depthwise hw56 c144 p1,1 k3x3"))

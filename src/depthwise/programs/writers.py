@@ -17,6 +17,7 @@ from depthwise.programs import (
     dense,
     dense_planes,
     elementwise,
+    gathers,
     general,
     input_gradient,
     multiples,
@@ -50,6 +51,7 @@ WRITERS: dict[str, Writer] = {
     "pixel_passes": pixel_passes.programs,
     "elementwise": elementwise.programs,
     "pools": pools.programs,
+    "gathers": gathers.programs,
     **dict.fromkeys((way.name for way in WAYS), block.programs),
 }
 """By the name of the rule."""

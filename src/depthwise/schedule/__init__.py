@@ -10,6 +10,7 @@ from depthwise.errors import PlanError
 from depthwise.machine.target import Target
 from depthwise.problem.block import BlockSpec
 from depthwise.problem.elementwise import ElementwiseSpec
+from depthwise.problem.gathers import GatherSpec
 from depthwise.problem.html import as_html
 from depthwise.problem.pixels import PixelSpec
 from depthwise.problem.pools import PoolSpec
@@ -37,6 +38,7 @@ RULES: dict[type[Any], tuple[AnyRule, ...]] = {
     PixelSpec: (OneWay("pixel_passes"),),
     ElementwiseSpec: (OneWay("elementwise", sums=False),),
     PoolSpec: (OneWay("pools"),),
+    GatherSpec: (OneWay("gathers", sums=False),),
 }
 """By the type of a problem."""
 

@@ -11,6 +11,7 @@ from depthwise.problem.families import (
     blocks,
     convolutions,
     elementwise,
+    gathers,
     passes,
     pixels,
     pools,
@@ -25,6 +26,7 @@ FAMILIES: tuple[Family[Any], ...] = (
     pixels.FAMILY,
     elementwise.FAMILY,
     pools.FAMILY,
+    gathers.FAMILY,
 )
 
 BY_KIND = {kind: family for family in FAMILIES for kind in family.kinds}

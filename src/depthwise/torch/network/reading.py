@@ -39,6 +39,7 @@ from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.pools import PoolKind
 from depthwise.problem.spec import resolve_padding
 from depthwise.problem.vocabulary import Pads, Pair
+from depthwise.torch.network import channels
 from depthwise.torch.network.calls import FunctionCall, Ref
 from depthwise.torch.network.constants import as_array, dtype_name
 from depthwise.torch.network.functions import name_of_function
@@ -102,6 +103,8 @@ class _Reading:
     def _found(self, node: fx.Node) -> Read:
         """Return the operator that a node is, with its inputs; None where it is none of ours."""
         if node.target is operator.getitem:
+            if name_of(node.args[0]) in channels.SPLITS:
+                return channels.part(self.value, node)
             return _first_of_batch_norm(self, node)
         name = name_of(node)
         if name in _NOTHING and isinstance(node.args[0], fx.Node):
@@ -469,6 +472,8 @@ _READERS: dict[str, Callable[[_Reading, fx.Node], Read]] = {
     "adaptive_avg_pool2d": _pooled_mean,
     "pad": _pad,
     "constant_pad_nd": _pad,
+    "cat": lambda reading, node: channels.concat(reading.value, node),
+    "slice": lambda reading, node: channels.cut(reading.value, node),
     **dict.fromkeys(_VIEWS, _shaped),
     "permute": _permute,
     "squeeze": _squeezed,

@@ -14,6 +14,7 @@ from depthwise.network.operators import (
     Binary,
     ChannelNorm,
     Clip,
+    Concat,
     Convolution,
     Foreign,
     HardSigmoid,
@@ -24,6 +25,7 @@ from depthwise.network.operators import (
     Pad,
     Permute,
     Reshape,
+    Slice,
     Unary,
 )
 from depthwise.torch.network import functions
@@ -114,6 +116,14 @@ def _reshape(reshape: Reshape, given: list[Any], _: Node) -> Any:
     return functions.reshape, (given[0], list(reshape.shape))
 
 
+def _concat(concat: Concat, given: list[Any], _: Node) -> Any:
+    return aten.cat.default, (given, concat.axis)
+
+
+def _slice(cut: Slice, given: list[Any], _: Node) -> Any:
+    return aten.slice.Tensor, (given[0], cut.axis, cut.start, cut.stop)
+
+
 def _identity(_: Identity, given: list[Any], __: Node) -> Any:
     return aten.alias.default, given
 
@@ -133,5 +143,7 @@ _WRITERS: dict[type, Callable[[Any, list[Any], Node], Any]] = {
     Pad: _pad,
     Permute: _permute,
     Reshape: _reshape,
+    Concat: _concat,
+    Slice: _slice,
     Identity: _identity,
 }
