@@ -5,6 +5,7 @@ from typing import get_args
 
 from hypothesis import strategies as st
 
+from depthwise.problem.attention import AttentionSpec, usual_scale
 from depthwise.problem.block import BlockSpec, SqueezeExcite
 from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.elementwise import ElementwiseSpec, Link
@@ -257,8 +258,9 @@ def pass_specs(draw: st.DrawFn, kinds: tuple[str, ...] = get_args(PassKind)) -> 
 def specs() -> st.SearchStrategy[Problem]:
     """Draw any problem."""
     small = pixel_specs(size=9, channels=9) | elementwise_specs(size=9, channels=9, tame=True)
-    pools = pool_specs(size=9, channels=9)
-    return conv_specs() | block_specs() | pass_specs() | small | pools | gather_specs(channels=9)
+    small |= pool_specs(size=9, channels=9) | gather_specs(channels=9)
+    small |= attention_specs(size=5, keys=9, channels=5)
+    return conv_specs() | block_specs() | pass_specs() | small
 
 
 @st.composite
@@ -317,6 +319,27 @@ def pixel_specs(draw: st.DrawFn, *, size: int = 30, channels: int = 200) -> Pixe
         batch=draw(st.integers(1, 3)),
         dtype=draw(_DTYPES),
         epsilon=draw(st.sampled_from([1e-6, 1e-5, 0.001])) if kind == "norm" else 0.0,
+    )
+
+
+@st.composite
+def attention_specs(
+    draw: st.DrawFn, *, size: int = 12, keys: int = 80, channels: int = 40
+) -> AttentionSpec:
+    """Draw attention with up to so many channels a head, large enough to fill whole tiles."""
+    heads = draw(st.integers(1, 3))
+    depth = heads * draw(st.sampled_from([1, 8, 16]) | st.integers(1, channels))
+    return AttentionSpec(
+        channels=depth,
+        out_channels=heads * draw(st.sampled_from([1, 16, 32, 64]) | st.integers(1, channels)),
+        height=draw(st.integers(1, size)),
+        width=draw(st.integers(1, size)),
+        keys=draw(st.sampled_from([1, 2]) | st.integers(1, keys)),
+        heads=heads,
+        scale=draw(st.just(usual_scale(depth, heads)) | st.sampled_from([0.0, 0.25])),
+        bias=draw(st.booleans()),
+        batch=draw(st.integers(1, 3)),
+        dtype=draw(_DTYPES),
     )
 
 

@@ -27,6 +27,7 @@ LINES = (
     "maxpool c4 hw9 k3 s2 p1 nhwc",
     "avgpool c4 hw9 k3 p1 nhwc padded",
     "gather c4,6 hw9 nhwc b[0:6] a[0:2]/a[2:4]",
+    "attention c4 o6 hw9 keys5 heads2 nhwc bias",
 )
 
 
@@ -78,6 +79,7 @@ def test_parts_are_the_convolutions_in_their_order(line: str, parts: tuple[str, 
         (LINES[5], "inverted n3 c4 e8 o4 h12 w15 k3 p1 residual se2"),
         (LINES[11], "norm n3 c4 h12 w15 nhwc eps1e-06"),
         (LINES[14], "avgpool n3 c4 h12 w15 k3 p1 nhwc padded"),
+        (LINES[16], "attention n3 c4 o6 h12 w15 keys5 heads2 nhwc bias"),
         (LINES[12], "elementwise n3 c4 h12 w15 nhwc mul.channel add.image relu"),
     ],
 )

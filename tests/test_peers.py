@@ -315,6 +315,7 @@ def test_a_problem_in_another_order_of_axes_is_the_same_problem(problem, wanted)
         ("training depthwise c4 hw8 k3", "no adapter for training"),
         ("mean c4 hw8 nhwc", "no adapter for mean"),
         ("elementwise c4 hw8 nhwc relu", "no adapter for elementwise"),
+        ("attention c4 hw8 keys3 nhwc", "no adapter for attention"),
     ],
 )
 def test_limits_name_the_first_thing_that_an_engine_does_not_do(problem, reason):

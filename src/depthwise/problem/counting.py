@@ -5,9 +5,9 @@
 - Every tap of every output counts, those that fall on padding included.
 - The gradient with respect to the input, and that with respect to the weight, each have the MACs of
   the convolution; that with respect to the bias has none.
-- Only convolutions and the two dense layers of squeeze-and-excite have MACs.  Adding a bias or a
-  residual, activations, the gate's mean and scaling, what is computed of pixels (mean, norm), pools
-  and of elements count as none.
+- Only convolutions, the two dense layers of squeeze-and-excite and the two products of attention
+  have MACs.  Adding a bias or a residual, activations, softmax, the gate's mean and scaling, what
+  is computed of pixels (mean, norm), pools and of elements count as none.
 - `bytes` is the least that must move between memory and the processor: input, weights, biases and
   residual read once, output written once, and what is a result of several passes of training read
   and written once.  What a block hands from part to part is not in it; `unfused_bytes` has that

@@ -9,6 +9,7 @@ from depthwise.machine.target import Target
 from depthwise.problem.problem import Problem
 from depthwise.programs import (
     adjoint,
+    attention,
     block,
     blocked,
     channels_first,
@@ -52,6 +53,7 @@ WRITERS: dict[str, Writer] = {
     "elementwise": elementwise.programs,
     "pools": pools.programs,
     "gathers": gathers.programs,
+    "attention": attention.programs,
     **dict.fromkeys((way.name for way in WAYS), block.programs),
 }
 """By the name of the rule."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from depthwise.errors import PlanError
 from depthwise.machine.target import Target
+from depthwise.problem.attention import AttentionSpec
 from depthwise.problem.block import BlockSpec
 from depthwise.problem.elementwise import ElementwiseSpec
 from depthwise.problem.gathers import GatherSpec
@@ -39,6 +40,7 @@ RULES: dict[type[Any], tuple[AnyRule, ...]] = {
     ElementwiseSpec: (OneWay("elementwise", sums=False),),
     PoolSpec: (OneWay("pools"),),
     GatherSpec: (OneWay("gathers", sums=False),),
+    AttentionSpec: (OneWay("attention"),),
 }
 """By the type of a problem."""
 

@@ -80,7 +80,7 @@ def fastest(columns: int, runs: Runs, lanes: int, registers: int) -> Tiling:
     """
     vectors = ceil(columns / lanes)
     tilings = [
-        Tiling(_tile_rows(width, runs, registers), width)
+        Tiling(tile_rows(width, runs, registers), width)
         for width in range(1, min(vectors, MOST_VECTORS) + 1)
     ]
 
@@ -155,11 +155,11 @@ def _cycles_of_panels(widths: list[int], runs: Runs, tiling: Tiling, registers: 
 def _rows_of(width: int, runs: Runs, tiling: Tiling, registers: int) -> int:
     """Return the rows of the tiles of a panel of so many vectors."""
     if width != tiling.vectors:
-        return _tile_rows(width, runs, registers)
+        return tile_rows(width, runs, registers)
     return min(tiling.rows, _shortest(runs))
 
 
-def _tile_rows(width: int, runs: Runs, registers: int) -> int:
+def tile_rows(width: int, runs: Runs, registers: int) -> int:
     """Return the rows of the tile that takes the fewest cycles for a panel of so many vectors."""
     most = max(1, min(_shortest(runs), (registers - width - 1) // width))
     return min(range(most, 0, -1), key=lambda rows: _cycles_of_rows(rows, width, runs))

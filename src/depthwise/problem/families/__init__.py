@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, TypeGuard
 
 from depthwise.problem.families import (
+    attention,
     blocks,
     convolutions,
     elementwise,
@@ -27,6 +28,7 @@ FAMILIES: tuple[Family[Any], ...] = (
     elementwise.FAMILY,
     pools.FAMILY,
     gathers.FAMILY,
+    attention.FAMILY,
 )
 
 BY_KIND = {kind: family for family in FAMILIES for kind in family.kinds}

@@ -1,0 +1,131 @@
+"""Attention: for each pixel the mean of values, weighted by how well their keys fit it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+from typing import ClassVar
+
+from depthwise.errors import SpecError
+from depthwise.problem.dtypes import DEFAULT, DTYPES
+from depthwise.problem.problem import Specification
+from depthwise.problem.text import errors_with
+from depthwise.problem.values import MAX_ELEMENTS, flag, real, whole, word
+from depthwise.problem.vocabulary import Layout
+
+_SIZES = {
+    "batch": "n", "channels": "c", "out_channels": "o", "height": "h", "width": "w",
+    "keys": "keys", "heads": "heads",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionSpec(Specification):
+    """Attention of channels-last queries x (N, H, W, C) to keys (N, L, 1, C), values (N, L, 1, O).
+
+    The channels of each are cut into as many runs as there are heads.  For each head h and pixel p,
+    with sums and softmax over the keys l::
+
+        y[n, p, h] = sum of softmax(scale * x[n, p, h] . key[n, l, h] + bias[h, l, p]) value[n, l, h]
+
+    Equivalent to `F.scaled_dot_product_attention` of queries, keys and values (N, heads, pixels,
+    channels of a head), whose mask is the bias with its last two axes swapped.  (Vaswani et al.
+    2017, Attention Is All You Need.)
+
+    Attributes:
+        channels: of queries and keys, those of all heads.
+        keys: how many there are, L.
+        out_channels: of values and results, those of all heads.
+        bias: whether there are numbers (heads, L, H * W) that are added before the softmax.
+
+    Raises:
+        SpecError: the problem cannot exist.
+    """  # noqa: E501
+
+    channels: int
+    out_channels: int
+    height: int
+    width: int
+    keys: int
+    heads: int
+    scale: float
+    bias: bool = False
+    batch: int = 1
+    dtype: str = DEFAULT
+
+    kind: ClassVar[str] = "attention"
+    layout: ClassVar[Layout] = "NHWC"
+
+    def __post_init__(self) -> None:
+        with errors_with(self.kind, vars(self), defaults=vars(AttentionSpec)):
+            word("dtype", self.dtype, DTYPES)
+            for name in _SIZES:
+                object.__setattr__(self, name, whole(name, getattr(self, name)))
+            object.__setattr__(self, "scale", real("scale", self.scale))
+            flag("bias", self.bias)
+        sizes = {token: getattr(self, name) for name, token in _SIZES.items()}
+        if small := [f"{token}={size}" for token, size in sizes.items() if size < 1]:
+            raise SpecError(f"sizes are at least 1; got {' '.join(small)}: {self}")
+        if self.channels % self.heads or self.out_channels % self.heads:
+            raise SpecError(f"heads divide the channels of keys and of values: {self}")
+        shapes = self.input_shape, *self.operands.values(), self.output_shape
+        if max(map(prod, shapes)) > MAX_ELEMENTS:
+            raise SpecError(f"no array has more than {MAX_ELEMENTS} elements: {self}")
+
+    @property
+    def pixels(self) -> int:
+        """The queries of an image."""
+        return self.height * self.width
+
+    @property
+    def depth(self) -> int:
+        """The channels of a head of queries and keys."""
+        return self.channels // self.heads
+
+    @property
+    def width_of_values(self) -> int:
+        """The channels of a head of values."""
+        return self.out_channels // self.heads
+
+    @cached_property
+    def input_shape(self) -> tuple[int, ...]:
+        """(N, H, W, C)."""
+        return self.batch, self.height, self.width, self.channels
+
+    @cached_property
+    def output_shape(self) -> tuple[int, ...]:
+        """(N, H, W, O)."""
+        return self.batch, self.height, self.width, self.out_channels
+
+    @cached_property
+    def operands(self) -> dict[str, tuple[int, ...]]:
+        """The keys, the values, and the bias where there is one."""
+        shapes: dict[str, tuple[int, ...]] = {
+            "key": (self.batch, self.keys, 1, self.channels),
+            "value": (self.batch, self.keys, 1, self.out_channels),
+        }
+        return shapes | ({"bias": (self.heads, self.keys, self.pixels)} if self.bias else {})
+
+    @property
+    def computed(self) -> tuple[str, ...]:
+        """The keys and the values."""
+        return "key", "value"
+
+    def resized(self, batch: int, height: int, width: int) -> AttentionSpec:
+        """Return the same for so many images of this size, each with as many keys as before."""
+        return replace(self, batch=batch, height=height, width=width)
+
+    def __str__(self) -> str:
+        size = f"hw{self.height}" if self.height == self.width else f"h{self.height} w{self.width}"
+        tokens = [self.kind, *[f"n{self.batch}"] * (self.batch != 1), f"c{self.channels}"]
+        tokens += [f"o{self.out_channels}"] * (self.out_channels != self.channels)
+        tokens += [size, f"keys{self.keys}", *[f"heads{self.heads}"] * (self.heads != 1), "nhwc"]
+        tokens += [*[self.dtype] * (self.dtype != DEFAULT), *["bias"] * self.bias]
+        usual = usual_scale(self.channels, self.heads)
+        return " ".join([*tokens, *[f"scale{self.scale!r}"] * (self.scale != usual)])
+
+
+def usual_scale(channels: int, heads: int) -> float:
+    """Return 1 / sqrt(channels of a head), which is the scale unless another is given."""
+    return float((channels / heads) ** -0.5) if channels > 0 < heads else 1.0
