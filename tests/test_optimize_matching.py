@@ -147,8 +147,7 @@ CASES: dict[str, Case] = {
     ),
     "shuffle unit": (
         shuffled, {"p": pointwise(4, 4), "q": depthwise(4), "r": pointwise(4, 4)},
-        {"pointwise": 1, "separable": 1},
-        {"cat", "chunk", "operator", "reshape", "transpose"},
+        {"pointwise": 1, "separable": 1, "gather": 2}, set(),
     ),
     # results that are used twice
     "depthwise result used twice": (
@@ -303,8 +302,8 @@ CASES: dict[str, Case] = {
     ),
     "pieces that share memory": (
         lambda s, x: let(torch.unsafe_chunk(s.d(x), 2, 1), lambda y: s.p(y[0]) + s.q(y[1])),
-        {**ONE, "p": pointwise(4, 8), "q": pointwise(4, 8)}, {"depthwise": 1, "pointwise": 2},
-        {"operator", "unsafe_chunk"},
+        {**ONE, "p": pointwise(4, 8), "q": pointwise(4, 8)}, {"depthwise": 1, "pointwise": 2, "gather": 2},
+        set(),
     ),
 }  # fmt: skip
 

@@ -394,6 +394,16 @@ def _permute(reading: _Reading, node: fx.Node) -> Read:
     return Permute(order=order), [reading.value(node.args[0])]
 
 
+def _swapped(reading: _Reading, node: fx.Node) -> Read:
+    given, x = arguments(node), reading.value(node.args[0])
+    order = [*range(len(x.shape or ()))] if x is not None else []
+    if not order:
+        return None
+    first, second = given["dim0"], given["dim1"]
+    order[first], order[second] = order[second], order[first]
+    return Permute(order=tuple(order)), [x]
+
+
 def _squeezed(reading: _Reading, node: fx.Node) -> Read:
     """Read what drops axes of one element, where it does so whatever the sizes that are open."""
     x = reading.value(node.args[0])
@@ -442,7 +452,16 @@ _NOTHING: dict[str, Callable[[fx.Node], bool]] = {
 }
 """What computes nothing in inference, and when."""
 
-_VIEWS = ("permute", "view", "_unsafe_view", "reshape", "flatten", "unsqueeze", "squeeze")
+_VIEWS = (
+    "permute",
+    "transpose",
+    "view",
+    "_unsafe_view",
+    "reshape",
+    "flatten",
+    "unsqueeze",
+    "squeeze",
+)
 _READERS: dict[str, Callable[[_Reading, fx.Node], Read]] = {
     "conv2d": _convolution,
     "convolution": _convolution,
@@ -476,5 +495,6 @@ _READERS: dict[str, Callable[[_Reading, fx.Node], Read]] = {
     "slice": lambda reading, node: channels.cut(reading.value, node),
     **dict.fromkeys(_VIEWS, _shaped),
     "permute": _permute,
+    "transpose": _swapped,
     "squeeze": _squeezed,
 }
