@@ -59,7 +59,10 @@ def function(
                     bring(spec, scratch, above, below, lanes, copy)
             rows = Windows(stack, array, above, ends).rows
             terms = terms_of(spec, T.min(start, 0))
-            products.windows(operands, panels, first, last, terms, lanes, rows, (share, shares))
+            products.windows(
+                operands, panels, first, last, terms, lanes, rows, (share, shares),
+                fewest=min(tiling.runs_between(ends))[0],
+            )  # fmt: skip
     return builder.get()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, TypeAlias
 
@@ -19,8 +19,9 @@ from tvm.tirx.script import builder as T  # noqa: N812
 from depthwise.problem.spec import ConvSpec
 from depthwise.programs.activations import activate
 from depthwise.programs.build import TASKS
-from depthwise.programs.fetching import fetch
-from depthwise.schedule.tiling import Ahead, Panels, packed_columns
+from depthwise.programs.fetching import LINE_BYTES, fetch
+from depthwise.schedule import tiling
+from depthwise.schedule.tiling import Ahead, NextPanel, Panels, next_panel, packed_columns
 
 Expr: TypeAlias = Any
 Rows: TypeAlias = Callable[[Expr, int], Sequence[Callable[[Expr], Expr]]]
@@ -87,6 +88,24 @@ class Fetching:
 
 
 @dataclass(frozen=True)
+class _Following:
+    """The panel behind the one that is computed, fetched by its tiles."""
+
+    how: NextPanel
+    weight: Any
+    start: Expr
+    size: int
+    turns: int
+    tile: Expr = 0
+
+    def fetch(self, turn: Expr, line: Expr) -> None:
+        """Begin to fetch one of the lines of a tile's turn."""
+        share = self.tile * self.turns + turn
+        at = self.start + (share * self.how.lines + line) * self.how.stride
+        fetch(self.weight, T.min(at, self.size - 1))
+
+
+@dataclass(frozen=True)
 class _Share:
     """Some of the runs, fetched by one tile."""
 
@@ -118,6 +137,7 @@ def product(
     store: Callable[[Expr, Expr, Expr], None],
     share: tuple[Expr, int] = (0, 1),
     fetching: Fetching | None = None,
+    following: Callable[[Panels, Expr], _Following | None] = lambda *_: None,
 ) -> None:
     """Write Y[m, n] = sum over k of A[m, k] B[k, n] as loops.
 
@@ -134,6 +154,7 @@ def product(
         store: `store(sum, m, n)` writes an element of Y.
         share: (i, n), the i-th of n shares of the panels is computed.
         fetching: what goes on meanwhile.
+        following: `following(panel, column)` is the panel behind this one, where it is fetched.
     """
     part, parts = share
     before: Expr = 0
@@ -143,19 +164,23 @@ def product(
         begin, end = panel.count * part // parts, panel.count * (part + 1) // parts
         with T.serial(begin, end) as index:
             column = T.Bind(index * panel.width + panel.start)
-            element = b(panel, column)
+            element, behind = b(panel, column), following(panel, column)
             with T.serial(0, count) as tile:
                 top = T.Bind(T.min(first + tile * panel.rows, last - panel.rows))
                 place = before + index * count + tile
-                fetch = fetching.share(place, total) if fetching else None
-                _tile(panel, top, column, terms, lanes, dtype, a, element, store, fetch)
+                ahead: _Share | _Following | None = None
+                if fetching:
+                    ahead = fetching.share(place, total)
+                elif behind:
+                    ahead = replace(behind, tile=tile)
+                _tile(panel, top, column, terms, lanes, dtype, a, element, store, ahead)
         before = before + panel.count * count
 
 
 def _tile(
     panel: Panels, top: Expr, column: Expr, terms: Terms, lanes: int, dtype: str,
     a: Rows, b: Callable[[Expr, Expr], Expr],
-    store: Callable[[Expr, Expr, Expr], None], fetch: _Share | None,
+    store: Callable[[Expr, Expr, Expr], None], ahead: _Share | _Following | None,
 ) -> None:  # fmt: skip
     sums = T.alloc_buffer((panel.rows * panel.width,), dtype, scope="local")
     for at in range(0, panel.rows * panel.width, lanes):
@@ -174,16 +199,23 @@ def _tile(
     *outer, (depth, stride) = terms
     with _nested(outer) as (before, distance):
         done: Expr = 0
-        if fetch:
-            lines, steps = fetch.ahead.lines, fetch.steps(depth)
-            with T.serial(0, fetch.count) as run, T.serial(0, lines) as line:
-                fetch.fetch(run, line)
+        if isinstance(ahead, _Share):
+            lines, steps = ahead.ahead.lines, ahead.steps(depth)
+            with T.serial(0, ahead.count) as run, T.serial(0, lines) as line:
+                ahead.fetch(run, line)
                 start = T.Bind((run * lines + line) * steps)
                 with T.serial(0, steps) as step:
                     add(start + step, (start + step) * stride)
-            done = T.Bind(fetch.count * (lines * steps))
-        with T.serial(done, depth) as k:
-            add(before * depth + k, distance + k * stride)
+            done = T.Bind(ahead.count * (lines * steps))
+        if isinstance(ahead, _Following):
+            with T.serial(0, ahead.how.lines) as line:
+                ahead.fetch(before, line)
+                start = T.Bind(line * ahead.how.steps)
+                with T.serial(0, ahead.how.steps) as step:
+                    add(before * depth + start + step, distance + (start + step) * stride)
+        else:
+            with T.serial(done, depth) as k:
+                add(before * depth + k, distance + k * stride)
     for row in range(panel.rows):
         for start in range(0, panel.used, lanes):
             with T.vectorized(0, min(lanes, panel.used - start)) as lane:
@@ -206,17 +238,18 @@ def _nested(loops: Iterable[tuple[Expr, int]]) -> Iterator[tuple[Expr, Expr]]:
 def pixel_rows(
     operands: Operands, panels: tuple[Panels, ...], first: Expr, last: Expr, lanes: int,
     share: tuple[Expr, int] = (0, 1), planes: bool = False, fetching: Fetching | None = None,
+    fewest: int = 0,
 ) -> None:  # fmt: skip
     """Write the product whose rows are pixels; weights are packed in panels.
 
-    The output is channels-last, the input too unless it is said to lie in planes.
+    The output is channels-last, the input too unless it is said to lie in planes.  See `windows`.
     """
     spec, x = operands.spec, operands.x
     depth, plane = spec.channels, spec.height * spec.width
 
     rows = _evenly(x, 1 if planes else depth)
     terms = ((depth, plane if planes else 1),)
-    windows(operands, panels, first, last, terms, lanes, rows, share, fetching)
+    windows(operands, panels, first, last, terms, lanes, rows, share, fetching, fewest=fewest)
 
 
 def _evenly(array: Any, pitch: int) -> Rows:
@@ -231,14 +264,22 @@ def _evenly(array: Any, pitch: int) -> Rows:
 def windows(
     operands: Operands, panels: tuple[Panels, ...], first: Expr, last: Expr, terms: Terms,
     lanes: int, a: Rows, share: tuple[Expr, int],
-    fetching: Fetching | None = None, start: Expr = 0,
+    fetching: Fetching | None = None, start: Expr = 0, fewest: int = 0,
 ) -> None:  # fmt: skip
     """Write the product whose rows are what output pixels read; weights are packed in panels.
 
-    The output begins with the pixel `start`.
+    The output begins with the pixel `start`.  Where it is said how many rows are multiplied in one
+    go at the `fewest`, each panel is fetched while the one before it is used.
     """
     spec, weight = operands.spec, operands.weight
     depth, outputs = spec.depth, spec.out_channels
+    turns, size = depth // terms[-1][0], depth * packed_columns(panels)
+    line = LINE_BYTES // spec.element.bytes
+
+    def following(panel: Panels, column: Expr) -> _Following | None:
+        how = next_panel(panel, fewest, depth, turns, line) if fewest else None
+        start_of_next = (column + panel.width) * depth
+        return None if how is None else _Following(how, weight, start_of_next, size, turns)
 
     def packed(panel: Panels, column: Expr) -> Callable[[Expr, Expr], Expr]:
         return lambda k, n: weight[column * depth + k * panel.width + n]
@@ -246,7 +287,7 @@ def windows(
     product(
         panels, first, last, terms, lanes, spec.element.tvm, a=a, b=packed,
         store=lambda total, m, n: operands.store(total, n, (m - start) * outputs + n),
-        share=share, fetching=fetching,
+        share=share, fetching=fetching, following=following,
     )  # fmt: skip
 
 
@@ -284,12 +325,13 @@ def channel_rows(
 
 def function(
     spec: ConvSpec, panels: tuple[Panels, ...], lanes: int, planes: bool = False,
-    ahead: Ahead | None = None,
+    ahead: Ahead | None = None, fewest: int = 0,
 ) -> tirx.PrimFunc:  # fmt: skip
     """Return the function `(X, K, bias, residual, Y, ahead, pixels)` of a run of pixels.
 
-    Its output is channels-last, and its input too unless it is said to lie in planes.  What will be
-    read next is fetched from the address `ahead` on; without it the argument is absent.
+    There are the `fewest` pixels at least, see `windows`.  Its output is channels-last, and its
+    input too unless it is said to lie in planes.  What will be read next is fetched from the
+    address `ahead` on; without it the argument is absent.
     """
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
@@ -299,7 +341,9 @@ def function(
         if ahead:
             fetching = Fetching(ahead, T.arg("ahead", T.Buffer((1,), spec.element.tvm)))
         pixels = T.arg("pixels", T.int32())
-        pixel_rows(operands, panels, 0, pixels, lanes, planes=planes, fetching=fetching)
+        pixel_rows(
+            operands, panels, 0, pixels, lanes, planes=planes, fetching=fetching, fewest=fewest
+        )
     return builder.get()
 
 
@@ -326,6 +370,7 @@ def pointwise(
     last_channels = spec.channels_last
     rows = spec.batch * spec.height * spec.width if last_channels else spec.out_channels
     images = 1 if last_channels else spec.batch
+    fewest = min(tiling.runs_between(tiling.ends(rows, tile, row_tasks)))[0]
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
         columns = packed_columns(panels) if last_channels else spec.out_channels
@@ -335,7 +380,7 @@ def pointwise(
             first, last = run_of_rows(run, row_tasks, rows, tile)
             share = task % column_tasks, column_tasks
             if last_channels:
-                pixel_rows(operands, panels, first, last, lanes, share)
+                pixel_rows(operands, panels, first, last, lanes, share, fewest=fewest)
             else:
                 image = T.Bind(task // (row_tasks * column_tasks))
                 channel_rows(operands, panels, first, last, lanes, share, image)

@@ -59,7 +59,9 @@ def functions(chain: Chain, depthwise: tirx.PrimFunc) -> dict[str, tirx.PrimFunc
         rings["Y"] = chain.strip_rows
     found = {"depthwise": _with_rings(depthwise, rings)}
     if chain.expand:
-        found["expand"] = products.function(chain.expand, chain.panels(0), lanes, planes_in)
+        found["expand"] = products.function(
+            chain.expand, chain.panels(0), lanes, planes_in, fewest=chain.fewest(0)
+        )
     elif planes_in:
         plane = conv.height * conv.width
         found["gather"] = pixel_runs.gather(
@@ -67,7 +69,11 @@ def functions(chain: Chain, depthwise: tirx.PrimFunc) -> dict[str, tirx.PrimFunc
         )
     if chain.project:
         found["project"] = products.function(
-            chain.project, chain.panels(-1), lanes, ahead=chain.ahead
+            chain.project,
+            chain.panels(-1),
+            lanes,
+            ahead=chain.ahead,
+            fewest=chain.fewest(len(chain.parts) - 1),
         )
     if planes_out:
         last = chain.parts[-1]

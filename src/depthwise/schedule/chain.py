@@ -135,6 +135,10 @@ class Chain:
         rows = self._new_rows(tasks) if place < self._middle else self._finished_rows(tasks)
         return tuple((count * self.inner[place].width, times) for count, times in rows.items())
 
+    def fewest(self, place: int) -> int:
+        """Return the fewest pixels that a product computes in most of its turns."""
+        return max(self.runs(place), key=lambda run: run[1])[0]
+
     @cached_property
     def strips(self) -> int:
         """Strips of an image."""

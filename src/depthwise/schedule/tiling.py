@@ -68,6 +68,46 @@ class Ahead:
     """Runs that a tile fetches at most; their lines are no more than its steps of k."""
 
 
+@dataclass(frozen=True)
+class NextPanel:
+    """How the weights of the panel behind one are brought near while its tiles are computed.
+
+    Whatever the weights of a layer are, they were not used since the last call, and come from the
+    last cache or from memory.  Each tile fetches some of the lines, one in so many steps of k.
+    """
+
+    lines: int
+    """Lines that a tile fetches in one turn of the loops around the innermost one over k."""
+    stride: int
+    """Elements from line to line."""
+    steps: int
+    """Steps of k between two of them."""
+
+
+def next_panel(panel: Panels, rows: int, depth: int, turns: int, line: int) -> NextPanel | None:
+    """Return how the panel behind one is fetched, or None where that would gain little.
+
+    Args:
+        panel: the one that is computed.
+        rows: the fewest that are multiplied in one go.
+        depth: steps of k.
+        turns: of the loops around the innermost one over k.
+        line: elements of a cache line.
+    """
+    tiles, inner = ceil(rows / panel.rows), depth // turns
+    if tiles > _MANY_TILES:
+        return None
+    whole, shares = ceil(depth * panel.width / line), tiles * turns
+    every = 1 if whole <= shares * inner else 2  # the processor brings pairs
+    wanted = min(ceil(whole / every / shares), inner)
+    steps = next(steps for steps in range(inner // wanted, 0, -1) if inner % steps == 0)
+    return NextPanel(inner // steps, every * line, steps)
+
+
+_MANY_TILES = 64
+"""So many that what a panel takes to arrive is little beside what it is used for."""
+
+
 @cache
 def fastest(columns: int, runs: Runs, lanes: int, registers: int) -> Tiling:
     """Return the tiling that takes the fewest cycles.
