@@ -10,7 +10,7 @@ from depthwise.problem.block import BlockSpec, SqueezeExcite
 from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.elementwise import ElementwiseSpec, Link
 from depthwise.problem.gathers import GatherSpec, Run
-from depthwise.problem.pixels import PixelKind, PixelSpec
+from depthwise.problem.pixels import NORMS, PIXEL_KINDS, REDUCTIONS, PixelSpec
 from depthwise.problem.pools import PoolKind, PoolSpec
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
@@ -309,16 +309,20 @@ def _pool_axes(draw: st.DrawFn, size: int) -> tuple[int, int, int, tuple[int, in
 
 @st.composite
 def pixel_specs(draw: st.DrawFn, *, size: int = 30, channels: int = 200) -> PixelSpec:
-    """Draw a mean or a norm of pixels, large enough to fill whole vectors and several tasks."""
-    kind = draw(st.sampled_from(get_args(PixelKind)))
+    """Draw a problem of pixels, large enough to fill whole vectors and several tasks."""
+    kind = draw(st.sampled_from(PIXEL_KINDS))
+    groups = draw(st.sampled_from([1, 2, 3, 8, 200])) if kind == "groupnorm" else 1
+    each = draw(st.integers(1, max(1, channels // groups)))
     return PixelSpec(
         kind=kind,
-        channels=draw(st.integers(1, channels)),
+        channels=min(groups, channels) * each,
+        groups=min(groups, channels),
         height=draw(st.integers(1, size)),
         width=draw(st.integers(1, size)),
         batch=draw(st.integers(1, 3)),
         dtype=draw(_DTYPES),
-        epsilon=draw(st.sampled_from([1e-6, 1e-5, 0.001])) if kind == "norm" else 0.0,
+        epsilon=draw(st.sampled_from([1e-6, 1e-5, 0.001])) if kind in NORMS else 0.0,
+        over=draw(st.sampled_from(["pixels", "channels"])) if kind in REDUCTIONS else "pixels",
     )
 
 

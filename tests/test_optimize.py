@@ -39,15 +39,14 @@ MATCHED = {
         "depthwise": 3,
         "norm": 6,
         "pointwise": 7,
-        "mean": 1,
-        "elementwise": 3,
+        "mean": 4,
+        "l2": 3,
+        "elementwise": 9,
     },
 }
 BETWEEN = {"adaptive_avg_pool2d", "flatten", "reshape"}
-RESPONSE_NORM = {"add", "div", "linalg_vector_norm", "mean", "mul", "permute"}
 LEFT = {
     "transformers.efficientnet": BETWEEN | {"avg_pool2d"},
-    "transformers.convnext_v2": BETWEEN | RESPONSE_NORM,
 }
 
 

@@ -91,3 +91,23 @@ def test_they_are_explained_and_shown():
     assert "kernel" in kernel.show("llvm")
     with pytest.raises(PlanError):
         dw.compile(spec, "default")
+
+
+@pytest.mark.parametrize("line", ["c64 hw9", "c60 hw9 g3", "c7 hw9 g7"])
+def test_norms_of_large_numbers_that_differ_little(line):
+    """What is subtracted is the mean, not the square of the mean from the mean of the squares."""
+    spec = dw.parse(f"groupnorm {line} nhwc eps1e-05")
+    x, weight, bias, _ = dw.random_problem(spec)
+    x += 4096
+    expected = reference.forward(spec, x, weight, bias)
+    np.testing.assert_allclose(dw.compile(spec)(x, weight, bias), expected, 1e-3, 1e-3)
+
+
+@pytest.mark.parametrize("over", ["", " channels"])
+def test_a_nan_is_the_largest_of_all(over):
+    x = np.zeros((1, 5, 5, 81), np.float32)
+    x[0, 2, 2, 3] = np.nan
+    y = dw.compile(f"max c81 hw5 nhwc{over}")(x)
+    assert np.argwhere(np.isnan(y)).tolist() == [[0, 2, 2, 0] if over else [0, 0, 0, 3]]
+    least = dw.compile(f"max c81 hw5 nhwc{over}")(np.full_like(x, -np.inf))
+    np.testing.assert_array_equal(least, -np.inf)

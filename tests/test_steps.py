@@ -28,6 +28,7 @@ PROBLEMS = [
     "weight_gradient depthwise c8 hw6 k3 bias",
     "mean c8 hw6 nhwc",
     "norm c8 hw6 nhwc eps1e-05",
+    "groupnorm c8 hw6 g2 nhwc eps1e-05",
     "elementwise c8 hw6 nhwc mul.gate add.image gelu",
     "gather c8,4 hw6 nhwc b[0:4] a[2:4]",
     "attention c8 o12 hw6 keys7 heads2 nhwc bias",

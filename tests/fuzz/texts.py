@@ -24,6 +24,7 @@ LINES = (
     "inverted c8 e16 o8 hw5 k3 p1 nhwc se4", "input_gradient depthwise c4 hw5 k3 p1",
     "weight_gradient depthwise c4 hw5 k3 p1 nhwc bias", "backward depthwise c4 hw5 k3 p1",
     "mean c8 hw5 nhwc", "norm c8 hw5 nhwc eps1e-05",
+    "groupnorm c8 hw5 g2 nhwc eps1e-05", "max c8 hw5 nhwc channels",
     "elementwise c8 hw5 nhwc mul.channel add.image relu", "depthwise c4 hw5 k3 p1 float64 d2 m2 n3",
     "attention c8 o12 hw5 keys7 heads2 nhwc bias scale0.5",
 )  # fmt: skip

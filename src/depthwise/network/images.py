@@ -13,6 +13,8 @@ from typing import cast
 from depthwise.network.draft import POINT
 from depthwise.network.graph import Graph, Node, Value
 from depthwise.network.operators import (
+    CHANNELS,
+    PIXELS,
     Activate,
     BatchNorm,
     Binary,
@@ -24,6 +26,7 @@ from depthwise.network.operators import (
     Linear,
     Operator,
     Permute,
+    Reduce,
     Reshape,
     Slice,
     Unary,
@@ -59,6 +62,8 @@ class _Images:
                 self._permutation(node, node.operator)
             elif isinstance(node.operator, Reshape):
                 self._reshaping(node)
+            elif isinstance(node.operator, Reduce):
+                self._reduction(node, node.operator)
             elif made := self._on_nchw(node):
                 self._permuted(node, *made)
         for value, x in self._nchw.items():
@@ -81,7 +86,7 @@ class _Images:
             self._know(node.output, x)
         elif permute.order == TO_NCHW and x in self._nchw:
             self._same(node, self._nchw[x])
-        elif permute.order == _SWAPPED and (image := _planes_of(x)) is not None:
+        elif permute.order == _SWAPPED and x not in self._nchw and (image := _planes_of(x)):
             self._know(node.output, image)
 
     def _know(self, value: Value, image: Value) -> None:
@@ -118,8 +123,11 @@ class _Images:
         image = next(x for x in inputs if x is not None and x.constant is None)
         channels = cast(int, _sizes(node.output)[-1])
         batch, _, *sides = cast("tuple[int, ...]", image.shape)
+        names = _sizes(image)[2:]
+        if isinstance(operator, Reduce) and operator.axes == PIXELS:
+            sides, names = [1, 1], (1, 1)
         made.output.shape = (batch, channels, *sides)
-        made.output.sizes = (_sizes(image)[0], channels, *_sizes(image)[2:])
+        made.output.sizes = (_sizes(image)[0], channels, *names)
         back = self._graph.insert(node, Permute(order=TO_NHWC), [made.output], like=made.output)
         _resize(back.output, made.output, TO_NHWC)
         if len(_sizes(node.output)) < len(TO_NHWC):
@@ -128,6 +136,30 @@ class _Images:
         self._know(back.output, made.output)
         node.covers, node.before_us = [], 0.0
         self._graph.stand_in(node, back)
+
+    def _reduction(self, node: Node, reduce: Reduce) -> None:
+        """Reduce an image in the place of its pixels, or of its planes (N, C, L)."""
+        x = cast(Value, node.inputs[0])
+        image = self._nchw.get(x)
+        planes = self._image_of_planes(x) if image is None else None
+        if planes is not None and reduce.axes == (2,):
+            over = replace(reduce, axes=PIXELS, keeps_axes=False)
+            made = self._graph.insert(node, over, [planes], like=node.output)
+            shape = (0, -1, 1) if reduce.keeps_axes else (0, -1)
+            _resize(made.output, planes, (0, 1))
+            made.covers, made.before_us = node.covers, node.before_us
+            back = self._graph.insert(node, Reshape(shape=shape), [made.output], like=node.output)
+            node.covers, node.before_us = [], 0.0
+            self._graph.stand_in(node, back)
+        elif image is not None and (axes := _axes_of_image(x, reduce)) is not None:
+            self._permuted(node, replace(reduce, axes=axes, keeps_axes=True), [image])
+
+    def _image_of_planes(self, x: Value) -> Value | None:
+        """Return the image that a value is as (N, C, L)."""
+        maker = x.maker
+        if maker is not None and maker.operator == Permute(order=_SWAPPED):
+            return self._nchw.get(cast(Value, maker.inputs[0]))
+        return _planes_of(x) if _is_row(x) else None
 
     def _on_nchw(self, node: Node) -> tuple[Operator, list[Value | None]] | None:
         """Return the same on (N, C, H, W); None where a node stays as it is."""
@@ -238,6 +270,14 @@ class _Images:
 
 def _sizes(value: Value) -> tuple[int | str, ...]:
     return value.sizes or ()
+
+
+def _axes_of_image(x: Value, reduce: Reduce) -> tuple[int, ...] | None:
+    """Return the axes of (N, C, H, W) that are reduced where x is channels-last, if they are."""
+    rank = len(_sizes(x))
+    if rank in (3, 4) and reduce.axes == tuple(range(1, rank - 1)):
+        return PIXELS
+    return CHANNELS if rank in (3, 4) and reduce.axes == (rank - 1,) and reduce.keeps_axes else None
 
 
 def _is_row(value: Value) -> bool:

@@ -8,7 +8,7 @@ from depthwise.errors import DepthwiseError
 from depthwise.network.absorb import draft_of, place, sole
 from depthwise.network.draft import Draft, inverted, separable
 from depthwise.network.graph import Graph, Node, Value
-from depthwise.network.operators import Binary, Mean, Reshape
+from depthwise.network.operators import PIXELS, Binary, Reduce, Reshape
 
 
 def join(graph: Graph) -> None:
@@ -88,7 +88,7 @@ def _gate(graph: Graph, depthwise: Node, factors: Value | None, product: Node) -
     reduce = None if restore is None else _inner(graph, _viewed(graph, restore.inputs[0]))
     means = None if reduce is None else _viewed(graph, reduce.inputs[0])
     mean = None if means is None else means.maker
-    if restore is None or reduce is None or mean is None or not isinstance(mean.operator, Mean):
+    if restore is None or reduce is None or mean is None or not _is_mean_of_pixels(mean):
         return None
     if mean.inputs[0] is not depthwise.output or not graph.used_once(mean.output):
         return None
@@ -97,6 +97,11 @@ def _gate(graph: Graph, depthwise: Node, factors: Value | None, product: Node) -
         return None
     users = depthwise.output.users
     return [mean, reduce, restore] if set(users) == {mean, product} and len(users) == 2 else None
+
+
+def _is_mean_of_pixels(node: Node) -> bool:
+    operator = node.operator
+    return isinstance(operator, Reduce) and (operator.function, operator.axes) == ("mean", PIXELS)
 
 
 def _channels(value: Value | None) -> tuple[int | str, ...]:

@@ -120,10 +120,35 @@ class Binary(Operator):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mean(Operator):
-    """The mean over the pixels of (N, C, H, W): (N, C, 1, 1), or (N, C) where axes are dropped."""
+class GroupNorm(Operator):
+    """A `BatchNorm` with the mean and variance of each image's groups of channels of (N, C, ...).
 
-    keeps_axes: bool
+    With as many groups as channels it is an instance norm.
+    """
+
+    groups: int
+    epsilon: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reduce(Operator):
+    """One number of all those along some axes, which have one element then or are dropped.
+
+    One of mean, sum, max, l2, meansquare, sumsquare; see `PixelSpec`.
+    """
+
+    function: str
+    axes: tuple[int, ...]
+    keeps_axes: bool = True
+
+    @property
+    def name(self) -> str:
+        """The function's."""
+        return self.function
+
+
+PIXELS, CHANNELS = (2, 3), (1,)
+"""Those axes of (N, C, H, W)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """From the graph of a trained network to the program that runs: the page to read first.
 
 graph -> simplify -> merge -> absorb -> join
-      -> stage_pixels -> stage_pools, stage_channels, stage_chains -> lowered
+      -> stage_pixels, stage_pools, stage_channels, stage_chains -> lowered
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def optimized(graph: Graph, engine: Engine) -> Program:
     merge(graph)
     absorb(graph)
     join(graph)
-    stage_pixels(graph)
-    while any([stage_pools(graph), stage_channels(graph), stage_chains(graph)]):
+    stages = stage_pixels, stage_pools, stage_channels, stage_chains
+    while any(stage(graph) for stage in stages):
         pass
     return lowered(graph, engine)

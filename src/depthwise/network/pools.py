@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import cast
 
 from depthwise.errors import SpecError
-from depthwise.network.absorb import draft_of, place
+from depthwise.network.absorb import place
 from depthwise.network.draft import Draft
 from depthwise.network.graph import Graph, Node, Value
 from depthwise.network.operators import Foreign, Pool
+from depthwise.network.pixels import is_beside_kernels
 from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.pools import PoolSpec
 from depthwise.problem.spec import ConvSpec
@@ -18,21 +19,18 @@ from depthwise.problem.vocabulary import Pair
 
 
 def stage_pools(graph: Graph) -> bool:
-    """Make kernels of the pools of images that kernels make or take; say if any was made."""
-    changed = False
+    """Make kernels of the pools of images that kernels make or take; whether there was any."""
+    found = False
     for node in list(graph.nodes):
         meaning = node.operator.meaning if isinstance(node.operator, Foreign) else None
-        if isinstance(meaning, Pool):
-            changed = _pool(graph, node, meaning) or changed
-    return changed
+        if isinstance(meaning, Pool) and is_beside_kernels(node):
+            found |= _pool(graph, node, meaning)
+    return found
 
 
 def _pool(graph: Graph, node: Node, pool: Pool) -> bool:
     x = cast(Value, node.inputs[0])
     if x.shape is None or len(x.shape) != 4 or x.dtype not in DTYPES or 0 in x.shape:
-        return False
-    taken = any(isinstance(user.operator, Draft) for user in node.output.users)
-    if draft_of(x) is None and not taken:
         return False
     batch, channels, *size = x.shape
     try:

@@ -7,6 +7,7 @@ import numpy as np
 from depthwise.network.formulas import name_formulas
 from depthwise.network.graph import Graph, Node
 from depthwise.network.images import reorder
+from depthwise.network.norms import name_norms
 from depthwise.network.operators import Binary, Identity, Pad, Permute, Reshape
 
 
@@ -18,6 +19,7 @@ def simplify(graph: Graph) -> None:
             graph.bypass(node)
     _as_sums_and_products(graph)
     name_formulas(graph)
+    name_norms(graph)
     reorder(graph)
     graph.drop_unused()
 

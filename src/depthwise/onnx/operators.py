@@ -14,20 +14,22 @@ import numpy as np
 from depthwise.errors import ModelError
 from depthwise.network.graph import Value
 from depthwise.network.operators import (
+    PIXELS,
     Activate,
     BatchNorm,
     Binary,
     Clip,
     Convolution,
+    GroupNorm,
     HardSigmoid,
     Identity,
     LayerNorm,
     Linear,
-    Mean,
     Operator,
     Pad,
     Permute,
     Pool,
+    Reduce,
     Unary,
     reshaped,
 )
@@ -302,15 +304,48 @@ def _binary(function: str) -> Callable[[Given], Read]:
     return lambda given: (Binary(function=function), given.inputs)
 
 
-def _reduce_mean(given: Given) -> Read:
-    axes, rank = given.numbers("axes", 1), len(given.x.shape or ())
-    if axes is None or rank != 4 or sorted(axis % 4 for axis in axes) != [2, 3]:
+def _group_norm(given: Given) -> Read:
+    """Read a norm of groups of channels, which before version 21 has one weight for each group."""
+    groups, shape = int(given.attributes["num_groups"]), given.x.shape or ()
+    weight, bias = given.constant(1), given.constant(2)
+    if len(shape) < 2 or weight is None or bias is None or shape[1] % groups:
         return None
-    return Mean(keeps_axes=bool(given.attributes.get("keepdims", 1))), [given.x]
+    each = [array.repeat(shape[1] // len(array)) for array in (weight, bias)]
+    norm = GroupNorm(groups=groups, epsilon=float(given.attributes.get("epsilon", 1e-5)))
+    return norm, [given.x, *map(_constant, each, given.inputs[1:])]
 
 
-def _global_mean(given: Given) -> Read:
-    return (Mean(keeps_axes=True), [given.x]) if len(given.x.shape or ()) == 4 else None
+def _instance_norm(given: Given) -> Read:
+    weight, shape = given.constant(1), given.x.shape or ()
+    if weight is None or given.constant(2) is None or len(shape) < 3 or len(weight) != shape[1]:
+        return None
+    epsilon = float(given.attributes.get("epsilon", 1e-5))
+    return GroupNorm(groups=len(weight), epsilon=epsilon), given.inputs
+
+
+def _reduce(function: str) -> Callable[[Given], Read]:
+    """Return what reads one number of all those along some axes."""
+
+    def reader(given: Given) -> Read:
+        axes, rank = given.numbers("axes", 1), len(given.x.shape or ())
+        if not axes or not rank:
+            return None
+        along = tuple(sorted({axis % rank for axis in axes}))
+        keeps = bool(given.attributes.get("keepdims", 1))
+        return Reduce(function=function, axes=along, keeps_axes=keeps), [given.x]
+
+    return reader
+
+
+def _global(function: str) -> Callable[[Given], Read]:
+    """Return what reads the same of all pixels."""
+
+    def reader(given: Given) -> Read:
+        rank = len(given.x.shape or ())
+        along = tuple(range(2, rank))
+        return (Reduce(function=function, axes=along), [given.x]) if along else None
+
+    return reader
 
 
 def meaning(given: Given) -> Operator | None:
@@ -342,7 +377,8 @@ def _average_pool(given: Given) -> Read:
     window = tuple(given.attributes.get("kernel_shape", ()))
     padded = any(given.attributes.get("pads", ())) or given.word("auto_pad", "NOTSET") != "NOTSET"
     whole = len(given.x.shape or ()) == 4 and (given.x.sizes or ())[2:] == window
-    return (Mean(keeps_axes=True), [given.x]) if whole and not padded else None
+    mean = Reduce(function="mean", axes=PIXELS)
+    return (mean, [given.x]) if whole and not padded else None
 
 
 def _transpose(given: Given) -> Read:
@@ -413,8 +449,15 @@ _READERS: dict[str, Callable[[Given], Read]] = {
     "Sub": _binary("sub"),
     "Mul": _binary("mul"),
     "Div": _binary("div"),
-    "ReduceMean": _reduce_mean,
-    "GlobalAveragePool": _global_mean,
+    "GroupNormalization": _group_norm,
+    "InstanceNormalization": _instance_norm,
+    "ReduceMean": _reduce("mean"),
+    "ReduceSum": _reduce("sum"),
+    "ReduceMax": _reduce("max"),
+    "ReduceL2": _reduce("l2"),
+    "ReduceSumSquare": _reduce("sumsquare"),
+    "GlobalAveragePool": _global("mean"),
+    "GlobalMaxPool": _global("max"),
     "AveragePool": _average_pool,
     "Pad": _pad,
     "Concat": channels.concat,

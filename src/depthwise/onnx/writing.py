@@ -30,13 +30,14 @@ from depthwise.network.operators import (
     Concat,
     Convolution,
     Foreign,
+    GroupNorm,
     HardSigmoid,
     Identity,
     LayerNorm,
     Linear,
-    Mean,
     Pad,
     Permute,
+    Reduce,
     Reshape,
     Slice,
     Unary,
@@ -314,11 +315,39 @@ def _by_function(writer: Writer, operator: Unary | Binary, names: list[str], _: 
     return writer.add("PRelu" if name == "prelu" else name.capitalize(), *names)
 
 
-def _mean(writer: Writer, mean: Mean, names: list[str], _: Node) -> str:
-    keeps = int(mean.keeps_axes)
-    if writer.dialect.opset < 18:
-        return writer.add("ReduceMean", names[0], axes=[2, 3], keepdims=keeps)
-    return writer.add("ReduceMean", names[0], writer.array([2, 3], np.int64), keepdims=keeps)
+def _group_norm(writer: Writer, norm: GroupNorm, names: list[str], node: Node) -> str:
+    """Write an instance norm of groups in the place of channels, and the weights of channels."""
+    (x, *_), images = names, cast(Value, node.inputs[0])
+    weight, bias = node.constant(1), node.constant(2)
+    if weight is None or bias is None or norm.groups == len(weight):
+        return writer.add("InstanceNormalization", *names, epsilon=norm.epsilon)
+    groups = writer.add("Reshape", x, writer.array([0, norm.groups, -1], np.int64))
+    ones = np.ones(norm.groups, weight.dtype)
+    made = writer.add(
+        "InstanceNormalization", groups, writer.array(ones), writer.array(0 * ones),
+        epsilon=norm.epsilon,
+    )  # fmt: skip
+    back = writer.add("Reshape", made, writer.add("Shape", x))
+    others = (1,) * (len(images.shape or ()) - 2)
+    each = [array.reshape(-1, *others) for array in (weight, bias)]
+    scaled = writer.add("Mul", back, writer.array(each[0]))
+    return writer.add("Add", scaled, writer.array(each[1]))
+
+
+_REDUCTIONS = {
+    "mean": "ReduceMean", "sum": "ReduceSum", "max": "ReduceMax", "l2": "ReduceL2",
+    "sumsquare": "ReduceSumSquare", "meansquare": "ReduceMean",
+}  # fmt: skip
+
+
+def _reduce(writer: Writer, reduce: Reduce, names: list[str], _: Node) -> str:
+    x, name = names[0], _REDUCTIONS[reduce.function]
+    if reduce.function == "meansquare":
+        x = writer.add("Mul", x, x)
+    axes, keeps = list(reduce.axes), int(reduce.keeps_axes)
+    if writer.dialect.opset < (13 if name == "ReduceSum" else 18):
+        return writer.add(name, x, axes=axes, keepdims=keeps)
+    return writer.add(name, x, writer.array(axes, np.int64), keepdims=keeps)
 
 
 def _pad(writer: Writer, pad: Pad, names: list[str], _: Node) -> str:
@@ -358,12 +387,13 @@ _WRITERS: dict[type, Any] = {
     BatchNorm: _batch_norm,
     LayerNorm: _layer_norm,
     ChannelNorm: _channel_norm,
+    GroupNorm: _group_norm,
     Activate: _activate,
     HardSigmoid: _any_hard_sigmoid,
     Clip: _clip,
     Unary: _by_function,
     Binary: _by_function,
-    Mean: _mean,
+    Reduce: _reduce,
     Pad: _pad,
     Permute: _permute,
     Reshape: _reshape,

@@ -1,11 +1,14 @@
 """Functions of a run of channels-last pixels: from planes, to planes, apart, and their sum.
 
+Beside them stands what the writers of such loops share: pieces of channels, and vectors folded.
+
 Planes are what channels-first data have: all pixels of a channel, then those of the next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import reduce
 from typing import Any, TypeAlias
 
 from tvm import tirx
@@ -194,6 +197,32 @@ def pieces(channels: int, lanes: int) -> Iterator[tuple[int, int, int]]:
         yield 0, first // wide, wide
     for start, (count, width) in vectors(channels - first, lanes):
         yield first + start, count, width
+
+
+def across(value: Expr, width: int) -> Expr:
+    """Return the sum of the lanes of a vector, halves added to each other as long as they are."""
+    while width > 1 and width % 2 == 0:
+        width //= 2
+        halves = [tirx.Shuffle([value], list(range(start, start + width))) for start in (0, width)]
+        value = T.Bind(halves[0] + halves[1])
+    lanes = [tirx.Shuffle([value], [lane]) for lane in range(width)] if width > 1 else [value]
+    return sum(lanes[1:], lanes[0])
+
+
+def largest_across(value: Expr, width: int, dtype: str) -> Expr:
+    """Return the largest of the lanes, through memory: TVM takes for ever to see through it all."""
+    lanes: Any = T.alloc_buffer((width,), dtype, scope="local")
+    T.buffer_store(lanes, value, [tirx.Ramp(0, 1, width) if width > 1 else 0])
+    while width > 1 and width % 2 == 0:
+        width //= 2
+        first, second = ((tirx.Ramp(at, 1, width) if width > 1 else at) for at in (0, width))
+        T.buffer_store(lanes, largest(lanes[first], lanes[second]), [first])
+    return T.Bind(reduce(largest, [lanes[lane] for lane in range(width)]))
+
+
+def largest(a: Expr, b: Expr) -> Expr:
+    """Return the larger of two numbers each; a NaN stays one, as in torch."""
+    return tirx.Select(tirx.any(a >= b, tirx.isnan(a)), a, b)
 
 
 def _function(dtype: str, sizes: dict[str, int], write: Callable[..., None]) -> tirx.PrimFunc:

@@ -19,7 +19,7 @@ from depthwise.problem.pools import PoolSpec
 from depthwise.programs import define_pools
 from depthwise.programs.build import SYMBOL, TASKS, Program
 from depthwise.programs.direct import spread, vector
-from depthwise.programs.pixel_runs import MOST_TASKS, pieces
+from depthwise.programs.pixel_runs import MOST_TASKS, largest, pieces
 from depthwise.schedule.plan import Plan
 from depthwise.schedule.window import Axis, axes
 
@@ -112,10 +112,8 @@ class _Pool:
         return tirx.const(least, self._spec.element.tvm)
 
     def _with(self, found: Expr, value: Expr) -> Expr:
-        """Return what is found with a tap more; a NaN stays one, as in torch."""
-        if self._spec.kind == "avgpool":
-            return found + value
-        return tirx.Select(tirx.any(found >= value, tirx.isnan(found)), found, value)
+        """Return what is found with a tap more."""
+        return found + value if self._spec.kind == "avgpool" else largest(found, value)
 
     def _result(self, found: Expr, count: Expr, width: int) -> Expr:
         if self._spec.kind == "maxpool":

@@ -27,6 +27,7 @@ from depthwise.schedule import (
     weight_gradient,
 )
 from depthwise.schedule.one_way import OneWay
+from depthwise.schedule.pixel_passes import PixelPasses
 from depthwise.schedule.plan import AnyPlan, BlockPlan
 from depthwise.schedule.rule import Rule
 
@@ -36,7 +37,7 @@ RULES: dict[type[Any], tuple[AnyRule, ...]] = {
     ConvSpec: convolutions.RULES,
     BlockSpec: fusion.WAYS,
     PassSpec: (adjoint, input_gradient, weight_gradient),
-    PixelSpec: (OneWay("pixel_passes"),),
+    PixelSpec: (PixelPasses(),),
     ElementwiseSpec: (OneWay("elementwise", sums=False),),
     PoolSpec: (OneWay("pools"),),
     GatherSpec: (OneWay("gathers", sums=False),),

@@ -41,6 +41,14 @@ def gelu_tanh(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
 
 
+def of_squares(x: Tensor, function: str, axes: list[int], keeps_axes: bool) -> Tensor:
+    """Return the sum ("sumsquare") or the mean ("meansquare") of squares along some axes."""
+    found = x.square()
+    if function == "meansquare":
+        return found.mean(axes, keepdim=keeps_axes)
+    return found.sum(axes, keepdim=keeps_axes)
+
+
 def prelu(x: Tensor, slope: Tensor) -> Tensor:
     """Return x, but times the slope where it is below 0, shapes broadcast as NumPy does."""
     return torch.where(x < 0, x * slope, x)
@@ -62,6 +70,7 @@ _OWN: dict[str, Callable[..., Any]] = {
     "convolution": convolution,
     "gelu_tanh": gelu_tanh,
     "hard_sigmoid": hard_sigmoid,
+    "of_squares": of_squares,
     "prelu": prelu,
     "reshape": reshape,
 }

@@ -16,20 +16,22 @@ from torch._ops import OpOverload
 from depthwise.errors import ModelError
 from depthwise.network.graph import Graph, Node, Value
 from depthwise.network.operators import (
+    PIXELS,
     Activate,
     BatchNorm,
     Binary,
     Clip,
     Convolution,
     Foreign,
+    GroupNorm,
     Identity,
     LayerNorm,
     Linear,
-    Mean,
     Operator,
     Pad,
     Permute,
     Pool,
+    Reduce,
     Unary,
     reshaped,
 )
@@ -359,21 +361,50 @@ def _turned_difference(reading: _Reading, node: fx.Node) -> Read:
     return None if found is None else (Binary(function="sub"), found[1][::-1])
 
 
-def _mean(reading: _Reading, node: fx.Node) -> Read:
+def _group_norm(reading: _Reading, node: fx.Node) -> Read:
+    given = arguments(node)
+    return _grouped(reading, given["input"], given["num_groups"], given)
+
+
+def _instance_norm(reading: _Reading, node: fx.Node) -> Read:
+    given = arguments(node)
+    x = reading.value(given["input"])
+    if x is None or x.shape is None or not given["use_input_stats"]:
+        return None
+    return _grouped(reading, given["input"], x.shape[1], given)
+
+
+def _grouped(reading: _Reading, given: Any, groups: int, others: dict[str, Any]) -> Read:
+    """Return a norm of groups, with ones and zeros for a weight and a bias that are left out."""
+    x, weight, bias = (reading.value(each) for each in (given, others["weight"], others["bias"]))
+    if x is None or x.shape is None:
+        return None
+    ones = _constant_value(np.ones(x.shape[1], x.dtype), "ones")
+    zeros = _constant_value(np.zeros(x.shape[1], x.dtype), "zeros")
+    return GroupNorm(groups=groups, epsilon=others["eps"]), [x, weight or ones, bias or zeros]
+
+
+def _reduce(reading: _Reading, node: fx.Node) -> Read:
     given = arguments(node)
     x = reading.value(given["self"])
-    if x is None or len(x.shape or ()) != 4 or given["dtype"] is not None:
+    rank = 0 if x is None else len(x.shape or ())
+    function = _REDUCTIONS[name_of(node)]
+    axes = tuple(
+        sorted({axis % rank for axis in np.atleast_1d(given.get("dim") or [])} if rank else ())
+    )
+    if not axes or given.get("dtype") is not None or given.get("ord", 2) != 2:
         return None
-    if sorted(axis % 4 for axis in given.get("dim") or ()) != [2, 3]:
-        return None
-    return Mean(keeps_axes=bool(given["keepdim"])), [x]
+    return Reduce(function=function, axes=axes, keeps_axes=bool(given["keepdim"])), [x]
+
+
+_REDUCTIONS = {"mean": "mean", "sum": "sum", "amax": "max", "linalg_vector_norm": "l2"}
 
 
 def _pooled_mean(reading: _Reading, node: fx.Node) -> Read:
     x = reading.value(node.args[0])
     whole = list(arguments(node)["output_size"]) == [1, 1]
     ours = x is not None and whole and len(x.shape or ()) == 4
-    return (Mean(keeps_axes=True), [x]) if ours else None
+    return (Reduce(function="mean", axes=PIXELS), [x]) if ours else None
 
 
 def _pad(reading: _Reading, node: fx.Node) -> Read:
@@ -487,7 +518,9 @@ _READERS: dict[str, Callable[[_Reading, fx.Node], Read]] = {
     "rsub": _turned_difference,
     "mul": _binary,
     "div": _binary,
-    "mean": _mean,
+    "group_norm": _group_norm,
+    "instance_norm": _instance_norm,
+    **dict.fromkeys(_REDUCTIONS, _reduce),
     "adaptive_avg_pool2d": _pooled_mean,
     "pad": _pad,
     "constant_pad_nd": _pad,

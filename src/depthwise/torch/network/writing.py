@@ -17,13 +17,14 @@ from depthwise.network.operators import (
     Concat,
     Convolution,
     Foreign,
+    GroupNorm,
     HardSigmoid,
     Identity,
     LayerNorm,
     Linear,
-    Mean,
     Pad,
     Permute,
+    Reduce,
     Reshape,
     Slice,
     Unary,
@@ -99,8 +100,18 @@ def _binary(binary: Binary, given: list[Any], _: Node) -> Any:
     return getattr(aten, binary.function).Tensor, given
 
 
-def _mean(mean: Mean, given: list[Any], _: Node) -> Any:
-    return aten.mean.dim, (given[0], [2, 3], mean.keeps_axes)
+def _group_norm(norm: GroupNorm, given: list[Any], _: Node) -> Any:
+    return aten.group_norm.default, (given[0], norm.groups, *given[1:], norm.epsilon)
+
+
+def _reduce(reduce: Reduce, given: list[Any], _: Node) -> Any:
+    axes, keeps = list(reduce.axes), reduce.keeps_axes
+    if reduce.function == "l2":
+        return aten.linalg_vector_norm.default, (given[0], 2, axes, keeps)
+    if reduce.function in ("meansquare", "sumsquare"):
+        return functions.of_squares, (given[0], reduce.function, axes, keeps)
+    targets = {"mean": aten.mean.dim, "sum": aten.sum.dim_IntList, "max": aten.amax.default}
+    return targets[reduce.function], (given[0], axes, keeps)
 
 
 def _pad(pad: Pad, given: list[Any], _: Node) -> Any:
@@ -134,12 +145,13 @@ _WRITERS: dict[type, Callable[[Any, list[Any], Node], Any]] = {
     BatchNorm: _batch_norm,
     LayerNorm: _layer_norm,
     ChannelNorm: _channel_norm,
+    GroupNorm: _group_norm,
     Activate: _activate,
     HardSigmoid: _hard_sigmoid,
     Clip: _clip,
     Unary: _unary,
     Binary: _binary,
-    Mean: _mean,
+    Reduce: _reduce,
     Pad: _pad,
     Permute: _permute,
     Reshape: _reshape,
