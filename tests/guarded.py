@@ -21,20 +21,52 @@ from pages import place
 def problems_of(text: str, plan: str | None, runs: int) -> list[str]:
     """Compute a problem in small whole numbers in both places; say what is wrong."""
     spec = dw.parse(text)
-    x, operands, expected = exact_problem(spec)
+    whole = spec.pitched({}) if spec.pitches else spec
+    x, operands, expected = exact_problem(whole)
     kernel = dw.compile(spec, plan)
+    pitches = dict(spec.pitches)
+    operands = [
+        spread(each, pitches.get(name)) for name, each in zip(spec.operands, operands, strict=True)
+    ]
+    x, written = spread(x, pitches.get("x")), pitches.get("y")
     wrong = []
     for at_end in (True, False):
         writable, readable = (partial(_placed, at_end, read_only) for read_only in (False, True))
         packed = list(map(readable, kernel.pack(operands)))
-        out = place(poisoned(spec), at_end=at_end)
+        out = place(spread(poisoned(whole), written), at_end=at_end)
         steps.run_by_hand(kernel, readable(x), packed, out.array, runs=runs, place=writable)
         side = "end" if at_end else "beginning"
-        if differences(spec, out.array, expected):
+        result, between = gathered(out.array, whole.output_shape, written)
+        if not np.isnan(between).all():
+            wrong.append("channels beside the run written")
+        if differences(whole, result, expected):
             wrong.append(f"another result at the {side} of a page")
         if not out.alone_written:
             wrong.append(f"bytes beside the output written at the {side} of a page")
     return wrong
+
+
+def spread(image: np.ndarray, pitch: int | None) -> np.ndarray:
+    """Return the elements of an image as they lie, with NaN between pixels of a pitch."""
+    if pitch is None:
+        return image
+    channels = image.shape[-1]
+    pixels = image.reshape(-1, channels)
+    wide = np.full((len(pixels), pitch), np.nan, image.dtype)
+    wide[:, :channels] = pixels
+    return wide.reshape(-1)[: (len(pixels) - 1) * pitch + channels]
+
+
+def gathered(
+    flat: np.ndarray, shape: tuple[int, ...], pitch: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the image that was spread, and what lies between its pixels."""
+    if pitch is None:
+        return flat, np.full(1, np.nan)
+    *pixels, channels = shape
+    missing = np.full(pitch - channels, np.nan, flat.dtype)
+    wide = np.concatenate([flat, missing]).reshape(*pixels, pitch)
+    return wide[..., :channels], wide[..., channels:]
 
 
 def _placed(at_end: bool, read_only: bool, array: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Weights fetched one panel ahead: each line of the next panel, and no more steps than there are."""
+"""Weights fetched one panel ahead: each line of it, and no more steps than there are."""
 
 from __future__ import annotations
 

@@ -302,8 +302,8 @@ CASES: dict[str, Case] = {
     ),
     "pieces that share memory": (
         lambda s, x: let(torch.unsafe_chunk(s.d(x), 2, 1), lambda y: s.p(y[0]) + s.q(y[1])),
-        {**ONE, "p": pointwise(4, 8), "q": pointwise(4, 8)}, {"depthwise": 1, "pointwise": 2, "gather": 2},
-        set(),
+        {**ONE, "p": pointwise(4, 8), "q": pointwise(4, 8)},
+        {"depthwise": 1, "pointwise": 2, "gather": 2}, set(),
     ),
 }  # fmt: skip
 

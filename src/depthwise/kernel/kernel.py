@@ -99,6 +99,8 @@ class Kernel:
 
         The arrays are copied; later changes to those given do not show.
         """
+        if self.spec.pitches:
+            raise ArrayError(f"only networks give kernels runs of channels: {self.spec}")
         shapes = self.spec.operands
         if len(operands) != len(shapes):
             wanted = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "none"

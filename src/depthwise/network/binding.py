@@ -38,10 +38,19 @@ class Bound:
 
 @dataclass(frozen=True)
 class Ready:
-    """A kernel with its packed weights, the operands that are computed still to come."""
+    """A kernel with its packed weights, the operands that are computed still to come.
+
+    Attributes:
+        kernel: the kernel.
+        packed: the weights.
+        inputs: the numbers of the values that it takes.
+        first: the first channel of its result that it writes.
+    """
 
     kernel: Kernel
     packed: Sequence[Memory]
+    inputs: tuple[int, ...]
+    first: int
 
 
 class Binding:
@@ -100,9 +109,9 @@ class Binding:
 
     def _launches(self, step: Step) -> list[Launch]:
         ready = self._ready[step.outputs[0]]
-        x, *computed = (self._images[number].ctypes.data for number in step.inputs)
+        x, *computed = (self._images[number].ctypes.data for number in ready.inputs)
         packed = ready.kernel.with_computed(ready.packed, computed)
-        out = self._images[step.outputs[0]].ctypes.data
+        out = self._images[step.outputs[0]][:, ready.first :].ctypes.data
         return ready.kernel.launches(x, packed, self._buffers[step.outputs[0]], out)
 
     def _known(self, number: int) -> Array | None:

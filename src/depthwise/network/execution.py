@@ -17,11 +17,13 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from depthwise.compiler import compile as compile_kernel
 from depthwise.kernel.kernel import Kernel
 from depthwise.machine import team
 from depthwise.network.binding import Binding, Bound, Ready, Taken, Values, taken
 from depthwise.network.places import Life, Lives, nbytes, planned
 from depthwise.network.prepare import Told, prepare
+from depthwise.network.runs import Runs
 from depthwise.network.shapes import known
 from depthwise.network.steps import Program, Shape, Stage
 from depthwise.network.weights import PackedWeights
@@ -90,22 +92,22 @@ class Execution:
         self._program, self._workspaces, self._threads = program, workspaces, threads
         self._taken, self._order = taken, order
         self._known = known(program, inputs)
-        stages = {
-            each.outputs[0]: (each.work, self._known.shapes[each.inputs[0]])
+        self._runs = Runs.of(program)
+        works = [
+            work
             for each in program.steps
             if isinstance(each.work, Stage) and self._known.shapes[each.outputs[0]][0]
-        }
-        prepare((stage.problem(shape) for stage, shape in stages.values()), step)
-        kernels = [(stage, stage.kernel(shape)) for stage, shape in stages.values()]
+            for work in self._runs.works(each, self._known.shapes)
+        ]
+        prepare((work.problem for work in works), step)
+        kernels = [(work.stage, compile_kernel(work.problem)) for work in works]
         self._ready = {
-            number: Ready(kernel, packed)
-            for number, (_, kernel), packed in zip(
-                stages, kernels, weights.pack(kernels), strict=True
-            )
+            work.makes: Ready(kernel, packed, work.inputs, work.first)
+            for work, (_, kernel), packed in zip(works, kernels, weights.pack(kernels), strict=True)
         }
-        self._lives = lives = Lives(program)
+        self._lives = lives = Lives(program, self._runs.lies)
         self.needs = self._buffers()
-        for number in program.images:
+        for number in program.images - self._runs.lies.keys():
             self.needs[number, _ITSELF] = lives.of(number, nbytes(*self._kind(number)))
         self.places = planned(self.needs)
         self.nbytes = max((place.end for place in self.places.values()), default=0)
@@ -167,8 +169,11 @@ class Execution:
         """Return what runs in this memory on so many threads."""
         images = {
             number: self.places[number, _ITSELF].image(memory, *self._kind(number))
-            for number in self._program.images
+            for number in self._program.images - self._runs.lies.keys()
         }
+        for number, (root, first) in self._runs.lies.items():
+            channels = self._known.shapes[number][1]
+            images[number] = images[root][:, first : first + channels]
         start = memory.ctypes.data
         buffers = {
             made: [start + self.places[made, n].offset for n in range(len(ready.kernel.buffers))]

@@ -54,8 +54,8 @@ class Lives:
     Images are what kernels take and return.  A view of one may lie in its memory.
     """
 
-    def __init__(self, program: Program) -> None:
-        self._images = program.images
+    def __init__(self, program: Program, lies: Mapping[int, tuple[int, int]]) -> None:
+        self._images, self._lies = program.images, lies
         self._born: dict[int, int] = {}
         self._dies: dict[int, int] = {}
         self._within: dict[int, frozenset[int]] = {}
@@ -83,8 +83,10 @@ class Lives:
 
     def _is_born(self, number: int, time: int, viewed: frozenset[int]) -> None:
         if number in self._images:
-            viewed |= {number}
-            self._born[number] = self._dies[number] = time
+            root, _ = self._lies.get(number, (number, 0))
+            viewed |= {root}
+            self._born.setdefault(root, time)
+            self._dies[root] = time
         self._within[number] = viewed
 
     def _used(self, numbers: tuple[int, ...], time: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from depthwise import console
 from depthwise.kernel.kernel import Kernel
 from depthwise.machine import team
-from depthwise.network.steps import Call, Program, Stage
+from depthwise.network.steps import Call, Program, Stage, Work
 from depthwise.problem.html import as_html
 
 HEADERS = ("layer", "what it is", "plan")
@@ -143,11 +143,22 @@ def parts_of(
             name=step.name,
             kind=work.spec.kind if isinstance(work, Stage) else "call" if call else "view",
             problem=work.title,
-            plan=None if kernel is None else str(kernel.plan),
+            plan=_plan(work, kernel, kernels),
             engine=work.engine.name if isinstance(work, Call) else None,
             reason=step.reason,
             us=None if times is None else times.get(made, 0.0),
         )
+
+
+def _plan(work: Work, kernel: Kernel | None, kernels: Mapping[int, Kernel]) -> str | None:
+    """Return how a step is computed, as far as that is known."""
+    if kernel is not None:
+        return str(kernel.plan)
+    return IN_PLACE if isinstance(work, Stage) and kernels else None
+
+
+IN_PLACE = "in place"
+"""Of what is to be gathered: each part of it is made where it belongs, or used where it is."""
 
 
 def conditions(threads: int, shapes: Iterable[tuple[int, ...]], dtypes: Iterable[str]) -> str:

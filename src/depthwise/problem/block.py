@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 from depthwise.errors import SpecError
+from depthwise.problem.pitches import Pitches
 from depthwise.problem.problem import Problem, Specification
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.text import block_text, errors_with
@@ -148,6 +149,24 @@ class BlockSpec(Specification):
         return {name: part for name, part in parts.items() if part}
 
     @property
+    def pitches(self) -> Pitches:
+        """Those of the input, of the residual and of the output."""
+        return tuple(sorted(pair for part in self.parts for pair in part.pitches))
+
+    @property
+    def may_be_runs(self) -> tuple[str, ...]:
+        """x, y and the residual of channels-last images."""
+        return self.project.may_be_runs
+
+    def pitched(self, pitches: Mapping[str, int]) -> BlockSpec:
+        """Return the same block of runs of channels; see `Layer.pitched`."""
+        first = "depthwise" if self.expand is None else "expand"
+        taken = {name: pitch for name, pitch in pitches.items() if name == "x"}
+        others = {name: pitch for name, pitch in pitches.items() if name != "x"}
+        parts: dict[str, Any] = {first: self.parts[0].pitched(taken)}
+        return replace(self, **parts, project=self.project.pitched(others))
+
+    @property
     def parts(self) -> tuple[ConvSpec, ...]:
         """The convolutions in the order in which they run."""
         return tuple(self.named_parts.values())
@@ -238,6 +257,12 @@ def _broken_block_rules(b: BlockSpec) -> Iterator[tuple[str, object]]:
             after.input_shape, after.layout, after.dtype,
         ):  # fmt: skip
             yield "each part takes what the one before gives", f"{before} -> {after}"
+    between = [
+        *(pair for part in b.parts[:-1] for pair in part.pitches if pair[0] != "x"),
+        *(pair for part in b.parts[1:] for pair in part.pitches if pair[0] == "x"),
+    ]
+    if between:
+        yield "what lies between the parts is whole", between
     if any(part.residual for part in b.parts[:-1]):
         yield "only the last part takes a residual", [str(part) for part in b.parts]
     if b.kind == "inverted" and b.project.activation:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -9,6 +10,7 @@ from typing import ClassVar
 
 from depthwise.errors import SpecError
 from depthwise.problem.dtypes import DEFAULT, DTYPES
+from depthwise.problem.pitches import Pitches, ordered, texts
 from depthwise.problem.problem import Specification
 from depthwise.problem.text import errors_with
 from depthwise.problem.values import MAX_ELEMENTS, shown, whole, word
@@ -65,6 +67,7 @@ class ElementwiseSpec(Specification):
     chain: tuple[Link, ...]
     batch: int = 1
     dtype: str = DEFAULT
+    pitches: Pitches = ()
 
     kind: ClassVar[str] = "elementwise"
     layout: ClassVar[Layout] = "NHWC"
@@ -80,6 +83,8 @@ class ElementwiseSpec(Specification):
         sizes = {"c": self.channels, "h": self.height, "w": self.width, "n": self.batch}
         if small := [f"{name}={size}" for name, size in sizes.items() if size < 1]:
             raise SpecError(f"sizes are at least 1; got {' '.join(small)}: {self}")
+        with errors_with(self.kind, vars(self), defaults=vars(ElementwiseSpec)):
+            object.__setattr__(self, "pitches", ordered(self.pitches, self._images()))
         if prod(self.input_shape) > MAX_ELEMENTS:
             raise SpecError(f"no array has more than {MAX_ELEMENTS} elements: {self}")
 
@@ -112,6 +117,23 @@ class ElementwiseSpec(Specification):
         }  # fmt: skip
         return {name: shapes[kind] for name, kind in self.operand_kinds.items()}
 
+    def _images(self) -> dict[str, tuple[int, ...]]:
+        images = [name for name, kind in self.operand_kinds.items() if kind == "image"]
+        return dict.fromkeys(("x", *images, "y"), self.input_shape)
+
+    @property
+    def may_be_runs(self) -> tuple[str, ...]:
+        """x, y and the operands that are images."""
+        return tuple(self._images())
+
+    def pitch(self, name: str) -> int:
+        """Return how many elements lie from pixel to pixel of an image."""
+        return dict(self.pitches).get(name, self.channels)
+
+    def pitched(self, pitches: Mapping[str, int]) -> ElementwiseSpec:
+        """Return the same of runs of channels; see `Layer.pitched`."""
+        return replace(self, pitches=tuple(pitches.items()))
+
     @cached_property
     def computed(self) -> tuple[str, ...]:
         """The operands that are images, or that each image has its own of."""
@@ -125,4 +147,5 @@ class ElementwiseSpec(Specification):
         size = f"hw{self.height}" if self.height == self.width else f"h{self.height} w{self.width}"
         tokens = [self.kind, *[f"n{self.batch}"] * (self.batch != 1), f"c{self.channels}", size]
         tokens += ["nhwc", *[self.dtype] * (self.dtype != DEFAULT), *map(str, self.chain)]
+        tokens += texts(self.pitches)
         return " ".join(tokens)

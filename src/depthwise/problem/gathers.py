@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -9,6 +10,7 @@ from typing import ClassVar
 
 from depthwise.errors import SpecError
 from depthwise.problem.dtypes import DEFAULT, DTYPES
+from depthwise.problem.pitches import Pitches, ordered, texts
 from depthwise.problem.problem import Specification
 from depthwise.problem.text import errors_with
 from depthwise.problem.values import MAX_ELEMENTS, shown, whole, word
@@ -65,6 +67,7 @@ class GatherSpec(Specification):
     width: int
     batch: int = 1
     dtype: str = DEFAULT
+    pitches: Pitches = ()
 
     kind: ClassVar[str] = "gather"
     layout: ClassVar[Layout] = "NHWC"
@@ -96,6 +99,8 @@ class GatherSpec(Specification):
         if uneven := [pick for pick in self.picks if len({run.count for run in pick}) > 1]:
             got = _pick_text(uneven[0])
             raise SpecError(f"runs whose channels go in turn are equally long; got {got}: {self}")
+        with errors_with(self.kind, vars(self), defaults=vars(GatherSpec)):
+            object.__setattr__(self, "pitches", ordered(self.pitches, self._arrays()))
         if max(prod(self.output_shape), *map(prod, self._shapes())) > MAX_ELEMENTS:
             raise SpecError(f"no array has more than {MAX_ELEMENTS} elements: {self}")
 
@@ -118,6 +123,22 @@ class GatherSpec(Specification):
         """The other images: `image1`, `image2`, ..."""
         return {f"image{number}": shape for number, shape in enumerate(self._shapes()) if number}
 
+    def _arrays(self) -> dict[str, tuple[int, ...]]:
+        return {"x": self.input_shape, **self.operands, "y": self.output_shape}
+
+    @property
+    def may_be_runs(self) -> tuple[str, ...]:
+        """All images."""
+        return tuple(self._arrays())
+
+    def pitch(self, name: str) -> int:
+        """Return how many elements lie from pixel to pixel of an image."""
+        return dict(self.pitches).get(name, self._arrays()[name][-1])
+
+    def pitched(self, pitches: Mapping[str, int]) -> GatherSpec:
+        """Return the same of runs of channels; see `Layer.pitched`."""
+        return replace(self, pitches=tuple(pitches.items()))
+
     @property
     def computed(self) -> tuple[str, ...]:
         """All of them."""
@@ -132,6 +153,7 @@ class GatherSpec(Specification):
         tokens = [self.kind, *[f"n{self.batch}"] * (self.batch != 1)]
         tokens += ["c" + ",".join(map(str, self.images)), size, "nhwc"]
         tokens += [*[self.dtype] * (self.dtype != DEFAULT), *map(_pick_text, self.picks)]
+        tokens += texts(self.pitches)
         return " ".join(tokens)
 
 

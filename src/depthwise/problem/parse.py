@@ -23,6 +23,7 @@ def parse(text: str) -> Problem:
     mean and norm, of pixels, have `c n h w hw`, nhwc, a dtype and, the latter, `eps1e-6`;
     elementwise has these and functions in their order, `mul.channel add.image relu`.
     gather has `c8,8`, the channels of each image, and runs of them, `a[0:8] b[0:4]/b[4:8]`;
+    `x@64`, of nhwc images in networks, says that pixels of x lie 64 elements from each other.
     maxpool and avgpool have what a depthwise convolution of nhwc images has, the latter `padded`.
     attention has `c o n h w hw`, `keys49`, `heads2`, nhwc, a dtype, `bias` and `scale0.125`.
 

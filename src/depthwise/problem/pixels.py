@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
 
 from depthwise.errors import SpecError
 from depthwise.problem.dtypes import DEFAULT, DTYPES
+from depthwise.problem.pitches import Pitches, ordered, texts
 from depthwise.problem.problem import Specification
 from depthwise.problem.text import errors_with
 from depthwise.problem.values import MAX_ELEMENTS, real, whole, word
@@ -58,6 +60,7 @@ class PixelSpec(Specification):
     epsilon: float = 0.0
     over: Over = "pixels"
     groups: int = 1
+    pitches: Pitches = ()
 
     layout: ClassVar[Layout] = "NHWC"
 
@@ -81,6 +84,8 @@ class PixelSpec(Specification):
             raise SpecError(f"groups are of a groupnorm; got {self.groups}: {self}")
         if self.groups < 1 or self.channels % self.groups:
             raise SpecError(f"groups have as many channels each; got {self.groups}: {self}")
+        with errors_with(self.kind, given, defaults=vars(PixelSpec)):
+            object.__setattr__(self, "pitches", ordered(self.pitches, self._images()))
         if self.batch * self.height * self.width * self.channels > MAX_ELEMENTS:
             raise SpecError(f"no array has more than {MAX_ELEMENTS} elements: {self}")
 
@@ -106,6 +111,19 @@ class PixelSpec(Specification):
         names = ("weight", "bias") if self.kind in NORMS else ()
         return dict.fromkeys(names, (self.channels,))
 
+    def _images(self) -> dict[str, tuple[int, ...]]:
+        sums = self.kind not in NORMS and self.over == "pixels"
+        return {"x": self.input_shape} if sums else {}
+
+    @property
+    def may_be_runs(self) -> tuple[str, ...]:
+        """The image whose pixels are summed."""
+        return tuple(self._images())
+
+    def pitched(self, pitches: Mapping[str, int]) -> PixelSpec:
+        """Return the same of a run of channels; see `Layer.pitched`."""
+        return replace(self, pitches=tuple(pitches.items()))
+
     def resized(self, batch: int, height: int, width: int) -> PixelSpec:
         """Return the same for so many images of this size; see `Layer.resized`."""
         return replace(self, batch=batch, height=height, width=width)
@@ -116,4 +134,5 @@ class PixelSpec(Specification):
         tokens += [f"g{self.groups}"] * (self.groups != 1)
         tokens += ["nhwc", *[self.dtype] * (self.dtype != DEFAULT)]
         tokens += [self.over] * (self.over != "pixels")
-        return " ".join([*tokens, *[f"eps{self.epsilon!r}"] * (self.epsilon > 0)])
+        tokens += [f"eps{self.epsilon!r}"] * (self.epsilon > 0)
+        return " ".join([*tokens, *texts(self.pitches)])

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from depthwise.errors import SpecError
 from depthwise.problem.dtypes import ElementType, element
+from depthwise.problem.pitches import Pitches
 from depthwise.problem.vocabulary import Layout
 
 if TYPE_CHECKING:
     from depthwise.problem.spec import ConvSpec
+
+S = TypeVar("S")
 
 
 class Problem(Protocol):
@@ -61,6 +66,10 @@ class Problem(Protocol):
         """What the arrays of a call are: the name of the input, then those of the operands."""
 
     @property
+    def pitches(self) -> Pitches:
+        """The arrays that are runs of the channels of wider images."""
+
+    @property
     def kernels(self) -> tuple[Problem, ...]:
         """The problems that one kernel each computes: itself where one kernel is enough."""
 
@@ -88,6 +97,22 @@ class Specification:
         return ("x", *self.operands)
 
     @property
+    def pitches(self) -> Pitches:
+        """None: all arrays are whole."""
+        return ()
+
+    @property
+    def may_be_runs(self) -> tuple[str, ...]:
+        """The names of the arrays that may be runs of the channels of wider images."""
+        return ()
+
+    def pitched(self: S, pitches: Mapping[str, int]) -> S:
+        """Return the same problem with other pitches; see `Layer.pitched`."""
+        if pitches:
+            raise SpecError(f"arrays of this kind of problem are whole: {self}")
+        return self
+
+    @property
     def kernels(self: Problem) -> tuple[Problem, ...]:
         """The problem itself, which one kernel computes."""
         return (self,)
@@ -100,6 +125,21 @@ class Specification:
 
 class Layer(Problem, Protocol):
     """A problem that may be part of a network: it exists for images of more than one size."""
+
+    @property
+    def may_be_runs(self) -> tuple[str, ...]:
+        """The names of the arrays that may be runs of the channels of wider images."""
+
+    def pitched(self, pitches: Mapping[str, int]) -> Layer:
+        """Return the same problem for arrays that lie in wider images.
+
+        Args:
+            pitches: for `x`, `y` or an operand how many elements lie from pixel to pixel; those
+                that are not named are whole.
+
+        Raises:
+            SpecError: such an array is whole, or has more channels.
+        """
 
     def resized(self, batch: int, height: int, width: int) -> Layer:
         """Return the same problem for so many images of this size.

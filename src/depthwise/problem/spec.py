@@ -6,12 +6,14 @@ prints as one line of text, and `depthwise.problem.parse` reads that line back.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 from depthwise.errors import SpecError
 from depthwise.problem.dtypes import DEFAULT, DTYPES
+from depthwise.problem.pitches import Pitches, ordered
 from depthwise.problem.problem import Specification
 from depthwise.problem.rules import conv_rules
 from depthwise.problem.text import axes, conv_text, errors_with
@@ -142,6 +144,7 @@ class ConvSpec(Specification):
     activation: Activation | None = None
     residual: bool = False
     padding_mode: PaddingMode = "zeros"
+    pitches: Pitches = ()
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in vars(self).items() if name != "kind"}
@@ -150,6 +153,16 @@ class ConvSpec(Specification):
         for rule, broken in conv_rules():
             if values := broken(self):
                 raise SpecError(f"{rule}; got {values}: {self}")
+        if self.pitches:
+            with errors_with(self.kind, given, defaults=vars(ConvSpec)):
+                object.__setattr__(self, "pitches", ordered(self.pitches, self._images()))
+
+    def _images(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the arrays that may be runs of channels, by name."""
+        if self.layout != "NHWC":
+            return {}
+        images = {"x": self.input_shape, "y": self.output_shape}
+        return images | ({"residual": self.output_shape} if self.residual else {})
 
     def _resolve(self) -> None:
         for name, allowed in _WORDS.items():
@@ -336,6 +349,19 @@ class ConvSpec(Specification):
     def parts(self) -> tuple[ConvSpec]:
         """The convolution itself."""
         return (self,)
+
+    @property
+    def may_be_runs(self) -> tuple[str, ...]:
+        """x, y and the residual of channels-last images."""
+        return tuple(self._images())
+
+    def pitch(self, name: str) -> int:
+        """Return how many elements lie from pixel to pixel of x, y or the residual."""
+        return dict(self.pitches).get(name, self.channels if name == "x" else self.out_channels)
+
+    def pitched(self, pitches: Mapping[str, int]) -> ConvSpec:
+        """Return the same convolution of runs of channels; see `Layer.pitched`."""
+        return replace(self, pitches=tuple(pitches.items()))
 
     def resized(self, batch: int, height: int, width: int) -> ConvSpec:
         """Return the same convolution for so many images of this size; see `Layer.resized`."""

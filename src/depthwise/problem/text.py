@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from depthwise.errors import DTypeError, SpecError
 from depthwise.problem.dtypes import DEFAULT
+from depthwise.problem.pitches import texts
 from depthwise.problem.values import MAX_ELEMENTS, shown
 from depthwise.problem.vocabulary import DEPTHWISE_KINDS, NUMBER_TOKENS
 
@@ -42,7 +43,7 @@ def block_text(b: BlockSpec) -> str:
         tokens.append(middle.activation)
     tokens += ["residual"] * last.residual
     tokens += [str(b.squeeze_excite)] if b.squeeze_excite else []
-    return " ".join([b.kind, *tokens])
+    return " ".join([b.kind, *tokens, *texts(b.pitches)])
 
 
 def pass_text(p: PassSpec) -> str:
@@ -186,6 +187,7 @@ def _end_tokens(s: ConvSpec) -> Iterator[str]:
         yield str(s.activation)
     if s.residual:
         yield "residual"
+    yield from texts(s.pitches)
 
 
 def _bias_tokens(b: BlockSpec) -> Iterator[str]:

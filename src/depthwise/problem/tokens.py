@@ -22,6 +22,7 @@ _NUMBER_TOKEN = re.compile(r"(hw|[a-z])(-?\d+(?:[x,]-?\d+)*)", re.ASCII)
 _GATE_TOKEN = re.compile(r"se(-?\d+)(?::(\w+)/(\w+))?", re.ASCII)
 _FIELD = re.compile(rf"({'|'.join(NUMBER_TOKENS.values())})=?(\d[\dx,]*)", re.ASCII)
 _EPSILON_TOKEN = re.compile(r"eps(\d+(?:\.\d*)?(?:e[+-]?\d+)?)", re.ASCII)
+_PITCH_TOKEN = re.compile(r"([a-z]+\d*)@(\d{1,9})", re.ASCII)
 _LAYOUTS = {layout.lower(): layout for layout in LAYOUTS}
 _FLAGS = ("bias", "ebias", "dbias", "pbias", "residual")
 
@@ -38,7 +39,12 @@ class Line:
     def __init__(self, kind: str, tokens: Sequence[str], text: str) -> None:
         self.kind, self.text = kind, text
         self.fields: dict[str, Any] = {}
+        pitches = [found for token in tokens if (found := _PITCH_TOKEN.fullmatch(token))]
+        if pitches:
+            self.fields["pitches"] = tuple((found[1], int(found[2])) for found in pitches)
         for token in tokens:
+            if _PITCH_TOKEN.fullmatch(token):
+                continue
             name, value = _read(token, kind, text)
             if name in self.fields:
                 raise ParseError(f"{name} is given once; got {token!r} as a second one: {text}")

@@ -46,7 +46,7 @@ def define(spec: ConvSpec, form: Form) -> tirx.PrimFunc:
 
 
 def _plain(spec: ConvSpec, form: PlainForm) -> tirx.PrimFunc:
-    X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.element.tvm, "X")
+    X = _input(spec)
     K = te.placeholder(form.weight_shape(spec), spec.element.tvm, "K")
     epilogue, extra = _epilogue_inputs(spec)
     padded = _padded(spec, X)
@@ -68,7 +68,7 @@ def _packed(spec: ConvSpec, form: PackedForm) -> tirx.PrimFunc:
     """Define `PaddedX`, `PackedX` (zero beyond the last channel), `PackedY` and `Y`."""
     block, blocks = form.block, -(-spec.channels // form.block)
     (kh, kw), (sh, sw), (dh, dw) = spec.kernel, spec.stride, spec.dilation
-    X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.element.tvm, "X")
+    X = _input(spec)
     K = te.placeholder(form.weight_shape(spec), spec.element.tvm, "K")
     epilogue, extra = _epilogue_inputs(spec)
     padded = _padded(spec, X)
@@ -112,7 +112,7 @@ def _planes(spec: ConvSpec, form: PlanesForm) -> tirx.PrimFunc:
         math.ceil(size / extent) * extent
         for size, extent in zip((spec.out_height, spec.out_width), form.tile, strict=True)
     )
-    X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.element.tvm, "X")
+    X = _input(spec)
     K = te.placeholder(form.weight_shape(spec), spec.element.tvm, "K")
     epilogue, extra = _epilogue_inputs(spec)
     padded = _padded(spec, X)
@@ -147,7 +147,7 @@ def _planes(spec: ConvSpec, form: PlanesForm) -> tirx.PrimFunc:
 def _multiples(spec: ConvSpec, form: MultiplesForm) -> tirx.PrimFunc:
     """Define `PaddedX`, `Acc` with an axis for the outputs of a channel, and `Y`."""
     (kh, kw), (sh, sw), (dh, dw), m = spec.kernel, spec.stride, spec.dilation, spec.multiplier
-    X = te.placeholder(_shape(spec, spec.channels, spec.height, spec.width), spec.element.tvm, "X")
+    X = _input(spec)
     K = te.placeholder(form.weight_shape(spec), spec.element.tvm, "K")
     epilogue, extra = _epilogue_inputs(spec)
     padded = _padded(spec, X)
@@ -180,12 +180,17 @@ _DEFINITIONS: dict[type[Form], Callable[..., tirx.PrimFunc]] = {
 
 
 def join_segments(func: tirx.PrimFunc, spec: ConvSpec, form: Form) -> tirx.PrimFunc:
-    """Make the outputs of the segments the one output that they are channel runs of."""
-    if not isinstance(form, PlainForm) or not form.segments:
+    """Make the outputs of the segments the one output that they are channel runs of.
+
+    That may be such a run itself; what other channels it lies among is not written.
+    """
+    segments = form.segments if isinstance(form, PlainForm) else ()
+    if not segments and spec.pitch("y") == spec.out_channels:
         return func
-    first = len(func.params) - len(form.segments)
-    outputs = list(zip(list(func.params)[first:], form.segments, strict=True))
-    shape = _shape(spec, spec.out_channels, spec.out_height, spec.out_width)
+    segments = segments or ((0, spec.out_channels),)
+    first = len(func.params) - len(segments)
+    outputs = list(zip(list(func.params)[first:], segments, strict=True))
+    shape = _shape(spec, spec.pitch("y"), spec.out_height, spec.out_width)
     Y = tirx.decl_buffer(shape, spec.element.tvm, "Y")
 
     def start_of(buffer: Any) -> int | None:
@@ -312,7 +317,7 @@ def _epilogue_inputs(spec: ConvSpec) -> tuple[list[Any], Callable[..., Expr]]:
     if spec.bias:
         inputs.append(bias := te.placeholder((spec.out_channels,), spec.element.tvm, "bias"))
     if spec.residual:
-        shape = _shape(spec, spec.out_channels, spec.out_height, spec.out_width)
+        shape = _shape(spec, spec.pitch("residual"), spec.out_height, spec.out_width)
         inputs.append(residual := te.placeholder(shape, spec.element.tvm, "residual"))
 
     def finish(value: Expr, channel: Expr, at: Sequence[Expr]) -> Expr:
@@ -322,6 +327,12 @@ def _epilogue_inputs(spec: ConvSpec) -> tuple[list[Any], Callable[..., Expr]]:
         return value if wide == spec.element.tvm else tirx.Cast(spec.element.tvm, value)
 
     return inputs, finish
+
+
+def _input(spec: ConvSpec) -> Any:
+    """Return the input, with the channels that lie between its own where it is a run of them."""
+    shape = _shape(spec, spec.pitch("x"), spec.height, spec.width)
+    return te.placeholder(shape, spec.element.tvm, "X")
 
 
 def _term(spec: ConvSpec, x: Expr, k: Expr) -> Expr:

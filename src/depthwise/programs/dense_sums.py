@@ -39,7 +39,7 @@ def function(
     runs, shares = tasks
     stack = Stack.of(spec)
     ends = tiling.ends(stack.pixels, tile, runs)
-    near = stack.most_rows(ends) * stack.row if _is_padded(spec) else 0
+    near = stack.most_rows(ends) * stack.row if _is_brought(spec) else 0
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
         T.func_attr({TASKS: runs * shares, SCRATCH_BYTES: near * spec.element.bytes})
@@ -113,8 +113,9 @@ class Windows:
         return T.Bind(row * stack.row + pixel % columns * stack.steps[1])
 
 
-def _is_padded(spec: ConvSpec) -> bool:
-    return spec.padding != ((0, 0), (0, 0))
+def _is_brought(spec: ConvSpec) -> bool:
+    """Whether rows are copied to scratch memory, where pixels lie side by side, padded."""
+    return spec.padding != ((0, 0), (0, 0)) or spec.pitch("x") != spec.channels
 
 
 def terms_of(spec: ConvSpec, nothing: Expr) -> products.Terms:
@@ -188,12 +189,15 @@ def _bring_row(
 
 def _copy_row(spec: ConvSpec, x: Any, near: Any, lanes: int) -> Callable[[Expr, Expr, Expr], None]:
     """Return what copies a row of channels-last images."""
-    row = spec.width * spec.channels
+    pitch, whole = spec.pitch("x"), spec.pitch("x") == spec.channels
+    pixels, count = (1, spec.width * spec.channels) if whole else (spec.width, spec.channels)
 
     def copy(image: Expr, line: Expr, to: Expr) -> None:
-        begin = T.Bind((image * spec.height + line) * row)
-        for at, run in _each(row, lanes):
-            T.buffer_store(near, x[vector(begin + at, run)], [vector(to + at, run)])
+        begin = T.Bind((image * spec.height + line) * (spec.width * pitch))
+        with T.serial(0, pixels) as pixel:
+            for at, run in _each(count, lanes):
+                element = x[vector(begin + pixel * pitch + at, run)]
+                T.buffer_store(near, element, [vector(to + pixel * count + at, run)])
 
     return copy
 

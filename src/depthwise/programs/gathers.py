@@ -43,18 +43,19 @@ def _function(spec: GatherSpec, lanes: int) -> tirx.PrimFunc:
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
         T.func_attr({TASKS: tasks})
+        pitches = [*map(spec.pitch, (*spec.array_names, "y"))]
         *images, y = (
-            T.arg(name, T.Buffer((prod(shape),), spec.element.tvm))
-            for name, shape in shapes.items()
+            T.arg(name, T.Buffer((pixels * pitch,), spec.element.tvm))
+            for name, pitch in zip(shapes, pitches, strict=True)
         )
         first, last = T.arg("first", T.int32()), T.arg("last", T.int32())
 
         def begins(run: Run, pixel: Expr) -> tuple[Any, Expr]:
-            return images[run.image], T.Bind(pixel * spec.images[run.image] + run.start)
+            return images[run.image], T.Bind(pixel * pitches[run.image] + run.start)
 
         end = T.Bind(last * pixels // tasks)
         with T.serial(T.Bind(first * pixels // tasks), end) as pixel:
-            target = T.Bind(pixel * channels)
+            target = T.Bind(pixel * pitches[-1])
             for pick in spec.picks:
                 runs = [begins(run, pixel) for run in pick]
                 count = pick[0].count

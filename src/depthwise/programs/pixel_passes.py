@@ -86,6 +86,7 @@ class _Folding:
 
 def _of_channels(spec: PixelSpec, lanes: int) -> Any:
     pixels, channels = spec.height * spec.width, spec.channels
+    pitch = dict(spec.pitches).get("x", channels)
     most = max(1, channels * pixels // _ELEMENTS_OF_A_TASK)
     runs = max(1, min(-(-MOST_TASKS // spec.batch), channels // (AT_ONCE * lanes), most))
     folding = _Folding(spec.kind, spec.element.tvm)
@@ -101,7 +102,7 @@ def _of_channels(spec: PixelSpec, lanes: int) -> Any:
                     at = vector(0, width)
                     T.buffer_store(total, folding.start(width), [at])
                     with T.serial(0, pixels) as pixel:
-                        x = X[vector((image * pixels + pixel) * channels + first + start, width)]
+                        x = X[vector((image * pixels + pixel) * pitch + first + start, width)]
                         T.buffer_store(total, folding.joined(total[at], folding.part(x)), [at])
                     T.buffer_store(
                         Y, folding.result(total[at], pixels, width),
@@ -185,7 +186,9 @@ def _by_pixel(spec: PixelSpec, write: Callable[..., None]) -> Any:
 
 def _kernel(spec: PixelSpec, tasks: int, write: Callable[..., None]) -> Any:
     """Return a function of the problem's arrays and a run of tasks."""
-    shapes = {"X": spec.input_shape, **spec.operands, "Y": spec.output_shape}
+    *pixels, channels = spec.input_shape
+    x = *pixels, dict(spec.pitches).get("x", channels)
+    shapes = {"X": x, **spec.operands, "Y": spec.output_shape}
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
         T.func_attr({TASKS: tasks})

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any, TypeAlias
 
 from tvm import tirx
@@ -50,18 +49,19 @@ class Operands:
         def array(name: str, size: int) -> Any:
             return T.arg(name, T.Buffer((size,), spec.element.tvm))
 
-        outputs = prod(spec.output_shape)
-        x, weight = array("X", prod(spec.input_shape)), array("K", spec.depth * columns)
+        pixels = spec.batch * spec.out_height * spec.out_width
+        inputs = spec.batch * spec.height * spec.width * spec.pitch("x")
+        x, weight = array("X", inputs), array("K", spec.depth * columns)
         bias = array("bias", spec.out_channels) if spec.bias else None
-        residual = array("residual", outputs) if spec.residual else None
-        return cls(spec, x, weight, bias, residual, array("Y", outputs))
+        residual = array("residual", pixels * spec.pitch("residual")) if spec.residual else None
+        return cls(spec, x, weight, bias, residual, array("Y", pixels * spec.pitch("y")))
 
-    def store(self, total: Expr, channel: Expr, at: Expr) -> None:
+    def store(self, total: Expr, channel: Expr, at: Expr, at_residual: Expr) -> None:
         """Finish the sum of an output channel and write it."""
         value = total if self.bias is None else total + self.bias[channel]
         value = activate(self.spec.activation, value, self.spec.element.tvm)
         if self.residual is not None:
-            value = value + self.residual[at]
+            value = value + self.residual[at_residual]
         T.buffer_store(self.y, value, [at])
 
 
@@ -247,7 +247,7 @@ def pixel_rows(
     spec, x = operands.spec, operands.x
     depth, plane = spec.channels, spec.height * spec.width
 
-    rows = _evenly(x, 1 if planes else depth)
+    rows = _evenly(x, 1 if planes else spec.pitch("x"))
     terms = ((depth, plane if planes else 1),)
     windows(operands, panels, first, last, terms, lanes, rows, share, fetching, fewest=fewest)
 
@@ -272,7 +272,7 @@ def windows(
     go at the `fewest`, each panel is fetched while the one before it is used.
     """
     spec, weight = operands.spec, operands.weight
-    depth, outputs = spec.depth, spec.out_channels
+    depth, pitch, of_residual = spec.depth, spec.pitch("y"), spec.pitch("residual")
     turns, size = depth // terms[-1][0], depth * packed_columns(panels)
     line = LINE_BYTES // spec.element.bytes
 
@@ -286,7 +286,9 @@ def windows(
 
     product(
         panels, first, last, terms, lanes, spec.element.tvm, a=a, b=packed,
-        store=lambda total, m, n: operands.store(total, n, (m - start) * outputs + n),
+        store=lambda total, m, n: operands.store(
+            total, n, (m - start) * pitch + n, (m - start) * of_residual + n
+        ),
         share=share, fetching=fetching, following=following,
     )  # fmt: skip
 
@@ -315,7 +317,8 @@ def channel_rows(
         return lambda k, n: near[k * panel.width + n]
 
     def store(total: Expr, m: Expr, n: Expr) -> None:
-        operands.store(total, m, (image * spec.out_channels + m) * pixels + n)
+        at = (image * spec.out_channels + m) * pixels + n
+        operands.store(total, m, at, at)
 
     product(
         panels, first, last, ((depth, 1),), lanes, spec.element.tvm,

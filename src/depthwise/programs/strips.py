@@ -156,7 +156,9 @@ class _Driver:
         def array(name: str, size: int) -> Any:
             return T.arg(name, T.Buffer((size,), first.element.tvm))
 
-        self._x = array("X", prod(first.input_shape))
+        inputs = first.batch * first.height * first.width
+        outputs = last.batch * last.out_height * last.out_width
+        self._x = array("X", inputs * first.pitch("x"))
         self._weights, self._biases = {}, {}
         for name, part, form in zip(chain.names, chain.inner, chain.forms, strict=True):
             sets = first.batch if chain.scaled and name == "depthwise" else 1
@@ -164,8 +166,9 @@ class _Driver:
         for name, part in zip(chain.names, chain.inner, strict=True):
             if part.bias:
                 self._biases[name] = array(f"{name}_bias", part.out_channels)
-        self._residual = array("residual", prod(last.output_shape)) if last.residual else None
-        self._y = array("Y", prod(last.output_shape))
+        of_residual = outputs * last.pitch("residual")
+        self._residual = array("residual", of_residual) if last.residual else None
+        self._y = array("Y", outputs * last.pitch("y"))
         if chain.sums:
             self._sums = array("sums", first.batch * conv.out_height * conv.out_channels)
         sizes = chain.sizes
@@ -184,9 +187,9 @@ class _Driver:
             self._fill_ring(image, begin, end, tirx.any(is_first, strip == 0))
             source = self._inside("ring")
         else:
-            plane = conv.height * conv.width * conv.channels
+            plane = conv.height * conv.width * conv.pitch("x")
             source = _address(self._x, image * plane)
-        row = conv.out_width * conv.out_channels
+        row = conv.out_width * conv.pitch("y")
         target = (
             self._inside("strip")
             if chain.has_strip
@@ -215,11 +218,16 @@ class _Driver:
     def _finish_rows(self, image: Expr, row: Expr, slot: Expr, count: Expr) -> None:
         """Project rows of the strip, and lay them out as the output is."""
         chain, conv = self._chain, self._chain.depthwise
-        channels, width = chain.inner[-1].out_channels, conv.out_width
+        last, width = chain.inner[-1], conv.out_width
         pixels = count * width
-        step = 1 if chain.planes[1] else channels
-        at = image * (channels * conv.out_height * width) + row * (width * step)
-        residual = [] if self._residual is None else [_address(self._residual, at)]
+
+        def begin(name: str) -> Expr:
+            pitch = last.pitch(name)
+            step = 1 if chain.planes[1] else pitch
+            return image * (pitch * conv.out_height * width) + row * (width * step)
+
+        at = begin("y")
+        residual = [] if self._residual is None else [_address(self._residual, begin("residual"))]
         source = self._inside("strip", slot * (width * conv.out_channels))
         with T.If(count > 0), T.Then():
             if not chain.planes[1]:
@@ -295,8 +303,8 @@ class _Driver:
 
     def _rows_of_input(self, image: Expr, row: Expr) -> Expr:
         part = self._chain.parts[0]
-        pixel = 1 if self._chain.planes[0] else part.channels
-        plane = part.channels * part.height * part.width
+        pixel = 1 if self._chain.planes[0] else part.pitch("x")
+        plane = part.pitch("x") * part.height * part.width
         return _address(self._x, image * plane + row * (part.width * pixel))
 
     def _call_depthwise(

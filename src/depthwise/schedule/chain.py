@@ -239,7 +239,7 @@ class Chain:
         source, project = self.inner[0], self.project
         image = nbytes(source.input_shape, source.dtype)
         far = self.parts[0].batch * image > self.target.private_cache_bytes
-        if project is None or self.expand is not None or not far:
+        if project is None or self.expand is not None or not far or source.pitches:
             return None
         rows = self.rows_ahead
         runs, lines, stride = rows * image // source.height // self.target.line_bytes, 1, self._line

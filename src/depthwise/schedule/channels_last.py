@@ -87,7 +87,7 @@ def _plan(spec: ConvSpec, tc: int, th: int, tw: int) -> Plan:
 
 def _fits_into_sets(spec: ConvSpec, target: Target, th: int, tw: int) -> bool:
     """Whether each set of the first cache has room for the lines of a tile that fall into it."""
-    pixel, line = spec.channels * itemsize(spec.dtype), target.line_bytes
+    pixel, line = spec.pitch("x") * itemsize(spec.dtype), target.line_bytes
     rows, columns = (
         {output * stride + tap * dilation for output in range(tile) for tap in range(taps)}
         for tile, stride, taps, dilation in zip(

@@ -22,9 +22,10 @@ _SHARED = (
 
 def _read(kind: str, tokens: Sequence[str], text: str) -> BlockSpec:
     line = Line(kind, tokens, text)
+    pitches = line.take_any("pitches")
     spec = _separable(line) if kind == "separable" else _inverted(line)
     line.finish()
-    return spec
+    return spec.pitched(dict(pitches["pitches"])) if pitches else spec
 
 
 def _separable(line: Line) -> BlockSpec:

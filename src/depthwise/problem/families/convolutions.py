@@ -12,7 +12,7 @@ from depthwise.problem.spec import ConvSpec
 from depthwise.problem.tokens import Line
 from depthwise.problem.vocabulary import KINDS
 
-_COMMON = ("batch", "layout", "dtype", "bias", "activation")
+_COMMON = ("batch", "layout", "dtype", "bias", "activation", "pitches")
 _WINDOW = ("stride", "padding", "dilation", "padding_mode")
 
 

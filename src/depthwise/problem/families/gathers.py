@@ -31,7 +31,7 @@ def _read(kind: str, tokens: Sequence[str], text: str) -> GatherSpec:
         raise ParseError(f"{kind} is of nhwc images: {text}")
     size: Any = line.take_size()
     height, width = size if isinstance(size, tuple) else (size, size)
-    fields = line.take_any("batch", "dtype")
+    fields = line.take_any("batch", "dtype", "pitches")
     line.finish()
     return GatherSpec(
         images=tuple(map(int, images[0][1].split(","))), height=height, width=width,

@@ -1,0 +1,166 @@
+"""Images that lie in others: what is concatenated is made in its place, what is cut out used there.
+
+A kernel writes its result among the channels of the image that it becomes part of, and reads a run
+of channels where it lies; nothing is copied then.  That is so where all that takes such an image is
+a kernel that can, and none of it is returned.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import accumulate
+
+from depthwise.network.steps import Program, Shape, Stage, Step
+from depthwise.problem.gathers import GatherSpec, Run
+from depthwise.problem.problem import Layer
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What a kernel computes of the arrays of a network as they lie.
+
+    Attributes:
+        stage: the problem with its weights.
+        problem: for images of a size, with the pitches of those that lie in others.
+        inputs: the numbers of the values that it takes.
+        makes: that of the value that it makes.
+        first: the first channel of this that it writes.
+    """
+
+    stage: Stage
+    problem: Layer
+    inputs: tuple[int, ...]
+    makes: int
+    first: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Which images of a program lie in others.
+
+    Attributes:
+        lies: the number of each such value with that of the value whose memory is its own, and the
+            first of the channels there.
+        left: for each value that was to be gathered, and of which some or all lies in its place,
+            what is still to be copied: the runs, and where in the value they begin.
+    """
+
+    lies: Mapping[int, tuple[int, int]]
+    left: Mapping[int, tuple[list[Run], int]]
+
+    @classmethod
+    def of(cls, program: Program) -> Runs:
+        """Return those of a program."""
+        found = _Finding(program)
+        return cls({number: found.root(number) for number in found.parents}, found.left)
+
+    def works(self, step: Step, shapes: Mapping[int, Shape]) -> Iterator[Work]:
+        """Yield what the kernel of a step computes; nothing where no kernel is needed."""
+        stage, made = step.work, step.outputs[0]
+        assert isinstance(stage, Stage)
+        inputs, first = step.inputs, 0
+        if made in self.left:
+            runs, first = self.left[made]
+            if not runs:
+                return
+            stage, inputs = _partly(stage.spec, runs, step)
+        problem = stage.problem(shapes[inputs[0]])
+        arrays = [*zip(("x", *problem.computed), inputs, strict=True), ("y", made)]
+        pitches = {
+            name: shapes[self.lies[number][0]][1] for name, number in arrays if number in self.lies
+        }
+        if made in self.left:
+            pitches.setdefault("y", shapes[made][1])
+        yield Work(stage, problem.pitched(pitches), inputs, made, first)
+
+
+def _partly(spec: Layer, runs: list[Run], step: Step) -> tuple[Stage, tuple[int, ...]]:
+    """Return what gathers some runs alone, and the numbers of the images that it takes."""
+    assert isinstance(spec, GatherSpec)
+    images = list(dict.fromkeys(run.image for run in runs))
+    picks = tuple((replace(run, image=images.index(run.image)),) for run in runs)
+    channels = tuple(spec.images[image] for image in images)
+    partly = replace(spec, images=channels, picks=picks)
+    return Stage(partly, {}), tuple(step.inputs[image] for image in images)
+
+
+class _Finding:
+    """Finds the values that may lie in others, in the order in which these are made.
+
+    Attributes:
+        parents: of each, the value that it is a run of, and the first of its channels there.
+        left: see `Runs`.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._stages = {
+            step.outputs[0]: step.work for step in program.steps if isinstance(step.work, Stage)
+        }
+        self._returned = set(program.results)
+        self._inputs = range(len(program.inputs))
+        self._fits: dict[int, bool] = defaultdict(lambda: True)
+        """Whether all that take a value may take a run of channels."""
+        for step in program.steps:
+            names = _names(step)
+            for number, fits in zip(step.inputs, names, strict=True):
+                self._fits[number] &= fits
+        self.parents: dict[int, tuple[int, int]] = {}
+        self.left: dict[int, tuple[list[Run], int]] = {}
+        for step in program.steps:
+            if isinstance(step.work, Stage) and isinstance(step.work.spec, GatherSpec):
+                self._gather(step, step.work.spec)
+
+    def root(self, number: int) -> tuple[int, int]:
+        """Return the value whose memory is its own that one lies in, and where there."""
+        first = 0
+        while number in self.parents:
+            number, start = self.parents[number]
+            first += start
+        return number, first
+
+    def _gather(self, step: Step, spec: GatherSpec) -> None:
+        made = step.outputs[0]
+        runs = [pick[0] for pick in spec.picks]
+        if any(len(pick) > 1 for pick in spec.picks):
+            return
+        if len(runs) == 1:
+            source = step.inputs[0]
+            ours = source in self._stages or source in self._inputs
+            if ours and self._may_be_run(made):
+                self.parents[made] = source, runs[0].start
+                self.left[made] = [], 0
+            return
+        begins = list(accumulate((run.count for run in runs), initial=0))
+        placed = [
+            number for number, run in enumerate(runs) if self._may_be_made_there(step, spec, run)
+        ]
+        others = [number for number in range(len(runs)) if number not in placed]
+        together = not others or others[-1] - others[0] == len(others) - 1
+        if not placed or not together:
+            return
+        for number in placed:
+            self.parents[step.inputs[runs[number].image]] = made, begins[number]
+        self.left[made] = [runs[number] for number in others], begins[others[0]] if others else 0
+
+    def _may_be_run(self, number: int) -> bool:
+        return number not in self._returned and self._fits[number] and number not in self.parents
+
+    def _may_be_made_there(self, step: Step, spec: GatherSpec, run: Run) -> bool:
+        """Whether a run is all of an image that a kernel can write to the run's own place."""
+        number = step.inputs[run.image]
+        stage = self._stages.get(number)
+        once = sum(one.image == run.image for pick in spec.picks for one in pick) == 1
+        once = once and step.inputs.count(number) == 1
+        whole = run.count == spec.images[run.image]
+        writes = stage is not None and "y" in stage.spec.may_be_runs
+        return once and whole and writes and self._may_be_run(number)
+
+
+def _names(step: Step) -> list[bool]:
+    """Return for each input of a step whether it may be a run of channels."""
+    if not isinstance(step.work, Stage):
+        return [False] * len(step.inputs)
+    spec = step.work.spec
+    return [name in spec.may_be_runs for name in ("x", *spec.computed)]
