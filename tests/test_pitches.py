@@ -30,6 +30,7 @@ LINES = (
     "separable c20 o24 hw9 k3 p1 nhwc bias relu/none residual residual@25 x@30 y@48",
     "inverted c8 e24 o8 hw9 k3 p1 nhwc bias relu residual residual@10 x@9 y@11",
     "mean c20 hw9 nhwc x@30",
+    "l2 c20 hw9 nhwc x@30",
     "gather n2 c7,5 hw3 nhwc b[0:5] a[2:4]/a[0:2] image1@6 x@9 y@14",
     "elementwise c20 hw9 nhwc mul.channel add.image relu operand2@32 x@30 y@21",
 )
