@@ -290,7 +290,7 @@ CASES: dict[str, Case] = {
     ),
     "pixels": (
         lambda s, x: let(s.p(x).flatten(2), lambda q: (q @ q.mT).softmax(-1)),
-        {"p": pointwise(8, 8)}, {"pointwise": 1}, {"reshape", "mT", "matmul", "softmax"},
+        {"p": pointwise(8, 8)}, {"pointwise": 1}, {"reshape", "permute", "matmul", "softmax"},
     ),
     "a copy that might have been a view": (
         lambda s, x: let(s.d(x), lambda y: (y, x.double(), x.bfloat16())), ONE, {"depthwise": 1},

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 from typing import cast
 
-from depthwise.network.draft import POINT
+from depthwise.network.draft import POINT, Draft
 from depthwise.network.graph import Graph, Node, Value
 from depthwise.network.operators import (
     CHANNELS,
     PIXELS,
     Activate,
+    Attention,
     BatchNorm,
     Binary,
     ChannelNorm,
@@ -31,6 +33,7 @@ from depthwise.network.operators import (
     Slice,
     Unary,
 )
+from depthwise.problem.attention import AttentionSpec
 from depthwise.problem.dtypes import DTYPES
 
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
@@ -176,6 +179,8 @@ class _Images:
         if isinstance(operator, Concat) and operator.axis == rank - 1:
             images = [self._nchw.get(cast(Value, each)) for each in node.inputs]
             return None if None in images else (Concat(axis=1), images)
+        if isinstance(operator, Attention):
+            return self._attention(node, operator)
         image = None if x is None else self._nchw.get(x)
         if image is not None and isinstance(operator, BatchNorm) and rank == 2:
             return operator, [image, *node.inputs[1:]]
@@ -202,6 +207,23 @@ class _Images:
             return None
         return ChannelNorm(epsilon=operator.epsilon), [image, *node.inputs[1:]]
 
+    def _attention(self, node: Node, operator: Attention) -> tuple[Draft, list[Value | None]]:
+        """Return the problem of attention, of keys and values in one column of pixels."""
+        x, key, value = (
+            cast(Value, self._image(node, cast(Value, rows))) for rows in node.inputs[:3]
+        )
+        bias = node.constant(3)
+        batch, channels, height, width = cast("tuple[int, ...]", x.shape)
+        spec = AttentionSpec(
+            batch=batch, channels=channels, height=height, width=width,
+            out_channels=cast("tuple[int, ...]", value.shape)[1],
+            keys=prod(cast("tuple[int, ...]", key.shape)[2:]), heads=operator.heads,
+            scale=operator.scale, bias=bias is not None, dtype=cast(str, x.dtype),
+        )  # fmt: skip
+        operands = {} if bias is None else {"bias": bias}
+        columns = [self._reshaped(node, each, (spec.keys, 1)) for each in (key, value)]
+        return Draft(spec=spec, operands=operands), [x, *columns]
+
     def _binary(self, node: Node, operator: Binary) -> tuple[Binary, list[Value | None]] | None:
         """Return the function of two images, or of one and a constant for each channel."""
         given = [x for x in node.inputs if x is not None]
@@ -226,9 +248,15 @@ class _Images:
         numbers = [side for side in sides if isinstance(side, int)]
         if own != batch or not resize or numbers != sides:
             return None
-        made = self._graph.insert(node, Reshape(shape=(0, 0, *numbers)), [x], like=x).output
-        made.shape = (*cast("tuple[int, ...]", x.shape)[:2], *numbers)
-        made.sizes = (*_sizes(x)[:2], *numbers)
+        return self._reshaped(node, x, numbers)
+
+    def _reshaped(self, node: Node, x: Value, sides: Sequence[int]) -> Value:
+        """Return an image with its pixels in so many rows and columns."""
+        if _sizes(x)[2:] == tuple(sides):
+            return x
+        made = self._graph.insert(node, Reshape(shape=(0, 0, *sides)), [x], like=x).output
+        made.shape = (*cast("tuple[int, ...]", x.shape)[:2], *sides)
+        made.sizes = (*_sizes(x)[:2], *sides)
         return made
 
     def _operand(self, node: Node, x: Value) -> Value | None:

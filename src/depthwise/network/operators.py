@@ -7,8 +7,10 @@ for one of ONNX's and torch's; the sources of the formulas are theirs.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from string import ascii_lowercase
 from typing import Any
 
 from depthwise.problem.pools import PoolKind
@@ -214,6 +216,46 @@ class Slice(Operator):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Select(Operator):
+    """What is at one place along an axis, which is dropped."""
+
+    axis: int
+    index: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product(Operator):
+    """`np.einsum(equation, a, b)`, whose letters are a..z."""
+
+    equation: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Softmax(Operator):
+    """exp(x) divided by its sum along an axis."""
+
+    axis: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadAttention(Operator):
+    """`F.scaled_dot_product_attention` of queries, keys, values and, or not, a mask."""
+
+    scale: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention(Operator):
+    """Attention of rows of pixels (N, P, C) to (N, L, C) and (N, L, O); see `AttentionSpec`.
+
+    A bias (heads, L, P) may be its fourth input.
+    """
+
+    heads: int
+    scale: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Identity(Operator):
     """The input."""
 
@@ -228,7 +270,7 @@ class Foreign(Operator):
         of_shapes: whether the result depends on the shapes of the inputs alone.
         repeatable: whether the same inputs give the same result.
         may_view: whether the result may lie in the memory of an input.
-        meaning: what that is of its first input, where a kernel may compute it too.
+        meaning: what that is of its inputs, where a kernel may compute it too.
     """
 
     called: str
@@ -242,6 +284,21 @@ class Foreign(Operator):
     def name(self) -> str:
         """What the front end calls it."""
         return self.called
+
+
+def product(equation: str) -> Product | None:
+    """Return the product of two arrays that an equation of einsum says, if it is one."""
+    found = re.fullmatch(r"([A-Za-z]+),([A-Za-z]+)->([A-Za-z]+)", equation.replace(" ", ""))
+    plain = found is not None and all(len(set(run)) == len(run) for run in found.groups())
+    return Product(equation=found[0]) if found is not None and plain else None
+
+
+def matrix_product(first: int, second: int) -> Product | None:
+    """Return the product of matrices, arrays of so many axes of which all but two go along."""
+    if min(first, second) < 2 or first != second:
+        return None
+    along = ascii_lowercase[: first - 2]
+    return Product(equation=f"{along}xz,{along}zy->{along}xy")
 
 
 def reshaped(
@@ -267,12 +324,15 @@ def channel_axis(axis: int, sizes: Sequence[int | str]) -> int | None:
 
     Images are (N, C, H, W) or (N, C), or channels-last: (N, H, W, C), or rows of pixels (N, L, C).
     """
+    found = closed_axis(axis, sizes)
+    return found if found in {2: (1,), 3: (2,), 4: (1, 3)}.get(len(sizes), ()) else None
+
+
+def closed_axis(axis: int, sizes: Sequence[int | str]) -> int | None:
+    """Return an axis, counted from the first, where its size is known."""
     rank = len(sizes)
-    if not -rank <= axis < rank:
-        return None
-    axis %= rank
-    may_be = axis in {2: (1,), 3: (2,), 4: (1, 3)}.get(rank, ())
-    return axis if may_be and isinstance(sizes[axis], int) else None
+    known = -rank <= axis < rank and isinstance(sizes[axis], int)
+    return axis % rank if known else None
 
 
 def sliced(axis: int, size: int, start: int | None, stop: int | None) -> Slice | None:

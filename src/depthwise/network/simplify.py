@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from depthwise.network.attention import find_attention
 from depthwise.network.formulas import name_formulas
 from depthwise.network.graph import Graph, Node
 from depthwise.network.images import reorder
@@ -20,6 +21,7 @@ def simplify(graph: Graph) -> None:
     _as_sums_and_products(graph)
     name_formulas(graph)
     name_norms(graph)
+    find_attention(graph)
     reorder(graph)
     graph.drop_unused()
 

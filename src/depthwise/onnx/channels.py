@@ -1,4 +1,4 @@
-"""Concatenations, slices and splits of ONNX along the channels of images."""
+"""Concatenations of ONNX along the channels of images, slices and splits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from itertools import accumulate, pairwise
 from typing import TypeAlias, cast
 
 from depthwise.network.graph import Value
-from depthwise.network.operators import Concat, Operator, Slice, channel_axis, sliced
+from depthwise.network.operators import Concat, Operator, Slice, channel_axis, closed_axis, sliced
 from depthwise.onnx.attributes import Given
 
 Read: TypeAlias = "tuple[Operator, list[Value | None]] | None"
@@ -38,7 +38,7 @@ def cut(given: Given) -> Read:
 
 
 def parts(given: Given) -> list[Slice]:
-    """Return a slice for each output of a split of channels; none where it is another node."""
+    """Return a slice for each output of a split; none where it is another node."""
     proto = given.proto
     if proto.op_type != "Split" or proto.domain not in ("", "ai.onnx") or not given.inputs:
         return []
@@ -54,7 +54,7 @@ def parts(given: Given) -> list[Slice]:
 
 
 def _axis(axis: int, value: Value) -> int | None:
-    return channel_axis(axis, value.sizes or ())
+    return closed_axis(axis, value.sizes or ())
 
 
 def _size(value: Value, axis: int) -> int:

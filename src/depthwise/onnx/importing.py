@@ -11,7 +11,7 @@ from depthwise.network.graph import Graph, Node, Value
 from depthwise.network.operators import Foreign
 from depthwise.onnx.attributes import Given
 from depthwise.onnx.channels import parts
-from depthwise.onnx.inference import CHANCE, Inferred, dtype_of, inferred
+from depthwise.onnx.inference import CHANCE, Inferred, dtype_of, inferred, settle
 from depthwise.onnx.operators import meaning, read
 from depthwise.onnx.writing import Dialect, captured_names
 
@@ -41,6 +41,8 @@ def imported(
     example, known = _first_that_fits(model, shapes or {})
     others = _others(model, example)
     seen = known if others == example else _if_it_fits(model, others)
+    if seen is not None and seen is not known:
+        settle(model, known, seen)
     dialect = Dialect(opsets, max(model.ir_version, 3), known.types)
     return _Import(model, known, seen, dialect).graph, dialect
 

@@ -191,6 +191,35 @@ def _fold(model: ModelProto, found: Inferred, *, fixed: bool) -> bool:
     return folded
 
 
+def settle(model: ModelProto, found: Inferred, other: Inferred) -> None:
+    """Fold what is computed of sizes that are the same for inputs of other sizes.
+
+    Args:
+        model: a sound model.
+        found: what is known of it for an example.
+        other: the same for another example, in which every size that may be another is.
+    """
+    pairs: dict[str, tuple[Array, Array]] = {}
+    for node in found.nodes:
+        taken, known = (node.input[0] if node.input else ""), found.constants
+        if _is_shape(node) and taken in found.shapes and taken in other.shapes:
+            first, second = (_shape_of(node, each.shapes[taken]) for each in (found, other))
+            pairs[node.output[0]] = first, second
+        elif node.op_type in _PICKS and taken in pairs and all(n in known for n in node.input[1:]):
+            made = [_made(model, node, {**known, taken: each}) for each in pairs[taken]]
+            if made[0] is not None and made[1] is not None:
+                pairs[node.output[0]] = made[0][node.output[0]], made[1][node.output[0]]
+    same = {name: first for name, (first, second) in pairs.items() if np.array_equal(first, second)}
+    found.constants |= same
+    found.nodes = [node for node in found.nodes if node.output[0] not in same]
+    while same and _fold(model, found, fixed=False):
+        pass
+
+
+_PICKS = ("Gather", "Slice", "Squeeze", "Unsqueeze", "Cast", "Identity")
+"""What picks some of the elements of an array, or changes their type."""
+
+
 def _is_shape(node: NodeProto) -> bool:
     return node.op_type == "Shape" and node.domain in ("", "ai.onnx")
 

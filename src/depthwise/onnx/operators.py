@@ -30,7 +30,11 @@ from depthwise.network.operators import (
     Permute,
     Pool,
     Reduce,
+    Select,
+    Softmax,
     Unary,
+    matrix_product,
+    product,
     reshaped,
 )
 from depthwise.network.pools import ceiled
@@ -349,10 +353,17 @@ def _global(function: str) -> Callable[[Given], Read]:
 
 
 def meaning(given: Given) -> Operator | None:
-    """Return what a node is that stays ONNX Runtime's unless a kernel's neighbour takes it."""
-    kind = _POOLS.get(given.proto.op_type) if not given.proto.domain else None
-    if kind is None or len(given.outputs) != 1 or given.outputs[0].dtype not in DTYPES:
+    """Return what a node is that stays ONNX Runtime's unless a kernel takes it."""
+    if given.proto.domain not in ("", "ai.onnx") or None in given.inputs[:1]:
         return None
+    reader = _MEANINGS.get(given.proto.op_type)
+    if reader is None or len(given.outputs) != 1 or given.outputs[0].dtype not in DTYPES:
+        return None
+    return reader(given)
+
+
+def _pool(given: Given) -> Operator | None:
+    kind = _POOLS[given.proto.op_type]
     size = (given.x.sizes or ())[2:]
     if len(size) != 2:
         return None
@@ -370,6 +381,44 @@ def meaning(given: Given) -> Operator | None:
 
 
 _POOLS: dict[str, PoolKind] = {"MaxPool": "maxpool", "AveragePool": "avgpool"}
+
+
+def _product(given: Given) -> Operator | None:
+    """Read a product of two arrays that are computed."""
+    if len(given.inputs) != 2 or any(x is None or x.constant is not None for x in given.inputs):
+        return None
+    if given.proto.op_type == "Einsum":
+        return product(given.word("equation", ""))
+    ranks = [len(x.shape or ()) for x in given.inputs if x is not None]
+    return matrix_product(*ranks)
+
+
+def _softmax(given: Given) -> Operator | None:
+    """Read a softmax along one axis, which before opset 13 is what the last one is alone."""
+    rank, axis = len(given.x.shape or ()), given.attributes.get("axis", -1)
+    if given.opset < 13:
+        axis = given.attributes.get("axis", 1)
+        if axis not in (-1, rank - 1):
+            return None
+    return Softmax(axis=axis % rank) if rank else None
+
+
+def _gather(given: Given) -> Operator | None:
+    """Read what takes one place of an axis."""
+    index, rank, axis = given.constant(1), len(given.x.shape or ()), given.attributes.get("axis", 0)
+    if index is None or index.ndim or not rank or given.x.constant is not None:
+        return None
+    return Select(axis=axis % rank, index=int(index))
+
+
+_MEANINGS: dict[str, Callable[[Given], Operator | None]] = {
+    **dict.fromkeys(_POOLS, _pool),
+    "MatMul": _product,
+    "Einsum": _product,
+    "Softmax": _softmax,
+    "Gather": _gather,
+}
+"""By the name of the operator: what it is where a kernel may compute it."""
 
 
 def _average_pool(given: Given) -> Read:

@@ -1,4 +1,4 @@
-"""Concatenations, slices and splits of torch along the channels of images."""
+"""Concatenations of torch along the channels of images, slices and splits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, cast
 from torch import fx
 
 from depthwise.network.graph import Value
-from depthwise.network.operators import Concat, Operator, Slice, channel_axis, sliced
+from depthwise.network.operators import Concat, Operator, Slice, channel_axis, closed_axis, sliced
 from depthwise.torch.network.operators import arguments
 
 Read: TypeAlias = "tuple[Operator, list[Value | None]] | None"
@@ -43,7 +43,7 @@ def part(value: Find, node: fx.Node) -> Read:
     whole, number = cast("tuple[fx.Node, int]", node.args)
     given = arguments(whole)
     x = value(given["self"])
-    axis = None if x is None else channel_axis(given["dim"], x.sizes or ())
+    axis = None if x is None else closed_axis(given["dim"], x.sizes or ())
     if x is None or axis is None:
         return None
     counts = _counts(given, cast("tuple[int, ...]", x.shape)[axis])
@@ -68,9 +68,7 @@ def _counts(given: dict[str, Any], size: int) -> list[int]:
 
 def _read(value: Find, given: dict[str, Any], start: int | None, stop: int | None) -> Read:
     x = value(given["self"])
-    axis = (
-        None if x is None or x.constant is not None else channel_axis(given["dim"], x.sizes or ())
-    )
+    axis = None if x is None or x.constant is not None else closed_axis(given["dim"], x.sizes or ())
     if x is None or axis is None:
         return None
     found: Slice | None = sliced(axis, cast("tuple[int, ...]", x.shape)[axis], start, stop)

@@ -41,7 +41,7 @@ from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.pools import PoolKind
 from depthwise.problem.spec import resolve_padding
 from depthwise.problem.vocabulary import Pads, Pair
-from depthwise.torch.network import channels
+from depthwise.torch.network import attention, channels
 from depthwise.torch.network.calls import FunctionCall, Ref
 from depthwise.torch.network.constants import as_array, dtype_name
 from depthwise.torch.network.functions import name_of_function
@@ -95,7 +95,9 @@ class _Reading:
         found = self._found(node)
         if found is None:
             taken = list(dict.fromkeys(node.all_input_nodes))
-            meaning = _pool(self, node) if name_of(node) in _POOLS else None
+            name = name_of(node)
+            pool = _pool(self, node) if name in _POOLS else None
+            meaning = pool or attention.meaning(self.value, node, name)
             found = _foreign(node, taken, meaning), [self._values[each] for each in taken]
         what, inputs = found
         made = Node(what, inputs, [self._values[node]], [module_path(node)])
@@ -107,6 +109,8 @@ class _Reading:
         if node.target is operator.getitem:
             if name_of(node.args[0]) in channels.SPLITS:
                 return channels.part(self.value, node)
+            if name_of(node.args[0]) == "unbind":
+                return attention.unbound(self.value, node)
             return _first_of_batch_norm(self, node)
         name = name_of(node)
         if name in _NOTHING and isinstance(node.args[0], fx.Node):
@@ -428,9 +432,9 @@ def _permute(reading: _Reading, node: fx.Node) -> Read:
 def _swapped(reading: _Reading, node: fx.Node) -> Read:
     given, x = arguments(node), reading.value(node.args[0])
     order = [*range(len(x.shape or ()))] if x is not None else []
-    if not order:
+    if len(order) < 2:
         return None
-    first, second = given["dim0"], given["dim1"]
+    first, second = given.get("dim0", -2), given.get("dim1", -1)
     order[first], order[second] = order[second], order[first]
     return Permute(order=tuple(order)), [x]
 
@@ -483,16 +487,9 @@ _NOTHING: dict[str, Callable[[fx.Node], bool]] = {
 }
 """What computes nothing in inference, and when."""
 
-_VIEWS = (
-    "permute",
-    "transpose",
-    "view",
-    "_unsafe_view",
-    "reshape",
-    "flatten",
-    "unsqueeze",
-    "squeeze",
-)
+_SHAPED = ("view", "_unsafe_view", "reshape", "flatten", "unflatten", "unsqueeze", "squeeze")
+_SWAPPED = ("transpose", "mT", "t")
+_VIEWS = ("permute", *_SHAPED, *_SWAPPED)
 _READERS: dict[str, Callable[[_Reading, fx.Node], Read]] = {
     "conv2d": _convolution,
     "convolution": _convolution,
@@ -526,8 +523,8 @@ _READERS: dict[str, Callable[[_Reading, fx.Node], Read]] = {
     "constant_pad_nd": _pad,
     "cat": lambda reading, node: channels.concat(reading.value, node),
     "slice": lambda reading, node: channels.cut(reading.value, node),
-    **dict.fromkeys(_VIEWS, _shaped),
+    **dict.fromkeys(_SHAPED, _shaped),
+    **dict.fromkeys(_SWAPPED, _swapped),
     "permute": _permute,
-    "transpose": _swapped,
     "squeeze": _squeezed,
 }
