@@ -262,7 +262,7 @@ CASES: dict[str, Case] = {
         lambda s, x: s.d(x), {"d": depthwise(8, padding_mode="reflect")}, {"depthwise": 1}, {"pad"},
     ),
     # convolutions
-    "groups": (lambda s, x: s.c(x), {"c": nn.Conv2d(8, 8, 3, groups=2)}, {}, {"convolution"}),
+    "groups": (lambda s, x: s.c(x), {"c": nn.Conv2d(8, 8, 3, groups=2)}, {"conv": 1}, set()),
     "transposed": (
         lambda s, x: s.p(s.c(x)), {"c": nn.ConvTranspose2d(8, 8, 3), "p": pointwise(8, 4)},
         {"pointwise": 1}, {"conv_transpose2d"},

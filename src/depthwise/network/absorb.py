@@ -77,8 +77,6 @@ def _convolution(graph: Graph, node: Node) -> str | None:
         return "only convolutions of images are computed here"
     if reason := not_ours(node):
         return reason
-    if how.groups not in (1, x.shape[1]):
-        return f"it has {how.groups} groups, neither 1 nor its {x.shape[1]} channels"
     padded = _zeros_before(graph, x)
     if padded is not None:
         pads = tuple(

@@ -25,11 +25,34 @@ _FEW_RUNS = 5
 
 def stage_channels(graph: Graph) -> bool:
     """Make kernels of what gathers channels of images that kernels make or take; say if any was."""
+    _nest(graph)
     changed = False
     for node in list(graph.nodes):
         if node in graph.nodes and len(node.outputs) == 1 and _is_taken(graph, node):
             changed = _stage(graph, node) or changed
     return changed
+
+
+def _nest(graph: Graph) -> None:
+    """Make concatenations of more images than a kernel gathers those of concatenations."""
+    for node in list(graph.nodes):
+        while isinstance(node.operator, Concat) and len(node.inputs) > MOST_RUNS:
+            some = cast("list[Value]", node.inputs[:MOST_RUNS])
+            inner = graph.insert(node, node.operator, some, like=node.output)
+            _resize(inner.output, some, node.operator.axis)
+            for value in some:
+                value.users.remove(node)
+            node.inputs[:MOST_RUNS] = [inner.output]
+            inner.output.users.append(node)
+
+
+def _resize(value: Value, parts: list[Value], axis: int) -> None:
+    """Give a value the size along an axis that parts of it have together."""
+    for name in ("shape", "sizes"):
+        known = [cast("tuple[int, ...]", getattr(part, name)) for part in parts]
+        sizes = list(known[0])
+        sizes[axis] = sum(each[axis] for each in known)
+        setattr(value, name, tuple(sizes))
 
 
 @dataclass(frozen=True, eq=False)

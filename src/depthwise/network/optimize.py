@@ -1,6 +1,6 @@
 """From the graph of a trained network to the program that runs: the page to read first.
 
-graph -> simplify -> merge -> absorb -> join
+graph -> simplify -> merge -> absorb -> separate_groups -> join
       -> stage_pixels, stage_pools, stage_channels, stage_chains -> lowered
 """
 
@@ -11,6 +11,7 @@ from depthwise.network.chains import stage_chains
 from depthwise.network.channels import stage_channels
 from depthwise.network.engine import Engine
 from depthwise.network.graph import Graph
+from depthwise.network.grouped import separate_groups
 from depthwise.network.join import join
 from depthwise.network.lower import lowered
 from depthwise.network.merge import merge
@@ -24,13 +25,14 @@ def optimized(graph: Graph, engine: Engine) -> Program:
     """Return the program of a graph, which the passes change.
 
     Branches that are summed are merged; batch norms are folded into the convolutions before them;
-    convolutions with what surrounds them become one kernel where one computes them, and so do
-    pools and functions of each element; images are channels-last from one end to the other.  What
-    no kernel computes is left to the engine.
+    convolutions in several groups become several in one; convolutions with what surrounds them
+    become one kernel where one computes them, and so do pools and functions of each element; images
+    are channels-last from one end to the other.  What no kernel computes is left to the engine.
     """
     simplify(graph)
     merge(graph)
     absorb(graph)
+    separate_groups(graph)
     join(graph)
     stages = stage_pixels, stage_pools, stage_channels, stage_chains
     while any(stage(graph) for stage in stages):
