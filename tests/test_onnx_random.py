@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, given, settings
 from onnx.reference import ReferenceEvaluator
 
 from depthwise.loading import load
-from onnx_models import assert_close, by_runtime, called
+from onnx_models import assert_close, by_runtime, called, untold
 from onnx_random import Drawn, graphs
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -27,6 +27,7 @@ def test_more_random_graphs(drawn: Drawn):
 
 def check(drawn: Drawn) -> None:
     network = load(drawn.model)
+    assert untold(drawn.model, network) == []
     for x in (*drawn.arrays, drawn.arrays[0]):
         assert_close(called(network, x), by_runtime(drawn.model, [x]), IN_SINGLE)
 

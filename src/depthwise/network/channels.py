@@ -13,7 +13,7 @@ import numpy as np
 
 from depthwise.network.absorb import draft_of, place
 from depthwise.network.draft import Draft
-from depthwise.network.graph import Graph, Node, Value
+from depthwise.network.graph import NO_CHANGE, Graph, Node, Value
 from depthwise.network.operators import Concat, Permute, Reshape, Slice
 from depthwise.problem.arrays import Array
 from depthwise.problem.dtypes import DTYPES
@@ -185,17 +185,18 @@ def _stage(graph: Graph, node: Node) -> bool:
     channels = tuple(cast("tuple[int, ...]", image.shape)[1] for image in used)
     if picks == ((Run(0, 0, channels[0]),),):
         graph.replace(value, used[0])
+        graph.drop_unused(why=NO_CHANGE)
     else:
         batch, _, height, width = (*cast("tuple[int, ...]", value.shape), 1, 1)[:4]
         spec = GatherSpec(
             images=channels, picks=picks, height=height, width=width, batch=batch,
             dtype=cast(str, value.dtype),
         )  # fmt: skip
-        place(graph, node, Draft(spec=spec, operands={}), *used)
+        made = place(graph, node, Draft(spec=spec, operands={}), *used)
         for image in used:
             if _before(image) is not None:
                 _stage(graph, cast(Node, image.maker))
-    graph.drop_unused()
+        graph.drop_unused(into=made)
     return True
 
 

@@ -10,6 +10,12 @@ import numpy as np
 from depthwise.network.operators import Operator
 from depthwise.problem.arrays import Array
 
+FIXED = "the same in each call: computed once"
+NO_CHANGE = "it changes nothing"
+UNUSED = "nobody takes what it makes"
+AS_IT_LIES = "what it turns is taken as it lies"
+"""Why a computation of the file or model is no part of a network."""
+
 
 @dataclass(eq=False)
 class Value:
@@ -88,12 +94,14 @@ class Graph:
         outputs: what it returns; a value may be there twice, and may be used inside as well.
         names: what each output is called.
         nodes: each behind those whose values it takes.
+        dropped: the names of computations of the file or model that no node stands for, by why.
     """
 
     inputs: list[Value] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
+    dropped: dict[str, list[str]] = field(default_factory=dict)
     _made: int = 0
 
     def is_output(self, value: Value) -> bool:
@@ -147,7 +155,10 @@ class Graph:
             value.maker = None
 
     def bypass(self, node: Node) -> None:
-        """Remove a node, its only input in the place of its output; a neighbour has its time."""
+        """Remove a node that changes nothing, its only input in the place of its output.
+
+        A neighbour has its time.
+        """
         x = node.inputs[0]
         assert x is not None
         neighbour = x.maker or next(iter(node.output.users), None)
@@ -155,6 +166,7 @@ class Graph:
             neighbour.before_us += node.before_us
         self.replace(node.output, x)
         self.remove(node)
+        self.drop(node.covers, NO_CHANGE)
 
     def retake(self, node: Node, position: int, value: Value) -> None:
         """Let a node take another value as one of its inputs."""
@@ -164,7 +176,11 @@ class Graph:
         node.inputs[position] = value
         value.users.append(node)
 
-    def drop_unused(self, into: Node | None = None) -> None:
+    def drop(self, names: Iterable[str], why: str) -> None:
+        """Remember computations that no node stands for."""
+        self.dropped.setdefault(why, []).extend(names)
+
+    def drop_unused(self, into: Node | None = None, why: str = UNUSED) -> None:
         """Take out every node whose values nobody takes; another, if given, answers for them."""
         for node in reversed(list(self.nodes)):
             if not any(value.users or self.is_output(value) for value in node.outputs):
@@ -172,6 +188,8 @@ class Graph:
                 if into is not None:
                     into.covers[:0] = node.covers
                     into.before_us += node.before_us
+                else:
+                    self.drop(node.covers, why)
 
     def _wire(self, node: Node) -> None:
         for value in node.inputs:

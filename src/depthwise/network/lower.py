@@ -60,7 +60,17 @@ class _Lowering:
             steps=tuple(steps),
             shapes=shapes,
             dtypes=dtypes,
+            dropped=self._dropped(),
         )
+
+    def _dropped(self) -> dict[str, tuple[str, ...]]:
+        """Return the names that were dropped, but those that other nodes stand for."""
+        covered = {name for node in self._graph.nodes for name in node.covers}
+        left = {
+            why: tuple(dict.fromkeys(name for name in names if name and name not in covered))
+            for why, names in self._graph.dropped.items()
+        }
+        return {why: names for why, names in left.items() if names}
 
     def _names(self) -> list[str]:
         return short_names(
@@ -107,6 +117,7 @@ class _Lowering:
             before_us=sum(node.before_us for node in nodes),
             reason="; ".join(reasons) or None,
             remark="; ".join(node.remark for node in nodes if node.remark) or None,
+            covers=tuple(dict.fromkeys(name for node in nodes for name in node.covers if name)),
         )
 
 

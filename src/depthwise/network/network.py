@@ -134,7 +134,8 @@ class Network:
 
         ready = next(iter(self._executions.values()), None)
         kernels = {} if ready is None else ready.kernels()
-        return Report(parts=tuple(parts_of(self.program, kernels)))
+        parts = tuple(parts_of(self.program, kernels))
+        return Report(parts=parts, dropped=self.program.dropped)
 
     def __str__(self) -> str:
         return str(self.report)

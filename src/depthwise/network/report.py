@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from depthwise import console
@@ -36,6 +36,10 @@ class Part:
     """Who computes it where no kernel does, e.g. "onnxruntime"."""
     reason: str | None = None
     """Why no kernel computes it, where there is something to say."""
+    remark: str | None = None
+    """What else is to be said of it."""
+    covers: tuple[str, ...] = ()
+    """The names of all nodes of the file, or modules of the model, that it stands for."""
     us: float | None = None
     """Microseconds of a call, where that was measured."""
 
@@ -68,6 +72,8 @@ class Report:
     """The parts of a network in the order in which they run, and what was measured of it."""
 
     parts: tuple[Part, ...]
+    dropped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The names of the nodes of the file that no part stands for, by why."""
     measured: Measured | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -75,6 +81,7 @@ class Report:
         measured = self.measured
         return {
             "parts": [asdict(part) for part in self.parts],
+            "dropped": [{"why": why, "nodes": names} for why, names in self.dropped.items()],
             "measured": measured and {**asdict(measured), "speedup": measured.speedup},
         }
 
@@ -101,6 +108,8 @@ class Report:
         for (engine, problem, reason), times in left.items():
             count = f" ({times} times)" if times > 1 else ""
             yield f"left to {engine}: {problem}{count}: {reason or 'no kernel computes it'}"
+        for why, names in self.dropped.items():
+            yield f"dropped: {len(names)} nodes ({why})"
         if (found := self.measured) is not None:
             yield (
                 f"{found.reference} takes {found.reference_us:,.1f} us for the same file: here it "
@@ -146,6 +155,8 @@ def parts_of(
             plan=_plan(work, kernel, kernels),
             engine=work.engine.name if isinstance(work, Call) else None,
             reason=step.reason,
+            remark=step.remark,
+            covers=step.covers,
             us=None if times is None else times.get(made, 0.0),
         )
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from depthwise.network.attention import find_attention
 from depthwise.network.formulas import name_formulas
-from depthwise.network.graph import Graph, Node
+from depthwise.network.graph import AS_IT_LIES, Graph, Node
 from depthwise.network.images import reorder
 from depthwise.network.norms import name_norms
 from depthwise.network.operators import Binary, Identity, Pad, Permute, Reshape
@@ -23,7 +23,7 @@ def simplify(graph: Graph) -> None:
     name_norms(graph)
     find_attention(graph)
     reorder(graph)
-    graph.drop_unused()
+    graph.drop_unused(why=AS_IT_LIES)
 
 
 def _does_nothing(node: Node) -> bool:

@@ -126,6 +126,7 @@ class Step:
         before_us: the microseconds that its part took in the model, where that was measured.
         reason: why no kernel of ours computes it; None where one does, or nothing is to be said.
         remark: what else is to be said of it.
+        covers: the names of all computations of the file or the model that it stands for.
     """
 
     name: str
@@ -135,6 +136,7 @@ class Step:
     before_us: float = 0.0
     reason: str | None = None
     remark: str | None = None
+    covers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +173,7 @@ class Program:
         steps: what is computed, in order.
         shapes: of each value for the example, as far as they are known.
         dtypes: of each value, as far as they are known.
+        dropped: the names of computations of the file or the model that no step stands for, by why.
     """
 
     inputs: tuple[Port, ...]
@@ -180,6 +183,7 @@ class Program:
     steps: tuple[Step, ...]
     shapes: Mapping[int, Shape] = field(default_factory=dict)
     dtypes: Mapping[int, str] = field(default_factory=dict)
+    dropped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def images(self) -> frozenset[int]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from onnx import ModelProto, NodeProto
 
 from depthwise.errors import ModelError
-from depthwise.network.graph import Graph, Node, Value
+from depthwise.network.graph import FIXED, Graph, Node, Value
 from depthwise.network.operators import Foreign
 from depthwise.onnx.attributes import Given
 from depthwise.onnx.channels import parts
@@ -188,6 +188,9 @@ class _Import:
         for port in model.graph.output:
             self.graph.outputs.append(self._value(port.name))
             self.graph.names.append(port.name)
+        left = {name for node in known.nodes for name in node.output}
+        folded = (node for node in model.graph.node if left.isdisjoint(node.output))
+        self.graph.drop(map(_called, folded), FIXED)
 
     def _value(self, name: str) -> Value:
         if name not in self._values:
@@ -220,7 +223,7 @@ class _Import:
         names = [*proto.input, *captured_names(proto)]
         inputs = [self._value(name) if name else None for name in names]
         outputs = [self._value(name) for name in proto.output if name]
-        called = str(proto.name) or f"{proto.op_type} {next(iter(proto.output), '')}".strip()
+        called = _called(proto)
         given = Given(proto, inputs, outputs, self._dialect.opset)
         if found_parts := parts(given):
             for part, output in zip(found_parts, outputs, strict=True):
@@ -239,3 +242,8 @@ class _Import:
             meaning=meaning(given),
         )
         self.graph.add(Node(foreign, inputs, outputs, [called]))
+
+
+def _called(node: NodeProto) -> str:
+    """Return the name of a node, or what stands for one that has none."""
+    return str(node.name) or f"{node.op_type} {next(iter(node.output), '')}".strip()

@@ -54,6 +54,7 @@ def measured(net: Network, source: str | os.PathLike[str] | bytes) -> Report:
     execution = net.execution(inputs)
     return Report(
         parts=tuple(parts_of(net.program, execution.kernels(), execution.times(inputs, _REPEATS))),
+        dropped=net.program.dropped,
         measured=Measured(
             total_us=Summary.of(samples[_OURS]).median,
             reference="ONNX Runtime",

@@ -48,6 +48,7 @@ def described(program: Program) -> tuple[dict[str, Any], dict[str, Array]]:
         "steps": steps,
         "shapes": [program.shapes.get(number) for number in values],
         "dtypes": [program.dtypes.get(number) for number in values],
+        "dropped": dict(program.dropped),
     }
     return description, tensors.arrays
 
@@ -79,6 +80,7 @@ def _step_described(step: Step, number: int, tensors: _Tensors) -> dict[str, Any
         "before_us": step.before_us,
         "reason": step.reason,
         "remark": step.remark,
+        "covers": step.covers,
     }
 
 
@@ -138,6 +140,7 @@ def program_of(
         steps=tuple(_step(each, tensors, engine) for each in description["steps"]),
         shapes={n: _shape(shape) for n, shape in enumerate(shapes) if shape is not None},
         dtypes={n: _dtype(dtype) for n, dtype in enumerate(dtypes) if dtype is not None},
+        dropped={_text(why): _texts(names) for why, names in description["dropped"].items()},
     )
     _check_numbers(program)
     for step in program.steps:
@@ -166,6 +169,7 @@ def _step(
         before_us=float(step["before_us"]),
         reason=None if step["reason"] is None else _text(step["reason"]),
         remark=None if step["remark"] is None else _text(step["remark"]),
+        covers=_texts(step["covers"]),
     )
 
 
@@ -246,6 +250,12 @@ def _text(word: Any) -> str:
     if not isinstance(word, str):
         raise ValueError(f"{word!r} for words")
     return word
+
+
+def _texts(words: Any) -> tuple[str, ...]:
+    if not isinstance(words, list):
+        raise ValueError(f"{words!r} for a list of words")
+    return tuple(map(_text, words))
 
 
 def _dtype(word: Any) -> str:
