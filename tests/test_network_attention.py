@@ -186,6 +186,39 @@ class Reduced(nn.Module):
         return self.o(joined(y)).transpose(1, 2).reshape(n, c, h, w)
 
 
+class OfTorch(nn.Module):
+    """`nn.MultiheadAttention`, which has pixels before images on the inside."""
+
+    def __init__(self, *, need_weights: bool) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(CHANNELS)
+        self.attention = nn.MultiheadAttention(CHANNELS, HEADS, batch_first=True)
+        self.need_weights = need_weights
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        return x + self.attention(y, y, y, need_weights=self.need_weights)[0]
+
+
+class Encoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(
+            CHANNELS, HEADS, 2 * CHANNELS, batch_first=True, activation="gelu", norm_first=True
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x)
+
+
+BLOCKS = {
+    "attention": lambda: OfTorch(need_weights=False),
+    "attention with weights": lambda: OfTorch(need_weights=True),
+    "encoder": Encoder,
+}
+"""torch's own."""
+
+
 def exported(module: nn.Module, x: Tensor, *, any_batch: bool) -> onnx.ModelProto:
     axes = {"x": {0: "n"}} if any_batch else None
     file = io.BytesIO()
@@ -251,6 +284,40 @@ def test_attention_of_images(block: type[nn.Module]) -> None:
 def test_networks_of_one_size(block: nn.Module) -> None:
     size = (PIXELS, CHANNELS) if isinstance(block, Fused) else (CHANNELS, 6, 8)
     agrees(block, 2, *size, any_batch=False)
+
+
+@pytest.mark.parametrize("any_batch", [False, True])
+@pytest.mark.parametrize("block", BLOCKS)
+def test_blocks_of_torch(block: str, any_batch: bool) -> None:
+    network = agrees(BLOCKS[block](), 2, PIXELS, CHANNELS, any_batch=any_batch)
+    specs = [step.work.spec for step in network.program.steps if isinstance(step.work, Stage)]
+    assert all(spec.input_shape[1:3] == (PIXELS, 1) for spec in specs)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_blocks_of_torch_in_torch(block: str) -> None:
+    module, x = randomized(BLOCKS[block]()), torch.randn(2, PIXELS, CHANNELS)
+    fast = dwt.optimize(module, x)
+    assert left(fast.network) == []
+    assert kinds(fast.network).count("attention") == 1
+    with torch.no_grad():
+        torch.testing.assert_close(fast(x), module(x), rtol=1e-4, atol=1e-5)
+
+
+def test_pixels_before_images_from_one_end_to_the_other() -> None:
+    """There, nothing is an image; the results are right."""
+    module = nn.MultiheadAttention(CHANNELS, HEADS).eval()
+    x = torch.from_numpy(noise(PIXELS, 3, CHANNELS))
+
+    class Alone(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = module
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.attention(x, x, x)[0]
+
+    checked(exported(Alone().eval(), x, any_batch=False), x.numpy())
 
 
 def test_values_of_more_channels() -> None:

@@ -24,6 +24,8 @@ from depthwise.problem.attention import AttentionSpec, usual_scale
 from depthwise.problem.dtypes import DTYPES
 
 _SWAPPED, _HEADS_FIRST = (0, 2, 1), (0, 2, 1, 3)
+_ORDERS = {"planes": _SWAPPED, "turned": (1, 0, 2)}
+"""The orders of the elements of results that are (N, P, O) with its axes in another order."""
 
 
 def find_attention(graph: Graph) -> None:
@@ -171,7 +173,8 @@ class _Finding:
     def _result(self, query: Side, value: Side) -> tuple[Value, str] | None:
         """Return the last value that is the result, moved, with the order of its elements.
 
-        That of (N, P, O) is "rows", of (N, O, P) "planes", and of (N, heads, P, O / heads) "heads".
+        That of (N, P, O) is "rows", of (N, O, P) "planes", of (P, N, O) "turned", and that of
+        (N, heads, P, O / heads) "heads".
         """
         heads, queries, _, _, width = self._runs
         images, (count, channels) = query.images, value.channels.shape
@@ -182,6 +185,7 @@ class _Finding:
         orders = {
             "rows": numbers.ravel(),
             "planes": numbers.transpose(0, 2, 3, 1).ravel(),
+            "turned": numbers.transpose(1, 0, 2, 3).ravel(),
             "heads": numbers.transpose(_HEADS_FIRST).ravel(),
         }
         at, letters = self._form.node.output, self._form.letters[3]
@@ -235,8 +239,8 @@ class _Finding:
         made.shape = spec.batch, spec.pixels, spec.out_channels
         made_for = (inputs[0].sizes or ())[0]
         made.sizes = made_for, spec.pixels, spec.out_channels
-        if kind == "planes":
-            made = self._moved(made, Permute(order=_SWAPPED))
+        if kind in _ORDERS:
+            made = self._moved(made, Permute(order=_ORDERS[kind]))
         elif kind == "heads":
             apart = (0, spec.pixels, spec.heads, spec.width_of_values)
             cut = self._moved(made, Reshape(shape=apart))

@@ -47,16 +47,20 @@ class Elements:
 
 def origins(value: Value) -> Iterator[Elements]:
     """Yield what a value holds of each earlier value, the earliest first, and lastly of itself."""
-    moves: list[tuple[Operator | float, Value]] = []
-    at = value
-    while (before := _before(at)) is not None:
-        move, at = before
-        moves.append((move, at))
+    moves = moves_of(value)
     for number in range(len(moves), -1, -1):
         source = moves[number - 1][1] if number else value
         found = _moved(source, [move for move, _ in moves[:number]][::-1])
         if found is not None:
             yield found
+
+
+def moves_of(value: Value) -> list[tuple[Operator | float, Value]]:
+    """Return how a value is moved, or scaled, and of what, the last first."""
+    found: list[tuple[Operator | float, Value]] = []
+    while (before := _before(found[-1][1] if found else value)) is not None:
+        found.append(before)
+    return found
 
 
 def numbers(value: Value) -> Array | None:

@@ -10,6 +10,7 @@ from depthwise.network.graph import AS_IT_LIES, Graph, Node
 from depthwise.network.images import reorder
 from depthwise.network.norms import name_norms
 from depthwise.network.operators import Binary, Identity, Pad, Permute, Reshape
+from depthwise.network.turned import turn
 
 
 def simplify(graph: Graph) -> None:
@@ -21,7 +22,9 @@ def simplify(graph: Graph) -> None:
     _as_sums_and_products(graph)
     name_formulas(graph)
     name_norms(graph)
+    turn(graph)
     find_attention(graph)
+    turn(graph)
     reorder(graph)
     graph.drop_unused(why=AS_IT_LIES)
 
