@@ -247,3 +247,16 @@ def test_a_step_that_does_not_fit_its_operands_is_refused(in_a_file, name):
         step[key] = step[key].replace(*change) if key == "kernel" else change(step[key])
     with pytest.raises((ArrayError, ModelError)):
         load(bytes(container.written(description, tensors)))(IMAGE, noise(2, 8, 1, 1))
+
+
+def test_a_network_that_takes_images_of_one_height_alone_has_known_sizes_too():
+    nodes = [conv("x", "a"), node("Tanh", "a", "b"), node("Mul", "b two", "c"),
+             node("AveragePool", "c", "d", kernel_shape=[6, 1]),
+             node("Squeeze", "d axis", "y")]  # fmt: skip
+    constants = {"p": POINT, "two": np.float32(2), "axis": np.array([2])}
+    read = model(nodes, [port("x", ("n", 8, "h", "w"))], ["y"], constants)
+    network = load(read, inputs={"x": (2, 8, 6, 5)})
+    assert chains(network) == ["tanh mul.scalar"]
+    for shape in ((2, 8, 6, 5), (3, 8, 6, 9)):
+        image = noise(*shape)
+        assert_close(called(network, image), by_runtime(read, [image]))

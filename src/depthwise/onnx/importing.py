@@ -40,7 +40,7 @@ def imported(
     }
     example, known = _first_that_fits(model, shapes or {})
     others = _others(model, example)
-    seen = known if others == example else _if_it_fits(model, others)
+    seen = known if others == example else _another_that_fits(model, example)
     if seen is not None and seen is not known:
         settle(model, known, seen)
     dialect = Dialect(opsets, max(model.ir_version, 3), known.types)
@@ -64,6 +64,21 @@ def _first_that_fits(
             failure = failure or error
     assert failure is not None
     raise failure
+
+
+def _another_that_fits(
+    model: ModelProto, example: Mapping[str, tuple[int, ...]]
+) -> Inferred | None:
+    """Return what is known for other sizes: all that are open, or else all but one of them.
+
+    (Texts that are read, say, are as long as they are, but of one height.)
+    """
+    words = {word for name in example for word in open_axes(model, name).values()}
+    for kept in (None, *sorted(words)):
+        found = _if_it_fits(model, _others(model, example, kept))
+        if found is not None:
+            return found
+    return None
 
 
 def _if_it_fits(model: ModelProto, sizes: Mapping[str, tuple[int, ...]]) -> Inferred | None:
@@ -158,14 +173,19 @@ def _check(name: str, sizes: list[int], shape: tuple[int, ...]) -> None:
 
 
 def _others(
-    model: ModelProto, example: Mapping[str, tuple[int, ...]]
+    model: ModelProto, example: Mapping[str, tuple[int, ...]], kept: str | None = None
 ) -> dict[str, tuple[int, ...]]:
-    """Return other shapes that the inputs may have: sizes that may differ from others do."""
+    """Return other shapes that the inputs may have: sizes that may differ from others do.
+
+    Those of one word may be kept as they are.
+    """
     found: dict[str, tuple[int, ...]] = {}
     words: dict[str, int] = {}
     for name, shape in example.items():
         sizes = list(shape)
         for axis, word in open_axes(model, name).items():
+            if word == kept:
+                continue
             step = 1 if axis == 0 else _OTHER
             sizes[axis] = words.setdefault(word, sizes[axis] + step * (len(words) + 1))
         found[name] = tuple(sizes)
