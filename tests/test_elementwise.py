@@ -223,3 +223,7 @@ def test_tasks_meet_without_gap_or_overlap(size):
     x = np.arange(size, dtype=np.float32).reshape(spec.input_shape)
     out = np.full_like(x, math.nan)
     np.testing.assert_array_equal(dw.compile(spec)(x, out=out), -x)
+
+
+def test_as_many_images_as_a_chain_may_have_are_taken():
+    check(dw.parse("elementwise c5 hw3 nhwc" + " add.image" * MOST_LINKS))

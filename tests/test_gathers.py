@@ -79,3 +79,8 @@ def test_the_longest_line_is_read_back():
 
 def runs_of(start):
     return tuple((Run(number, start, start + 1),) for number in range(MOST_RUNS))
+
+
+def test_as_many_images_as_a_line_may_have_are_gathered():
+    picks = tuple((Run(number, 0, 2),) for number in range(MOST_RUNS))
+    check_exact(GatherSpec(images=(3,) * MOST_RUNS, picks=picks, height=2, width=3))

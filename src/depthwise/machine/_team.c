@@ -17,7 +17,7 @@ it as its last array: each thread has its own, which it keeps for later calls. *
 #include <omp.h>
 #endif
 
-enum { LEADING_ARGUMENTS = 4, MOST_ARRAYS = 12, STRIP = 16, LINE = 64 };
+enum { LEADING_ARGUMENTS = 4, MOST_ARRAYS = 24, STRIP = 16, LINE = 64 };
 enum { MOST_THREADS = 1024 }; /* OpenMP keeps a little of each on the stack of who calls. */
 enum { PARTS = 8, OWN_PARTS = 6, SHARED_PARTS = PARTS - OWN_PARTS };
 
@@ -66,6 +66,18 @@ static void *scratch_of_thread(size_t bytes) {
 #define TYPES_10 TYPES_9, void *
 #define TYPES_11 TYPES_10, void *
 #define TYPES_12 TYPES_11, void *
+#define TYPES_13 TYPES_12, void *
+#define TYPES_14 TYPES_13, void *
+#define TYPES_15 TYPES_14, void *
+#define TYPES_16 TYPES_15, void *
+#define TYPES_17 TYPES_16, void *
+#define TYPES_18 TYPES_17, void *
+#define TYPES_19 TYPES_18, void *
+#define TYPES_20 TYPES_19, void *
+#define TYPES_21 TYPES_20, void *
+#define TYPES_22 TYPES_21, void *
+#define TYPES_23 TYPES_22, void *
+#define TYPES_24 TYPES_23, void *
 #define DATA_1 p[0]
 #define DATA_2 DATA_1, p[1]
 #define DATA_3 DATA_2, p[2]
@@ -78,6 +90,18 @@ static void *scratch_of_thread(size_t bytes) {
 #define DATA_10 DATA_9, p[9]
 #define DATA_11 DATA_10, p[10]
 #define DATA_12 DATA_11, p[11]
+#define DATA_13 DATA_12, p[12]
+#define DATA_14 DATA_13, p[13]
+#define DATA_15 DATA_14, p[14]
+#define DATA_16 DATA_15, p[15]
+#define DATA_17 DATA_16, p[16]
+#define DATA_18 DATA_17, p[17]
+#define DATA_19 DATA_18, p[18]
+#define DATA_20 DATA_19, p[19]
+#define DATA_21 DATA_20, p[20]
+#define DATA_22 DATA_21, p[21]
+#define DATA_23 DATA_22, p[22]
+#define DATA_24 DATA_23, p[23]
 #define CALL_WITH(N)                                                                   \
   case N:                                                                              \
     ((void (*)(TYPES_##N, int32_t, int32_t))call->code)(DATA_##N, first, last);        \
@@ -102,6 +126,18 @@ static int run_some(const Call *call, int32_t first, int32_t last) {
     CALL_WITH(10)
     CALL_WITH(11)
     CALL_WITH(12)
+    CALL_WITH(13)
+    CALL_WITH(14)
+    CALL_WITH(15)
+    CALL_WITH(16)
+    CALL_WITH(17)
+    CALL_WITH(18)
+    CALL_WITH(19)
+    CALL_WITH(20)
+    CALL_WITH(21)
+    CALL_WITH(22)
+    CALL_WITH(23)
+    CALL_WITH(24)
   }
   return 0;
 }
