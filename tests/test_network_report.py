@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from onnx import numpy_helper
 
 import depthwise as dw
+from depthwise.network import report
+from depthwise.network.report import Measured, Part, Report
 from onnx_models import checked, model, node, noise, port, untold
 
 IMAGE = noise(1, 8, 6, 6)
@@ -107,3 +110,61 @@ def test_transpositions_that_nobody_needs_any_more_are_dropped():
     constants = {"p": CONSTANTS["p"], "q": noise(8, 8), **shapes}
     network = checked(model(nodes, [port("x", IMAGE.shape)], ["y"], constants), IMAGE)
     assert network.report.dropped == {"what it turns is taken as it lies": ("back",)}
+
+
+def part(name, kind, us, **others):
+    return Part(name=name, kind=kind, problem=name.title(), plan=None, us=us, **others)
+
+
+def left(name, us, **others):
+    return part(name, report.CALL, us, engine="onnxruntime", **others)
+
+
+PARTS = (
+    part("x", report.COPY, 20.0),
+    part("conv", "pointwise", 500.0),
+    left("resize", 50.0),
+    left("sine", 200.0, reason="odd"),
+    part("other", report.VIEW, 10.0),
+    left("resize", 70.0),
+)
+MEASURED = Measured(
+    total_us=1000.0, reference="ONNX Runtime", reference_us=1360.0, largest_difference=1e-7,
+    tolerance=1e-4, conditions="1 thread",
+)  # fmt: skip
+
+
+def test_what_a_call_takes_outside_our_kernels_adds_up():
+    outside = Report(parts=PARTS, measured=MEASURED).as_dict()["outside"]
+    assert outside == {
+        "total_us": 1000.0, "call_us": 320.0, "copy_us": 20.0, "view_us": 10.0,
+        "between_us": 150.0, "us": 500.0, "share": 0.5, "at_best_us": 680.0,
+    }  # fmt: skip
+    assert Report(parts=PARTS).as_dict()["outside"] is None
+
+
+def test_what_is_left_is_told_with_its_share_the_largest_first():
+    first, *lines = Report(parts=PARTS, measured=MEASURED).notes()
+    assert first == (
+        "outside our kernels: 50.0% of a call (onnxruntime 32.0%, inputs to channels-last 2.0%, "
+        "copies of views 1.0%, between the kernels 15.0%)"
+    )
+    assert lines[:3] == [
+        "left to onnxruntime: Sine: 20.0% of a call: odd",
+        "left to onnxruntime: Resize (2 times): 12.0% of a call: no kernel computes it",
+        "without what is left, a call would take 680.0 us at best: 2.00 times as fast as ONNX "
+        "Runtime",
+    ]
+
+
+def test_parts_that_take_longer_than_the_whole_by_rounding_leave_nothing_between():
+    exact = Report(parts=(part("conv", "pointwise", 1000.0 + 1e-9),), measured=MEASURED)
+    assert exact.outside.between_us == 0.0
+
+
+def test_where_nothing_was_measured_what_is_left_stands_in_the_order_of_the_network():
+    parts = tuple(replace(each, us=None) for each in PARTS)
+    assert [*Report(parts=parts).notes()] == [
+        "left to onnxruntime: Resize (2 times): no kernel computes it",
+        "left to onnxruntime: Sine: odd",
+    ]

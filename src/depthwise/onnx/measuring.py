@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
 from typing import Any
 
 from depthwise.errors import ModelError
-from depthwise.measure.timing import Summary, interleave
+from depthwise.measure.timing import interleave
 from depthwise.measure.worker import differences
 from depthwise.network import examples
 from depthwise.network.agreement import check_results, granted
+from depthwise.network.clock import spans, typical
 from depthwise.network.network import Network
 from depthwise.network.report import Measured, Report, conditions, parts_of
 from depthwise.network.steps import Call, Program, Stage
@@ -18,13 +20,13 @@ from depthwise.onnx.runtime import session_of
 from depthwise.problem.arrays import Array
 
 _REPEATS = 11
-_OURS, _THEIRS = "ours", "theirs"
 
 
 def measured(net: Network, source: str | os.PathLike[str] | bytes) -> Report:
     """Return the report of a network with its times, held against ONNX Runtime.
 
-    Both run on as many threads, in turns; between two calls the threads of neither spin.
+    Both run on as many threads, in turns; between two calls the threads of neither spin.  The times
+    of whole calls, and of the parts within the very same calls, are means of their faster half.
 
     Args:
         net: what `load` made of the file.
@@ -48,17 +50,16 @@ def measured(net: Network, source: str | os.PathLike[str] | bytes) -> Report:
             "the network computes what ONNX Runtime does, but for rounding (difference relative "
             f"to the largest output at most {most:.1e}); got {largest:.1e}"
         )
-    samples = interleave(
-        {_OURS: lambda: net(*inputs), _THEIRS: lambda: session.run(None, given)}, _REPEATS
-    )
     execution = net.execution(inputs)
+    ours, theirs = _timed(lambda: execution.clocked(inputs), lambda: session.run(None, given))
+    times = spans(execution.makes, ours)
     return Report(
-        parts=tuple(parts_of(net.program, execution.kernels(), execution.times(inputs, _REPEATS))),
+        parts=tuple(parts_of(net.program, execution.kernels(), times)),
         dropped=net.program.dropped,
         measured=Measured(
-            total_us=Summary.of(samples[_OURS]).median,
+            total_us=ours[-1],
             reference="ONNX Runtime",
-            reference_us=Summary.of(samples[_THEIRS]).median,
+            reference_us=theirs[-1],
             largest_difference=largest,
             tolerance=most,
             conditions=conditions(
@@ -66,6 +67,26 @@ def measured(net: Network, source: str | os.PathLike[str] | bytes) -> Report:
             ),
         ),
     )
+
+
+def _timed(
+    ours: Callable[[], list[float]], theirs: Callable[[], object]
+) -> tuple[list[float], list[float]]:
+    """Return the typical moments of a call of each, taken in turns.
+
+    Args:
+        ours: returns the moments of a call.
+        theirs: computes.
+    """
+    calls: dict[str, list[list[float]]] = {"ours": [], "theirs": []}
+
+    def reference() -> None:
+        begin = perf_counter()
+        theirs()
+        calls["theirs"].append([begin, perf_counter()])
+
+    interleave({"ours": lambda: calls["ours"].append(ours()), "theirs": reference}, _REPEATS)
+    return typical(calls["ours"]), typical(calls["theirs"])
 
 
 def _inputs(net: Network) -> dict[str, Array]:
