@@ -277,7 +277,7 @@ def windows(
     line = LINE_BYTES // spec.element.bytes
 
     def following(panel: Panels, column: Expr) -> _Following | None:
-        how = next_panel(panel, fewest, depth, turns, line) if fewest else None
+        how = next_panel(panel, fewest, depth, turns, line, lanes) if fewest else None
         start_of_next = (column + panel.width) * depth
         return None if how is None else _Following(how, weight, start_of_next, size, turns)
 

@@ -84,7 +84,9 @@ class NextPanel:
     """Steps of k between two of them."""
 
 
-def next_panel(panel: Panels, rows: int, depth: int, turns: int, line: int) -> NextPanel | None:
+def next_panel(
+    panel: Panels, rows: int, depth: int, turns: int, line: int, lanes: int
+) -> NextPanel | None:
     """Return how the panel behind one is fetched, or None where that would gain little.
 
     Args:
@@ -93,6 +95,7 @@ def next_panel(panel: Panels, rows: int, depth: int, turns: int, line: int) -> N
         depth: steps of k.
         turns: of the loops around the innermost one over k.
         line: elements of a cache line.
+        lanes: those of a vector.
     """
     tiles, inner = ceil(rows / panel.rows), depth // turns
     if tiles > _MANY_TILES:
@@ -101,9 +104,15 @@ def next_panel(panel: Panels, rows: int, depth: int, turns: int, line: int) -> N
     every = 1 if whole <= shares * inner else 2  # the processor brings pairs
     wanted = min(ceil(whole / every / shares), inner)
     steps = next(steps for steps in range(inner // wanted, 0, -1) if inner % steps == 0)
+    registers = 32 if lanes == line else 16
+    if steps < _ROLLED and 2 * panel.rows * panel.width > registers * lanes:
+        steps = 1
     return NextPanel(inner // steps, every * line, steps)
 
 
+_ROLLED = 8
+"""Fewer steps are unrolled by LLVM, and where a tile takes most registers, what is loaded ahead for
+the second of them pushes sums out.  With a line in each step there is none to be unrolled."""
 _MANY_TILES = 64
 """So many that what a panel takes to arrive is little beside what it is used for."""
 
