@@ -13,8 +13,10 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 import depthwise as dw
+from depthwise import drawing
+from depthwise.commands import optimize_file
 from depthwise.commands.cli import app
-from depthwise.errors import ModelError
+from depthwise.errors import DepthwiseError, ModelError
 from depthwise.machine import team
 from depthwise.onnx import measuring, runtime
 from onnx_models import model, node, noise, port
@@ -74,6 +76,34 @@ def test_the_command_measures_beside_onnx_runtime(file, tmp_path):
     assert outside["between_us"] == pytest.approx(measured["total_us"] - took) != 0
     x = noise(1, 8, 6, 6)
     assert (dw.load(fast)(x) == dw.load(file)(x)).all()
+
+
+def test_the_picture_is_drawn_and_the_network_saved(file, tmp_path):
+    picture, fast = tmp_path / "new" / "timeline.png", tmp_path / "fast.dw"
+    line = ["optimize", str(file), "--input", "1,8,6,6", "--threads", "1"]
+    done = RUN.invoke(app, [*line, "--plot", str(picture), "--save", str(fast)])
+    assert done.exit_code == 0, done.output
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert fast.exists()
+
+
+@pytest.mark.parametrize(
+    ("picture", "installed", "said"),
+    [
+        ("/dev/null/timeline.png", True, "a file that can be written"),
+        ("timeline.nosuch", True, "a file whose suffix is one of"),
+        ("{folder}/timeline.png", False, "a plot needs matplotlib"),
+    ],
+)
+def test_a_picture_that_cannot_be_drawn_is_refused_before_anything_is_done(
+    file, monkeypatch, tmp_path, picture, installed, said
+):
+    monkeypatch.setattr(optimize_file, "load", lambda *_, **__: pytest.fail("it was loaded"))
+    monkeypatch.setattr(drawing, "can_draw", lambda: installed)
+    done = RUN.invoke(app, ["optimize", str(file), "--plot", picture.format(folder=tmp_path)])
+    assert isinstance(done.exception, DepthwiseError)
+    assert said in str(done.exception)
+    assert [each.name for each in tmp_path.iterdir()] == ["model.onnx"]
 
 
 def test_the_table_names_what_is_left(file):

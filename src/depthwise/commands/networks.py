@@ -55,7 +55,7 @@ def run(
 @app.command(
     short_help="Replace what is slow in a network: a model of PyTorch, or a file of ONNX.",
     epilog=examples(
-        "depthwise optimize model.onnx",
+        "depthwise optimize model.onnx --plot timeline.png",
         "depthwise optimize model.onnx --input x=1,3,640,480 --save fast.dw",
         "depthwise optimize depthwise.bench.networks.mobilenet_v2:mobilenet_v2 --input 1,3,224,224",
         "depthwise optimize model.pt2 --input 1,3,224,224 --threads 1 --plot layers.png",
@@ -91,7 +91,10 @@ def optimize(
     as_csv: AsCsv = False,
     _wide: Wide = False,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the time of each layer to this file.")
+        Path | None,
+        typer.Option(
+            help="Draw the time of each layer to this file; of ONNX, when each runs in a call."
+        ),
     ] = None,
     save: Annotated[
         Path | None,
@@ -103,7 +106,7 @@ def optimize(
 ) -> None:
     """Replace what is slow in a network, and say what was, what was not and why."""
     if model.endswith(".onnx"):
-        _optimize_file(model, inputs or [], threads, form(as_json, as_csv), save)
+        _optimize_file(model, inputs or [], threads, form(as_json, as_csv), plot, save)
         return
     if not inputs:
         raise DepthwiseError("a model of PyTorch needs the sizes of its inputs; got no --input")
@@ -125,8 +128,9 @@ def optimize(
 
 
 def _optimize_file(
-    model: str, inputs: list[str], threads: int | None, how: Form, save: Path | None
-) -> None:
+    model: str, inputs: list[str], threads: int | None, how: Form, plot: Path | None,
+    save: Path | None,
+) -> None:  # fmt: skip
     try:
         from depthwise.commands import optimize_file as command
     except ModuleNotFoundError as error:
@@ -137,4 +141,6 @@ def _optimize_file(
             f"{installs('onnx')}"
         ) from None
 
-    command.run(command.Options(model=model, inputs=inputs, threads=threads, form=how, save=save))
+    command.run(
+        command.Options(model=model, inputs=inputs, threads=threads, form=how, plot=plot, save=save)
+    )

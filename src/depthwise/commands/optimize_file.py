@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from depthwise import console
+from depthwise.commands import optimize_timeline
 from depthwise.commands.reports import publish
 from depthwise.commands.shapes import named_shapes
 from depthwise.console import Form
+from depthwise.drawing import check_plot
 from depthwise.errors import ModelError
 from depthwise.files import check_writable
 from depthwise.loading import load
@@ -25,11 +28,12 @@ class Options:
     """The shape of each, e.g. "1,3,224,224", in the order of the model, or "x=1,3,224,224"."""
     threads: int | None
     form: Form
+    plot: Path | None
     save: Path | None
 
 
 def run(options: Options) -> None:
-    """Load a file, hold it against ONNX Runtime, print the report, and save it where asked to.
+    """Load a file, hold it against ONNX Runtime and print the report; draw and save it if asked to.
 
     Raises:
         ModelError: there is no such model, or it takes other inputs.
@@ -37,6 +41,8 @@ def run(options: Options) -> None:
     """
     from depthwise.onnx.measuring import measured
 
+    if options.plot:
+        check_plot(options.plot)
     if options.save:
         check_writable(options.save)
     path = Path(options.model)
@@ -48,6 +54,9 @@ def run(options: Options) -> None:
         )
         step("measure")
         report = measured(net, path)
-    if options.save:
-        net.save(options.save)
-    publish(report, options.form, report.headers, WORDS, ("parts",))
+    with ExitStack() as afterwards:  # each is tried, whatever becomes of the others
+        if options.plot:
+            afterwards.callback(optimize_timeline.plot, report, options.plot)
+        if options.save:
+            afterwards.callback(net.save, options.save)
+        publish(report, options.form, report.headers, WORDS, ("parts",))
