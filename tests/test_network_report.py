@@ -65,6 +65,7 @@ def test_every_node_is_part_of_something_or_dropped_for_a_reason(many):
         "nobody takes what it makes": ["unused"],
         "it changes nothing": ["identity"],
     }
+    assert "dropped: 1 node (it changes nothing)" in str(network)
     assert "dropped: 2 nodes (the same in each call: computed once)" in str(network)
 
 

@@ -54,7 +54,7 @@ class Measured:
     """A network beside the engine that its file was made for."""
 
     total_us: float
-    """Microseconds of a whole call: the mean of the faster half of some (`clock.typical`)."""
+    """Microseconds of a whole call: the mean of the fastest of some (`clock.typical`)."""
     reference: str
     """The other engine, e.g. "ONNX Runtime"."""
     reference_us: float
@@ -168,7 +168,7 @@ class Report:
         yield from self._outside()
         yield from self._left()
         for why, names in self.dropped.items():
-            yield f"dropped: {len(names)} nodes ({why})"
+            yield f"dropped: {len(names)} {'node' if len(names) == 1 else 'nodes'} ({why})"
         if (found := self.measured) is not None:
             yield (
                 f"{found.reference} takes {found.reference_us:,.1f} us for the same file: here it "

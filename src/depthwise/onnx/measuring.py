@@ -19,14 +19,14 @@ from depthwise.network.steps import Call, Program, Stage
 from depthwise.onnx.runtime import session_of
 from depthwise.problem.arrays import Array
 
-_REPEATS = 11
+_REPEATS = 15
 
 
 def measured(net: Network, source: str | os.PathLike[str] | bytes) -> Report:
     """Return the report of a network with its times, held against ONNX Runtime.
 
     Both run on as many threads, in turns; between two calls the threads of neither spin.  The times
-    of whole calls, and of the parts within the very same calls, are means of their faster half.
+    of whole calls, and of the parts within the very same calls, are means of the fastest quarter.
 
     Args:
         net: what `load` made of the file.
