@@ -341,7 +341,7 @@ def attention_specs(
         keys=draw(st.sampled_from([1, 2]) | st.integers(1, keys)),
         heads=heads,
         scale=draw(st.just(usual_scale(depth, heads)) | st.sampled_from([0.0, 0.25])),
-        bias=draw(st.booleans()),
+        biases=draw(st.sampled_from([0, 0, 1, 2, 3])),
         batch=draw(st.integers(1, 3)),
         dtype=draw(_DTYPES),
     )

@@ -20,6 +20,7 @@ from strategies import attention_specs
 @settings(max_examples=60)
 @given(attention_specs(), st.integers(1, 3))
 @example(dw.parse("attention n2 c15 o21 h3 w67 keys49 heads3 nhwc bias scale0.5"), 1)
+@example(dw.parse("attention n4 c32 hw7 keys49 heads2 nhwc biases2"), 2)
 @example(dw.parse("attention c64 o128 h7 w28 keys197 heads4 nhwc float64 bias"), 2)
 @example(dw.parse("attention c36 o9 hw1 keys1 nhwc"), 3)
 @example(dw.parse("attention c16 hw6 keys9001 nhwc"), 2)
@@ -55,7 +56,7 @@ def test_torch_computes_the_same(dtype: str, bias: bool) -> None:
     def heads(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).reshape(2, -1, 3, array.shape[-1] // 3).transpose(1, 2)
 
-    mask = torch.from_numpy(given[3]).transpose(1, 2) if bias else None
+    mask = torch.from_numpy(given[3]).transpose(2, 3) if bias else None
     made = F.scaled_dot_product_attention(*map(heads, given[:3]), attn_mask=mask)
     wanted = made.transpose(1, 2).reshape(spec.output_shape)
     got = dw.compile(spec)(*given)
@@ -84,7 +85,7 @@ def test_a_bias_of_no_weight_at_all() -> None:
     spec = dw.parse("attention c16 o6 hw5 keys19 heads2 nhwc bias")
     *given, bias, _ = dw.random_problem(spec)
     bias[np.random.default_rng(0).random(bias.shape) < 0.5] = -np.inf
-    bias[1, :, 7] = -np.inf
+    bias[0, 1, :, 7] = -np.inf
     y = dw.compile(spec)(*given, bias)
     np.testing.assert_allclose(
         y, reference.forward(spec, *given, bias), *reference.tolerance(spec), equal_nan=True
@@ -119,6 +120,8 @@ def test_what_is_no_number_stays_in_its_pixel() -> None:
         ("attention c4 hw9 keys5 heads0 nhwc", SpecError, "sizes are at least 1; got heads=0"),
         ("attention c4 hw9 keys5 heads-2 nhwc", SpecError, "sizes are at least 1; got heads=-2"),
         ("attention c0 hw9 keys5 nhwc", SpecError, "sizes are at least 1; got c=0 o=0"),
+        ("attention c4 hw9 keys5 biases-1 nhwc", SpecError, "biases are none or some; got -1"),
+        ("attention c4 hw9 keys5 biases2 bias nhwc", ParseError, "bias is one, biases are several"),
         ("attention c4 hw9999 keys99999 nhwc bias", SpecError, "no array has more than"),
     ],
 )

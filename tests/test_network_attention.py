@@ -17,6 +17,7 @@ from torch.nn import functional as F  # noqa: N812 (the name that everyone gives
 import depthwise.torch as dwt
 from depthwise.network.network import Network
 from depthwise.network.steps import Stage
+from depthwise.problem.attention import AttentionSpec
 from onnx_models import assert_close, by_runtime, called, checked, left, model, node, noise, port
 
 PIXELS, CHANNELS, HEADS = 21, 24, 3
@@ -186,6 +187,31 @@ class Reduced(nn.Module):
         return self.o(joined(y)).transpose(1, 2).reshape(n, c, h, w)
 
 
+class Windows(nn.Module):
+    """Attention within windows, as Swin has it, with a mask for each of them or without."""
+
+    def __init__(self, *, mask: bool, viewed: bool) -> None:
+        super().__init__()
+        self.qkv, self.o = nn.Linear(CHANNELS, 3 * CHANNELS), nn.Linear(CHANNELS, CHANNELS)
+        self.bias = nn.Parameter(torch.randn(HEADS, 16, 16))
+        blocked = torch.where(torch.rand(6, 1, 16, 16) < 0.8, 0.0, -100.0)
+        self.register_buffer("mask", blocked if mask else None)
+        self.viewed = viewed
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, h, w, c = x.shape
+        y = x.view(n, h // 4, 4, w // 4, 4, c).permute(0, 1, 3, 2, 4, 5).reshape(-1, 16, c)
+        q, k, v = self.qkv(y).reshape(-1, 16, 3, HEADS, c // HEADS).permute(2, 0, 3, 1, 4)
+        scores = (q * 0.3) @ k.transpose(-2, -1) + self.bias
+        if self.viewed:
+            scores = scores.view(n, 6, HEADS, 16, 16) + self.mask
+            scores = scores.view(-1, HEADS, 16, 16)
+        elif self.mask is not None:
+            scores = scores + self.mask
+        y = self.o((scores.softmax(-1) @ v).transpose(1, 2).reshape(-1, 16, c))
+        return y.view(n, h // 4, w // 4, 4, 4, c).permute(0, 1, 3, 2, 4, 5).reshape(n, h, w, c)
+
+
 class OfTorch(nn.Module):
     """`nn.MultiheadAttention`, which has pixels before images on the inside."""
 
@@ -284,6 +310,26 @@ def test_attention_of_images(block: type[nn.Module]) -> None:
 def test_networks_of_one_size(block: nn.Module) -> None:
     size = (PIXELS, CHANNELS) if isinstance(block, Fused) else (CHANNELS, 6, 8)
     agrees(block, 2, *size, any_batch=False)
+
+
+@pytest.mark.parametrize(
+    ("mask", "viewed", "any_batch"),
+    [(False, False, True), (True, False, False), (True, True, False), (True, True, True)],
+)
+def test_windows(mask: bool, viewed: bool, any_batch: bool) -> None:
+    module = randomized(Windows(mask=mask, viewed=viewed))
+    x = torch.from_numpy(noise(1, 8, 12, CHANNELS))
+    made = exported(module, x, any_batch=any_batch)
+    network = checked(made, x.numpy())
+    specs = [step.work.spec for step in network.program.steps if isinstance(step.work, Stage)]
+    assert [s.biases for s in specs if isinstance(s, AttentionSpec)] == [6 if mask else 1]
+    if any_batch:
+        more = noise(3, 8, 12, CHANNELS)
+        assert_close(called(network, more), by_runtime(made, [more]))
+    fast = dwt.optimize(module, x)
+    assert kinds(fast.network).count("attention") == 1
+    with torch.no_grad():
+        torch.testing.assert_close(fast(x), module(x), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("any_batch", [False, True])
@@ -390,8 +436,7 @@ def scaled_afterwards(x: Tensor) -> Tensor:
 
 
 OTHERS = (
-    over_queries, with_weights, each_head_scaled, turned_round, each_image_its_bias,
-    scaled_afterwards,
+    over_queries, with_weights, each_head_scaled, turned_round, scaled_afterwards,
 )  # fmt: skip
 
 
@@ -432,9 +477,9 @@ def some_pixels(x: Tensor) -> Tensor:
     return joined((q @ k.transpose(-2, -1) * 0.3).softmax(-1) @ v)
 
 
-@pytest.mark.parametrize("attend", [some_pixels, of_channels])
+@pytest.mark.parametrize("attend", [some_pixels, of_channels, each_image_its_bias])
 def test_what_is_attention_of_something_else(attend: Callable[..., Any]) -> None:
-    module, x = Between(attend).eval(), torch.from_numpy(noise(1, PIXELS, CHANNELS))
+    module, x = Between(attend).eval(), torch.from_numpy(noise(2, PIXELS, CHANNELS))
     checked(exported(module, x, any_batch=False), x.numpy())
 
 

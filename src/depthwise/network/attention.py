@@ -111,7 +111,8 @@ class _Finding:
             spec = AttentionSpec(
                 batch=batch[0], channels=query.channels.size, out_channels=value.channels.size,
                 height=query.count, width=1, keys=key.count, heads=len(query.channels),
-                scale=self._form.scale * query.scale * key.scale, bias=bias is not None,
+                scale=self._form.scale * query.scale * key.scale,
+                biases=0 if bias is None else len(bias),
                 dtype=cast(str, self._form.query.dtype),
             )  # fmt: skip
         except SpecError:
@@ -138,8 +139,7 @@ class _Finding:
         """Return how many images there are in the example, and the size of that axis."""
         count = int(query.images.max()) + 1
         values = [self._form.node.output, *(value for value, _ in self._arrays), query.source]
-        is_open = any(isinstance(size, str) for value in values for size in value.sizes or ())
-        if not is_open:
+        if not any(map(_is_open, values)):
             return count, count
         words = [
             value.sizes[0] for value in values
@@ -149,7 +149,7 @@ class _Finding:
         return (count // 2, words[0]) if words else None
 
     def _bias(self, query: Side) -> Array | None:
-        """Return the bias as (heads, keys, queries); None where images have biases of their own."""
+        """Return the biases (some, heads, keys, queries); None where they depend on the batch."""
         bias, (heads, queries, keys, *_) = self._form.bias, self._runs
         if bias is None:
             return None
@@ -166,9 +166,11 @@ class _Finding:
         order = np.argsort(query.images, kind="stable")
         each_head = whole.reshape(len(order), -1, sizes[keys])[order]
         by_image = each_head.reshape(-1, len(query.channels), *each_head.shape[1:])
-        if not (by_image == by_image[:1]).all():
+        some = _period(by_image)
+        values = [value for value, _ in self._arrays]
+        if 2 * some > len(by_image) and any(_is_open(value) for value in values):
             return None
-        return np.ascontiguousarray(by_image[0].transpose(_SWAPPED))
+        return np.ascontiguousarray(by_image[:some].transpose(0, 1, 3, 2))
 
     def _result(self, query: Side, value: Side) -> tuple[Value, str] | None:
         """Return the last value that is the result, moved, with the order of its elements.
@@ -253,6 +255,19 @@ class _Finding:
         graph.drop_unused(into=node)
         others = {name for each in graph.nodes if each is not node for name in each.covers}
         node.covers = [name for name in dict.fromkeys(node.covers) if name not in others]
+
+
+def _is_open(value: Value) -> bool:
+    return any(isinstance(size, str) for size in value.sizes or ())
+
+
+def _period(arrays: Array) -> int:
+    """Return after how many arrays the same ones follow again."""
+    count = len(arrays)
+    for some in range(1, count):
+        if count % some == 0 and (arrays[some:] == arrays[:-some]).all():
+            return some
+    return count
 
 
 def _any_batch(value: Value) -> tuple[int, ...]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import string
 from dataclasses import dataclass
+from math import prod
 from typing import TypeAlias, cast
 
 import numpy as np
 
-from depthwise.network.elements import scaled
+from depthwise.network.elements import MOST_ELEMENTS, extents, scaled
 from depthwise.network.graph import Graph, Node, Value
 from depthwise.network.operators import (
     Binary,
@@ -17,6 +18,7 @@ from depthwise.network.operators import (
     Operator,
     Permute,
     Product,
+    Reshape,
     Softmax,
 )
 from depthwise.problem.arrays import Array
@@ -96,7 +98,7 @@ def _of_products(graph: Graph, softmax: Node, axis: int) -> Form | None:
         return None
     node, scale, bias = first
     a, b, scores = _letters(cast(Product, _meaning(node)))
-    if len(softmax.output.shape or ()) != len(scores):
+    if softmax.output.sizes != node.output.sizes or len(softmax.output.shape or ()) != len(scores):
         return None
     user, position, order = last
     taken = _letters(cast(Product, _meaning(user)))
@@ -129,6 +131,9 @@ def _scores(value: Value) -> tuple[Node, float, Array | None] | None:
         return None
     if isinstance(_meaning(node), Product):
         return node, 1.0, None
+    x = node.inputs[0] if node.inputs else None
+    if isinstance(node.operator, Reshape) and x is not None:
+        return _scores(x)
     if (found := scaled(node)) is not None:
         factor, x = found
         before = _scores(x)
@@ -149,8 +154,24 @@ def _shifted(node: Node) -> tuple[Node, float, Array | None] | None:
             before = _scores(x)
             if before is not None:
                 product, scale, bias = before
-                return product, scale, constant if bias is None else bias + constant
+                added = _as_scores(constant, x, product.output)
+                if added is None:
+                    return None
+                return product, scale, added if bias is None else bias + added
     return None
+
+
+def _as_scores(constant: Array, x: Value, scores: Value) -> Array | None:
+    """Return a constant that is added to scores in another shape in that of the scores."""
+    if x.sizes == scores.sizes:
+        return constant
+    shape, wanted = extents(x), extents(scores)
+    if shape is None or wanted is None or prod(shape) > MOST_ELEMENTS:
+        return None
+    try:
+        return np.broadcast_to(constant, shape).reshape(wanted)
+    except ValueError:
+        return None
 
 
 def _product_behind(graph: Graph, softmax: Node) -> tuple[Node, int, list[int]] | None:

@@ -12,7 +12,7 @@ from math import prod
 from typing import cast
 
 from depthwise.network.draft import POINT, Draft
-from depthwise.network.graph import Graph, Node, Value
+from depthwise.network.graph import AS_IT_LIES, Graph, Node, Value
 from depthwise.network.operators import (
     CHANNELS,
     PIXELS,
@@ -77,11 +77,8 @@ class _Images:
         while (maker := value.maker) is not None and maker is not image.maker:
             if value.users or self._graph.is_output(value):
                 return
-            if image.maker is not None:
-                image.maker.before_us += maker.before_us
-                image.maker.covers += maker.covers
             value = cast(Value, maker.inputs[0])
-            self._graph.remove(maker)
+            self._take_out(maker, image)
 
     def _permutation(self, node: Node, permute: Permute) -> None:
         x = cast(Value, node.inputs[0])
@@ -114,8 +111,14 @@ class _Images:
     def _same(self, node: Node, image: Value) -> None:
         """Let all who take a node's result take the image that it is."""
         self._graph.replace(node.output, image)
+        self._take_out(node, image)
+
+    def _take_out(self, node: Node, image: Value) -> None:
+        """Take out a node whose result is an image as it lies; who makes that answers for it."""
         self._graph.remove(node)
-        if image.maker is not None:
+        if image.maker is None:
+            self._graph.drop(node.covers, AS_IT_LIES)
+        else:
             image.maker.covers += node.covers
             image.maker.before_us += node.before_us
 
@@ -218,7 +221,7 @@ class _Images:
             batch=batch, channels=channels, height=height, width=width,
             out_channels=cast("tuple[int, ...]", value.shape)[1],
             keys=prod(cast("tuple[int, ...]", key.shape)[2:]), heads=operator.heads,
-            scale=operator.scale, bias=bias is not None, dtype=cast(str, x.dtype),
+            scale=operator.scale, biases=0 if bias is None else len(bias), dtype=cast(str, x.dtype),
         )  # fmt: skip
         operands = {} if bias is None else {"bias": bias}
         columns = [self._reshaped(node, each, (spec.keys, 1)) for each in (key, value)]

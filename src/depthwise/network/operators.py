@@ -248,7 +248,7 @@ class HeadAttention(Operator):
 class Attention(Operator):
     """Attention of rows of pixels (N, P, C) to (N, L, C) and (N, L, O); see `AttentionSpec`.
 
-    A bias (heads, L, P) may be its fourth input.
+    Biases (some, heads, L, P), which images take in turn, may be its fourth input.
     """
 
     heads: int

@@ -11,7 +11,7 @@ from depthwise.errors import SpecError
 from depthwise.problem.dtypes import DEFAULT, DTYPES
 from depthwise.problem.problem import Specification
 from depthwise.problem.text import errors_with
-from depthwise.problem.values import MAX_ELEMENTS, flag, real, whole, word
+from depthwise.problem.values import MAX_ELEMENTS, real, whole, word
 from depthwise.problem.vocabulary import Layout
 
 _SIZES = {
@@ -27,21 +27,21 @@ class AttentionSpec(Specification):
     The channels of each are cut into as many runs as there are heads.  For each head h and pixel p,
     with sums and softmax over the keys l::
 
-        y[n, p, h] = sum of softmax(scale * x[n, p, h] . key[n, l, h] + bias[h, l, p]) value[n, l, h]
+        y[n, p, h] = sum of softmax(scale * x[n, p, h] . key[n, l, h] + b[h, l, p]) value[n, l, h]
 
     Equivalent to `F.scaled_dot_product_attention` of queries, keys and values (N, heads, pixels,
-    channels of a head), whose mask is the bias with its last two axes swapped.  (Vaswani et al.
-    2017, Attention Is All You Need.)
+    channels of a head), whose mask is the bias b with its last two axes swapped.  (Vaswani et al.
+    2017, Attention Is All You Need.)  Where there are several biases, images take them in turn.
 
     Attributes:
         channels: of queries and keys, those of all heads.
         keys: how many there are, L.
         out_channels: of values and results, those of all heads.
-        bias: whether there are numbers (heads, L, H * W) that are added before the softmax.
+        biases: how many there are, each (heads, L, H * W).
 
     Raises:
         SpecError: the problem cannot exist.
-    """  # noqa: E501
+    """
 
     channels: int
     out_channels: int
@@ -50,7 +50,7 @@ class AttentionSpec(Specification):
     keys: int
     heads: int
     scale: float
-    bias: bool = False
+    biases: int = 0
     batch: int = 1
     dtype: str = DEFAULT
 
@@ -63,10 +63,12 @@ class AttentionSpec(Specification):
             for name in _SIZES:
                 object.__setattr__(self, name, whole(name, getattr(self, name)))
             object.__setattr__(self, "scale", real("scale", self.scale))
-            flag("bias", self.bias)
+            object.__setattr__(self, "biases", whole("biases", self.biases))
         sizes = {token: getattr(self, name) for name, token in _SIZES.items()}
         if small := [f"{token}={size}" for token, size in sizes.items() if size < 1]:
             raise SpecError(f"sizes are at least 1; got {' '.join(small)}: {self}")
+        if self.biases < 0:
+            raise SpecError(f"biases are none or some; got {self.biases}: {self}")
         if self.channels % self.heads or self.out_channels % self.heads:
             raise SpecError(f"heads divide the channels of keys and of values: {self}")
         shapes = self.input_shape, *self.operands.values(), self.output_shape
@@ -100,12 +102,14 @@ class AttentionSpec(Specification):
 
     @cached_property
     def operands(self) -> dict[str, tuple[int, ...]]:
-        """The keys, the values, and the bias where there is one."""
+        """The keys, the values, and the biases where there are any."""
         shapes: dict[str, tuple[int, ...]] = {
             "key": (self.batch, self.keys, 1, self.channels),
             "value": (self.batch, self.keys, 1, self.out_channels),
         }
-        return shapes | ({"bias": (self.heads, self.keys, self.pixels)} if self.bias else {})
+        if self.biases:
+            shapes["bias"] = (self.biases, self.heads, self.keys, self.pixels)
+        return shapes
 
     @property
     def computed(self) -> tuple[str, ...]:
@@ -121,9 +125,13 @@ class AttentionSpec(Specification):
         tokens = [self.kind, *[f"n{self.batch}"] * (self.batch != 1), f"c{self.channels}"]
         tokens += [f"o{self.out_channels}"] * (self.out_channels != self.channels)
         tokens += [size, f"keys{self.keys}", *[f"heads{self.heads}"] * (self.heads != 1), "nhwc"]
-        tokens += [*[self.dtype] * (self.dtype != DEFAULT), *["bias"] * self.bias]
+        tokens += [*[self.dtype] * (self.dtype != DEFAULT), *_bias_tokens(self.biases)]
         usual = usual_scale(self.channels, self.heads)
         return " ".join([*tokens, *[f"scale{self.scale!r}"] * (self.scale != usual)])
+
+
+def _bias_tokens(biases: int) -> list[str]:
+    return [f"biases{biases}"] if biases not in (0, 1) else ["bias"] * biases
 
 
 def usual_scale(channels: int, heads: int) -> float:

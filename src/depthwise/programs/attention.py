@@ -145,7 +145,10 @@ class _Attention:
         spec, blocks, scratch = self._spec, self._blocks, self._scratch
         key = self._arrays["key"]
         keys_at = T.Bind(image * (spec.keys * spec.channels) + head * spec.depth)
-        bias_at = T.Bind(head * (spec.keys * spec.pixels) + begin) if spec.bias else None
+        bias_at = None
+        if spec.biases:
+            place = image % spec.biases * spec.heads + head
+            bias_at = T.Bind(place * (spec.keys * spec.pixels) + begin)
 
         def rows(top: Expr, count: int) -> Sequence[Callable[[Expr], Expr]]:
             at = T.Bind(keys_at + top * spec.channels)

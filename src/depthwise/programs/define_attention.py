@@ -30,7 +30,7 @@ def define(spec: AttentionSpec) -> tirx.PrimFunc:
 
     def shifted(n: Expr, h: Expr, k: Expr, p: Expr) -> Expr:
         score = Fit[n, h, k, p] * tirx.const(spec.scale, dtype)
-        return score + operands["bias"][h, k, p] if spec.bias else score
+        return score + operands["bias"][n % spec.biases, h, k, p] if spec.biases else score
 
     Fit = te.compute(scores, fit, "Fit")
     Score = te.compute(scores, shifted, "Score")

@@ -13,7 +13,7 @@ from depthwise.problem.families.family import Family
 from depthwise.problem.oracle import attention as oracle
 from depthwise.problem.tokens import Line
 
-_COUNT = re.compile(r"(keys|heads)(-?\d+)", re.ASCII)
+_COUNT = re.compile(r"(keys|heads|biases)(-?\d+)", re.ASCII)
 _SCALE = re.compile(r"(scale)(\d+(?:\.\d*)?(?:e[+-]?\d+)?)", re.ASCII)
 
 
@@ -36,7 +36,9 @@ def _read(kind: str, tokens: Sequence[str], text: str) -> AttentionSpec:
     channels, size = line.take("channels"), line.take_size()
     height, width = size if isinstance(size, tuple) else (size, size)
     given = {"out_channels": channels, "heads": 1, **own}
-    given |= line.take_any("out_channels", "bias", "batch", "dtype")
+    given |= line.take_any("out_channels", "batch", "dtype")
+    if line.take_any("bias") and given.setdefault("biases", 1) != 1:
+        raise ParseError(f"bias is one, biases are several; got both: {text}")
     line.finish()
     given.setdefault("scale", usual_scale(channels, given["heads"]))
     return AttentionSpec(channels=channels, height=height, width=width, **given)

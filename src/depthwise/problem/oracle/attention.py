@@ -20,8 +20,8 @@ def compute(spec: AttentionSpec, given: Mapping[str, Array]) -> Array:
     )  # fmt: skip
     with np.errstate(invalid="ignore"):
         scores = spec.scale * np.einsum("nphd,nlhd->nhlp", x, key)
-        if spec.bias:
-            scores = scores + given["bias"]
+        if spec.biases:
+            scores = scores + given["bias"][np.arange(spec.batch) % spec.biases]
         weights = np.exp(scores - scores.max(axis=2, keepdims=True))
         weights = weights / weights.sum(axis=2, keepdims=True)
     y: Array = np.einsum("nhlp,nlhe->nphe", weights, value)
