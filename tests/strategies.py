@@ -294,7 +294,7 @@ def pool_specs(draw: st.DrawFn, *, size: int = 20, channels: int = 80) -> PoolSp
         draw(st.integers(1, channels)), sizes, kernel, stride=stride, padding=padding,
         dilation=dilation, batch=draw(st.integers(1, 3)), layout="NHWC", dtype=draw(_DTYPES),
     )  # fmt: skip
-    return PoolSpec(kind=kind, window=window, padded=kind == "avgpool" and draw(st.booleans()))
+    return PoolSpec(kind=kind, window=window, padded=draw(st.booleans()))
 
 
 @st.composite

@@ -95,6 +95,14 @@ def test_a_layer_exists_for_images_of_other_sizes(line: str, other: str) -> None
     assert str(spec.resized(3, 12, 15)) == other  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("line", [line for line in LINES if "nhwc" in line])
+@pytest.mark.parametrize("size", [(9, 9), (12, 7)])
+def test_the_size_of_a_result_is_known_without_it(line: str, size: tuple[int, int]) -> None:
+    spec = dw.parse(line)
+    resized = spec.resized(2, *size)  # type: ignore[attr-defined]
+    assert resized.output_shape[1:3] == spec.sides(*size)  # type: ignore[attr-defined]
+
+
 def test_a_problem_is_given_as_a_specification_or_as_its_text() -> None:
     spec = dw.parse(LINES[0])
     assert specification(spec) is spec

@@ -7,19 +7,21 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from onnx.reference import ReferenceEvaluator
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the name that everyone gives it)
 
 import depthwise as dw
 import depthwise.torch as dwt
 from depthwise.errors import ParseError, SpecError
+from depthwise.loading import load
 from depthwise.network.operators import Pool
 from depthwise.network.pools import ceiled
 from depthwise.network.steps import Stage
 from depthwise.problem import reference
 from depthwise.problem.pools import PoolSpec
 from exact import differences
-from onnx_models import checked, left, model, node, noise, port
+from onnx_models import assert_close, called, checked, left, model, node, noise, port
 from strategies import pool_specs
 
 
@@ -78,7 +80,6 @@ def test_the_largest_of_the_least_numbers() -> None:
     ("line", "error", "words"),
     [
         ("maxpool c4 hw9 k3", ParseError, "maxpool is of nhwc images"),
-        ("maxpool c4 hw9 k3 nhwc padded", SpecError, "padded is said of a mean"),
         ("avgpool c4 hw9 k3 nhwc padded padded", ParseError, "padded is given once"),
         ("avgpool c4 hw9 k3 nhwc relu", SpecError, "windows of a depthwise convolution"),
         ("avgpool c4 hw9 k3 m2 nhwc", SpecError, "windows of a depthwise convolution"),
@@ -96,6 +97,89 @@ def test_cost() -> None:
     cost = dw.cost("maxpool c64 hw112 k3 s2 p1 nhwc")
     assert (cost.macs, cost.params) == (0, 0)
     assert cost.bytes == 4 * 64 * (112 * 112 + 56 * 56)
+
+
+@pytest.mark.parametrize("line", ["c24 h11 w8 k3 s2 p1", "c17 h5 w6 k2x3 s1 p0,1,2,1 d2x1"])
+def test_the_largest_with_zeros_around(line: str) -> None:
+    spec = dw.parse(f"maxpool {line} nhwc padded")
+    x = noise(*spec.input_shape) - 1
+    (top, bottom), (left, right) = spec.window.padding  # type: ignore[attr-defined]
+    around = F.pad(torch.from_numpy(x.transpose(0, 3, 1, 2)), (left, right, top, bottom))
+    window = spec.window  # type: ignore[attr-defined]
+    wanted = F.max_pool2d(around, window.kernel, window.stride, 0, window.dilation).numpy()
+    np.testing.assert_array_equal(dw.compile(spec)(x).transpose(0, 3, 1, 2), wanted)
+
+
+ZEROS, LEAST = 0.0, -np.inf
+PADDED = {
+    "zeros, largest": (ZEROS, "MaxPool", [0, 0, 0, 0], {}, True),
+    "least, largest": (LEAST, "MaxPool", [0, 0, 0, 0], {}, True),
+    "least of float32, largest": (np.finfo("f").min, "MaxPool", [1, 0, 0, 1], {}, True),
+    "zeros, mean": (ZEROS, "AveragePool", [0, 0, 0, 0], {}, True),
+    "zeros, mean of more zeros": (ZEROS, "AveragePool", [1] * 4, {"count_include_pad": 1}, True),
+    "zeros, mean of what exists": (ZEROS, "AveragePool", [1, 1, 1, 1], {}, False),
+    "another number, mean": (-1.5, "AveragePool", [0, 0, 0, 0], {}, False),
+    "another number, largest": (-1.5, "MaxPool", [0, 0, 0, 0], {}, False),
+}
+
+
+@pytest.mark.parametrize("name", PADDED)
+def test_pools_of_padded_images(name: str) -> None:
+    """HGNetV2 pads with zeros, others with less than any number; both are parts of the pool.
+
+    The result is that of onnx: ONNX Runtime takes zeros before a MaxPool for less than any number.
+    """
+    value, operator, pads, how, ours = PADDED[name]
+    nodes = [
+        node("Conv", "x k", "a"), node("Pad", "a around value", "b"),
+        node(operator, "b", "y", kernel_shape=[3, 3], pads=pads, **how),
+    ]  # fmt: skip
+    arrays = {
+        "k": noise(8, 8, 1, 1), "around": np.array([0, 0, 0, 1, 0, 0, 1, 0]),
+        "value": np.array(value, "f"),
+    }  # fmt: skip
+    made, x = model(nodes, [port("x", (2, 8, 5, 6))], ["y"], arrays), noise(2, 8, 5, 6) - 1
+    network = load(made)
+    assert (left(network) == []) == ours
+    assert_close(called(network, x), ReferenceEvaluator(made).run(None, {"x": x}))
+
+
+def test_an_image_padded_twice_with_different_numbers_is_left_to_onnx_runtime() -> None:
+    nodes = [
+        node("Conv", "x k", "a"), node("Pad", "a around", "b"),
+        node("MaxPool", "b", "y", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+    ]  # fmt: skip
+    arrays = {"k": np.abs(noise(8, 8, 1, 1)), "around": np.array([0, 0, 0, 1, 0, 0, 1, 0])}
+    made = model(nodes, [port("x", (2, 8, 5, 6))], ["y"], arrays)
+    assert left(checked(made, np.abs(noise(2, 8, 5, 6)))) != []
+
+
+def test_what_is_padded_for_a_pool_and_a_convolution() -> None:
+    """HGNetV2's stem: each takes the zeros in, and nothing is padded."""
+    nodes = [
+        node("Conv", "x k", "a"), node("Pad", "a around", "b"),
+        node("MaxPool", "b", "c", kernel_shape=[2, 2]), node("Conv", "b m", "d"),
+        node("Add", "c d", "y"),
+    ]  # fmt: skip
+    arrays = {
+        "k": noise(8, 8, 1, 1), "m": noise(8, 8, 2, 2),
+        "around": np.array([0, 0, 0, 0, 0, 0, 1, 1]),
+    }  # fmt: skip
+    network = checked(model(nodes, [port("x", (2, 8, 5, 6))], ["y"], arrays), noise(2, 8, 5, 6))
+    assert left(network) == []
+
+
+def test_what_is_padded_and_returned() -> None:
+    nodes = [
+        node("Conv", "x k", "a"), node("Pad", "a around", "b"),
+        node("MaxPool", "b", "c", kernel_shape=[2, 2]), node("Conv", "b m", "d"),
+    ]  # fmt: skip
+    arrays = {
+        "k": noise(8, 8, 1, 1), "m": noise(8, 8, 2, 2),
+        "around": np.array([0, 0, 0, 0, 0, 0, 1, 1]),
+    }  # fmt: skip
+    made = model(nodes, [port("x", (2, 8, 5, 6))], ["b", "c", "d"], arrays)
+    checked(made, noise(2, 8, 5, 6))
 
 
 @given(

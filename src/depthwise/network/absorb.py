@@ -77,7 +77,7 @@ def _convolution(graph: Graph, node: Node) -> str | None:
         return "only convolutions of images are computed here"
     if reason := not_ours(node):
         return reason
-    padded = _zeros_before(graph, x)
+    padded = _zeros_before(x)
     if padded is not None:
         pads = tuple(
             (mine[0] + its[0], mine[1] + its[1])
@@ -94,15 +94,23 @@ def _convolution(graph: Graph, node: Node) -> str | None:
         return str(error)
     made = place(graph, node, draft, x)
     if padded is not None:
-        made.covers[:0] = padded.covers
+        release(graph, padded, made)
     return None
 
 
-def _zeros_before(graph: Graph, x: Value) -> Node | None:
-    """Return what puts zeros round an image for one convolution alone."""
+def _zeros_before(x: Value) -> Node | None:
+    """Return what puts zeros round an image."""
     pad = x.maker
-    ours = pad is not None and isinstance(pad.operator, Pad) and graph.used_once(x)
+    ours = pad is not None and isinstance(pad.operator, Pad) and not pad.operator.value
     return pad if ours else None
+
+
+def release(graph: Graph, node: Node, by: Node) -> None:
+    """Take out a node that another one has taken in, unless somebody else takes what it makes."""
+    if not node.output.users and not graph.is_output(node.output):
+        by.covers[:0] = node.covers
+        by.before_us += node.before_us
+        graph.remove(node)
 
 
 def _linear(graph: Graph, node: Node) -> str | None:

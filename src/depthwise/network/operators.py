@@ -167,9 +167,10 @@ class Pool(Operator):
 
 @dataclass(frozen=True, kw_only=True)
 class Pad(Operator):
-    """Zeros around the pixels of (N, C, H, W)."""
+    """A number around the pixels of (N, C, H, W)."""
 
     padding: Pads
+    value: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

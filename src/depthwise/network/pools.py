@@ -7,15 +7,15 @@ from dataclasses import replace
 from typing import cast
 
 from depthwise.errors import SpecError
-from depthwise.network.absorb import place
+from depthwise.network.absorb import draft_of, place, release
 from depthwise.network.draft import Draft
 from depthwise.network.graph import Graph, Node, Value
-from depthwise.network.operators import Foreign, Pool
+from depthwise.network.operators import Foreign, Pad, Pool
 from depthwise.network.pixels import is_beside_kernels
 from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.pools import PoolSpec
 from depthwise.problem.spec import ConvSpec
-from depthwise.problem.vocabulary import Pair
+from depthwise.problem.vocabulary import Pads, Pair
 
 
 def stage_pools(graph: Graph) -> bool:
@@ -23,15 +23,49 @@ def stage_pools(graph: Graph) -> bool:
     found = False
     for node in list(graph.nodes):
         meaning = node.operator.meaning if isinstance(node.operator, Foreign) else None
-        if isinstance(meaning, Pool) and is_beside_kernels(node):
+        if isinstance(meaning, Pool):
             found |= _pool(graph, node, meaning)
     return found
 
 
 def _pool(graph: Graph, node: Node, pool: Pool) -> bool:
     x = cast(Value, node.inputs[0])
+    pad = x.maker
+    whole = _with_padding(pool, pad.operator) if pad and isinstance(pad.operator, Pad) else None
+    if pad is None or whole is None:
+        return is_beside_kernels(node) and _placed(graph, node, pool, x) is not None
+    x = cast(Value, pad.inputs[0])
+    ours = draft_of(x) is not None or is_beside_kernels(node)
+    made = _placed(graph, node, whole, x) if ours else None
+    if made is not None:
+        release(graph, pad, made)
+    return made is not None
+
+
+def _with_padding(pool: Pool, pad: Pad) -> Pool | None:
+    """Return the pool of a padded image as one of the image; None where that is none.
+
+    What is padded with zeros counts as zeros, and what is padded with less than any number as none.
+    """
+    padding = tuple(
+        (mine[0] + its[0], mine[1] + its[1])
+        for mine, its in zip(pool.padding, pad.padding, strict=True)
+    )
+    found = replace(pool, padding=cast(Pads, padding), padded=pad.value == 0)
+    if pool.kind == "maxpool" and pad.value <= _LEAST:
+        return found
+    alone = not any(map(any, pool.padding))
+    return found if pad.value == 0 and (alone or pool.padded) else None
+
+
+_LEAST = -3.4e38
+"""About the least number of float32; a bound below it is none."""
+
+
+def _placed(graph: Graph, node: Node, pool: Pool, x: Value) -> Node | None:
+    """Put a kernel in the place of a node that is a pool of x, if there is one."""
     if x.shape is None or len(x.shape) != 4 or x.dtype not in DTYPES or 0 in x.shape:
-        return False
+        return None
     batch, channels, *size = x.shape
     try:
         window = ConvSpec.depthwise(
@@ -41,9 +75,8 @@ def _pool(graph: Graph, node: Node, pool: Pool) -> bool:
         spec = PoolSpec(kind=pool.kind, window=window, padded=pool.padded)
     except SpecError as error:
         node.reason = str(error)
-        return False
-    place(graph, node, Draft(spec=spec, operands={}), x)
-    return True
+        return None
+    return place(graph, node, Draft(spec=spec, operands={}), x)
 
 
 def ceiled(pool: Pool, size: Sequence[int | str]) -> Pool | None:

@@ -443,13 +443,21 @@ def _shaped(given: Given) -> Read:
 
 
 def _pad(given: Given) -> Read:
-    pads, zero = given.numbers("pads", 1), given.number("value", 2, 0.0)
-    plain = given.word("mode", "constant") == "constant" and zero == 0 and given.is_left_out(3)
-    if pads is None or not plain or len(pads) != 8 or min(pads) < 0:
+    pads, value = given.numbers("pads", 1), given.number("value", 2, 0.0)
+    plain = given.word("mode", "constant") == "constant" and given.is_left_out(3)
+    if (
+        pads is None
+        or value is None
+        or math.isnan(value)
+        or not plain
+        or len(pads) != 8
+        or min(pads) < 0
+    ):
         return None
     around = tuple(zip(pads[2:4], pads[6:], strict=True))
     outside = any((*pads[:2], *pads[4:6]))
-    return None if outside else (Pad(padding=around), [given.x])  # type: ignore[arg-type]
+    pad = Pad(padding=around, value=value)  # type: ignore[arg-type]
+    return None if outside else (pad, [given.x])
 
 
 def _identity(given: Given) -> Read:

@@ -350,12 +350,13 @@ def _reduce(writer: Writer, reduce: Reduce, names: list[str], _: Node) -> str:
     return writer.add(name, x, writer.array(axes, np.int64), keepdims=keeps)
 
 
-def _pad(writer: Writer, pad: Pad, names: list[str], _: Node) -> str:
+def _pad(writer: Writer, pad: Pad, names: list[str], node: Node) -> str:
     (top, bottom), (left, right) = pad.padding
     pads = [0, 0, top, left, 0, 0, bottom, right]
     if writer.dialect.opset < 11:
-        return writer.add("Pad", names[0], pads=pads)
-    return writer.add("Pad", names[0], writer.array(pads, np.int64))
+        return writer.add("Pad", names[0], pads=pads, value=pad.value)
+    value = writer.array(pad.value, np.dtype(node.output.dtype))
+    return writer.add("Pad", names[0], writer.array(pads, np.int64), value)
 
 
 def _permute(writer: Writer, permute: Permute, names: list[str], _: Node) -> str:

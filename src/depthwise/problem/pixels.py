@@ -101,7 +101,7 @@ class PixelSpec(Specification):
         return (self.batch, *self.sides(self.height, self.width), channels)
 
     def sides(self, height: Any, width: Any) -> tuple[Any, Any]:
-        """Return the height and the width of the result for images of this size."""
+        """Return the height and the width of the result; see `Layer.sides`."""
         apart = self.kind in NORMS or self.over == "channels"
         return (height, width) if apart else (1, 1)
 

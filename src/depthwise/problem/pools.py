@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -27,14 +27,15 @@ class PoolSpec(Specification):
         y[n, i, j, c] = the largest, or the mean, over r, s of
                         x[n, i*sh + r*dh - top, j*sw + s*dw - left, c]
 
-    over those pixels of a window that exist.  With `padded`, a mean counts those that do not as
-    zeros.  Equivalent to `F.max_pool2d(x, kernel, stride, padding, dilation)` and
-    `F.avg_pool2d(x, kernel, stride, padding, count_include_pad=padded)` of (N, C, H, W).
+    over those pixels of a window that exist.  With `padded`, those that do not count as zeros.
+    Equivalent to `F.max_pool2d(x, kernel, stride, padding, dilation)`, to `F.avg_pool2d(x, kernel,
+    stride, padding, count_include_pad=padded)` of (N, C, H, W), and, with `padded`, to
+    `F.max_pool2d(F.pad(x, padding), kernel, stride, 0, dilation)`.
 
     Attributes:
         kind: maxpool or avgpool.
         window: the depthwise convolution whose windows these are.
-        padded: whether a mean is over what lies in the padding, too.
+        padded: whether a pool is over what lies in the padding, too.
 
     Raises:
         SpecError: the window is that of no such convolution, or lies in the padding as a whole.
@@ -60,8 +61,6 @@ class PoolSpec(Specification):
                 f"a pool has the windows of a depthwise convolution of nhwc images alone; "
                 f"got {window}"
             )
-        if self.padded and self.kind == "maxpool":
-            raise SpecError(f"padded is said of a mean; got {self}")
         if any(_is_empty(self.window, axis) for axis in (0, 1)):
             raise SpecError(f"every window holds a pixel of the image; got {self}")
 
@@ -94,6 +93,10 @@ class PoolSpec(Specification):
     def operands(self) -> dict[str, tuple[int, ...]]:
         """None."""
         return {}
+
+    def sides(self, height: Any, width: Any) -> tuple[Any, Any]:
+        """Return the height and the width of the result; see `Layer.sides`."""
+        return self.window.sides(height, width)
 
     def resized(self, batch: int, height: int, width: int) -> PoolSpec:
         """Return the same for so many images of this size; see `Layer.resized`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from depthwise.errors import SpecError
 from depthwise.problem.dtypes import ElementType, element
@@ -122,6 +122,12 @@ class Specification:
         """None: it is not a chain of convolutions."""
         return ()
 
+    def sides(self: Problem, height: Any, width: Any) -> tuple[Any, Any]:
+        """Return what the parts make of them; see `Layer.sides`."""
+        for part in self.parts:
+            height, width = part.sides(height, width)
+        return height, width
+
 
 class Layer(Problem, Protocol):
     """A problem that may be part of a network: it exists for images of more than one size."""
@@ -139,6 +145,12 @@ class Layer(Problem, Protocol):
 
         Raises:
             SpecError: such an array is whole, or has more channels.
+        """
+
+    def sides(self, height: Any, width: Any) -> tuple[Any, Any]:
+        """Return the height and the width of the result for images of this size.
+
+        Both are whole numbers, or what adds and divides as they do.
         """
 
     def resized(self, batch: int, height: int, width: int) -> Layer:

@@ -363,6 +363,12 @@ class ConvSpec(Specification):
         """Return the same convolution of runs of channels; see `Layer.pitched`."""
         return replace(self, pitches=tuple(pitches.items()))
 
+    def sides(self, height: Any, width: Any) -> tuple[Any, Any]:
+        """Return the height and the width of the result; see `Layer.sides`."""
+        given = (height, width), self.kernel, self.stride, self.padding, self.dilation
+        rows, columns = (output_size(*axis) for axis in zip(*given, strict=True))
+        return rows, columns
+
     def resized(self, batch: int, height: int, width: int) -> ConvSpec:
         """Return the same convolution for so many images of this size; see `Layer.resized`."""
         return replace(self, batch=batch, height=height, width=width)

@@ -20,7 +20,8 @@ def define(spec: PoolSpec) -> tirx.PrimFunc:
     X = te.placeholder(spec.input_shape, dtype, "X")
     r, s = (te.reduce_axis((0, taps), name) for taps, name in zip(window.kernel, "rs", strict=True))
     largest = spec.kind == "maxpool"
-    outside = tirx.min_value(dtype) if largest else tirx.const(0, dtype)
+    none = largest and not spec.padded
+    outside = tirx.min_value(dtype) if none else tirx.const(0, dtype)
     over = te.max if largest else te.sum
 
     def places(i: Expr, j: Expr) -> tuple[Expr, Expr]:

@@ -98,7 +98,7 @@ class _Pool:
                 channel = first + step * width
                 found = T.alloc_buffer((width,), self._spec.element.tvm, scope="local")
                 here = vector(0, width)
-                T.buffer_store(found, spread(self._start(), width), [here])
+                T.buffer_store(found, spread(self._start(count), width), [here])
                 with T.serial(*rows) as r, T.serial(*columns) as s:
                     below, right = r * self._rows.dilation, s * self._columns.dilation
                     pixel = (top + below) * self._columns.sources + left + right
@@ -107,9 +107,13 @@ class _Pool:
                 result = self._result(found[here], count, width)
                 T.buffer_store(y, result, [vector(target + channel, width)])
 
-    def _start(self) -> Expr:
-        least = -math.inf if self._spec.kind == "maxpool" else 0.0
-        return tirx.const(least, self._spec.element.tvm)
+    def _start(self, count: Expr) -> Expr:
+        """Return what a window of so many pixels begins with."""
+        zero, least = (tirx.const(number, self._spec.element.tvm) for number in (0, -math.inf))
+        if self._spec.kind == "avgpool":
+            return zero
+        whole = prod(self._spec.window.kernel)
+        return tirx.Select(count < whole, zero, least) if self._spec.padded else least
 
     def _with(self, found: Expr, value: Expr) -> Expr:
         """Return what is found with a tap more."""

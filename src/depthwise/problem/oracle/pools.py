@@ -19,6 +19,6 @@ def compute(spec: PoolSpec, given: Mapping[str, Array]) -> Array:
     taps = np.stack([around[at] for _, _, at in windows(window)])
     exists = np.stack([inside[at] for _, _, at in windows(window)])[:, None, None]
     if spec.kind == "maxpool":
-        return as_laid_out(spec, np.where(exists, taps, -np.inf).max(axis=0))
+        return as_laid_out(spec, np.where(exists | spec.padded, taps, -np.inf).max(axis=0))
     count = len(exists) if spec.padded else exists.sum(axis=0)
     return as_laid_out(spec, taps.sum(axis=0) / count)

@@ -414,13 +414,14 @@ def _pooled_mean(reading: _Reading, node: fx.Node) -> Read:
 def _pad(reading: _Reading, node: fx.Node) -> Read:
     given = arguments(node)
     x, around = reading.value(given["self"]), given["pad"]
-    zeros = given.get("mode", "constant") == "constant" and not given["value"]
-    if not zeros or len(around) > 4 or any(type(pad) is not int or pad < 0 for pad in around):
+    value = float(given["value"] or 0)
+    plain = given.get("mode", "constant") == "constant" and not math.isnan(value)
+    if not plain or len(around) > 4 or any(type(pad) is not int or pad < 0 for pad in around):
         return None
     if x is None or len(x.shape or ()) != 4:
         return None
     left, right, top, bottom = [*around, 0, 0, 0][:4]
-    return Pad(padding=((top, bottom), (left, right))), [x]
+    return Pad(padding=((top, bottom), (left, right)), value=value), [x]
 
 
 def _permute(reading: _Reading, node: fx.Node) -> Read:

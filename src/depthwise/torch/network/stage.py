@@ -19,7 +19,6 @@ from depthwise.machine.team import native
 from depthwise.problem.arrays import Array, as_numpy, fit
 from depthwise.problem.parse import parse
 from depthwise.problem.problem import Layer
-from depthwise.problem.spec import output_size
 from depthwise.torch.flops import count_flops
 from depthwise.torch.registry import LIBRARY
 
@@ -136,14 +135,7 @@ def _fake(x: Tensor, weights: Sequence[Tensor], computed: Sequence[Tensor], prob
     del weights, computed
     spec = _parsed(problem)
     height, width = x.shape[2:] if x.dim() == 4 else (1, 1)
-    if spec.kind == "mean":
-        height, width = 1, 1
-    for part in spec.parts:
-        sides = zip(part.kernel, part.stride, part.padding, part.dilation, strict=True)
-        height, width = (
-            output_size(size, *side) for size, side in zip((height, width), sides, strict=True)
-        )
-    return _empty(x, (x.shape[0], height, width, spec.output_shape[-1]))
+    return _empty(x, (x.shape[0], *spec.sides(height, width), spec.output_shape[-1]))
 
 
 def _empty(x: Tensor, shape: Sequence[int]) -> Tensor:

@@ -116,7 +116,7 @@ def _reduce(reduce: Reduce, given: list[Any], _: Node) -> Any:
 
 def _pad(pad: Pad, given: list[Any], _: Node) -> Any:
     (top, bottom), (left, right) = pad.padding
-    return aten.constant_pad_nd.default, (given[0], [left, right, top, bottom])
+    return aten.constant_pad_nd.default, (given[0], [left, right, top, bottom], pad.value)
 
 
 def _permute(permute: Permute, given: list[Any], _: Node) -> Any:
