@@ -33,11 +33,17 @@ def poisoned(problem):
     return np.full(problem.output_shape, np.nan, problem.dtype)
 
 
+_DIVIDED = (
+    "mean", "meansquare", "l2", "norm", "groupnorm", "elementwise", "avgpool", "linear",
+    "attention",
+)  # fmt: skip
+
+
 def is_exact(problem):
     """Whether the result consists of whole numbers."""
     parts = getattr(problem, "parts", (problem,))
     gated = getattr(problem, "squeeze_excite", None) is not None
-    divided = problem.kind in ("mean", "norm", "elementwise", "avgpool", "attention")
+    divided = problem.kind in _DIVIDED
     return not (gated or divided) and all(
         getattr(part, "activation", None) in EXACT for part in parts
     )

@@ -13,6 +13,7 @@ from depthwise.problem.gathers import GatherSpec, Run
 from depthwise.problem.pixels import NORMS, PIXEL_KINDS, REDUCTIONS, PixelSpec
 from depthwise.problem.pools import PoolKind, PoolSpec
 from depthwise.problem.problem import Problem
+from depthwise.problem.resizes import COORDINATES, ROUNDINGS, ResizeKind, ResizeSpec
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassKind, PassSpec
 from depthwise.problem.vocabulary import (
@@ -259,6 +260,7 @@ def specs() -> st.SearchStrategy[Problem]:
     """Draw any problem."""
     small = pixel_specs(size=9, channels=9) | elementwise_specs(size=9, channels=9, tame=True)
     small |= pool_specs(size=9, channels=9) | gather_specs(channels=9)
+    small |= resize_specs(size=9, channels=9)
     small |= attention_specs(size=5, keys=9, channels=5)
     return conv_specs() | block_specs() | pass_specs() | small
 
@@ -305,6 +307,26 @@ def _pool_axes(draw: st.DrawFn, size: int) -> tuple[int, int, int, tuple[int, in
     taps = draw(st.integers(1, max(1, min(5, (pixels - 1) // dilation + 1))))
     sides = st.integers(0, min(taps - 1, 3))
     return pixels, taps, stride, (draw(sides), draw(sides)), dilation
+
+
+@st.composite
+def resize_specs(draw: st.DrawFn, *, size: int = 20, channels: int = 80) -> ResizeSpec:
+    """Draw an image in another size, larger or smaller along each axis."""
+    kind = draw(st.sampled_from(get_args(ResizeKind)))
+    sides, factors = st.integers(1, size), st.integers(1, 3)
+    target = draw(st.sampled_from(["size", "factor"]))
+    return ResizeSpec(
+        kind=kind,
+        channels=draw(st.integers(1, channels)),
+        height=draw(sides),
+        width=draw(sides),
+        size=(draw(sides), draw(sides)) if target == "size" else None,
+        factor=(draw(factors), draw(factors)) if target == "factor" else None,
+        batch=draw(st.integers(1, 3)),
+        dtype=draw(_DTYPES),
+        coordinates=draw(st.sampled_from(COORDINATES)),
+        rounding=draw(st.sampled_from(ROUNDINGS)) if kind == "nearest" else "floor",
+    )
 
 
 @st.composite

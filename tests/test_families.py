@@ -34,6 +34,8 @@ LINES = (
     "avgpool c4 hw9 k3 p1 nhwc padded",
     "gather c4,6 hw9 nhwc b[0:6] a[0:2]/a[2:4]",
     "attention c4 o6 hw9 keys5 heads2 nhwc bias",
+    "nearest c4 hw9 by2 nhwc",
+    "linear c4 hw9 to5x12 nhwc align_corners",
 )
 
 

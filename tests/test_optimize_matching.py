@@ -252,7 +252,7 @@ CASES: dict[str, Case] = {
         lambda s, x: s.d(F.pad(x, (-1, 1, 0, -2))), ONE, {"depthwise": 1}, {"pad"},
     ),
     "padding with ones": (
-        lambda s, x: s.d(F.pad(x, (1, 1), value=1.0)), ONE, {"depthwise": 1}, {"pad"},
+        lambda s, x: s.d(F.pad(x, (1, 1), value=1.0)), ONE, {"depthwise": 1}, {"constant_pad_nd"},
     ),
     "padding of channels": (
         lambda s, x: s.d(F.pad(x, (0, 0, 0, 0, 0, 1))), {"d": depthwise(9)}, {"depthwise": 1},

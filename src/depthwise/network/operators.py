@@ -14,6 +14,7 @@ from string import ascii_lowercase
 from typing import Any
 
 from depthwise.problem.pools import PoolKind
+from depthwise.problem.resizes import Coordinates, ResizeKind, Rounding
 from depthwise.problem.vocabulary import Activation, Pads, Pair
 
 
@@ -163,6 +164,17 @@ class Pool(Operator):
     padding: Pads
     dilation: Pair
     padded: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resize(Operator):
+    """An image (N, C, H, W) in another size; see `ResizeSpec`."""
+
+    kind: ResizeKind
+    coordinates: Coordinates
+    rounding: Rounding
+    size: Pair | None = None
+    factor: Pair | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from depthwise.network.lower import lowered
 from depthwise.network.merge import merge
 from depthwise.network.pixels import stage_pixels
 from depthwise.network.pools import stage_pools
+from depthwise.network.resizes import stage_resizes
 from depthwise.network.simplify import simplify
 from depthwise.network.steps import Program
 
@@ -34,7 +35,7 @@ def optimized(graph: Graph, engine: Engine) -> Program:
     absorb(graph)
     separate_groups(graph)
     join(graph)
-    stages = stage_pixels, stage_pools, stage_channels, stage_chains
+    stages = stage_pixels, stage_pools, stage_resizes, stage_channels, stage_chains
     while any(stage(graph) for stage in stages):
         pass
     return lowered(graph, engine)

@@ -12,7 +12,8 @@ from depthwise.network.operators import Foreign
 from depthwise.onnx.attributes import Given
 from depthwise.onnx.channels import parts
 from depthwise.onnx.inference import CHANCE, Inferred, dtype_of, inferred, settle
-from depthwise.onnx.operators import meaning, read
+from depthwise.onnx.meanings import meaning
+from depthwise.onnx.operators import read
 from depthwise.onnx.writing import Dialect, captured_names
 
 _OF_SHAPES = ("Shape", "Size")

@@ -28,21 +28,14 @@ from depthwise.network.operators import (
     Operator,
     Pad,
     Permute,
-    Pool,
     Reduce,
-    Select,
-    Softmax,
     Unary,
-    matrix_product,
-    product,
     reshaped,
 )
-from depthwise.network.pools import ceiled
 from depthwise.onnx import channels
 from depthwise.onnx.attributes import Given
 from depthwise.problem.arrays import Array
 from depthwise.problem.dtypes import DTYPES
-from depthwise.problem.pools import PoolKind
 from depthwise.problem.spec import resolve_padding
 from depthwise.problem.vocabulary import Activation, Pads
 
@@ -73,9 +66,9 @@ def _convolution(given: Given) -> Read:
     weight = given.constant(1)
     if weight is None or weight.ndim != 4 or given.x.shape is None or len(given.x.shape) != 4:
         return None
-    stride = _pair(given.attributes.get("strides", (1, 1)))
-    dilation = _pair(given.attributes.get("dilations", (1, 1)))
-    padding = _padding(given, cast("tuple[int, int]", weight.shape[2:]), stride, dilation)
+    stride = pair(given.attributes.get("strides", (1, 1)))
+    dilation = pair(given.attributes.get("dilations", (1, 1)))
+    padding = padding_of(given, cast("tuple[int, int]", weight.shape[2:]), stride, dilation)
     if padding is None or min(min(padding)) < 0:
         return None
     groups = int(given.attributes.get("group", 1))
@@ -108,12 +101,13 @@ def _check_convolution(
         )
 
 
-def _pair(values: object) -> tuple[int, int]:
+def pair(values: object) -> tuple[int, int]:
+    """Return two whole numbers."""
     first, second = cast("tuple[int, int]", values)
     return int(first), int(second)
 
 
-def _padding(
+def padding_of(
     given: Given, taps: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]
 ) -> Pads | None:
     """Return the padding of a convolution; None where it depends on a size that is open."""
@@ -350,75 +344,6 @@ def _global(function: str) -> Callable[[Given], Read]:
         return (Reduce(function=function, axes=along), [given.x]) if along else None
 
     return reader
-
-
-def meaning(given: Given) -> Operator | None:
-    """Return what a node is that stays ONNX Runtime's unless a kernel takes it."""
-    if given.proto.domain not in ("", "ai.onnx") or None in given.inputs[:1]:
-        return None
-    reader = _MEANINGS.get(given.proto.op_type)
-    if reader is None or len(given.outputs) != 1 or given.outputs[0].dtype not in DTYPES:
-        return None
-    return reader(given)
-
-
-def _pool(given: Given) -> Operator | None:
-    kind = _POOLS[given.proto.op_type]
-    size = (given.x.sizes or ())[2:]
-    if len(size) != 2:
-        return None
-    kernel = _pair(given.attributes["kernel_shape"])
-    stride = _pair(given.attributes.get("strides", (1, 1)))
-    dilation = _pair(given.attributes.get("dilations", (1, 1)))
-    padding = _padding(given, kernel, stride, dilation)
-    if padding is None or min(min(padding)) < 0:
-        return None
-    padded = bool(given.attributes.get("count_include_pad", 0))
-    pool = Pool(
-        kind=kind, kernel=kernel, stride=stride, padding=padding, dilation=dilation, padded=padded
-    )
-    return ceiled(pool, size) if given.attributes.get("ceil_mode", 0) else pool
-
-
-_POOLS: dict[str, PoolKind] = {"MaxPool": "maxpool", "AveragePool": "avgpool"}
-
-
-def _product(given: Given) -> Operator | None:
-    """Read a product of two arrays that are computed."""
-    if len(given.inputs) != 2 or any(x is None or x.constant is not None for x in given.inputs):
-        return None
-    if given.proto.op_type == "Einsum":
-        return product(given.word("equation", ""))
-    ranks = [len(x.shape or ()) for x in given.inputs if x is not None]
-    return matrix_product(*ranks)
-
-
-def _softmax(given: Given) -> Operator | None:
-    """Read a softmax along one axis, which before opset 13 is what the last one is alone."""
-    rank, axis = len(given.x.shape or ()), given.attributes.get("axis", -1)
-    if given.opset < 13:
-        axis = given.attributes.get("axis", 1)
-        if axis not in (-1, rank - 1):
-            return None
-    return Softmax(axis=axis % rank) if rank else None
-
-
-def _gather(given: Given) -> Operator | None:
-    """Read what takes one place of an axis."""
-    index, rank, axis = given.constant(1), len(given.x.shape or ()), given.attributes.get("axis", 0)
-    if index is None or index.ndim or not rank or given.x.constant is not None:
-        return None
-    return Select(axis=axis % rank, index=int(index))
-
-
-_MEANINGS: dict[str, Callable[[Given], Operator | None]] = {
-    **dict.fromkeys(_POOLS, _pool),
-    "MatMul": _product,
-    "Einsum": _product,
-    "Softmax": _softmax,
-    "Gather": _gather,
-}
-"""By the name of the operator: what it is where a kernel may compute it."""
 
 
 def _average_pool(given: Given) -> Read:

@@ -26,6 +26,7 @@ from depthwise.programs import (
     pixel_passes,
     pointwise,
     pools,
+    resizes,
     weight_gradient,
 )
 from depthwise.programs.build import Program
@@ -52,6 +53,7 @@ WRITERS: dict[str, Writer] = {
     "pixel_passes": pixel_passes.programs,
     "elementwise": elementwise.programs,
     "pools": pools.programs,
+    "resizes": resizes.programs,
     "gathers": gathers.programs,
     "attention": attention.programs,
     **dict.fromkeys((way.name for way in WAYS), block.programs),

@@ -16,6 +16,7 @@ from depthwise.problem.html import as_html
 from depthwise.problem.pixels import PixelSpec
 from depthwise.problem.pools import PoolSpec
 from depthwise.problem.problem import Problem
+from depthwise.problem.resizes import ResizeSpec
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
 from depthwise.problem.values import meant
@@ -42,6 +43,7 @@ RULES: dict[type[Any], tuple[AnyRule, ...]] = {
     PoolSpec: (OneWay("pools"),),
     GatherSpec: (OneWay("gathers", sums=False),),
     AttentionSpec: (OneWay("attention"),),
+    ResizeSpec: (OneWay("resizes"),),
 }
 """By the type of a problem."""
 

@@ -16,6 +16,7 @@ from depthwise.problem.families import (
     passes,
     pixels,
     pools,
+    resizes,
 )
 from depthwise.problem.families.family import Family
 from depthwise.problem.problem import Problem
@@ -29,6 +30,7 @@ FAMILIES: tuple[Family[Any], ...] = (
     pools.FAMILY,
     gathers.FAMILY,
     attention.FAMILY,
+    resizes.FAMILY,
 )
 
 BY_KIND = {kind: family for family in FAMILIES for kind in family.kinds}

@@ -41,7 +41,7 @@ from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.pools import PoolKind
 from depthwise.problem.spec import resolve_padding
 from depthwise.problem.vocabulary import Pads, Pair
-from depthwise.torch.network import attention, channels
+from depthwise.torch.network import attention, channels, resizes
 from depthwise.torch.network.calls import FunctionCall, Ref
 from depthwise.torch.network.constants import as_array, dtype_name
 from depthwise.torch.network.functions import name_of_function
@@ -97,7 +97,8 @@ class _Reading:
             taken = list(dict.fromkeys(node.all_input_nodes))
             name = name_of(node)
             pool = _pool(self, node) if name in _POOLS else None
-            meaning = pool or attention.meaning(self.value, node, name)
+            resize = resizes.meaning(self.value, node, name)
+            meaning = pool or resize or attention.meaning(self.value, node, name)
             found = _foreign(node, taken, meaning), [self._values[each] for each in taken]
         what, inputs = found
         made = Node(what, inputs, [self._values[node]], [module_path(node)])
