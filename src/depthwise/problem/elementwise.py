@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -11,7 +10,7 @@ from typing import ClassVar
 from depthwise.errors import SpecError
 from depthwise.problem.dtypes import DEFAULT, DTYPES
 from depthwise.problem.pitches import Pitches, ordered, texts
-from depthwise.problem.problem import Specification
+from depthwise.problem.problem import OfRuns
 from depthwise.problem.text import errors_with
 from depthwise.problem.values import MAX_ELEMENTS, shown, whole, word
 from depthwise.problem.vocabulary import BINARY, OPERANDS, UNARY, Layout
@@ -45,7 +44,7 @@ class Link:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ElementwiseSpec(Specification):
+class ElementwiseSpec(OfRuns):
     """Functions of the elements of channels-last images x (N, H, W, C), one after the other.
 
     Each takes what the one before it made and, where it is one of two elements, an operand, which
@@ -84,7 +83,7 @@ class ElementwiseSpec(Specification):
         if small := [f"{name}={size}" for name, size in sizes.items() if size < 1]:
             raise SpecError(f"sizes are at least 1; got {' '.join(small)}: {self}")
         with errors_with(self.kind, vars(self), defaults=vars(ElementwiseSpec)):
-            object.__setattr__(self, "pitches", ordered(self.pitches, self._images()))
+            object.__setattr__(self, "pitches", ordered(self.pitches, self.image_shapes()))
         if prod(self.input_shape) > MAX_ELEMENTS:
             raise SpecError(f"no array has more than {MAX_ELEMENTS} elements: {self}")
 
@@ -117,22 +116,10 @@ class ElementwiseSpec(Specification):
         }  # fmt: skip
         return {name: shapes[kind] for name, kind in self.operand_kinds.items()}
 
-    def _images(self) -> dict[str, tuple[int, ...]]:
+    def image_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the arrays that may be runs of channels; see `OfRuns`."""
         images = [name for name, kind in self.operand_kinds.items() if kind == "image"]
         return dict.fromkeys(("x", *images, "y"), self.input_shape)
-
-    @property
-    def may_be_runs(self) -> tuple[str, ...]:
-        """x, y and the operands that are images."""
-        return tuple(self._images())
-
-    def pitch(self, name: str) -> int:
-        """Return how many elements lie from pixel to pixel of an image."""
-        return dict(self.pitches).get(name, self.channels)
-
-    def pitched(self, pitches: Mapping[str, int]) -> ElementwiseSpec:
-        """Return the same of runs of channels; see `Layer.pitched`."""
-        return replace(self, pitches=tuple(pitches.items()))
 
     @cached_property
     def computed(self) -> tuple[str, ...]:

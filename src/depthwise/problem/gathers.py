@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
@@ -11,7 +10,7 @@ from typing import ClassVar
 from depthwise.errors import SpecError
 from depthwise.problem.dtypes import DEFAULT, DTYPES
 from depthwise.problem.pitches import Pitches, ordered, texts
-from depthwise.problem.problem import Specification
+from depthwise.problem.problem import OfRuns
 from depthwise.problem.text import errors_with
 from depthwise.problem.values import MAX_ELEMENTS, shown, whole, word
 from depthwise.problem.vocabulary import Layout
@@ -46,7 +45,7 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GatherSpec(Specification):
+class GatherSpec(OfRuns):
     """Channels of channels-last images of one size, gathered into one image (N, H, W, O).
 
     Equivalent to `torch.cat` along the channels of what each element of `picks` stands for: a run
@@ -100,7 +99,7 @@ class GatherSpec(Specification):
             got = _pick_text(uneven[0])
             raise SpecError(f"runs whose channels go in turn are equally long; got {got}: {self}")
         with errors_with(self.kind, vars(self), defaults=vars(GatherSpec)):
-            object.__setattr__(self, "pitches", ordered(self.pitches, self._arrays()))
+            object.__setattr__(self, "pitches", ordered(self.pitches, self.image_shapes()))
         if max(prod(self.output_shape), *map(prod, self._shapes())) > MAX_ELEMENTS:
             raise SpecError(f"no array has more than {MAX_ELEMENTS} elements: {self}")
 
@@ -123,21 +122,9 @@ class GatherSpec(Specification):
         """The other images: `image1`, `image2`, ..."""
         return {f"image{number}": shape for number, shape in enumerate(self._shapes()) if number}
 
-    def _arrays(self) -> dict[str, tuple[int, ...]]:
+    def image_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the arrays that may be runs of channels; see `OfRuns`."""
         return {"x": self.input_shape, **self.operands, "y": self.output_shape}
-
-    @property
-    def may_be_runs(self) -> tuple[str, ...]:
-        """All images."""
-        return tuple(self._arrays())
-
-    def pitch(self, name: str) -> int:
-        """Return how many elements lie from pixel to pixel of an image."""
-        return dict(self.pitches).get(name, self._arrays()[name][-1])
-
-    def pitched(self, pitches: Mapping[str, int]) -> GatherSpec:
-        """Return the same of runs of channels; see `Layer.pitched`."""
-        return replace(self, pitches=tuple(pitches.items()))
 
     @property
     def computed(self) -> tuple[str, ...]:

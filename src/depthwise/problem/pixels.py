@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal, get_args
@@ -10,7 +9,7 @@ from typing import Any, ClassVar, Literal, get_args
 from depthwise.errors import SpecError
 from depthwise.problem.dtypes import DEFAULT, DTYPES
 from depthwise.problem.pitches import Pitches, ordered, texts
-from depthwise.problem.problem import Specification
+from depthwise.problem.problem import OfRuns
 from depthwise.problem.text import errors_with
 from depthwise.problem.values import MAX_ELEMENTS, real, whole, word
 from depthwise.problem.vocabulary import Layout
@@ -27,7 +26,7 @@ REDUCTIONS = tuple(kind for kind in PIXEL_KINDS if kind not in NORMS)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PixelSpec(Specification):
+class PixelSpec(OfRuns):
     """What is computed of the pixels of channels-last images (N, H, W, C).
 
     One of::
@@ -85,7 +84,7 @@ class PixelSpec(Specification):
         if self.groups < 1 or self.channels % self.groups:
             raise SpecError(f"groups have as many channels each; got {self.groups}: {self}")
         with errors_with(self.kind, given, defaults=vars(PixelSpec)):
-            object.__setattr__(self, "pitches", ordered(self.pitches, self._images()))
+            object.__setattr__(self, "pitches", ordered(self.pitches, self.image_shapes()))
         if self.batch * self.height * self.width * self.channels > MAX_ELEMENTS:
             raise SpecError(f"no array has more than {MAX_ELEMENTS} elements: {self}")
 
@@ -111,18 +110,10 @@ class PixelSpec(Specification):
         names = ("weight", "bias") if self.kind in NORMS else ()
         return dict.fromkeys(names, (self.channels,))
 
-    def _images(self) -> dict[str, tuple[int, ...]]:
+    def image_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the arrays that may be runs of channels; see `OfRuns`."""
         sums = self.kind not in NORMS and self.over == "pixels"
         return {"x": self.input_shape} if sums else {}
-
-    @property
-    def may_be_runs(self) -> tuple[str, ...]:
-        """The image whose pixels are summed."""
-        return tuple(self._images())
-
-    def pitched(self, pitches: Mapping[str, int]) -> PixelSpec:
-        """Return the same of a run of channels; see `Layer.pitched`."""
-        return replace(self, pitches=tuple(pitches.items()))
 
     def resized(self, batch: int, height: int, width: int) -> PixelSpec:
         """Return the same for so many images of this size; see `Layer.resized`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from depthwise.errors import SpecError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from depthwise.problem.spec import ConvSpec
 
 S = TypeVar("S")
+D = TypeVar("D", bound=Any)
 
 
 class Problem(Protocol):
@@ -127,6 +129,27 @@ class Specification:
         for part in self.parts:
             height, width = part.sides(height, width)
         return height, width
+
+
+class OfRuns(Specification):
+    """What a specification has of which some arrays may be runs of the channels of wider images."""
+
+    def image_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes (N, H, W, C) of the arrays that may be runs, by name."""
+        raise NotImplementedError
+
+    @property
+    def may_be_runs(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self.image_shapes())
+
+    def pitch(self, name: str) -> int:
+        """Return how many elements lie from pixel to pixel of one of them."""
+        return dict(self.pitches).get(name) or self.image_shapes()[name][-1]
+
+    def pitched(self: D, pitches: Mapping[str, int]) -> D:
+        """Return the same problem with other pitches; see `Layer.pitched`."""
+        return replace(self, pitches=tuple(pitches.items()))
 
 
 class Layer(Problem, Protocol):

@@ -6,7 +6,6 @@ prints as one line of text, and `depthwise.problem.parse` reads that line back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from depthwise.errors import SpecError
 from depthwise.problem.dtypes import DEFAULT, DTYPES
 from depthwise.problem.pitches import Pitches, ordered
-from depthwise.problem.problem import Specification
+from depthwise.problem.problem import OfRuns
 from depthwise.problem.rules import conv_rules
 from depthwise.problem.text import axes, conv_text, errors_with
 from depthwise.problem.values import flag, meant, pair, shown, whole, word
@@ -106,7 +105,7 @@ _WORDS = {"kind": KINDS, "layout": LAYOUTS, "dtype": DTYPES, "padding_mode": PAD
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConvSpec(Specification):
+class ConvSpec(OfRuns):
     """One 2-D convolution (1-D where `kind` is "depthwise1d": height 1) with its epilogue.
 
     Computes, for batch n, output channel o, output row i and column j::
@@ -155,9 +154,9 @@ class ConvSpec(Specification):
                 raise SpecError(f"{rule}; got {values}: {self}")
         if self.pitches:
             with errors_with(self.kind, given, defaults=vars(ConvSpec)):
-                object.__setattr__(self, "pitches", ordered(self.pitches, self._images()))
+                object.__setattr__(self, "pitches", ordered(self.pitches, self.image_shapes()))
 
-    def _images(self) -> dict[str, tuple[int, ...]]:
+    def image_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the arrays that may be runs of channels, by name."""
         if self.layout != "NHWC":
             return {}
@@ -350,18 +349,9 @@ class ConvSpec(Specification):
         """The convolution itself."""
         return (self,)
 
-    @property
-    def may_be_runs(self) -> tuple[str, ...]:
-        """x, y and the residual of channels-last images."""
-        return tuple(self._images())
-
     def pitch(self, name: str) -> int:
         """Return how many elements lie from pixel to pixel of x, y or the residual."""
         return dict(self.pitches).get(name, self.channels if name == "x" else self.out_channels)
-
-    def pitched(self, pitches: Mapping[str, int]) -> ConvSpec:
-        """Return the same convolution of runs of channels; see `Layer.pitched`."""
-        return replace(self, pitches=tuple(pitches.items()))
 
     def sides(self, height: Any, width: Any) -> tuple[Any, Any]:
         """Return the height and the width of the result; see `Layer.sides`."""
