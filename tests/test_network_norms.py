@@ -216,6 +216,60 @@ def test_the_root_of_a_sum_of_squares_is_a_norm_of_that_name(rows):
     assert (kernels(network), left(network)) == (["pointwise", "l2", "elementwise"], [])
 
 
+def test_vectors_of_length_one_as_torch_writes_them(rows):
+    """`F.normalize` of rows: the length is clipped and repeated for each channel."""
+    x = rows.linear("x")
+    length = rows.add("ReduceL2", x, axes=[-1])
+    clipped = rows.add("Clip", length, rows.array(np.array(1e-6, "f")))
+    wide = rows.add("Expand", clipped, rows.add("Shape", x))
+    network = rows.check(rows.linear(rows.add("Div", x, wide)), (2, L, C))
+    assert left(network) == []
+    assert kernels(network) == ["pointwise", "l2", "elementwise", "elementwise", "pointwise"]
+
+
+def test_rows_repeated_for_each_pixel(rows):
+    """SwiftFormer's: a query of all pixels, repeated as often as there are."""
+    x = rows.linear("x")
+    total = rows.add("ReduceMean", x, axes=[1], keepdims=1)
+    ones = rows.array(np.array([1, 1, 1]))
+    wide = rows.add("Tile", rows.add("Expand", total, ones), rows.array(np.array([1, L, 1])))
+    network = rows.check(rows.linear(rows.add("Mul", wide, x)), (2, L, C))
+    assert (kernels(network), left(network)) == (
+        ["pointwise", "mean", "elementwise", "pointwise"], [],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_numbers_of_each_channel_are_either_operand(rows, first):
+    x = rows.linear("x")
+    gate = rows.add("ReduceMax", x, axes=[1], keepdims=1)
+    result = rows.add("Mul", *((gate, x) if first else (x, gate)))
+    network = rows.check(rows.linear(result), (2, L, C))
+    assert (kernels(network), left(network)) == (
+        ["pointwise", "max", "elementwise", "pointwise"], [],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("other", "repeats"), [((2, 1, C), (1, 1, 1)), ((2, 1, C), (1, L, 1)), ((2, L, 1), (1, 2, C))]
+)
+def test_repetitions_that_are_more_than_broadcasting(rows, other, repeats):
+    """The result is as wide as what is repeated, or what is repeated is not of one element."""
+    wide = rows.add("Tile", "y", rows.array(np.array(repeats)))
+    x = rows.add("ReduceMean", rows.linear("x"), axes=[1], keepdims=1)
+    rows.check(rows.add("Mul", wide, x), (2, L, C), other, names="xy")
+
+
+def test_numbers_of_pixels_that_an_engine_makes(rows):
+    """They lie as the one channel of an image."""
+    x = rows.linear("x")
+    share = rows.add("Softmax", rows.linear("x", C, 1), axis=1)
+    total = rows.add("ReduceSum", rows.add("Mul", share, x), rows.array(np.array([1])), keepdims=1)
+    network = rows.check(total, (2, L, C))
+    assert kernels(network)[-2:] == ["elementwise", "sum"]
+    assert len(left(network)) == 1
+
+
 @pytest.mark.parametrize("name", ["GlobalMaxPool", "GlobalAveragePool"])
 def test_global_pools(rows, name):
     network = rows.check(rows.add(name, convolved(rows, "x")), (2, C, H, W))

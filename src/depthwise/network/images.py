@@ -6,6 +6,7 @@ pixels of all images in one row, (N * L, C), where they are made of either.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
@@ -21,6 +22,7 @@ from depthwise.network.operators import (
     BatchNorm,
     Binary,
     ChannelNorm,
+    Clip,
     Concat,
     Convolution,
     HardSigmoid,
@@ -126,7 +128,8 @@ class _Images:
         """Compute a node on (N, C, H, W), with a permutation behind it."""
         made = self._graph.insert(node, operator, inputs, like=node.output)
         made.covers, made.before_us = node.covers, node.before_us
-        image = next(x for x in inputs if x is not None and x.constant is None)
+        images = [x for x in inputs if x is not None and x.constant is None]
+        image = max(images, key=lambda x: math.prod(x.shape or ()))  # others are of each channel
         channels = cast(int, _sizes(node.output)[-1])
         batch, _, *sides = cast("tuple[int, ...]", image.shape)
         names = _sizes(image)[2:]
@@ -189,7 +192,7 @@ class _Images:
             return operator, [image, *node.inputs[1:]]
         if image is not None and isinstance(operator, Slice) and operator.axis == rank - 1:
             return replace(operator, axis=1), [image]
-        if image is not None and isinstance(operator, (Activate, HardSigmoid, Unary)):
+        if image is not None and isinstance(operator, (Activate, Clip, HardSigmoid, Unary)):
             return operator, [image]
         return None
 
@@ -267,7 +270,8 @@ class _Images:
         if x.constant is None:
             alike = len(_sizes(x)) == len(_sizes(node.output))
             image = self._nchw.get(x) if alike else None
-            return self._image(node, x) if _fills(x, node.output) else image
+            whole = _fills(x, node.output) or _is_of_pixels(x, node.output)
+            return self._image(node, x) if whole else image
         shape = x.constant.shape
         if len(shape) > len(_sizes(node.output)) or x.constant.size != (1, *shape)[-1]:
             return None
@@ -319,6 +323,11 @@ def _is_row(value: Value) -> bool:
 def _fills(x: Value, result: Value) -> bool:
     """Whether an operand has an element for each of a result's."""
     return x.sizes == result.sizes
+
+
+def _is_of_pixels(x: Value, result: Value) -> bool:
+    """Whether an operand has an element for each pixel of a result."""
+    return _sizes(x) == (*_sizes(result)[:-1], 1)
 
 
 def _is_product(x: Value) -> bool:

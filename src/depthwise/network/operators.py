@@ -269,6 +269,21 @@ class Attention(Operator):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Repeat(Operator):
+    """The input, with axes of one element as long as those of the result: as NumPy broadcasts."""
+
+
+def repeated(
+    before: tuple[int | str, ...] | None, after: tuple[int | str, ...] | None
+) -> Repeat | None:
+    """Return what brings an array of some sizes into others, if that is it."""
+    alike = before is not None and after is not None and len(before) == len(after)
+    if not alike or not all(b in (1, a) for b, a in zip(before or (), after or (), strict=True)):
+        return None
+    return Repeat()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Identity(Operator):
     """The input."""
 

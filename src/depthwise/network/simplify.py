@@ -6,10 +6,18 @@ import numpy as np
 
 from depthwise.network.attention import find_attention
 from depthwise.network.formulas import name_formulas
-from depthwise.network.graph import AS_IT_LIES, Graph, Node
+from depthwise.network.graph import AS_IT_LIES, Graph, Node, Value
 from depthwise.network.images import reorder
 from depthwise.network.norms import name_norms
-from depthwise.network.operators import Binary, Identity, Pad, Permute, Reshape
+from depthwise.network.operators import (
+    Binary,
+    Foreign,
+    Identity,
+    Pad,
+    Permute,
+    Repeat,
+    Reshape,
+)
 from depthwise.network.turned import turn
 
 
@@ -20,6 +28,7 @@ def simplify(graph: Graph) -> None:
         if _does_nothing(node):
             graph.bypass(node)
     _as_sums_and_products(graph)
+    _without_repeats(graph)
     name_formulas(graph)
     name_norms(graph)
     turn(graph)
@@ -40,6 +49,30 @@ def _does_nothing(node: Node) -> bool:
     if isinstance(operator, Reshape):
         return x.sizes is not None and x.sizes == node.output.sizes
     return isinstance(operator, Identity)
+
+
+def _without_repeats(graph: Graph) -> None:
+    """Let functions of two elements take what is repeated for them, which they do themselves."""
+    for node in graph.nodes:
+        if not isinstance(node.operator, Binary) or len(node.inputs) != len(_OPERANDS):
+            continue
+        for position, other in _OPERANDS:
+            beside = node.inputs[other]
+            if beside is None or beside.sizes != node.output.sizes:
+                continue
+            while (x := _repeated(node.inputs[position])) is not None:
+                graph.retake(node, position, x)
+
+
+_OPERANDS = (0, 1), (1, 0)
+
+
+def _repeated(value: Value | None) -> Value | None:
+    """Return what a value is the repetition of."""
+    maker = None if value is None else value.maker
+    operator = None if maker is None else maker.operator
+    ours = isinstance(operator, Foreign) and isinstance(operator.meaning, Repeat)
+    return maker.inputs[0] if maker is not None and ours else None
 
 
 def _as_sums_and_products(graph: Graph) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from depthwise.network.operators import (
     Operator,
     Pool,
@@ -12,6 +14,7 @@ from depthwise.network.operators import (
     Softmax,
     matrix_product,
     product,
+    repeated,
 )
 from depthwise.network.pools import ceiled
 from depthwise.network.resizes import target_of
@@ -86,6 +89,8 @@ def _resize(given: Given) -> Resize | None:
     if given.proto.op_type == "Upsample" or given.opset < 11:
         mode, coordinates, rounding = given.word("mode", "nearest"), "asymmetric", "floor"
         scales, sizes = given.constant(1), None
+        if "scales" in given.attributes:
+            scales = np.array(given.attributes["scales"])
     else:
         mode = given.word("mode", "nearest")
         coordinates = given.word("coordinate_transformation_mode", "half_pixel")
@@ -128,6 +133,12 @@ _ROUNDINGS: dict[str, Rounding] = {
     "floor": "floor", "ceil": "ceil", "round_prefer_floor": "prefer_floor",
     "round_prefer_ceil": "prefer_ceil",
 }  # fmt: skip
+
+
+def _repeat(given: Given) -> Operator | None:
+    return repeated(given.x.sizes, given.outputs[0].sizes)
+
+
 _MEANINGS: dict[str, Callable[[Given], Operator | None]] = {
     **dict.fromkeys(_POOLS, _pool),
     "Resize": _resize,
@@ -136,5 +147,7 @@ _MEANINGS: dict[str, Callable[[Given], Operator | None]] = {
     "Einsum": _product,
     "Softmax": _softmax,
     "Gather": _gather,
+    "Expand": _repeat,
+    "Tile": _repeat,
 }
 """By the name of the operator: what it is where a kernel may compute it."""

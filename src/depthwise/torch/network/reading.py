@@ -32,7 +32,9 @@ from depthwise.network.operators import (
     Permute,
     Pool,
     Reduce,
+    Repeat,
     Unary,
+    repeated,
     reshaped,
 )
 from depthwise.network.pools import ceiled
@@ -97,7 +99,7 @@ class _Reading:
             taken = list(dict.fromkeys(node.all_input_nodes))
             name = name_of(node)
             pool = _pool(self, node) if name in _POOLS else None
-            resize = resizes.meaning(self.value, node, name)
+            resize = resizes.meaning(self.value, node, name) or _repeat(self, node)
             meaning = pool or resize or attention.meaning(self.value, node, name)
             found = _foreign(node, taken, meaning), [self._values[each] for each in taken]
         what, inputs = found
@@ -197,6 +199,13 @@ def _pool(reading: _Reading, node: fx.Node) -> Pool | None:
         padded=bool(given.get("count_include_pad")) and any(_pair(given["padding"])),
     )  # fmt: skip
     return ceiled(pool, size) if given["ceil_mode"] else pool
+
+
+def _repeat(reading: _Reading, node: fx.Node) -> Repeat | None:
+    """Return what a view is in which axes of one element are as long as others."""
+    given = node.args[0] if name_of(node) in ("expand", "expand_as") else None
+    x, made = reading.value(given), reading.value(node)
+    return None if x is None or made is None else repeated(x.sizes, made.sizes)
 
 
 _POOLS: dict[str, PoolKind] = {"max_pool2d": "maxpool", "avg_pool2d": "avgpool"}
