@@ -18,6 +18,7 @@ from depthwise.network.operators import (
     Repeat,
     Reshape,
 )
+from depthwise.network.straight import straighten
 from depthwise.network.turned import turn
 
 
@@ -34,6 +35,7 @@ def simplify(graph: Graph) -> None:
     turn(graph)
     find_attention(graph)
     turn(graph)
+    straighten(graph)
     reorder(graph)
     graph.drop_unused(why=AS_IT_LIES)
 
