@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from depthwise.network.channels import picked
+from depthwise.network.saved.machine_code import collected
 from depthwise.network.steps import Stage
 from depthwise.problem.gathers import Run
 from onnx_models import checked, left, model, node, noise, port
@@ -213,3 +214,23 @@ def test_random_graphs_are_computed_right(data):
         got = optimize(network, x)(x)
     for mine, theirs in zip(got, wanted, strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 16, 17])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_inputs_lie_in_any_order(channels, order):
+    nodes = [node("Conv", "x p", "y")]
+    image = np.asarray(noise(3, channels, 5, 7), order=order)
+    checked(model(nodes, [port("x", (3, channels, 5, 7))], ["y"],
+                  {"p": noise(4, channels, 1, 1)}), image)  # fmt: skip
+
+
+def test_machine_code_of_a_file_is_that_of_runs_of_channels():
+    nodes = [conv("x", "a"), conv("a", "b"), node("Concat", "a b", "c", axis=1),
+             conv("c", "y", "q")]  # fmt: skip
+    network = checked(model(nodes, [X], ["y"], CONSTANTS), IMAGE)
+    described, _ = collected(network.program)
+    kernels = {each["kernel"] for each in described["kernels"]}
+    execution = network.execution([IMAGE])
+    assert {str(kernel.spec) for kernel in execution.kernels().values()} <= kernels
+    assert any(" y@16" in kernel for kernel in kernels)

@@ -9,17 +9,21 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from depthwise.compiler import compile as compile_kernel
 from depthwise.kernel.kernel import Kernel, Launch
 from depthwise.machine import team
 from depthwise.network.engine import Engine
-from depthwise.network.steps import Call, Program, Stage, Step, View
+from depthwise.network.steps import Call, Program, Shape, Stage, Step, View
 from depthwise.problem.arrays import Array, Memory
+from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.gathers import GatherSpec
+from depthwise.problem.gathers import Run as Channels
 
 Values: TypeAlias = "list[Any]"
 Run: TypeAlias = Callable[[Values], None]
-Taken: TypeAlias = "Callable[[int, Array], Run]"
+Taken: TypeAlias = "Callable[[int, Array, int], Run]"
 _FEW_CHANNELS = 16
-"""Up to so many, an image is brought into channels-last order channel by channel."""
+"""Up to so many, the planes of an image are gathered."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +67,7 @@ class Binding:
         ready: the kernel of each value that one computes.
         buffers: the addresses of the memory that each of these needs between its own steps.
         threads: how many run it.
-        taken: see `taken`.
+        taken: see `gathered`.
     """
 
     def __init__(
@@ -87,7 +91,7 @@ class Binding:
                 self._values[number] = array
         for number in range(len(program.inputs)):
             if number in images:
-                self._runs.append((number, taken(number, images[number])))
+                self._runs.append((number, taken(number, images[number], threads)))
         for step in program.steps:
             self._bind(step)
 
@@ -186,15 +190,34 @@ def _launched(launch: Launch, threads: int) -> Run:
     return lambda _: run()
 
 
-def taken(number: int, place: Array) -> Run:
-    """Return what copies the input of a number to its place."""
-    if place.ndim != 4 or place.shape[1] > _FEW_CHANNELS:
+def gathered(number: int, place: Array, threads: int) -> Run:
+    """Return what copies the input of a number to its place, on so many threads."""
+    spec = interleaving(place.shape, place.dtype.name)
+    if spec is None:
         return lambda values: np.copyto(place, values[number])
-    channels = range(place.shape[1])
+    kernel, image_bytes, to = compile_kernel(spec), place[0].nbytes, place.ctypes.data
+    plane = spec.height * spec.width * place.itemsize
 
     def run(values: Values) -> None:
-        image = values[number]
-        for channel in channels:
-            place[:, channel] = image[:, channel]
+        given = values[number]
+        if not given.flags.c_contiguous:
+            np.copyto(place, given)
+            return
+        start = given.ctypes.data
+        for begin in range(0, place.nbytes, image_bytes):
+            x, *others = range(start + begin, start + begin + image_bytes, plane)
+            kernel.run(x, others, to + begin, threads)
 
     return run
+
+
+def interleaving(shape: Shape, dtype: str) -> GatherSpec | None:
+    """Return what brings an image of few channels into channels-last order in one pass.
+
+    The images that it gathers are the planes.  None for what is copied otherwise.
+    """
+    if len(shape) != 4 or not 1 < shape[1] <= _FEW_CHANNELS or 0 in shape or dtype not in DTYPES:
+        return None
+    _, channels, height, width = shape
+    picks = tuple((Channels(plane, 0, 1),) for plane in range(channels))
+    return GatherSpec(images=(1,) * channels, picks=picks, height=height, width=width, dtype=dtype)

@@ -19,7 +19,15 @@ import numpy as np
 from depthwise.compiler import compile as compile_kernel
 from depthwise.kernel.kernel import Kernel
 from depthwise.machine import team
-from depthwise.network.binding import Binding, Bound, Ready, Taken, Values, taken
+from depthwise.network.binding import (
+    Binding,
+    Bound,
+    Ready,
+    Taken,
+    Values,
+    gathered,
+    interleaving,
+)
 from depthwise.network.places import Life, Lives, nbytes, planned
 from depthwise.network.prepare import Told, prepare
 from depthwise.network.runs import Runs
@@ -84,7 +92,7 @@ class Execution:
         weights: PackedWeights,
         workspaces: Workspaces,
         threads: int | None = None,
-        taken: Taken = taken,
+        taken: Taken = gathered,
         order: Literal["C", "K"] = "C",
         step: Told = lambda _: None,
     ) -> None:
@@ -98,7 +106,9 @@ class Execution:
             if isinstance(each.work, Stage) and self._known.shapes[each.outputs[0]][0]
             for work in self._runs.works(each, self._known.shapes)
         ]
-        prepare((work.problem for work in works), step)
+        inputs_too = [n for n in program.images if n < len(program.inputs) and taken is gathered]
+        brought = [interleaving(*self._kind(number)) for number in inputs_too]
+        prepare([*(work.problem for work in works), *filter(None, brought)], step)
         kernels = [(work.stage, compile_kernel(work.problem)) for work in works]
         self._ready = {
             work.makes: Ready(kernel, packed, work.inputs, work.first)

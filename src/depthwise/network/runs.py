@@ -43,36 +43,48 @@ class Runs:
     Attributes:
         lies: the number of each such value with that of the value whose memory is its own, and the
             first of the channels there.
+        channels: of each value that others lie in.
         left: for each value that was to be gathered, and of which some or all lies in its place,
             what is still to be copied: the runs, and where in the value they begin.
     """
 
     lies: Mapping[int, tuple[int, int]]
+    channels: Mapping[int, int]
     left: Mapping[int, tuple[list[Run], int]]
 
     @classmethod
     def of(cls, program: Program) -> Runs:
         """Return those of a program."""
         found = _Finding(program)
-        return cls({number: found.root(number) for number in found.parents}, found.left)
+        lies = {number: found.root(number) for number in found.parents}
+        return cls(lies, found.channels, found.left)
 
     def works(self, step: Step, shapes: Mapping[int, Shape]) -> Iterator[Work]:
-        """Yield what the kernel of a step computes; nothing where no kernel is needed."""
+        """Yield what the kernel of a step computes; nothing where no kernel is needed.
+
+        Args:
+            step: any of the program.
+            shapes: of its inputs; where they are not known, they are those of the example.
+        """
+        if not isinstance(step.work, Stage):
+            return
         stage, made = step.work, step.outputs[0]
-        assert isinstance(stage, Stage)
         inputs, first = step.inputs, 0
         if made in self.left:
             runs, first = self.left[made]
             if not runs:
                 return
             stage, inputs = _partly(stage.spec, runs, step)
-        problem = stage.problem(shapes[inputs[0]])
+        shape = shapes.get(inputs[0])
+        problem = stage.spec if shape is None else stage.problem(shape)
         arrays = [*zip(("x", *problem.computed), inputs, strict=True), ("y", made)]
         pitches = {
-            name: shapes[self.lies[number][0]][1] for name, number in arrays if number in self.lies
+            name: self.channels[self.lies[number][0]]
+            for name, number in arrays
+            if number in self.lies
         }
         if made in self.left:
-            pitches.setdefault("y", shapes[made][1])
+            pitches.setdefault("y", self.channels[made])
         yield Work(stage, problem.pitched(pitches), inputs, made, first)
 
 
@@ -91,6 +103,7 @@ class _Finding:
 
     Attributes:
         parents: of each, the value that it is a run of, and the first of its channels there.
+        channels: see `Runs`.
         left: see `Runs`.
     """
 
@@ -107,6 +120,7 @@ class _Finding:
             for number, fits in zip(step.inputs, names, strict=True):
                 self._fits[number] &= fits
         self.parents: dict[int, tuple[int, int]] = {}
+        self.channels: dict[int, int] = {}
         self.left: dict[int, tuple[list[Run], int]] = {}
         for step in program.steps:
             if isinstance(step.work, Stage) and isinstance(step.work.spec, GatherSpec):
@@ -130,6 +144,7 @@ class _Finding:
             ours = source in self._stages or source in self._inputs
             if ours and self._may_be_run(made):
                 self.parents[made] = source, runs[0].start
+                self.channels[source] = spec.images[0]
                 self.left[made] = [], 0
             return
         begins = list(accumulate((run.count for run in runs), initial=0))
@@ -140,6 +155,7 @@ class _Finding:
         together = not others or others[-1] - others[0] == len(others) - 1
         if not placed or not together:
             return
+        self.channels[made] = spec.output_shape[-1]
         for number in placed:
             self.parents[step.inputs[runs[number].image]] = made, begins[number]
         self.left[made] = [runs[number] for number in others], begins[others[0]] if others else 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,13 @@ from depthwise.kernel.along import Along, Object
 from depthwise.kernel.kernel import Kernel
 from depthwise.machine import trust
 from depthwise.machine.target import Target, host
+from depthwise.network.binding import interleaving
 from depthwise.network.prepare import prepare
+from depthwise.network.runs import Runs
 from depthwise.network.steps import Program
 from depthwise.problem.arrays import Array
 from depthwise.problem.parse import parse
+from depthwise.problem.problem import Problem
 from depthwise.schedule.plan import parse_plan
 from depthwise.store import cache
 from depthwise.store.cache import fingerprint
@@ -30,7 +33,7 @@ def collected(program: Program) -> tuple[dict[str, Any], dict[str, Array]]:
     Raises:
         ModelError: this machine has no linker.
     """
-    problems = list(dict.fromkeys(stage.spec for stage in program.stages()))
+    problems = list(dict.fromkeys(_problems(program)))
     prepare(problems)
     kernels, tensors = [], {}
     for number, problem in enumerate(problems):
@@ -43,6 +46,18 @@ def collected(program: Program) -> tuple[dict[str, Any], dict[str, Array]]:
         kernels.append({"kernel": str(problem), "plan": str(kernel.plan), "steps": objects})
     made_by = {"cpu": repr(host()), "version": fingerprint()}
     return {"made_by": made_by, "kernels": kernels}, tensors
+
+
+def _problems(program: Program) -> Iterator[Problem]:
+    """Yield what kernels compute for the example."""
+    runs = Runs.of(program)
+    for step in program.steps:
+        yield from (work.problem for work in runs.works(step, program.shapes))
+    for number in program.images:
+        if number < len(program.inputs):
+            brought = interleaving(program.shapes[number], program.dtypes[number])
+            if brought is not None:
+                yield brought
 
 
 def use(described: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:

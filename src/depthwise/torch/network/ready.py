@@ -50,7 +50,7 @@ def _as_given(result: Any) -> Any:
     return as_tensor(result) if isinstance(result, np.ndarray) else result
 
 
-def _taken(number: int, place: Array) -> Run:
+def _taken(number: int, place: Array, _: int) -> Run:
     """Return what copies an input to its place; its storage has to hold it."""
     with torch.inference_mode(False):  # what is made in this mode serves no other
         target = as_tensor(place)
