@@ -187,6 +187,21 @@ class Reduced(nn.Module):
         return self.o(joined(y)).transpose(1, 2).reshape(n, c, h, w)
 
 
+class Shrunk(nn.Module):
+    """Queries of fewer pixels, as LeViT has them between its stages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.kv = nn.Linear(3 * CHANNELS, CHANNELS), nn.Linear(CHANNELS, 2 * CHANNELS)
+        self.o = nn.Linear(CHANNELS, CHANNELS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, length, c = x.shape
+        kv = self.kv(x).reshape(n, -1, 2, HEADS, c // HEADS).permute(2, 0, 3, 1, 4)
+        q = heads(self.q(x.reshape(n, length // 3, 3 * c)))
+        return self.o(F.hardswish(joined(F.scaled_dot_product_attention(q, kv[0], kv[1]))))
+
+
 class Windows(nn.Module):
     """Attention within windows, as Swin has it, with a mask for each of them or without."""
 
@@ -304,6 +319,13 @@ def test_ways_of_cutting_one_product(cut: Callable[..., Any], norm: bool) -> Non
 @pytest.mark.parametrize("block", [OfImages, Reduced], ids=lambda block: block.__name__)
 def test_attention_of_images(block: type[nn.Module]) -> None:
     agrees(block(), 1, CHANNELS, 6, 8, any_batch=True)
+
+
+@pytest.mark.parametrize("any_batch", [False, True])
+def test_fewer_queries_than_keys(any_batch: bool) -> None:
+    network = agrees(Shrunk(), 2, PIXELS, CHANNELS, any_batch=any_batch)
+    last = network.program.stages()[-1].spec
+    assert last.input_shape[1] * last.input_shape[2] == PIXELS // 3
 
 
 @pytest.mark.parametrize("block", [Fused(per_head), OfImages(), Reduced()], ids=type)

@@ -129,7 +129,9 @@ class _Images:
         made = self._graph.insert(node, operator, inputs, like=node.output)
         made.covers, made.before_us = node.covers, node.before_us
         images = [x for x in inputs if x is not None and x.constant is None]
-        image = max(images, key=lambda x: math.prod(x.shape or ()))  # others are of each channel
+        if isinstance(operator, Binary):  # the other one may be of each channel
+            images.sort(key=lambda x: -math.prod(x.shape or ()))
+        image = images[0]
         channels = cast(int, _sizes(node.output)[-1])
         batch, _, *sides = cast("tuple[int, ...]", image.shape)
         names = _sizes(image)[2:]
