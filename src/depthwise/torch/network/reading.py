@@ -403,9 +403,8 @@ def _reduce(reading: _Reading, node: fx.Node) -> Read:
     x = reading.value(given["self"])
     rank = 0 if x is None else len(x.shape or ())
     function = _REDUCTIONS[name_of(node)]
-    axes = tuple(
-        sorted({axis % rank for axis in np.atleast_1d(given.get("dim") or [])} if rank else ())
-    )
+    named = np.atleast_1d(given.get("dim") or []).tolist()
+    axes = tuple(sorted({axis % rank for axis in named} if rank else ()))
     if not axes or given.get("dtype") is not None or given.get("ord", 2) != 2:
         return None
     return Reduce(function=function, axes=axes, keeps_axes=bool(given["keepdim"])), [x]
