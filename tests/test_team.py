@@ -193,7 +193,7 @@ def test_without_the_extension_module_kernels_run_on_one_thread_after_one_warnin
     ("arguments", "kind"),
     [
         ((1, 1, 1, 0), TypeError),
-        ((1, 1, 1, 0, *[np.zeros(1)] * 12), TypeError),
+        ((1, 1, 1, 0, *[np.zeros(1)] * 24), TypeError),
         ((0, 1, 1, 0, np.zeros(1)), ValueError),
         ((1, -1, 1, 0, np.zeros(1)), ValueError),
         ((1, 1, -1, 0, np.zeros(1)), ValueError),
