@@ -255,6 +255,8 @@ def test_a_network_that_takes_images_of_one_height_alone_has_known_sizes_too():
              node("Squeeze", "d axis", "y")]  # fmt: skip
     constants = {"p": POINT, "two": np.float32(2), "axis": np.array([2])}
     read = model(nodes, [port("x", ("n", 8, "h", "w"))], ["y"], constants)
+    with pytest.raises(ModelError, match=r"may be 224, 256, 512 \(say with inputs="):
+        load(read)
     network = load(read, inputs={"x": (2, 8, 6, 5)})
     assert chains(network) == ["tanh mul.scalar"]
     for shape in ((2, 8, 6, 5), (3, 8, 6, 9)):

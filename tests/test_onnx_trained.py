@@ -23,7 +23,7 @@ DEEP, TINY = 1e-3, 1e-6
 
 def agrees(name: str, *shapes: tuple[int, ...]) -> None:
     model = onnx.load(Path(PACKAGE.submodule_search_locations[0]) / "models" / name)
-    network = load(model)
+    network = load(model, inputs={"x": shapes[0]})
     for shape in shapes:
         image = noise(*shape)
         (result,), (wanted,) = called(network, image), by_runtime(model, [image])

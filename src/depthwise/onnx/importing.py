@@ -64,7 +64,13 @@ def _first_that_fits(
         except ModelError as error:
             failure = failure or error
     assert failure is not None
-    raise failure
+    if len(tried) == 1:
+        raise failure
+    sides = ", ".join(str(side) for side, _ in _EXAMPLES)
+    raise ModelError(
+        f"the sizes that a model leaves open may be {sides} (say with inputs= which they may be, "
+        f"as in inputs={{'x': (1, 3, 48, 320)}}); {failure}"
+    ) from failure
 
 
 def _another_that_fits(
