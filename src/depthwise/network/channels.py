@@ -39,20 +39,13 @@ def _nest(graph: Graph) -> None:
         while isinstance(node.operator, Concat) and len(node.inputs) > MOST_RUNS:
             some = cast("list[Value]", node.inputs[:MOST_RUNS])
             inner = graph.insert(node, node.operator, some, like=node.output)
-            _resize(inner.output, some, node.operator.axis)
+            axis = node.operator.axis
+            sizes = [cast("tuple[int, ...]", value.shape)[axis] for value in some]
+            inner.output.resize(axis, sum(sizes))
             for value in some:
                 value.users.remove(node)
             node.inputs[:MOST_RUNS] = [inner.output]
             inner.output.users.append(node)
-
-
-def _resize(value: Value, parts: list[Value], axis: int) -> None:
-    """Give a value the size along an axis that parts of it have together."""
-    for name in ("shape", "sizes"):
-        known = [cast("tuple[int, ...]", getattr(part, name)) for part in parts]
-        sizes = list(known[0])
-        sizes[axis] = sum(each[axis] for each in known)
-        setattr(value, name, tuple(sizes))
 
 
 @dataclass(frozen=True, eq=False)

@@ -123,15 +123,11 @@ class Execution:
 
     def __call__(self, inputs: Sequence[Any]) -> list[Any]:
         """Return the results for inputs of these shapes, which lie in no memory of the network."""
-        free = self._workspaces.free
-        workspace = free.pop() if free else Workspace()
-        bound = self._bound(workspace)
-        values = bound.values.copy()
-        values[: len(inputs)] = inputs
+        workspace, bound, values = self._begun(inputs)
         for run in bound.runs:
             run(values)
         results = [self._result(bound, values, number) for number in self._program.results]
-        free.append(workspace)
+        self._workspaces.free.append(workspace)
         return results
 
     def clocked(self, inputs: Sequence[Any]) -> list[float]:
@@ -142,20 +138,25 @@ class Execution:
         """
         clock = time.perf_counter
         moments = [clock()]
-        free = self._workspaces.free
-        workspace = free.pop() if free else Workspace()
-        bound = self._bound(workspace)
-        values = bound.values.copy()
-        values[: len(inputs)] = inputs
+        workspace, bound, values = self._begun(inputs)
         for run in bound.runs:
             moments.append(clock())
             run(values)
             moments.append(clock())
         for number in self._program.results:
             self._result(bound, values, number)
-        free.append(workspace)
+        self._workspaces.free.append(workspace)
         moments.append(clock())
         return moments
+
+    def _begun(self, inputs: Sequence[Any]) -> tuple[Workspace, Bound, Values]:
+        """Take a workspace; return it, what runs there, and the values as far as they are known."""
+        free = self._workspaces.free
+        workspace = free.pop() if free else Workspace()
+        bound = self._bound(workspace)
+        values = bound.values.copy()
+        values[: len(inputs)] = inputs
+        return workspace, bound, values
 
     @property
     def makes(self) -> list[int]:

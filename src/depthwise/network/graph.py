@@ -39,6 +39,12 @@ class Value:
     maker: Node | None = None
     users: list[Node] = field(default_factory=list)
 
+    def resize(self, axis: int, size: int) -> None:
+        """Give it another size along an axis."""
+        if self.shape is not None and self.sizes is not None:
+            self.shape = (*self.shape[:axis], size, *self.shape[axis + 1 :])
+            self.sizes = (*self.sizes[:axis], size, *self.sizes[axis + 1 :])
+
     def __repr__(self) -> str:
         return f"{self.name}: {self.dtype} {self.sizes}"
 

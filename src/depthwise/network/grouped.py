@@ -48,7 +48,7 @@ def _separate(graph: Graph, node: Node, draft: Draft, conv: ConvSpec) -> None:
         )  # fmt: skip
         spec = replace(cast(ConvSpec, one.spec), activation=conv.activation)
         part = graph.insert(node, replace(one, spec=spec), [run], like=node.output)
-        _resize(part.output, conv.out_channels // groups)
+        part.output.resize(1, conv.out_channels // groups)
         parts.append(part)
     parts[0].covers, parts[0].before_us = node.covers, node.before_us
     if groups == 1:
@@ -80,12 +80,5 @@ def _run(graph: Graph, node: Node, x: Value, number: int, groups: int) -> Value:
     channels = cast("tuple[int, ...]", x.shape)[1] // groups
     cut = Slice(axis=1, start=number * channels, stop=(number + 1) * channels)
     made = graph.insert(node, cut, [x], like=x).output
-    _resize(made, channels)
+    made.resize(1, channels)
     return made
-
-
-def _resize(value: Value, channels: int) -> None:
-    """Give an image another number of channels."""
-    batch, _, *size = cast("tuple[int, ...]", value.shape)
-    value.shape = (batch, channels, *size)
-    value.sizes = (value.sizes[0], channels, *value.sizes[2:]) if value.sizes else None

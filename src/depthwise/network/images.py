@@ -6,7 +6,6 @@ pixels of all images in one row, (N * L, C), where they are made of either.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
@@ -130,7 +129,7 @@ class _Images:
         made.covers, made.before_us = node.covers, node.before_us
         images = [x for x in inputs if x is not None and x.constant is None]
         if isinstance(operator, Binary):  # the other one may be of each channel
-            images.sort(key=lambda x: -math.prod(x.shape or ()))
+            images.sort(key=lambda x: -prod(x.shape or ()))
         image = images[0]
         channels = cast(int, _sizes(node.output)[-1])
         batch, _, *sides = cast("tuple[int, ...]", image.shape)

@@ -141,9 +141,7 @@ class Selection:
     ) -> Value:
         made = self._graph.insert(self._before, operator, given, like=node.output)
         made.covers = list(node.covers)
-        shape, sizes = node.output.shape or (), node.output.sizes or ()
-        made.output.shape = (*shape[:axis], len(channels), *shape[axis + 1 :])
-        made.output.sizes = (*sizes[:axis], len(channels), *sizes[axis + 1 :])
+        made.output.resize(axis, len(channels))
         return made.output
 
 

@@ -9,9 +9,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from depthwise.compiler import compile as compile_kernel
 from depthwise.errors import ArrayError
-from depthwise.kernel.kernel import Kernel
 from depthwise.network.engine import Engine
 from depthwise.network.operators import Permute, Reshape
 from depthwise.problem.arrays import Array, Memory
@@ -45,10 +43,6 @@ class Stage:
         if self.spec.input_shape[:3] == (batch, height, width):
             return self.spec
         return self.spec.resized(batch, height, width)
-
-    def kernel(self, shape: Shape) -> Kernel:
-        """Return the kernel of that problem."""
-        return compile_kernel(self.problem(shape))
 
     def arrays(self) -> list[Array]:
         """Return the operands that are the same in each call, in their order, contiguous."""

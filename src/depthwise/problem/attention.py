@@ -10,8 +10,8 @@ from typing import ClassVar
 from depthwise.errors import SpecError
 from depthwise.problem.dtypes import DEFAULT, DTYPES
 from depthwise.problem.problem import Specification
-from depthwise.problem.text import errors_with
-from depthwise.problem.values import MAX_ELEMENTS, real, whole, word
+from depthwise.problem.text import errors_with, size_text
+from depthwise.problem.values import MAX_ELEMENTS, check_sizes, real, whole, word
 from depthwise.problem.vocabulary import Layout
 
 _SIZES = {
@@ -65,8 +65,7 @@ class AttentionSpec(Specification):
             object.__setattr__(self, "scale", real("scale", self.scale))
             object.__setattr__(self, "biases", whole("biases", self.biases))
         sizes = {token: getattr(self, name) for name, token in _SIZES.items()}
-        if small := [f"{token}={size}" for token, size in sizes.items() if size < 1]:
-            raise SpecError(f"sizes are at least 1; got {' '.join(small)}: {self}")
+        check_sizes(sizes, self)
         if self.biases < 0:
             raise SpecError(f"biases are none or some; got {self.biases}: {self}")
         if self.channels % self.heads or self.out_channels % self.heads:
@@ -121,7 +120,7 @@ class AttentionSpec(Specification):
         return replace(self, batch=batch, height=height, width=width)
 
     def __str__(self) -> str:
-        size = f"hw{self.height}" if self.height == self.width else f"h{self.height} w{self.width}"
+        size = size_text(self.height, self.width)
         tokens = [self.kind, *[f"n{self.batch}"] * (self.batch != 1), f"c{self.channels}"]
         tokens += [f"o{self.out_channels}"] * (self.out_channels != self.channels)
         tokens += [size, f"keys{self.keys}", *[f"heads{self.heads}"] * (self.heads != 1), "nhwc"]

@@ -11,8 +11,8 @@ from depthwise.errors import SpecError
 from depthwise.problem.dtypes import DEFAULT, DTYPES
 from depthwise.problem.pitches import Pitches, ordered, texts
 from depthwise.problem.problem import OfRuns
-from depthwise.problem.text import errors_with
-from depthwise.problem.values import MAX_ELEMENTS, shown, whole, word
+from depthwise.problem.text import errors_with, size_text
+from depthwise.problem.values import MAX_ELEMENTS, check_sizes, shown, whole, word
 from depthwise.problem.vocabulary import BINARY, OPERANDS, UNARY, Layout
 
 MOST_LINKS = 20
@@ -80,8 +80,7 @@ class ElementwiseSpec(OfRuns):
             if not links or not 0 < len(self.chain) <= MOST_LINKS:
                 raise SpecError(f"chain is 1 to {MOST_LINKS} functions; got {shown(self.chain)}")
         sizes = {"c": self.channels, "h": self.height, "w": self.width, "n": self.batch}
-        if small := [f"{name}={size}" for name, size in sizes.items() if size < 1]:
-            raise SpecError(f"sizes are at least 1; got {' '.join(small)}: {self}")
+        check_sizes(sizes, self)
         with errors_with(self.kind, vars(self), defaults=vars(ElementwiseSpec)):
             object.__setattr__(self, "pitches", ordered(self.pitches, self.image_shapes()))
         if prod(self.input_shape) > MAX_ELEMENTS:
@@ -131,7 +130,7 @@ class ElementwiseSpec(OfRuns):
         return replace(self, batch=batch, height=height, width=width)
 
     def __str__(self) -> str:
-        size = f"hw{self.height}" if self.height == self.width else f"h{self.height} w{self.width}"
+        size = size_text(self.height, self.width)
         tokens = [self.kind, *[f"n{self.batch}"] * (self.batch != 1), f"c{self.channels}", size]
         tokens += ["nhwc", *[self.dtype] * (self.dtype != DEFAULT), *map(str, self.chain)]
         tokens += texts(self.pitches)

@@ -11,8 +11,8 @@ from depthwise.errors import SpecError
 from depthwise.problem.dtypes import DEFAULT, DTYPES
 from depthwise.problem.pitches import Pitches, ordered, texts
 from depthwise.problem.problem import OfRuns
-from depthwise.problem.text import errors_with
-from depthwise.problem.values import MAX_ELEMENTS, shown, whole, word
+from depthwise.problem.text import errors_with, size_text
+from depthwise.problem.values import MAX_ELEMENTS, check_sizes, shown, whole, word
 from depthwise.problem.vocabulary import Layout
 
 MOST_RUNS = 20
@@ -87,8 +87,7 @@ class GatherSpec(OfRuns):
         if strange := [run.image for run in runs if not 0 <= run.image < len(self.images)]:
             raise SpecError(f"runs are of {len(self.images)} images; got number {strange[0]}")
         sizes = {"c": min(self.images), "h": self.height, "w": self.width, "n": self.batch}
-        if small := [f"{name}={size}" for name, size in sizes.items() if size < 1]:
-            raise SpecError(f"sizes are at least 1; got {' '.join(small)}: {self}")
+        check_sizes(sizes, self)
         for run in runs:
             if not 0 <= run.start < run.stop <= self.images[run.image]:
                 raise SpecError(
@@ -136,7 +135,7 @@ class GatherSpec(OfRuns):
         return replace(self, batch=batch, height=height, width=width)
 
     def __str__(self) -> str:
-        size = f"hw{self.height}" if self.height == self.width else f"h{self.height} w{self.width}"
+        size = size_text(self.height, self.width)
         tokens = [self.kind, *[f"n{self.batch}"] * (self.batch != 1)]
         tokens += ["c" + ",".join(map(str, self.images)), size, "nhwc"]
         tokens += [*[self.dtype] * (self.dtype != DEFAULT), *map(_pick_text, self.picks)]

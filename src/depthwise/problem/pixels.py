@@ -10,8 +10,8 @@ from depthwise.errors import SpecError
 from depthwise.problem.dtypes import DEFAULT, DTYPES
 from depthwise.problem.pitches import Pitches, ordered, texts
 from depthwise.problem.problem import OfRuns
-from depthwise.problem.text import errors_with
-from depthwise.problem.values import MAX_ELEMENTS, real, whole, word
+from depthwise.problem.text import errors_with, size_text
+from depthwise.problem.values import MAX_ELEMENTS, check_sizes, real, whole, word
 from depthwise.problem.vocabulary import Layout
 
 PixelKind = Literal[
@@ -73,8 +73,7 @@ class PixelSpec(OfRuns):
                 object.__setattr__(self, name, whole(name, getattr(self, name)))
             object.__setattr__(self, "epsilon", real("epsilon", self.epsilon))
         sizes = {"c": self.channels, "h": self.height, "w": self.width, "n": self.batch}
-        if small := [f"{name}={size}" for name, size in sizes.items() if size < 1]:
-            raise SpecError(f"sizes are at least 1; got {' '.join(small)}: {self}")
+        check_sizes(sizes, self)
         if self.epsilon and self.kind not in NORMS:
             raise SpecError(f"epsilon is of a norm; got {self.epsilon!r}: {self}")
         if self.over != "pixels" and self.kind in NORMS:
@@ -120,7 +119,7 @@ class PixelSpec(OfRuns):
         return replace(self, batch=batch, height=height, width=width)
 
     def __str__(self) -> str:
-        size = f"hw{self.height}" if self.height == self.width else f"h{self.height} w{self.width}"
+        size = size_text(self.height, self.width)
         tokens = [self.kind, *[f"n{self.batch}"] * (self.batch != 1), f"c{self.channels}", size]
         tokens += [f"g{self.groups}"] * (self.groups != 1)
         tokens += ["nhwc", *[self.dtype] * (self.dtype != DEFAULT)]

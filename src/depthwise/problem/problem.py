@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -131,12 +132,12 @@ class Specification:
         return height, width
 
 
-class OfRuns(Specification):
+class OfRuns(Specification, ABC):
     """What a specification has of which some arrays may be runs of the channels of wider images."""
 
+    @abstractmethod
     def image_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes (N, H, W, C) of the arrays that may be runs, by name."""
-        raise NotImplementedError
 
     @property
     def may_be_runs(self) -> tuple[str, ...]:

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Literal, get_args
 from depthwise.errors import SpecError
 from depthwise.problem.dtypes import DEFAULT, DTYPES
 from depthwise.problem.problem import Specification
-from depthwise.problem.text import axes, errors_with
-from depthwise.problem.values import MAX_ELEMENTS, shown, whole, word
+from depthwise.problem.text import axes, errors_with, size_text
+from depthwise.problem.values import MAX_ELEMENTS, check_sizes, shown, whole, word
 from depthwise.problem.vocabulary import Layout, Pair
 
 ResizeKind = Literal["nearest", "linear"]
@@ -82,8 +82,7 @@ class ResizeSpec(Specification):
             raise SpecError(f"rounding is of a nearest pixel; got {self.rounding}: {self}")
         sizes = {"c": self.channels, "h": self.height, "w": self.width, "n": self.batch}
         sizes |= {"oh": self.output_shape[1], "ow": self.output_shape[2]}
-        if small := [f"{name}={size}" for name, size in sizes.items() if size < 1]:
-            raise SpecError(f"sizes are at least 1; got {' '.join(small)}: {self}")
+        check_sizes(sizes, self)
         if max(prod(self.input_shape), prod(self.output_shape)) > MAX_ELEMENTS:
             raise SpecError(f"no array has more than {MAX_ELEMENTS} elements: {self}")
 
@@ -114,7 +113,7 @@ class ResizeSpec(Specification):
         return replace(self, batch=batch, height=height, width=width)
 
     def __str__(self) -> str:
-        size = f"hw{self.height}" if self.height == self.width else f"h{self.height} w{self.width}"
+        size = size_text(self.height, self.width)
         tokens = [self.kind, *[f"n{self.batch}"] * (self.batch != 1), f"c{self.channels}", size]
         tokens.append(f"to{axes(self.size)}" if self.size else f"by{axes(self.factor or (1, 1))}")
         tokens += ["nhwc", *[self.dtype] * (self.dtype != DEFAULT)]

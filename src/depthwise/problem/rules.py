@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from depthwise.problem.text import axes
-from depthwise.problem.values import MAX_ELEMENTS, MAX_STEP
+from depthwise.problem.values import MAX_ELEMENTS, MAX_STEP, below_one
 from depthwise.problem.vocabulary import LAYOUTS_1D
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def _sizes_below_one(s: ConvSpec) -> str:
         "w": s.width, "kh": s.kernel[0], "kw": s.kernel[1], "sh": s.stride[0], "sw": s.stride[1],
         "dh": s.dilation[0], "dw": s.dilation[1],
     }  # fmt: skip
-    return " ".join(f"{name}={size}" for name, size in sizes.items() if size < 1)
+    return below_one(sizes)
 
 
 def _far_steps(s: ConvSpec) -> str:

@@ -132,6 +132,11 @@ def axes(pair: Pair) -> str:
     return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}x{pair[1]}"
 
 
+def size_text(height: int, width: int) -> str:
+    """Return `hw56` where both agree, else `h56 w48`."""
+    return f"hw{height}" if height == width else f"h{height} w{width}"
+
+
 def _size_tokens(s: ConvSpec, out_channels: int | None = None) -> Iterator[str]:
     if s.batch != 1:
         yield f"n{s.batch}"
@@ -140,10 +145,8 @@ def _size_tokens(s: ConvSpec, out_channels: int | None = None) -> Iterator[str]:
         yield f"o{s.out_channels if out_channels is None else out_channels}"
     if s.kind == "depthwise1d":
         yield f"l{s.width}"
-    elif s.height == s.width:
-        yield f"hw{s.height}"
     else:
-        yield from (f"h{s.height}", f"w{s.width}")
+        yield size_text(s.height, s.width)
 
 
 def _window_tokens(s: ConvSpec) -> Iterator[str]:

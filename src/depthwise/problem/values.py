@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Real
 
 import numpy as np
@@ -97,3 +97,18 @@ def flag(name: str, value: object) -> None:
     """Refuse what is neither True nor False."""
     if not isinstance(value, bool):
         raise SpecError(f"{name} is True or False; got {shown(value)}")
+
+
+def below_one(sizes: Mapping[str, int]) -> str:
+    """Return those of some sizes that are below 1, as errors have them; "" where none is."""
+    return " ".join(f"{name}={size}" for name, size in sizes.items() if size < 1)
+
+
+def check_sizes(sizes: Mapping[str, int], problem: object) -> None:
+    """Refuse sizes below 1.
+
+    Raises:
+        SpecError: with the problem's line.
+    """
+    if small := below_one(sizes):
+        raise SpecError(f"sizes are at least 1; got {small}: {problem}")
