@@ -30,6 +30,7 @@ from depthwise.problem.arrays import (
     new_arrays,
     write,
 )
+from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.html import as_html
 from depthwise.problem.problem import Problem
 from depthwise.problem.values import meant, nbytes
@@ -89,7 +90,7 @@ class Kernel:
 
         Raises:
             ArrayError: an array's shape does not fit, or `out` cannot be written to.
-            DTypeError: an array's element type is not `spec.dtype`.
+            DTypeError: an array's element type is not the problem's.
             TargetError: the code is for another CPU.
         """
         return self.bind(*operands)(x, out=out, threads=threads)
@@ -277,8 +278,8 @@ class BoundKernel:
     def __init__(self, kernel: Kernel, operands: list[Array]) -> None:
         self._spec, self._target = kernel.spec, kernel.target
         self._shape, self._out_shape = kernel.spec.input_shape, kernel.spec.output_shape
-        self._dtype = np.dtype(kernel.spec.element.numpy)
-        self._new = new_arrays(self._out_shape, self._dtype)
+        self._dtype, self._out_dtype = (np.dtype(kernel.spec.dtype_of(name)) for name in "xy")
+        self._new = new_arrays(self._out_shape, self._out_dtype)
         self._run, self._operands, self._packed = kernel.run, operands, kernel.pack(operands)
         self._of_tensors: _OfTensors | None = None
 
@@ -302,7 +303,7 @@ class BoundKernel:
         elif (
             type(out) is np.ndarray
             and out.shape == self._out_shape
-            and out.dtype is self._dtype
+            and out.dtype is self._out_dtype
             and out.flags.carray
             and not np.may_share_memory(x, out)
         ):
@@ -325,7 +326,7 @@ class BoundKernel:
             result: Given = known(self.run, x, out, count)
             return result
         source = fit(x, "x", self._shape, spec)
-        view = None if out is None else as_numpy(out, "out")
+        view = None if out is None else as_numpy(out, "out", (*DTYPES, self._out_dtype.name))
         if key is not None:
             self._remember(key, x, source, out, view)
         if view is None:

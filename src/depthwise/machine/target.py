@@ -14,6 +14,7 @@ from depthwise.problem.dtypes import element
 from depthwise.problem.values import meant, shown
 
 Isa = Literal["avx512", "avx2", "sse", "neon"]
+Dots = Literal["quads", "pairs", "none"]
 
 _VECTORS: dict[Isa, tuple[int, int]] = {
     "avx512": (64, 32),
@@ -58,6 +59,9 @@ class Target:
     """What a cache fetches at once."""
     architecture: str = platform.machine()
     """The architecture as LLVM's triples begin with it."""
+    dots: Dots = "none"
+    """What is multiplied and added to an int32 in one instruction: four bytes (VNNI), two 16-bit
+    numbers (`vpmaddwd`), or nothing that is used here."""
 
     @property
     def vector_bytes(self) -> int:
@@ -88,7 +92,7 @@ def host() -> Target:
     machine = archspec.cpu.host()
     sizes = caches()
     return Target(
-        _llvm_name(machine), _isa(machine),
+        _llvm_name(machine), _isa(machine), dots=_dots(machine),
         first_cache_bytes=sizes.get("L1", Target.first_cache_bytes),
         private_cache_bytes=sizes.get("L2", Target.private_cache_bytes),
     )  # fmt: skip
@@ -119,7 +123,9 @@ def _known(cpu: str | None) -> Target:
         raise TargetError(f"target is one of {', '.join(sorted(known))}; got {got}")
     lacking = {f for f in known[cpu].features - here.features if _CODE_FEATURES.match(f)}
     usual = Target.first_cache_bytes, Target.private_cache_bytes
-    return Target(cpu, _isa(known[cpu]), tuple(sorted(lacking)), *_CACHES.get(cpu, usual))
+    machine = known[cpu]
+    sizes = _CACHES.get(cpu, usual)
+    return Target(cpu, _isa(machine), tuple(sorted(lacking)), *sizes, dots=_dots(machine))
 
 
 def caches() -> dict[str, int]:
@@ -146,6 +152,15 @@ def _llvm_name(machine: Any) -> str:
         if name := re.search(r"-m(?:arch|cpu)=([\w-]+)(?=\s|$)", flags):
             return name[1]
     return "generic"
+
+
+def _dots(machine: Any) -> Dots:
+    isa = _isa(machine)
+    if (isa == "avx512" and "avx512_vnni" in machine) or "avx_vnni" in machine:
+        return "quads"
+    if isa == "avx2" or (isa == "avx512" and "avx512bw" in machine):
+        return "pairs"
+    return "none"
 
 
 def _isa(machine: Any) -> Isa:

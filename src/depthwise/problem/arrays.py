@@ -64,8 +64,8 @@ def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
     return array
 
 
-def as_numpy(array: Any, name: str) -> Array:
-    """Return a NumPy view of an array.
+def as_numpy(array: Any, name: str, dtypes: Sequence[str] = DTYPES) -> Array:
+    """Return a NumPy view of an array of one of some types.
 
     Raises:
         DTypeError: it is neither a NumPy array nor a DLPack tensor, or of an unsupported type.
@@ -74,7 +74,7 @@ def as_numpy(array: Any, name: str) -> Array:
     if isinstance(array, np.ma.MaskedArray):
         raise DTypeError(f"{name} has no mask (use .filled()); got a masked array")
     view = array if isinstance(array, np.ndarray) else _view(array, name)
-    if view.dtype not in DTYPE_NAMES:
+    if view.dtype.name not in dtypes:
         cast = remedies.of_type(array, name)
         raise DTypeError(f"{name} has dtype {' or '.join(DTYPES)}; got {view.dtype}{cast}")
     return view
@@ -148,9 +148,10 @@ def fit(array: Any, name: str, shape: tuple[int, ...], spec: Problem) -> Array:
         ArrayError: the shape is another one.
         DTypeError: the element type is not the specification's.
     """
-    view = as_numpy(array, name)
-    if view.dtype != spec.element.numpy:
-        raise DTypeError(f"{name} has the problem's dtype {spec.dtype}; got {view.dtype}: {spec}")
+    wanted = spec.dtype_of(name)
+    view = as_numpy(array, name, (*DTYPES, wanted))
+    if view.dtype != wanted:
+        raise DTypeError(f"{name} has the problem's dtype {wanted}; got {view.dtype}: {spec}")
     units = view.ndim - len(shape)
     if name.endswith("weight") and units > 0 and view.shape == (*shape, *(1,) * units):
         view = view.reshape(shape)
@@ -215,8 +216,9 @@ def check_output(out: Array, spec: Problem) -> None:
         ArrayError: its shape is not the problem's, or its elements share memory.
         DTypeError: its element type is not the problem's.
     """
-    if out.dtype != spec.element.numpy:
-        raise DTypeError(f"out has the problem's dtype {spec.dtype}; got {out.dtype}: {spec}")
+    wanted = spec.dtype_of("y")
+    if out.dtype != wanted:
+        raise DTypeError(f"out has the problem's dtype {wanted}; got {out.dtype}: {spec}")
     if out.shape != spec.output_shape:
         raise ArrayError(f"out has shape {spec.output_shape}; got {out.shape}: {spec}")
     if _overlaps_itself(out):

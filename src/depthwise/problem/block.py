@@ -249,6 +249,8 @@ def _part_types(b: BlockSpec) -> Iterator[tuple[str, object, tuple[type, ...]]]:
 def _broken_block_rules(b: BlockSpec) -> Iterator[tuple[str, object]]:
     if b.kind == "separable" and (b.expand or b.squeeze_excite):
         yield "a separable block has neither an expansion nor a gate", b.expand or b.squeeze_excite
+    if quantized := [str(part) for part in b.parts if part.quantized]:
+        yield "the parts of a block are of real numbers", ", ".join(quantized)
     kinds = tuple(part.kind for part in b.parts)
     if kinds[-2:] != ("depthwise", "pointwise") or kinds[:-2] not in ((), ("pointwise",)):
         yield "the parts are pointwise or none, depthwise, pointwise", kinds

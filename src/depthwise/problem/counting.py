@@ -23,6 +23,7 @@ from types import MappingProxyType
 
 from depthwise.problem.html import as_html
 from depthwise.problem.problem import Problem
+from depthwise.problem.values import nbytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +69,8 @@ def counted(
 ) -> Cost:
     """Return a cost whose bytes are those of every array of a call."""
     shapes = spec.input_shape, *spec.operands.values(), spec.output_shape
-    moved = sum(map(prod, shapes)) * spec.element.bytes
+    kinds = map(spec.dtype_of, (*spec.array_names, "y"))
+    moved = sum(map(nbytes, shapes, kinds))
     return Cost(params=params, macs=macs, bytes=moved, parts=dict(parts))
 
 

@@ -17,9 +17,9 @@ def random_problem(problem: Problem | str, seed: int = 0) -> tuple[Array, ...]:
 
     Values are normally distributed.  Weights are scaled by 1 / sqrt(products per output), and the
     gradient from which those of weights are computed by 1 / sqrt(products per weight), so that
-    results have the scale of x whatever the size; the rest has standard deviation 1.  The output
-    holds NaN throughout, so that an element never written shows.  Each array begins with a
-    cache line.
+    results have the scale of x whatever the size; the rest has standard deviation 1.  Whole numbers
+    are evenly distributed.  The output holds NaN throughout, or 77 where it has whole numbers, so
+    that an element never written shows.  Each array begins with a cache line.
 
     Args:
         problem: a specification or its text form; it gives layout and element type.
@@ -32,14 +32,16 @@ def random_problem(problem: Problem | str, seed: int = 0) -> tuple[Array, ...]:
     if whole("seed", seed) < 0:
         raise SpecError(f"seed is not negative; got {seed}: {spec}")
     rng = np.random.default_rng(seed)
-    scale = family_of(spec).scale
-    shapes = spec.input_shape, *spec.operands.values()
-    arrays = [
-        scale(spec, name) * rng.standard_normal(shape)
-        for name, shape in zip(spec.array_names, shapes, strict=True)
-    ]
-    arrays.append(np.full(spec.output_shape, np.nan))
-    return tuple(_aligned_copy(array, spec.element.numpy) for array in arrays)
+    arrays = family_of(spec).random(spec, rng)
+    given = (_aligned_copy(array, spec.dtype_of(name)) for name, array in arrays.items())
+    return (*given, never_written(spec))
+
+
+def never_written(spec: Problem) -> Array:
+    """Return an output that holds what shows that an element was not written; see above."""
+    y = aligned(spec.output_shape, spec.dtype_of("y"))
+    y.fill(np.nan if y.dtype.kind == "f" else 77)
+    return y
 
 
 def _aligned_copy(array: Array, dtype: str) -> Array:

@@ -36,12 +36,23 @@ class ElementType:
         return np.dtype(self.numpy).itemsize
 
     @cached_property
+    def is_integer(self) -> bool:
+        """Whether its elements are whole numbers."""
+        return np.dtype(self.numpy).kind in "iu"
+
+    @cached_property
     def epsilon(self) -> float:
-        """The unit of rounding: the distance from 1 to the next larger number."""
-        return float(np.finfo(self.numpy).eps)
+        """The unit of rounding: the distance from 1 to the next larger number; 0 of integers."""
+        return 0.0 if self.is_integer else float(np.finfo(self.numpy).eps)
+
+    @cached_property
+    def range(self) -> tuple[int, int]:
+        """The least and the largest of an integer type."""
+        limits = np.iinfo(self.numpy)
+        return int(limits.min), int(limits.max)
 
 
-_ENTRIES = (
+_FLOATS = (
     ElementType(
         name="float32", numpy="float32", tvm="float32", torch="float32", accumulator="float32"
     ),
@@ -50,20 +61,28 @@ _ENTRIES = (
     ),
 )
 
-ELEMENT_TYPES = {entry.name: entry for entry in _ENTRIES}
-DTYPES = tuple(ELEMENT_TYPES)
+_INTEGERS = tuple(
+    ElementType(name=name, numpy=name, tvm=name, torch=name, accumulator="int32")
+    for name in ("int8", "uint8", "int32")
+)
+
+ELEMENT_TYPES = {entry.name: entry for entry in (*_FLOATS, *_INTEGERS)}
+DTYPES = tuple(entry.name for entry in _FLOATS)
+"""The types of real numbers."""
+QUANTIZED = ("int8", "uint8")
+"""The types of whole numbers q that stand for scale * (q - zero point)."""
 DEFAULT = DTYPES[0]
 """What a problem has unless it names another one."""
 
 
 def element(name: str) -> ElementType:
-    """Return the element type of a name out of `DTYPES`."""
+    """Return the element type of a name."""
     return ELEMENT_TYPES[name]
 
 
 def names_by(key: Callable[[ElementType], _Key]) -> dict[_Key, str]:
-    """Return the names by what `key` gives for their entries; the first of several entries wins."""
+    """Return the names in `DTYPES` by what `key` gives; the first of several entries wins."""
     names: dict[_Key, str] = {}
-    for entry in _ENTRIES:
+    for entry in _FLOATS:
         names.setdefault(key(entry), entry.name)
     return names

@@ -42,11 +42,14 @@ class Problem(Protocol):
 
     @property
     def dtype(self) -> str:
-        """The name of the element type of every array."""
+        """The name of the element type of images; `dtype_of` has that of each array."""
 
     @property
     def element(self) -> ElementType:
         """What `dtype` names."""
+
+    def dtype_of(self, name: str) -> str:
+        """Return the name of the element type of an array: x, y or an operand."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -88,6 +91,11 @@ class Specification:
     def element(self: Problem) -> ElementType:
         """What `dtype` names."""
         return element(self.dtype)
+
+    def dtype_of(self: Problem, name: str) -> str:
+        """Return the name of the element type of an array; see `Problem.dtype_of`."""
+        del name
+        return self.dtype
 
     @property
     def computed(self: Problem) -> tuple[str, ...]:

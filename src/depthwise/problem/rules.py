@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
+from depthwise.problem.quantized import MOST_PRODUCTS
 from depthwise.problem.text import axes
 from depthwise.problem.values import MAX_ELEMENTS, MAX_STEP, below_one
 from depthwise.problem.vocabulary import LAYOUTS_1D
@@ -38,6 +39,15 @@ def conv_rules() -> Iterator[tuple[str, Check]]:
     )
     yield "the dilated kernel fits into the padded input", _empty_output
     yield "reflect padding is smaller than the input, circular not larger", _padding_beyond_input
+    yield "a table stands for the activation of a quantized convolution", _activation_of_numbers
+    yield (
+        "quantized convolutions are channels-last",
+        lambda s: s.layout if s.quantized and not s.channels_last else "",
+    )
+    yield (
+        f"a quantized sum has at most {MOST_PRODUCTS} products",
+        lambda s: s.depth if s.quantized and s.depth > MOST_PRODUCTS else "",
+    )
     yield f"no array has more than {MAX_ELEMENTS} elements", _huge
 
 
@@ -66,6 +76,12 @@ def _wrong_kind(s: ConvSpec) -> str:
     if s.residual and s.kind != "pointwise":
         return f"a residual with kind {s.kind!r}, where only pointwise takes one"
     return ""
+
+
+def _activation_of_numbers(s: ConvSpec) -> str:
+    if s.quantized and s.activation:
+        return f"activation {s.activation!r} with dtype {s.dtype!r}"
+    return f"a table with dtype {s.dtype!r}" if s.table and not s.quantized else ""
 
 
 def _wrong_rank(s: ConvSpec) -> str:

@@ -11,7 +11,8 @@ from functools import cached_property
 from typing import Any
 
 from depthwise.errors import SpecError
-from depthwise.problem.dtypes import DEFAULT, DTYPES
+from depthwise.problem import quantized
+from depthwise.problem.dtypes import DEFAULT, DTYPES, QUANTIZED
 from depthwise.problem.pitches import Pitches, ordered
 from depthwise.problem.problem import OfRuns
 from depthwise.problem.rules import conv_rules
@@ -101,7 +102,12 @@ def _same_padding(size: int, kernel: int, stride: int, dilation: int) -> Pair:
     return total // 2, total - total // 2
 
 
-_WORDS = {"kind": KINDS, "layout": LAYOUTS, "dtype": DTYPES, "padding_mode": PADDING_MODES}
+_WORDS = {
+    "kind": KINDS,
+    "layout": LAYOUTS,
+    "dtype": DTYPES + QUANTIZED,
+    "padding_mode": PADDING_MODES,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +122,8 @@ class ConvSpec(OfRuns):
     where c runs over the channels of o's group.  Equivalent to
     `F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, stride, 0, dilation, groups)`,
     then the activation and the sum.
+
+    Quantized, where `dtype` is int8 or uint8, it computes whole numbers; see `quantized`.
 
     The constructors `depthwise`, `depthwise1d`, `pointwise` and `conv` fill in what their kind
     fixes.  Kernel, stride, dilation and padding are stored in their resolved form, whichever of
@@ -144,6 +152,7 @@ class ConvSpec(OfRuns):
     residual: bool = False
     padding_mode: PaddingMode = "zeros"
     pitches: Pitches = ()
+    table: bool = False
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in vars(self).items() if name != "kind"}
@@ -168,7 +177,7 @@ class ConvSpec(OfRuns):
             word(name, getattr(self, name), allowed)
         if self.activation is not None:
             word("activation", self.activation, ACTIVATIONS)
-        for name in ("bias", "residual"):
+        for name in ("bias", "residual", "table"):
             flag(name, getattr(self, name))
         for name in ("channels", "height", "width", "out_channels", "groups", "batch"):
             object.__setattr__(self, name, whole(name, getattr(self, name)))
@@ -336,13 +345,27 @@ class ConvSpec(OfRuns):
 
     @cached_property
     def operands(self) -> dict[str, tuple[int, ...]]:
-        """Weight, bias (O,) and residual, of the output's shape, as far as there are."""
+        """Weight, bias (O,) and residual, of the output's shape, as far as there are.
+
+        Before the residual come those of a quantized convolution; see `quantized.operands`.
+        """
         shapes = {"weight": self.weight_shape}
         if self.bias:
             shapes["bias"] = (self.out_channels,)
+        if self.quantized:
+            shapes |= quantized.operands(self.out_channels, table=self.table, sum=self.residual)
         if self.residual:
             shapes["residual"] = self.output_shape
         return shapes
+
+    @property
+    def quantized(self) -> bool:
+        """Whether it is computed with whole numbers; see `depthwise.problem.quantized`."""
+        return self.dtype in QUANTIZED
+
+    def dtype_of(self, name: str) -> str:
+        """Return the name of the element type of an array; see `Problem.dtype_of`."""
+        return quantized.dtype_of(name, self.dtype) if self.quantized else self.dtype
 
     @property
     def parts(self) -> tuple[ConvSpec]:

@@ -188,6 +188,8 @@ def _end_tokens(s: ConvSpec) -> Iterator[str]:
         yield "bias"
     if s.activation:
         yield str(s.activation)
+    if s.table:
+        yield "table"
     if s.residual:
         yield "residual"
     yield from texts(s.pitches)

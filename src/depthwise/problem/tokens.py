@@ -8,7 +8,7 @@ from typing import Any
 
 from depthwise.errors import ParseError, SpecError
 from depthwise.problem.block import SqueezeExcite
-from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.dtypes import DTYPES, QUANTIZED
 from depthwise.problem.values import meant
 from depthwise.problem.vocabulary import (
     ACTIVATIONS,
@@ -24,7 +24,7 @@ _FIELD = re.compile(rf"({'|'.join(NUMBER_TOKENS.values())})=?(\d[\dx,]*)", re.AS
 _EPSILON_TOKEN = re.compile(r"eps(\d+(?:\.\d*)?(?:e[+-]?\d+)?)", re.ASCII)
 _PITCH_TOKEN = re.compile(r"([a-z]+\d*)@(\d{1,9})", re.ASCII)
 _LAYOUTS = {layout.lower(): layout for layout in LAYOUTS}
-_FLAGS = ("bias", "ebias", "dbias", "pbias", "residual")
+_FLAGS = ("bias", "ebias", "dbias", "pbias", "residual", "table")
 
 
 class Line:
@@ -85,7 +85,7 @@ def _read(token: str, kind: str, text: str) -> tuple[str, Any]:
         return "padding", token
     if layout := _LAYOUTS.get(token.lower()):
         return "layout", layout
-    if token in DTYPES:
+    if token in DTYPES + QUANTIZED:
         return "dtype", token
     if token in PADDING_MODES:
         return "padding_mode", token
@@ -112,7 +112,7 @@ def _meant(token: str) -> str:
     if field := _FIELD.fullmatch(token):
         name, number = field.groups()
         return meant(f"{_token_of(name)}{number}", [f"{_token_of(name)}{number}"])
-    words = {*PADDING_WORDS, *_LAYOUTS, *DTYPES, *PADDING_MODES, *_FLAGS, *ACTIVATIONS}
+    words = {*PADDING_WORDS, *_LAYOUTS, *DTYPES, *QUANTIZED, *PADDING_MODES, *_FLAGS, *ACTIVATIONS}
     return meant(token, sorted(words))
 
 

@@ -59,6 +59,8 @@ class PassSpec(Specification):
             raise SpecError(f"gradients are those of data that is not packed; got {self.conv}")
         if self.conv.pitches:
             raise SpecError(f"gradients are those of whole images; got {self.conv}")
+        if self.conv.quantized:
+            raise SpecError(f"gradients are those of real numbers; got {self.conv}")
         if self.conv.activation:
             raise SpecError(f"gradients are those of the convolution alone; got {self.conv}")
 

@@ -15,7 +15,7 @@ from depthwise.problem.vocabulary import Pair
 from depthwise.programs import products
 from depthwise.programs.build import SCRATCH_BYTES, TASKS
 from depthwise.programs.define import source
-from depthwise.programs.direct import vector, zero
+from depthwise.programs.direct import spread, vector
 from depthwise.programs.pixel_runs import vectors
 from depthwise.schedule import tiling
 from depthwise.schedule.stack import Stack
@@ -79,15 +79,17 @@ class Windows:
     """Where runs of pixels begin and end."""
 
     def rows(self, pixel: Expr, count: int) -> list[Callable[[Expr], Expr]]:
-        """Make those of so many neighbouring pixels ready.
+        """Make those of so many neighbouring pixels ready."""
+        return [self._from(begin) for begin in self.begins(pixel, count)]
+
+    def begins(self, pixel: Expr, count: int) -> list[Expr]:
+        """Return where those of so many neighbouring pixels begin.
 
         (In 64 bits, so that it is the beginning that becomes an address, and not each element.)
         """
         missing = self.above * self.stack.row
-        return [
-            self._from(T.Bind(tirx.Cast("int64", begin - missing)))
-            for begin in self._begins(pixel, count)
-        ]
+        begins = self._begins(pixel, count)
+        return [T.Bind(tirx.Cast("int64", begin - missing)) for begin in begins]
 
     def _from(self, begin: Expr) -> Callable[[Expr], Expr]:
         return lambda distance: self.array[begin + tirx.Cast("int64", distance)]
@@ -143,7 +145,7 @@ def terms_of(spec: ConvSpec, nothing: Expr) -> products.Terms:
 
 def bring(
     spec: ConvSpec, near: Any, first: Expr, last: Expr, lanes: int,
-    copy: Callable[[Expr, Expr, Expr], None],
+    copy: Callable[[Expr, Expr, Expr], None], nothing: Expr | None = None,
 ) -> None:  # fmt: skip
     """Bring rows of the padded images, counted through all of them, to scratch memory.
 
@@ -154,7 +156,9 @@ def bring(
         last: the row to stop before.
         lanes: elements of a vector.
         copy: `copy(image, row, at)` writes a row, without its padding, to `near` from `at` on.
+        nothing: what padding with zeros holds, if that is another number.
     """
+    fill = _filler(near, lanes, tirx.const(0, near.dtype) if nothing is None else nothing)
     row = spec.padded_width * spec.channels
     with T.serial(0, last - first) as number:
         line, to = T.Bind(first + number), T.Bind(number * row)
@@ -163,23 +167,23 @@ def bring(
         if inside:
             with T.If(tirx.all(*inside)):
                 with T.Then():
-                    _bring_row(spec, near, image, at, to, lanes, copy)
+                    _bring_row(spec, near, image, at, to, copy, fill)
                 with T.Else():
-                    _clear(near, to, row, lanes)
+                    fill(to, row)
         else:
-            _bring_row(spec, near, image, at, to, lanes, copy)
+            _bring_row(spec, near, image, at, to, copy, fill)
 
 
 def _bring_row(
-    spec: ConvSpec, near: Any, image: Expr, at: Expr, to: Expr, lanes: int,
-    copy: Callable[[Expr, Expr, Expr], None],
+    spec: ConvSpec, near: Any, image: Expr, at: Expr, to: Expr,
+    copy: Callable[[Expr, Expr, Expr], None], fill: Callable[[Expr, int], None],
 ) -> None:  # fmt: skip
     channels, width, pads = spec.channels, spec.width, spec.padding[1]
     begin = T.Bind(to + pads[0] * channels)
     copy(image, at, begin)
     for start, count in zip((0, pads[0] + width), pads, strict=True):
         if spec.padding_mode == "zeros":
-            _clear(near, to + start * channels, count * channels, lanes)
+            fill(to + start * channels, count * channels)
             continue
         with T.serial(0, count) as pad, T.serial(0, channels) as channel:
             column, _ = source(spec.padding_mode, start + pad, width, pads)
@@ -195,19 +199,24 @@ def _copy_row(spec: ConvSpec, x: Any, near: Any, lanes: int) -> Callable[[Expr, 
     def copy(image: Expr, line: Expr, to: Expr) -> None:
         begin = T.Bind((image * spec.height + line) * (spec.width * pitch))
         with T.serial(0, pixels) as pixel:
-            for at, run in _each(count, lanes):
+            for at, run in each_vector(count, lanes):
                 element = x[vector(begin + pixel * pitch + at, run)]
                 T.buffer_store(near, element, [vector(to + pixel * count + at, run)])
 
     return copy
 
 
-def _clear(array: Any, first: Expr, count: int, lanes: int) -> None:
-    for at, run in _each(count, lanes):
-        T.buffer_store(array, zero(array.dtype, run), [vector(first + at, run)])
+def _filler(array: Any, lanes: int, value: Expr) -> Callable[[Expr, int], None]:
+    """Return what writes a value to so many neighbours."""
+
+    def fill(first: Expr, count: int) -> None:
+        for at, run in each_vector(count, lanes):
+            T.buffer_store(array, spread(value, run), [vector(first + at, run)])
+
+    return fill
 
 
-def _each(count: int, lanes: int) -> Iterator[tuple[Expr, int]]:
+def each_vector(count: int, lanes: int) -> Iterator[tuple[Expr, int]]:
     """Write a loop for each width of the vectors of so many elements; yield where one begins."""
     for start, (number, width) in vectors(count, lanes):
         with T.serial(0, number) as turn:

@@ -26,6 +26,7 @@ from depthwise.programs import (
     pixel_passes,
     pointwise,
     pools,
+    quantized_products,
     resizes,
     weight_gradient,
 )
@@ -45,6 +46,7 @@ WRITERS: dict[str, Writer] = {
     "pointwise": pointwise.programs,
     "dense": dense.programs,
     "dense_planes": dense_planes.programs,
+    "quantized_products": quantized_products.programs,
     "general": general.transform,
     "default": default.transform,
     "adjoint": adjoint.programs,

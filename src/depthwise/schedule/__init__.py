@@ -47,6 +47,14 @@ RULES: dict[type[Any], tuple[AnyRule, ...]] = {
 }
 """By the type of a problem."""
 
+
+def rules_for(problem: Problem) -> tuple[AnyRule, ...]:
+    """Return the rules of the kind of a problem; quantized convolutions have rules of their own."""
+    if isinstance(problem, ConvSpec) and problem.quantized:
+        return convolutions.QUANTIZED_RULES
+    return RULES[type(problem)]
+
+
 _RANKINGS: dict[type[Any], Callable[..., dict[Any, str | None]]] = {BlockSpec: fusion.ranking}
 """Of the types whose order of preference depends on the problem."""
 
@@ -56,7 +64,7 @@ def ranking(problem: Problem, target: Target, threads: int) -> dict[AnyRule, str
     kind = type(problem)
     if kind in _RANKINGS:
         return _RANKINGS[kind](problem, target, threads)
-    return {rule: rule.rejects(problem, target) for rule in RULES[kind]}
+    return {rule: rule.rejects(problem, target) for rule in rules_for(problem)}
 
 
 class Explanation(dict[str, "str | None"]):
@@ -91,7 +99,7 @@ def default_plan(problem: Problem, target: Target, threads: int = 1) -> AnyPlan:
 
 def legal_plans(problem: Problem, target: Target) -> Iterator[AnyPlan]:
     """Yield every legal plan of every rule that takes the problem."""
-    for rule in RULES[type(problem)]:
+    for rule in rules_for(problem):
         if rule.rejects(problem, target) is None:
             yield from rule.plans(problem, target)
 
@@ -103,7 +111,7 @@ def rule_of(plan: AnyPlan, problem: Problem, target: Target) -> AnyRule:
         PlanError: there is none of that name, it does not take the problem, or it has no use for
             a tile of the plan; or so it is for a part of a block.
     """
-    rules = {rule.name: rule for rule in RULES[type(problem)]}
+    rules = {rule.name: rule for rule in rules_for(problem)}
     rule = rules.get(plan.schedule)
     if rule is None:
         taking = [name for name, rule in rules.items() if rule.rejects(problem, target) is None]

@@ -17,6 +17,7 @@ from depthwise.schedule import (
     multiples,
     packed,
     pointwise,
+    quantized_products,
 )
 from depthwise.schedule.plan import Plan
 from depthwise.schedule.rule import ConvRule
@@ -25,7 +26,9 @@ RULES: tuple[ConvRule, ...] = (
     channels_last, multiples, channels_first, packed, blocked, pointwise, dense, dense_planes,
     general, default,
 )  # fmt: skip
-_BY_NAME = {rule.name: rule for rule in RULES}
+QUANTIZED_RULES: tuple[ConvRule, ...] = (quantized_products,)
+"""The rules for quantized convolutions."""
+_BY_NAME = {rule.name: rule for rule in (*RULES, *QUANTIZED_RULES)}
 
 
 def rule_named(name: str) -> ConvRule:
@@ -36,5 +39,6 @@ def rule_named(name: str) -> ConvRule:
 @cache
 def default_plan(spec: ConvSpec, target: Target) -> Plan:
     """Return the plan of the first rule that takes a convolution, whatever the threads."""
-    rule = next(rule for rule in RULES if rule.rejects(spec, target) is None)
+    rules = QUANTIZED_RULES if spec.quantized else RULES
+    rule = next(rule for rule in rules if rule.rejects(spec, target) is None)
     return rule.default_plan(spec, target, 1)

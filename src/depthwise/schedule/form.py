@@ -127,6 +127,57 @@ class PanelsForm(Form):
 
 
 @dataclass(frozen=True)
+class DotsForm(Form):
+    """A product of whole numbers: for each panel the sums of its columns, then its matrix.
+
+    The sums are int32.  The matrix is (turns, steps, width, group): what one instruction multiplies
+    and adds to a sum lies side by side.  Steps are filled up with zeros.
+    """
+
+    panels: tuple[Panels, ...]
+    """The columns of the product."""
+    turns: int
+    """The runs of a window: neighbours in memory."""
+    run: int
+    """Elements of a run."""
+    group: int
+    """Elements of a step."""
+    dtype: str
+    """The type of the elements."""
+
+    slow_to_pack: ClassVar[bool] = True
+
+    @property
+    def layout(self) -> Hashable:
+        """All but how many rows are computed at once."""
+        panels = tuple((each.width, each.count, each.used) for each in self.panels)
+        return panels, self.turns, self.run, self.group, self.dtype
+
+    @property
+    def steps(self) -> int:
+        """Steps of a run."""
+        return math.ceil(self.run / self.group)
+
+    @property
+    def column_bytes(self) -> int:
+        """Bytes of a column: its sum and its elements."""
+        return SUM_BYTES + self.turns * self.steps * self.group * np.dtype(self.dtype).itemsize
+
+    def weight_shape(self, spec: ConvSpec) -> tuple[int, ...]:
+        """Return the bytes of all panels, on one axis."""
+        del spec
+        return (packed_columns(self.panels) * self.column_bytes,)
+
+    def pack(self, spec: ConvSpec) -> Pack:
+        """Return what lays out weights so, zero in columns that do not exist."""
+        return partial(_dots, spec, self)
+
+
+SUM_BYTES = 4
+"""Of the sum of a column."""
+
+
+@dataclass(frozen=True)
 class PartsForm(Form):
     """A matrix product for each run of output channels: the panels of all, one by one."""
 
@@ -166,8 +217,9 @@ def as_array(weight: Memory, spec: ConvSpec) -> Array:
     shape = (spec.out_channels, spec.channels // spec.groups, *spec.kernel)
     if isinstance(weight, np.ndarray):
         return weight.reshape(shape)
-    memory: Any = (ctypes.c_byte * nbytes(shape, spec.dtype)).from_address(weight)
-    return np.frombuffer(memory, spec.element.numpy).reshape(shape)
+    dtype = spec.dtype_of("weight")
+    memory: Any = (ctypes.c_byte * nbytes(shape, dtype)).from_address(weight)
+    return np.frombuffer(memory, dtype).reshape(shape)
 
 
 def _transposed(spec: ConvSpec, shape: tuple[int, ...], weight: Memory) -> Array:
@@ -201,6 +253,24 @@ def _parts(spec: ConvSpec, form: PartsForm, weight: Memory) -> Array:
     weights = as_array(weight, spec).reshape(len(packed), *form.part.weight_shape)
     for own, target in zip(weights, packed, strict=True):
         target[:] = _panels(form.part, form.panels, target.shape, own)
+    return packed
+
+
+def _dots(spec: ConvSpec, form: DotsForm, weight: Memory) -> Array:
+    packed = aligned(form.weight_shape(spec), "int8")
+    windows = as_array(weight, spec).transpose(0, 2, 3, 1)
+    columns = packed_columns(form.panels)
+    matrix = np.zeros((columns, form.turns, form.steps * form.group), form.dtype)
+    matrix[: spec.out_channels, :, : form.run] = windows.reshape(-1, form.turns, form.run)
+    steps = matrix.reshape(columns, form.turns, form.steps, form.group)
+    for panel in form.panels:
+        for first in range(panel.start, panel.start + panel.count * panel.width, panel.width):
+            own = steps[first : first + panel.width]
+            place = packed[first * form.column_bytes :]
+            sums = own.sum(axis=(1, 2, 3), dtype=np.int32).view(np.int8)
+            place[: sums.size] = sums
+            elements = np.ascontiguousarray(own.transpose(1, 2, 0, 3)).reshape(-1).view(np.int8)
+            place[sums.size : sums.size + elements.size] = elements
     return packed
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+import numpy as np
+from numpy.random import Generator
+
 from depthwise.problem.counting import Cost, counted, parameters
-from depthwise.problem.families.family import Family
+from depthwise.problem.dtypes import element
+from depthwise.problem.families.family import Family, normal
 from depthwise.problem.oracle import convolutions as oracle
+from depthwise.problem.oracle.planes import Array
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.tokens import Line
 from depthwise.problem.vocabulary import KINDS
 
-_COMMON = ("batch", "layout", "dtype", "bias", "activation", "pitches")
+_COMMON = ("batch", "layout", "dtype", "bias", "activation", "pitches", "table")
 _WINDOW = ("stride", "padding", "dilation", "padding_mode")
 
 
@@ -27,6 +32,26 @@ def read(kind: str, tokens: Sequence[str], text: str) -> ConvSpec:
 def cost(spec: ConvSpec) -> Cost:
     """Return what a convolution costs."""
     return counted(spec, prod(spec.output_shape) * spec.depth, params=parameters(spec))
+
+
+def random(spec: ConvSpec, rng: Generator) -> dict[str, Array]:
+    """Return random data; those of quantized convolutions fill the range of their results."""
+    if not spec.quantized:
+        return normal(spec, rng)
+    least, most = element(spec.dtype).range
+    scale = 60 / (74 * 73 * spec.depth**0.5)
+    found = {
+        "x": rng.integers(least, most + 1, spec.input_shape),
+        "weight": rng.integers(-127, 128, spec.weight_shape),
+        "bias": rng.integers(-(2**12), 2**12, spec.out_channels),
+        "scale": scale * rng.uniform(0.5, 1, spec.out_channels),
+        "zeros": rng.integers(least // 4 + 32, most // 4 + 96, 4)[: spec.operands["zeros"][0]],
+        "bounds": np.array((least, most) * 2)[: spec.operands["bounds"][0]],
+        "factors": rng.uniform(0.3, 0.7, 2),
+        "table": rng.integers(least, most + 1, 256),
+        "residual": rng.integers(least, most + 1, spec.output_shape),
+    }
+    return {name: found[name] for name in spec.array_names}
 
 
 def _depthwise(line: Line) -> ConvSpec:
@@ -63,4 +88,5 @@ FAMILY = Family(
     compute=oracle.compute,
     products=lambda spec: [spec.depth],
     cost=cost,
+    random=random,
 )

@@ -5,20 +5,37 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 from depthwise.problem.counting import Cost
 from depthwise.problem.problem import Problem
 
 S = TypeVar("S", bound=Problem)
+Scale: TypeAlias = Callable[[Any, str], float]
 
 
 def scale_of_weights(spec: Problem, name: str) -> float:
     """Return 1 / sqrt(products per output) for a weight, otherwise 1."""
     return float(prod(spec.operands[name][1:]) ** -0.5) if name.endswith("weight") else 1.0
+
+
+def normal(spec: Problem, rng: Generator, scale: Scale = scale_of_weights) -> dict[str, Any]:
+    """Return normally distributed arrays for x and the operands, by name.
+
+    Args:
+        spec: the problem.
+        rng: where they come from.
+        scale: gives the standard deviation for an array of the problem.
+    """
+    shapes = spec.input_shape, *spec.operands.values()
+    return {
+        name: scale(spec, name) * rng.standard_normal(shape)
+        for name, shape in zip(spec.array_names, shapes, strict=True)
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,5 +56,5 @@ class Family(Generic[S]):
     """Of each sum that is computed in turn, how many units of rounding its products may cost."""
     cost: Callable[[S], Cost]
     """What the problem costs."""
-    scale: Callable[[S, str], float] = scale_of_weights
-    """The standard deviation of random data for the array of a name."""
+    random: Callable[[S, Generator], dict[str, NDArray[Any]]] = normal
+    """Random data for x and the operands, by name."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from math import prod, sqrt
 from typing import Any, get_args
 
 from depthwise.errors import ParseError
 from depthwise.problem.counting import Cost, counted, parameters
 from depthwise.problem.families import convolutions
-from depthwise.problem.families.family import Family, scale_of_weights
+from depthwise.problem.families.family import Family, normal, scale_of_weights
 from depthwise.problem.oracle import gradients as oracle
 from depthwise.problem.training import PassKind, PassSpec
 from depthwise.problem.vocabulary import DEPTHWISE_KINDS
@@ -52,5 +53,5 @@ FAMILY = Family(
     compute=oracle.compute,
     products=_products,
     cost=_cost,
-    scale=_scale,
+    random=partial(normal, scale=_scale),
 )

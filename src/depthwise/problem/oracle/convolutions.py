@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,7 +16,38 @@ from depthwise.problem.spec import ConvSpec
 def compute(spec: ConvSpec, given: Mapping[str, Array]) -> Array:
     """Return the output of a convolution in its layout; see `Family.compute`."""
     images = {name: planes(spec, given[name]) for name in ("x", "residual") if name in given}
-    return as_laid_out(spec, convolved(spec, **{**given, **images}))
+    how = quantized if spec.quantized else convolved
+    return as_laid_out(spec, how(spec, **{**given, **images}))
+
+
+def quantized(
+    spec: ConvSpec,
+    x: Array,
+    weight: Array,
+    scale: Array,
+    zeros: Array,
+    bounds: Array,
+    bias: Array | None = None,
+    table: Array | None = None,
+    factors: Array | None = None,
+    residual: Array | None = None,
+) -> Array:
+    """Return the whole numbers of a quantized convolution of planes; see `problem.quantized`.
+
+    Sums of products are whole numbers below 2**53, which float64 has.
+    """
+    plain = replace(spec, dtype="float64", table=False, residual=False)
+    sums = convolved(plain, x - zeros[0], weight, bias).astype(np.float32)
+    scaled = sums * scale.astype(np.float32)[:, None, None]
+    q: Array = np.clip(np.rint(scaled).astype(np.float64) + zeros[1], bounds[0], bounds[1])
+    if table is not None:
+        q = table[np.int64(q) - (-128 if spec.dtype == "int8" else 0)]
+    if factors is None or residual is None:
+        return q
+    other = (residual - zeros[2]).astype(np.float32) * np.float32(factors[1])
+    total = ((q - zeros[1]) * factors[0] + other).astype(np.float32)
+    y: Array = np.clip(np.rint(total).astype(np.float64) + zeros[3], bounds[2], bounds[3])
+    return y
 
 
 def convolved(

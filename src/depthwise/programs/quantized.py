@@ -1,0 +1,128 @@
+"""What becomes of the int32 sums of quantized convolutions, as TensorIR.
+
+The equations are in `problem.quantized`.  Every operation here gives the same bits on every
+processor: conversions, products of float32, rounding to even, and a fused multiply-add.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any, TypeAlias
+
+from tvm import tirx
+from tvm.tirx.script import builder as T  # noqa: N812
+
+from depthwise.problem.spec import ConvSpec
+from depthwise.programs.direct import spread, vector
+
+Expr: TypeAlias = Any
+Ends: TypeAlias = "tuple[Expr, Expr, Expr]"
+"""A zero point, the least and the largest number."""
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """The flat arrays of a quantized convolution: its operands by name, x and y."""
+
+    spec: ConvSpec
+    given: dict[str, Any]
+
+    @classmethod
+    def declare(cls, spec: ConvSpec, weight: tuple[int, str]) -> Arrays:
+        """Declare the parameters of a function, whose packed weights have this size and type."""
+        pixels = {"x": (spec.height, spec.width), "y": (spec.out_height, spec.out_width)}
+        pixels["residual"] = pixels["y"]
+        shapes = {"x": spec.input_shape, **spec.operands, "y": spec.output_shape}
+        given = {}
+        for name, shape in shapes.items():
+            size, kind = prod(shape), spec.dtype_of(name)
+            if name in pixels:
+                size = spec.batch * prod(pixels[name]) * spec.pitch(name)
+            elif name == "weight":
+                size, kind = weight
+            given[name] = T.arg(name, T.Buffer((size,), kind))
+        return cls(spec, given)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.given[name]
+
+    def number(self, name: str, at: int) -> Expr:
+        """Return a number of a short array, read once."""
+        return T.Bind(self.given[name][at])
+
+    def finish(self, numbers: Numbers, total: Expr, channel: Expr, pixel: Expr, lanes: int) -> None:
+        """Write the numbers of neighbouring channels of a pixel of the output.
+
+        Args:
+            numbers: what is the same for all.
+            total: their sums, with bias.
+            channel: the first channel.
+            pixel: the number of the pixel in the output.
+            lanes: how many channels.
+        """
+        spec, run = self.spec, vector(channel, lanes)
+        scaled = tirx.Cast(_floats(lanes), total) * self["scale"][run]
+        q = _rounded(scaled, lanes, numbers.own)
+        if spec.table:
+            code = q - spread(tirx.const(spec.element.range[0], "int32"), lanes)
+            q = tirx.Cast(_ints(lanes), self["table"][code])
+        if spec.residual:
+            at = vector(pixel * spec.pitch("residual") + channel, lanes)
+            other = tirx.Cast(_ints(lanes), self["residual"][at])
+            q = _rounded(numbers.added(q, other, lanes), lanes, numbers.sum)
+        place = vector(pixel * spec.pitch("y") + channel, lanes)
+        kind = spec.dtype if lanes == 1 else f"{spec.dtype}x{lanes}"
+        T.buffer_store(self["y"], tirx.Cast(kind, q), [place])
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Zero points and bounds, read once in a task."""
+
+    zero_of_x: Expr
+    own: Ends
+    """The zero point of the convolution's result, and its bounds."""
+    zero_of_residual: Expr | None = None
+    factors: tuple[Expr, Expr] | None = None
+    sum: Ends | None = None
+    """The zero point and the bounds of the sum with a residual."""
+
+    @classmethod
+    def read(cls, arrays: Arrays) -> Numbers:
+        """Read those of a convolution."""
+        zeros, bounds = (
+            [arrays.number(name, at) for at in range(arrays.spec.operands[name][0])]
+            for name in ("zeros", "bounds")
+        )
+        own = zeros[1], bounds[0], bounds[1]
+        if not arrays.spec.residual:
+            return cls(zeros[0], own)
+        factors = arrays.number("factors", 0), arrays.number("factors", 1)
+        return cls(zeros[0], own, zeros[2], factors, (zeros[3], bounds[2], bounds[3]))
+
+    def added(self, q: Expr, other: Expr, lanes: int) -> Expr:
+        """Return the sum of the result and of a residual, not rounded yet."""
+        assert self.factors is not None
+        own, factor = (spread(each, lanes) for each in self.factors)
+        real = tirx.Cast(_floats(lanes), q - spread(self.own[0], lanes))
+        second = tirx.Cast(_floats(lanes), other - spread(self.zero_of_residual, lanes)) * factor
+        return T.call_llvm_pure_intrin(_floats(lanes), "llvm.fma", real, own, second)
+
+
+def _rounded(value: Expr, lanes: int, ends: Ends | None) -> Expr:
+    """Return clip(round(value) + zero, least, most) as int32, whatever the size of the value."""
+    assert ends is not None
+    zero, least, most = ends
+    near = T.call_llvm_pure_intrin(_floats(lanes), "llvm.roundeven", value)
+    low, high = (spread(tirx.Cast("float32", bound - zero), lanes) for bound in (least, most))
+    inside = tirx.min(tirx.max(near, low), high)
+    return tirx.Cast(_ints(lanes), inside) + spread(zero, lanes)
+
+
+def _floats(lanes: int) -> str:
+    return "float32" if lanes == 1 else f"float32x{lanes}"
+
+
+def _ints(lanes: int) -> str:
+    return "int32" if lanes == 1 else f"int32x{lanes}"
