@@ -6,6 +6,7 @@ processor: conversions, products of float32, rounding to even, and a fused multi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeAlias
@@ -19,6 +20,20 @@ from depthwise.programs.direct import spread, vector
 Expr: TypeAlias = Any
 Ends: TypeAlias = "tuple[Expr, Expr, Expr]"
 """A zero point, the least and the largest number."""
+
+
+_LANES, _AT_ONCE = 8, 4
+"""Sums of 256 bits, and how many vectors of them are narrowed to one of bytes."""
+
+
+@dataclass(frozen=True)
+class End:
+    """Sums that are complete, with bias, of neighbouring channels of a pixel of the output."""
+
+    total: Expr
+    channel: Expr
+    pixel: Expr
+    lanes: int
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,48 @@ class Arrays:
     def number(self, name: str, at: int) -> Expr:
         """Return a number of a short array, read once."""
         return T.Bind(self.given[name][at])
+
+    def finish_all(self, numbers: Numbers, ends: Sequence[End]) -> None:
+        """Write the numbers of several vectors of sums, four of 256 bits at a time where they can.
+
+        Those are narrowed together: as many instructions as for one.
+        """
+        plain = not self.spec.table and not self.spec.residual
+        for start in range(0, len(ends), _AT_ONCE):
+            some = ends[start : start + _AT_ONCE]
+            if plain and all(end.lanes == _LANES for end in some):
+                self._finish_four(numbers, some)
+                continue
+            for end in some:
+                self.finish(numbers, end.total, end.channel, end.pixel, end.lanes)
+
+    def _finish_four(self, numbers: Numbers, ends: Sequence[End]) -> None:
+        """Write those of up to four vectors of eight sums."""
+        whole = [self._whole(end) for end in ends]
+        whole += [whole[-1]] * (_AT_ONCE - len(whole))
+        zero, *bounds = numbers.own
+        words = []
+        for first, second in (whole[:2], whole[2:]):
+            pair = T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.packssdw", first, second)
+            shift = spread(tirx.Cast("int16", zero), 2 * _LANES)
+            words.append(T.call_llvm_pure_intrin("int16x16", "llvm.sadd.sat", pair, shift))
+        signed = self.spec.dtype == "int8"
+        name = "llvm.x86.avx2.packsswb" if signed else "llvm.x86.avx2.packuswb"
+        kind = f"{self.spec.dtype}x32"
+        packed = T.call_llvm_pure_intrin(kind, name, *words)
+        lanes = tirx.Shuffle([T.reinterpret("int32x8", packed)], [0, 4, 1, 5, 2, 6, 3, 7])
+        low, high = (spread(tirx.Cast(self.spec.dtype, bound), 4 * _LANES) for bound in bounds)
+        inside = T.Bind(tirx.min(tirx.max(T.reinterpret(kind, lanes), low), high))
+        for place, end in enumerate(ends):
+            own = list(range(place * _LANES, (place + 1) * _LANES))
+            at = vector(end.pixel * self.spec.pitch("y") + end.channel, _LANES)
+            T.buffer_store(self["y"], tirx.Shuffle([inside], own), [at])
+
+    def _whole(self, end: End) -> Expr:
+        """Return scaled sums, rounded, what is too large for int32 cut."""
+        scaled = tirx.Cast("float32x8", end.total) * self["scale"][vector(end.channel, _LANES)]
+        most = spread(tirx.const(2.0**30, "float32"), _LANES)
+        return T.call_llvm_pure_intrin("int32x8", "llvm.lrint", tirx.min(scaled, most))
 
     def finish(self, numbers: Numbers, total: Expr, channel: Expr, pixel: Expr, lanes: int) -> None:
         """Write the numbers of neighbouring channels of a pixel of the output.
@@ -114,10 +171,10 @@ def _rounded(value: Expr, lanes: int, ends: Ends | None) -> Expr:
     """Return clip(round(value) + zero, least, most) as int32, whatever the size of the value."""
     assert ends is not None
     zero, least, most = ends
-    near = T.call_llvm_pure_intrin(_floats(lanes), "llvm.roundeven", value)
     low, high = (spread(tirx.Cast("float32", bound - zero), lanes) for bound in (least, most))
-    inside = tirx.min(tirx.max(near, low), high)
-    return tirx.Cast(_ints(lanes), inside) + spread(zero, lanes)
+    inside = tirx.min(tirx.max(value, low), high)
+    near = T.call_llvm_pure_intrin(_ints(lanes), "llvm.lrint", inside)
+    return near + spread(zero, lanes)
 
 
 def _floats(lanes: int) -> str:

@@ -16,9 +16,9 @@ from depthwise.programs import products
 from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS, Program
 from depthwise.programs.dense_sums import Windows, bring, each_vector
 from depthwise.programs.direct import spread, vector
-from depthwise.programs.quantized import Arrays, Numbers
+from depthwise.programs.quantized import Arrays, End, Numbers
 from depthwise.schedule import quantized_products as rule
-from depthwise.schedule.form import SUM_BYTES, DotsForm
+from depthwise.schedule.form import INT_BYTES, DotsForm
 from depthwise.schedule.plan import Plan
 from depthwise.schedule.stack import Stack
 from depthwise.schedule.tiling import Panels
@@ -73,14 +73,19 @@ class _Dots:
     dtype: str
 
     @property
+    def of_bytes(self) -> bool:
+        """Whether inputs are bytes without a sign."""
+        return self.form.group > 1
+
+    @property
     def input_type(self) -> str:
         """The type of inputs that were brought."""
-        return "uint8" if self.form.group == 4 else "int16"
+        return "uint8" if self.of_bytes else "int16"
 
     @property
     def input_bytes(self) -> int:
         """The bytes of one of them."""
-        return 1 if self.form.group == 4 else 2
+        return 1 if self.of_bytes else 2
 
     def bring(self, spec: ConvSpec, x: Any, near: Any, first: Expr, last: Expr, zero: Expr) -> None:
         """Copy rows as they are multiplied: see `_taken`."""
@@ -95,11 +100,12 @@ class _Dots:
                     value = self._taken(x[vector(begin + pixel * pitch + at, run)], zero, run)
                     T.buffer_store(near, value, [vector(to + pixel * count + at, run)])
 
-        bring(spec, near, first, last, lanes, copy, self._taken(tirx.Cast(x.dtype, zero), zero, 1))
+        nothing = self._taken(tirx.Cast(x.dtype, zero), zero, 1)
+        bring(spec, near, first, last, lanes, copy, nothing)
 
     def _taken(self, value: Expr, zero: Expr, lanes: int) -> Expr:
         """Return bytes without a sign, or 16-bit differences from the zero point."""
-        if self.form.group != 4:
+        if not self.of_bytes:
             return tirx.Cast(_of("int16", lanes), value) - spread(tirx.Cast("int16", zero), lanes)
         if self.dtype == "uint8":
             return value
@@ -108,44 +114,67 @@ class _Dots:
 
     def zero(self, zero: Expr) -> Expr:
         """Return what inputs as they are taken have for their zero point."""
-        if self.form.group != 4:
+        if not self.of_bytes:
             return tirx.const(0, "int32")
         return zero if self.dtype == "uint8" else zero + 128
 
     def input(self, array: Any, at: Expr) -> Expr:
         """Return a step of a row for all lanes."""
         group, lanes = self.form.group, self.lanes
-        if group == 1:
+        if not self.of_bytes:
             return spread(tirx.Cast("int32", array[at]), lanes)
         return spread(T.reinterpret("int32", array[vector(at, group)]), lanes)
 
     def weights(self, packed: Any, at: Expr) -> Expr:
         """Return a step of a vector of columns, from a place in bytes on."""
-        group, lanes = self.form.group, self.lanes
-        if group == 1:
-            return T.reinterpret(_of("int16", lanes), packed[vector(at, 2 * lanes)])
+        lanes = self.lanes
+        if not self.of_bytes:
+            weights = T.reinterpret(_of("int16", lanes), packed[vector(at, 2 * lanes)])
+            return tirx.Cast(_of("int32", lanes), weights)
         return T.reinterpret(_of("int32", lanes), packed[vector(at, 4 * lanes)])
 
     def add(self, total: Expr, x: Expr, weights: Expr) -> Expr:
-        """Return sums with a step more."""
+        """Return sums with a step more, of which no pair saturates."""
         lanes, ints = self.lanes, _of("int32", self.lanes)
-        if self.form.group == 1:
-            return total + x * tirx.Cast(ints, weights)
+        if not self.of_bytes:
+            return total + x * weights
         bits = 32 * lanes
-        if self.form.group == 2:
-            kind = _of("int16", 2 * lanes)
-            product = T.call_llvm_pure_intrin(
-                ints, _MULTIPLY_PAIRS[bits], T.reinterpret(kind, x), T.reinterpret(kind, weights)
-            )
-            return total + product
         bytes_of_x = T.reinterpret(_of("uint8", 4 * lanes), x)
         bytes_of_weights = T.reinterpret(_of("int8", 4 * lanes), weights)
-        name = f"llvm.x86.avx512.vpdpbusd.{bits}"
-        return T.call_llvm_pure_intrin(ints, name, total, bytes_of_x, bytes_of_weights)
+        if not self.form.ordered:
+            name = f"llvm.x86.avx512.vpdpbusd.{bits}"
+            return T.call_llvm_pure_intrin(ints, name, total, bytes_of_x, bytes_of_weights)
+        multiply, join = _PAIRS[bits]
+        kind = _of("int16", 2 * lanes)
+        pairs = T.call_llvm_pure_intrin(kind, multiply, bytes_of_x, bytes_of_weights)
+        ones = spread(tirx.const(1, "int16"), 2 * lanes)
+        return total + T.call_llvm_pure_intrin(ints, join, pairs, ones)
+
+    def add_wide(self, total: Expr, x: Expr, weights: Expr) -> Expr:
+        """Return sums with a half of a step more: see `half_of_x` and `half_of_weights`."""
+        _, join = _PAIRS[32 * self.lanes]
+        return total + T.call_llvm_pure_intrin(_of("int32", self.lanes), join, x, weights)
+
+    def half_of_x(self, x: Expr, half: int) -> Expr:
+        """Return the first, or the second, of each two bytes as 16-bit numbers."""
+        wide = T.reinterpret(_of("uint16", 2 * self.lanes), x)
+        eight = spread(tirx.const(8, "uint16"), 2 * self.lanes)
+        low = wide & spread(tirx.const(255, "uint16"), 2 * self.lanes)
+        return T.reinterpret(_of("int16", 2 * self.lanes), wide >> eight if half else low)
+
+    def half_of_weights(self, weights: Expr, half: int) -> Expr:
+        """Return the same of bytes with a sign."""
+        wide = T.reinterpret(_of("int16", 2 * self.lanes), weights)
+        eight = spread(tirx.const(8, "int16"), 2 * self.lanes)
+        return wide >> eight if half else (wide << eight) >> eight
 
 
-_MULTIPLY_PAIRS = {256: "llvm.x86.avx2.pmadd.wd", 512: "llvm.x86.avx512.pmaddw.d.512"}
-"""The instruction by the bits of its vectors."""
+_PAIRS = {
+    256: ("llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"),
+    512: ("llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512"),
+}
+"""What multiplies bytes and adds pairs in 16 bits, and what adds pairs of those in 32 bits, by the
+bits of a vector."""
 
 
 def _of(dtype: str, lanes: int) -> str:
@@ -159,17 +188,18 @@ def _product(
     """Write the loops over panels and tiles of pixels."""
     first, last = pixels
     part, parts = share
-    for panel in dots.form.panels:
+    form = dots.form
+    for panel in form.panels:
         begin, end = panel.count * part // parts, panel.count * (part + 1) // parts
         with T.serial(begin, end) as index:
             column = T.Bind(index * panel.width + panel.start)
-            start = T.Bind(column * dots.form.column_bytes)
+            start = T.Bind(index * form.bytes_of(panel) + form.start(panel))
             starts = _starts(arrays, numbers, dots, panel, column, start)
-            matrix = T.Bind(start + panel.width * SUM_BYTES)
+            steps = _Steps(arrays, windows.stack, form, panel, start)
             with T.serial(0, (last - first + (panel.rows - 1)) // panel.rows) as tile:
                 top = T.Bind(T.min(first + tile * panel.rows, last - panel.rows))
                 sums = _Sums(dots, panel, starts)
-                sums.add_all(arrays["weight"], windows, top, matrix, arrays.spec)
+                sums.add_all(arrays["weight"], windows, top, steps)
                 sums.store(arrays, numbers, top, column)
 
 
@@ -180,7 +210,7 @@ def _starts(
     starts = T.alloc_buffer((panel.width,), "int32", scope="local")
     zero, lanes = T.Bind(dots.zero(numbers.zero_of_x)), dots.lanes
     for at in range(0, panel.width, lanes):
-        there = vector(start + at * SUM_BYTES, SUM_BYTES * lanes)
+        there = vector(start + at * INT_BYTES, INT_BYTES * lanes)
         own = T.reinterpret(_of("int32", lanes), arrays["weight"][there])
         value = tirx.const(0, "int32") - spread(zero, lanes) * own
         T.buffer_store(starts, value, [vector(at, lanes)])
@@ -189,6 +219,53 @@ def _starts(
             biased = starts[vector(at, used)] + arrays["bias"][vector(column + at, used)]
             T.buffer_store(starts, biased, [vector(at, used)])
     return starts
+
+
+class _Steps:
+    """The steps of a panel: where the weights of each are, and how far its inputs."""
+
+    def __init__(
+        self, arrays: Arrays, stack: Stack, form: DotsForm, panel: Panels, start: Expr
+    ) -> None:
+        self._spec, self._stack, self._form = arrays.spec, stack, form
+        self._matrix = T.Bind(start + form.matrix(panel))
+        self._size = panel.width * form.step_bytes
+        if not form.ordered:
+            return
+        order = start + panel.width * INT_BYTES
+        packed, count = arrays["weight"], form.turns * form.steps
+        self._fitting = T.Bind(_whole(packed, order))
+        self._distances = T.alloc_buffer((count,), "int32", scope="local")
+        with T.serial(0, count) as place:
+            number = T.Bind(_whole(packed, order + (place + 1) * INT_BYTES))
+            T.buffer_store(self._distances, self._distance(number), [place])
+
+    def _distance(self, number: Expr) -> Expr:
+        """Return how far from the first of a window the inputs of a step are."""
+        spec, form = self._spec, self._form
+        turn, step = number // form.steps, number % form.steps
+        columns = form.turns // spec.kernel[0]
+        down, right = spec.dilation[0] * self._stack.row, spec.dilation[1] * spec.channels
+        far = turn // columns * down + turn % columns * right if form.turns > 1 else 0
+        return far + step * form.group
+
+    def each(self, add: Callable[[Expr, Expr, bool], None]) -> None:
+        """Write the loops: `add(where the weights are, distance, whether all pairs fit)`."""
+        form, count = self._form, self._form.turns * self._form.steps
+        if form.ordered:
+            for first, last in ((0, self._fitting), (self._fitting, count)):
+                with T.serial(first, last) as place:
+                    at = self._matrix + place * self._size
+                    add(at, self._distances[place], first is not self._fitting)
+            return
+        with T.serial(0, form.turns) as turn, T.serial(0, form.steps) as step:
+            at = self._matrix + (turn * form.steps + step) * self._size
+            add(at, self._distance(turn * form.steps) + step * form.group, True)
+
+
+def _whole(packed: Any, at: Expr) -> Expr:
+    """Return a number of 32 bits that lies in an array of bytes."""
+    return T.reinterpret("int32", packed[vector(at, INT_BYTES)])
 
 
 class _Sums:
@@ -209,51 +286,44 @@ class _Sums:
             for column in range(0, panel.width, lanes)
         ]
 
-    def add_all(
-        self, packed: Any, windows: Windows, top: Expr, matrix: Expr, spec: ConvSpec
-    ) -> None:
+    def add_all(self, packed: Any, windows: Windows, top: Expr, steps: _Steps) -> None:
         """Add all products."""
-        form, width = self._dots.form, self._panel.width
         begins = windows.begins(top, self._panel.rows)
-        step_bytes = width * form.group * (1 if form.group == 4 else 2)
+        dots = self._dots
+        columns = range(0, self._panel.width, dots.lanes)
 
-        def add(turn: Expr, distance: Expr) -> None:
-            with T.serial(0, form.steps) as step:
-                at = matrix + (turn * form.steps + step) * step_bytes
-                self._step(packed, at, windows.array, begins, distance + step * form.group)
+        def add(at: Expr, distance: Expr, fits: bool) -> None:
+            far = T.Bind(tirx.Cast("int64", distance))
+            own = [T.Bind(dots.weights(packed, at + c * dots.form.step_bytes)) for c in columns]
+            if fits:
+                self._add(windows, begins, far, own, dots.add)
+                return
+            for half in range(2):
+                weights = [T.Bind(dots.half_of_weights(each, half)) for each in own]
+                self._add(windows, begins, far, weights, dots.add_wide, half)
 
-        _turns(spec, windows.stack, form.turns, add)
+        steps.each(add)
 
-    def _step(self, packed: Any, at: Expr, array: Any, begins: list[Expr], distance: Expr) -> None:
-        dots, lanes = self._dots, self._dots.lanes
-        per_column = dots.form.group * (1 if dots.form.group == 4 else 2)
-        weights = {
-            column: T.Bind(dots.weights(packed, at + column * per_column))
-            for column in range(0, self._panel.width, lanes)
-        }
-        far = tirx.Cast("int64", distance)
-        inputs = {}
+    def _add(
+        self, windows: Windows, begins: list[Expr], far: Expr, weights: list[Expr],
+        add: Callable[[Expr, Expr, Expr], Expr], half: int | None = None,
+    ) -> None:  # fmt: skip
+        """Add a step, or a half of one."""
+        dots = self._dots
+        inputs: dict[int, Expr] = {}
         for place, row, column in self._vectors():
             if row not in inputs:
-                inputs[row] = T.Bind(dots.input(array, begins[row] + far))
-            total = dots.add(self._sums[place], inputs[row], weights[column])
+                x = dots.input(windows.array, begins[row] + far)
+                inputs[row] = T.Bind(x if half is None else dots.half_of_x(x, half))
+            total = add(self._sums[place], inputs[row], weights[column // dots.lanes])
             T.buffer_store(self._sums, total, [place])
 
     def store(self, arrays: Arrays, numbers: Numbers, top: Expr, column: Expr) -> None:
         """Finish the sums of the columns that exist."""
+        ends = []
         for _, row, at in self._vectors():
             used = min(self._dots.lanes, self._panel.used - at)
             if used > 0:
                 total = self._sums[vector(row * self._panel.width + at, used)]
-                arrays.finish(numbers, total, column + at, top + row, used)
-
-
-def _turns(spec: ConvSpec, stack: Stack, turns: int, add: Callable[[Expr, Expr], None]) -> None:
-    """Write the loops over the runs of a window, `add(turn, distance from the window's first)`."""
-    rows, columns = spec.kernel[0], turns // spec.kernel[0]
-    down, right = spec.dilation[0] * stack.row, spec.dilation[1] * spec.channels
-    if turns == 1:
-        add(0, 0)
-        return
-    with T.serial(0, rows) as row, T.serial(0, columns) as column:
-        add(row * columns + column, row * down + column * right)
+                ends.append(End(total, column + at, top + row, used))
+        arrays.finish_all(numbers, ends)

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 
 from depthwise.machine import team
-from depthwise.problem.arrays import Array, Memory, aligned
+from depthwise.problem.arrays import CACHE_LINE, Array, Memory, aligned
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.values import nbytes
 from depthwise.problem.vocabulary import Pair
@@ -128,10 +128,14 @@ class PanelsForm(Form):
 
 @dataclass(frozen=True)
 class DotsForm(Form):
-    """A product of whole numbers: for each panel the sums of its columns, then its matrix.
+    """A product of whole numbers, panel by panel.
 
-    The sums are int32.  The matrix is (turns, steps, width, group): what one instruction multiplies
-    and adds to a sum lies side by side.  Steps are filled up with zeros.
+    A panel is the int32 sums of its columns, then, where steps are in order, that order, and a
+    matrix (turns * steps, width, group): what is multiplied and added to a sum by one or two
+    instructions lies side by side.  The steps of a turn are filled up with zeros.
+
+    In order means that those come first whose pairs of products fit into 16 bits, whatever the
+    bytes that they are multiplied with.  There is their number, and the number of each step.
     """
 
     panels: tuple[Panels, ...]
@@ -144,6 +148,8 @@ class DotsForm(Form):
     """Elements of a step."""
     dtype: str
     """The type of the elements."""
+    ordered: bool
+    """Whether steps are in order."""
 
     slow_to_pack: ClassVar[bool] = True
 
@@ -151,7 +157,7 @@ class DotsForm(Form):
     def layout(self) -> Hashable:
         """All but how many rows are computed at once."""
         panels = tuple((each.width, each.count, each.used) for each in self.panels)
-        return panels, self.turns, self.run, self.group, self.dtype
+        return panels, self.turns, self.run, self.group, self.dtype, self.ordered
 
     @property
     def steps(self) -> int:
@@ -159,22 +165,36 @@ class DotsForm(Form):
         return math.ceil(self.run / self.group)
 
     @property
-    def column_bytes(self) -> int:
-        """Bytes of a column: its sum and its elements."""
-        return SUM_BYTES + self.turns * self.steps * self.group * np.dtype(self.dtype).itemsize
+    def step_bytes(self) -> int:
+        """Bytes of a step of one column."""
+        return self.group * np.dtype(self.dtype).itemsize
+
+    def matrix(self, panel: Panels) -> int:
+        """Return where in a panel its matrix begins, in bytes."""
+        order = (1 + self.turns * self.steps) * INT_BYTES if self.ordered else 0
+        return panel.width * INT_BYTES + -(-order // CACHE_LINE) * CACHE_LINE
+
+    def bytes_of(self, panel: Panels) -> int:
+        """Return the bytes of each of some panels."""
+        return self.matrix(panel) + self.turns * self.steps * panel.width * self.step_bytes
+
+    def start(self, panel: Panels) -> int:
+        """Return where the first of some panels begins."""
+        before = self.panels[: self.panels.index(panel)]
+        return sum(each.count * self.bytes_of(each) for each in before)
 
     def weight_shape(self, spec: ConvSpec) -> tuple[int, ...]:
         """Return the bytes of all panels, on one axis."""
         del spec
-        return (packed_columns(self.panels) * self.column_bytes,)
+        return (sum(each.count * self.bytes_of(each) for each in self.panels),)
 
     def pack(self, spec: ConvSpec) -> Pack:
         """Return what lays out weights so, zero in columns that do not exist."""
         return partial(_dots, spec, self)
 
 
-SUM_BYTES = 4
-"""Of the sum of a column."""
+INT_BYTES = 4
+"""Of a sum, and of a number of steps."""
 
 
 @dataclass(frozen=True)
@@ -262,16 +282,38 @@ def _dots(spec: ConvSpec, form: DotsForm, weight: Memory) -> Array:
     columns = packed_columns(form.panels)
     matrix = np.zeros((columns, form.turns, form.steps * form.group), form.dtype)
     matrix[: spec.out_channels, :, : form.run] = windows.reshape(-1, form.turns, form.run)
-    steps = matrix.reshape(columns, form.turns, form.steps, form.group)
+    steps = matrix.reshape(columns, form.turns * form.steps, form.group)
     for panel in form.panels:
-        for first in range(panel.start, panel.start + panel.count * panel.width, panel.width):
-            own = steps[first : first + panel.width]
-            place = packed[first * form.column_bytes :]
-            sums = own.sum(axis=(1, 2, 3), dtype=np.int32).view(np.int8)
-            place[: sums.size] = sums
-            elements = np.ascontiguousarray(own.transpose(1, 2, 0, 3)).reshape(-1).view(np.int8)
-            place[sums.size : sums.size + elements.size] = elements
+        for number in range(panel.count):
+            first = panel.start + number * panel.width
+            place = packed[form.start(panel) + number * form.bytes_of(panel) :]
+            _panel_of_dots(form, steps[first : first + panel.width], place)
     return packed
+
+
+def _panel_of_dots(form: DotsForm, steps: Array, place: Array) -> None:
+    """Lay out the steps of a panel, (width, steps, group)."""
+    width, count, group = steps.shape
+    matrix = steps.transpose(1, 0, 2)
+    _write(place, 0, steps.sum(axis=(1, 2), dtype=np.int32))
+    if form.ordered:
+        pairs = steps.reshape(width, count, group // 2, 2).astype(np.int32)
+        most = np.maximum(pairs.clip(0).sum(-1), -pairs.clip(None, 0).sum(-1)).max(axis=(0, 2))
+        fits = most <= _MOST_OF_A_PAIR
+        order = np.argsort(~fits, stable=True)
+        _write(place, width * INT_BYTES, np.array([np.count_nonzero(fits), *order], np.int32))
+        matrix = matrix[order]
+    _write(place, form.matrix(Panels(0, 1, width, width, 1)), matrix)
+
+
+def _write(place: Array, at: int, array: Array) -> None:
+    raw = np.ascontiguousarray(array).reshape(-1).view(np.int8)
+    place[at : at + raw.size] = raw
+
+
+_MOST_OF_A_PAIR = 128
+"""What two weights of one sign may add up to: 255 times that fits into 16 bits, and no more does.
+"""
 
 
 def _panels(

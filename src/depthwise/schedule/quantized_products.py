@@ -1,11 +1,14 @@
 """Quantized pointwise and dense convolution: a product of whole numbers whose rows are windows.
 
 The columns are output channels, packed in panels as in `dense`; their sums are int32.  What one
-instruction multiplies and adds to a sum is a step: four bytes where the processor has that (VNNI),
-two 16-bit numbers on others, or one.  No sum of a step saturates.  16-bit inputs are the
-differences from their zero point, so that padding is 0.  Bytes are taken as they are, and each sum
-begins with the zero point times the sum of its weights, which lies before them.  A task copies the
-rows that its pixels read where they are taken otherwise than they lie.
+instruction multiplies and adds to a sum is a step: four bytes where the processor has that (VNNI).
+Others add pairs of products of bytes in 16 bits, which saturate (`vpmaddubsw`), and those in 32
+bits.  Steps in which a pair could saturate come last in their panel, and are computed in 16 bits,
+in two halves.  Where there is neither, a step is one element.
+
+Bytes are taken as they are, and each sum begins with the zero point times the sum of its weights,
+which lies before them.  Single elements are 16-bit differences from the zero point.  A task copies
+the rows that its pixels read where they are taken otherwise than they lie.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from depthwise.schedule.tiling import Panels, Tiling
 name = "quantized_products"
 tiles = {"tc": "output channels in a tile, whole vectors", "tw": "output pixels in a tile"}
 
-_GROUPS = {"quads": 4, "pairs": 2, "none": 1}
+_GROUPS = {"quads": 4, "pairs": 4, "none": 1}
 """Elements of a step by `Target.dots`."""
 
 
@@ -63,7 +66,8 @@ def form(spec: ConvSpec, plan: Plan, target: Target) -> DotsForm:
     group = _GROUPS[target.dots]
     turns, run = _runs_of(spec)
     panels = panels_of(spec, plan, target)
-    return DotsForm(panels, turns, run, group, "int8" if group == 4 else "int16")
+    dtype = "int8" if group > 1 else "int16"
+    return DotsForm(panels, turns, run, group, dtype, ordered=target.dots == "pairs")
 
 
 def _form(spec: ConvSpec, plan: Plan, target: Target) -> Form:
@@ -86,8 +90,8 @@ def _lanes(target: Target) -> int:
 
 
 def _registers(target: Target) -> int:
-    """Return how many registers a tile may take: products of pairs are in one before they add."""
-    return target.vector_registers - (target.dots != "quads")
+    """Return how many registers a tile may take: products are in one before they are added."""
+    return target.vector_registers - {"quads": 0, "pairs": 2, "none": 1}[target.dots]
 
 
 def panels_of(spec: ConvSpec, plan: Plan, target: Target) -> tuple[Panels, ...]:
@@ -117,4 +121,4 @@ def is_brought(spec: ConvSpec, target: Target) -> bool:
     """Whether a task copies what its pixels read: as they lie, bytes alone would be read."""
     padded = spec.padding != ((0, 0), (0, 0)) or spec.pitch("x") != spec.channels
     whole = _runs_of(spec)[1] % _GROUPS[target.dots] == 0
-    return padded or not whole or target.dots != "quads" or spec.dtype == "int8"
+    return padded or not whole or target.dots == "none" or spec.dtype == "int8"
