@@ -14,6 +14,9 @@ EXACT = (None, "relu", "relu6")
 
 def exact_problem(problem):
     """Return input, operands and the exact result of a problem."""
+    if problem.element.is_integer:
+        x, *operands, y = dw.random_problem(problem)
+        return x, operands, reference.forward(problem, x, *operands).astype(y.dtype)
     rng = np.random.default_rng(0)
     shapes = [problem.input_shape, *problem.operands.values()]
     x, *operands = (rng.integers(-3, 4, shape).astype(problem.dtype) for shape in shapes)
@@ -30,7 +33,13 @@ def check_exact(problem, plan=None, cpu=None):
 
 def poisoned(problem):
     """Return an output in which an element that is never written shows."""
-    return np.full(problem.output_shape, np.nan, problem.dtype)
+    dtype = problem.dtype_of("y")
+    return np.full(problem.output_shape, nothing(dtype), dtype)
+
+
+def nothing(dtype):
+    """Return what arrays hold where nothing is written."""
+    return np.nan if np.dtype(dtype).kind == "f" else 77
 
 
 _DIVIDED = (

@@ -14,7 +14,7 @@ import numpy as np
 
 import depthwise as dw
 import steps
-from exact import differences, exact_problem, poisoned
+from exact import differences, exact_problem, nothing, poisoned
 from pages import place
 
 
@@ -37,7 +37,9 @@ def problems_of(text: str, plan: str | None, runs: int) -> list[str]:
         steps.run_by_hand(kernel, readable(x), packed, out.array, runs=runs, place=writable)
         side = "end" if at_end else "beginning"
         result, between = gathered(out.array, whole.output_shape, written)
-        if not np.isnan(between).all():
+        if not np.array_equal(
+            between, np.full_like(between, nothing(between.dtype)), equal_nan=True
+        ):
             wrong.append("channels beside the run written")
         if differences(whole, result, expected):
             wrong.append(f"another result at the {side} of a page")
@@ -47,12 +49,12 @@ def problems_of(text: str, plan: str | None, runs: int) -> list[str]:
 
 
 def spread(image: np.ndarray, pitch: int | None) -> np.ndarray:
-    """Return the elements of an image as they lie, with NaN between pixels of a pitch."""
+    """Return the elements of an image as they lie, with nothing between pixels of a pitch."""
     if pitch is None:
         return image
     channels = image.shape[-1]
     pixels = image.reshape(-1, channels)
-    wide = np.full((len(pixels), pitch), np.nan, image.dtype)
+    wide = np.full((len(pixels), pitch), nothing(image.dtype), image.dtype)
     wide[:, :channels] = pixels
     return wide.reshape(-1)[: (len(pixels) - 1) * pitch + channels]
 
@@ -62,9 +64,9 @@ def gathered(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the image that was spread, and what lies between its pixels."""
     if pitch is None:
-        return flat, np.full(1, np.nan)
+        return flat, np.full(1, nothing(flat.dtype), flat.dtype)
     *pixels, channels = shape
-    missing = np.full(pitch - channels, np.nan, flat.dtype)
+    missing = np.full(pitch - channels, nothing(flat.dtype), flat.dtype)
     wide = np.concatenate([flat, missing]).reshape(*pixels, pitch)
     return wide[..., :channels], wide[..., channels:]
 

@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 
 from depthwise.problem.attention import AttentionSpec, usual_scale
 from depthwise.problem.block import BlockSpec, SqueezeExcite
-from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.dtypes import DTYPES, QUANTIZED
 from depthwise.problem.elementwise import ElementwiseSpec, Link
 from depthwise.problem.gathers import GatherSpec, Run
 from depthwise.problem.pixels import NORMS, PIXEL_KINDS, REDUCTIONS, PixelSpec
 from depthwise.problem.pools import PoolKind, PoolSpec
 from depthwise.problem.problem import Problem
+from depthwise.problem.quantized_images import QUANTIZED_KINDS, QuantizedSpec
 from depthwise.problem.resizes import COORDINATES, ROUNDINGS, ResizeKind, ResizeSpec
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassKind, PassSpec
@@ -262,7 +263,23 @@ def specs() -> st.SearchStrategy[Problem]:
     small |= pool_specs(size=9, channels=9) | gather_specs(channels=9)
     small |= resize_specs(size=9, channels=9)
     small |= attention_specs(size=5, keys=9, channels=5)
+    small |= quantized_specs(size=9, channels=9)
     return conv_specs() | block_specs() | pass_specs() | small
+
+
+@st.composite
+def quantized_specs(draw: st.DrawFn, *, size: int = 20, channels: int = 300) -> QuantizedSpec:
+    """Draw what is computed of quantized images, large enough to fill whole vectors."""
+    kind = draw(st.sampled_from(QUANTIZED_KINDS))
+    return QuantizedSpec(
+        kind=kind,
+        channels=draw(st.integers(1, channels)),
+        height=draw(st.integers(1, size)),
+        width=draw(st.integers(1, size)),
+        batch=draw(st.integers(1, 3)),
+        dtype=draw(st.sampled_from(QUANTIZED)),
+        gate=kind == "qmul" and draw(st.booleans()),
+    )
 
 
 @st.composite

@@ -36,6 +36,12 @@ LINES = (
     "attention c4 o6 hw9 keys5 heads2 nhwc bias",
     "nearest c4 hw9 by2 nhwc",
     "linear c4 hw9 to5x12 nhwc align_corners",
+    "quantize c4 hw9 nhwc uint8",
+    "dequantize c4 hw9 nhwc int8",
+    "lookup c4 hw9 nhwc uint8",
+    "qadd c4 hw9 nhwc int8",
+    "qmul c4 hw9 nhwc uint8 gate",
+    "qmean c4 hw9 nhwc int8",
 )
 
 
@@ -89,6 +95,7 @@ def test_parts_are_the_convolutions_in_their_order(line: str, parts: tuple[str, 
         (LINES[17], "groupnorm n3 c4 h12 w15 g2 nhwc eps1e-06"),
         (LINES[20], "avgpool n3 c4 h12 w15 k3 p1 nhwc padded"),
         (LINES[22], "attention n3 c4 o6 h12 w15 keys5 heads2 nhwc bias"),
+        (LINES[29], "qmul n3 c4 h12 w15 nhwc uint8 gate"),
         (LINES[18], "elementwise n3 c4 h12 w15 nhwc mul.channel add.image relu"),
     ],
 )

@@ -102,7 +102,7 @@ def test_defaults_are_left_out(text: str, canonical: str) -> None:
         ("Depthwise c4 hw5 k3", "a problem begins with one of"),
         (
             "gradient depthwise c4 hw5 k3",
-            "avgpool, gather, attention, nearest, linear; got 'gradient depthwise",
+            "linear, quantize, dequantize, lookup, qadd, qmul, qmean; got 'gradient depthwise",
         ),
         ("training", "training is followed by depthwise or depthwise1d"),
         ("training pointwise c4 o8 hw5", "training is followed by depthwise or depthwise1d"),

@@ -15,6 +15,7 @@ from strategies import (
     elementwise_specs,
     gather_specs,
     pixel_specs,
+    quantized_specs,
     wide_block_specs,
 )
 
@@ -33,6 +34,13 @@ LINES = (
     "l2 c20 hw9 nhwc x@30",
     "gather n2 c7,5 hw3 nhwc b[0:5] a[2:4]/a[0:2] image1@6 x@9 y@14",
     "elementwise c20 hw9 nhwc mul.channel add.image relu operand2@32 x@30 y@21",
+    "quantize c20 hw9 nhwc uint8 x@30 y@21",
+    "dequantize c20 hw9 nhwc int8 x@30 y@21",
+    "lookup c90 hw9 nhwc int8 x@91 y@140",
+    "qadd c20 hw9 nhwc uint8 other@32 x@30 y@21",
+    "qmul c20 hw9 nhwc uint8 gate x@30 y@21",
+    "qmul c20 hw9 nhwc int8 other@25 x@30 y@21",
+    "qmean c20 hw9 nhwc int8 x@30",
 )
 
 
@@ -52,6 +60,7 @@ def test_every_schedule_touches_the_runs_alone(guarded, line):
 def channels_last():
     convs = conv_specs() | wide_block_specs(size=9, activations=EXACT)
     others = gather_specs(channels=30) | elementwise_specs(size=9, tame=True) | pixel_specs(size=9)
+    others |= quantized_specs(size=9, channels=90)
     return (convs | others).filter(lambda spec: spec.may_be_runs)
 
 

@@ -485,6 +485,7 @@ def test_the_oracle_shares_nothing_with_what_it_checks() -> None:
         "pixels",
         "pools",
         "problem",
+        "quantized_images",
         "resizes",
         "spec",
         "training",

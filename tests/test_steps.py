@@ -12,7 +12,7 @@ from depthwise import schedule
 from depthwise.errors import PlanError, SpecError
 from depthwise.machine.target import host, named
 from depthwise.programs import writers
-from depthwise.schedule import fusion
+from depthwise.schedule import convolutions, fusion
 from depthwise.schedule.steps import INPUT, OUTPUT
 from strategies import specs
 
@@ -32,6 +32,8 @@ PROBLEMS = [
     "elementwise c8 hw6 nhwc mul.gate add.image gelu",
     "gather c8,4 hw6 nhwc b[0:4] a[2:4]",
     "attention c8 o12 hw6 keys7 heads2 nhwc bias",
+    "qadd c8 hw6 nhwc uint8",
+    "qmean c8 hw6 nhwc int8",
 ]
 
 
@@ -98,7 +100,8 @@ def test_a_plan_for_another_cpu_does_not_depend_on_this_machine(text, monkeypatc
 
 
 def test_every_rule_has_a_writer_and_every_writer_a_rule():
-    names = [rule.name for rules in schedule.RULES.values() for rule in rules]
+    every = (*schedule.RULES.values(), convolutions.QUANTIZED_RULES)
+    names = [rule.name for rules in every for rule in rules]
     assert sorted(writers.WRITERS) == sorted(names)
 
 

@@ -25,6 +25,8 @@ def parse(text: str) -> Problem:
     gather has `c8,8`, the channels of each image, and runs of them, `a[0:8] b[0:4]/b[4:8]`;
     `x@64`, of nhwc images in networks, says that pixels of x lie 64 elements from each other.
     maxpool and avgpool have what a depthwise convolution of nhwc images has, the latter `padded`.
+    quantize, dequantize, lookup, qadd, qmul, qmean, of quantized images, have `c n h w hw`, nhwc,
+    uint8 or int8 and, qmul, `gate`.
     attention has `c o n h w hw`, `keys49`, `heads2`, nhwc, a dtype, `bias`, `scale0.125`.
 
     >>> str(parse("depthwise hw56 c144 p1,1 k3x3"))

@@ -24,12 +24,12 @@ MOST_PRODUCTS = 2**16
 
 _DTYPES = {
     "weight": "int8", "bias": "int32", "scale": "float32", "zeros": "int32", "bounds": "int32",
-    "factors": "float32",
+    "factors": "float32", "factor": "float32", "zero": "int32",
 }  # fmt: skip
 
 
 def dtype_of(name: str, dtype: str) -> str:
-    """Return the name of the element type of an array of a convolution of images of a type."""
+    """Return the name of the element type of an array beside quantized images of a type."""
     return _DTYPES.get(name, dtype)
 
 

@@ -1,7 +1,6 @@
 """What becomes of the int32 sums of quantized convolutions, as TensorIR.
 
-The equations are in `problem.quantized`.  Every operation here gives the same bits on every
-processor: conversions, products of float32, rounding to even, and a fused multiply-add.
+The equations are in `problem.quantized`.
 """
 
 from __future__ import annotations
@@ -16,11 +15,9 @@ from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.problem.spec import ConvSpec
 from depthwise.programs.direct import spread, vector
+from depthwise.programs.quantized_numbers import Ends, added, apart, of, rounded
 
 Expr: TypeAlias = Any
-Ends: TypeAlias = "tuple[Expr, Expr, Expr]"
-"""A zero point, the least and the largest number."""
-
 
 _LANES, _AT_ONCE = 8, 4
 """Sums of 256 bits, and how many vectors of them are narrowed to one of bytes."""
@@ -119,18 +116,18 @@ class Arrays:
             lanes: how many channels.
         """
         spec, run = self.spec, vector(channel, lanes)
-        scaled = tirx.Cast(_floats(lanes), total) * self["scale"][run]
-        q = _rounded(scaled, lanes, numbers.own)
+        scaled = tirx.Cast(of("float32", lanes), total) * self["scale"][run]
+        q = rounded(scaled, lanes, numbers.own)
         if spec.table:
             code = q - spread(tirx.const(spec.element.range[0], "int32"), lanes)
-            q = tirx.Cast(_ints(lanes), self["table"][code])
+            q = tirx.Cast(of("int32", lanes), self["table"][code])
         if spec.residual:
             at = vector(pixel * spec.pitch("residual") + channel, lanes)
-            other = tirx.Cast(_ints(lanes), self["residual"][at])
-            q = _rounded(numbers.added(q, other, lanes), lanes, numbers.sum)
+            total = numbers.added(q, self["residual"][at], lanes)
+            assert numbers.sum is not None
+            q = rounded(total, lanes, numbers.sum)
         place = vector(pixel * spec.pitch("y") + channel, lanes)
-        kind = spec.dtype if lanes == 1 else f"{spec.dtype}x{lanes}"
-        T.buffer_store(self["y"], tirx.Cast(kind, q), [place])
+        T.buffer_store(self["y"], tirx.Cast(of(spec.dtype, lanes), q), [place])
 
 
 @dataclass(frozen=True)
@@ -161,25 +158,5 @@ class Numbers:
     def added(self, q: Expr, other: Expr, lanes: int) -> Expr:
         """Return the sum of the result and of a residual, not rounded yet."""
         assert self.factors is not None
-        own, factor = (spread(each, lanes) for each in self.factors)
-        real = tirx.Cast(_floats(lanes), q - spread(self.own[0], lanes))
-        second = tirx.Cast(_floats(lanes), other - spread(self.zero_of_residual, lanes)) * factor
-        return T.call_llvm_pure_intrin(_floats(lanes), "llvm.fma", real, own, second)
-
-
-def _rounded(value: Expr, lanes: int, ends: Ends | None) -> Expr:
-    """Return clip(round(value) + zero, least, most) as int32, whatever the size of the value."""
-    assert ends is not None
-    zero, least, most = ends
-    low, high = (spread(tirx.Cast("float32", bound - zero), lanes) for bound in (least, most))
-    inside = tirx.min(tirx.max(value, low), high)
-    near = T.call_llvm_pure_intrin(_ints(lanes), "llvm.lrint", inside)
-    return near + spread(zero, lanes)
-
-
-def _floats(lanes: int) -> str:
-    return "float32" if lanes == 1 else f"float32x{lanes}"
-
-
-def _ints(lanes: int) -> str:
-    return "int32" if lanes == 1 else f"int32x{lanes}"
+        first = apart(q, self.own[0], lanes)
+        return added(first, apart(other, self.zero_of_residual, lanes), self.factors, lanes)

@@ -26,6 +26,7 @@ from depthwise.programs import (
     pixel_passes,
     pointwise,
     pools,
+    quantized_images,
     quantized_products,
     resizes,
     weight_gradient,
@@ -58,6 +59,7 @@ WRITERS: dict[str, Writer] = {
     "resizes": resizes.programs,
     "gathers": gathers.programs,
     "attention": attention.programs,
+    "quantized_images": quantized_images.programs,
     **dict.fromkeys((way.name for way in WAYS), block.programs),
 }
 """By the name of the rule."""

@@ -16,6 +16,7 @@ from depthwise.problem.html import as_html
 from depthwise.problem.pixels import PixelSpec
 from depthwise.problem.pools import PoolSpec
 from depthwise.problem.problem import Problem
+from depthwise.problem.quantized_images import QuantizedSpec
 from depthwise.problem.resizes import ResizeSpec
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
@@ -44,6 +45,7 @@ RULES: dict[type[Any], tuple[AnyRule, ...]] = {
     GatherSpec: (OneWay("gathers", sums=False),),
     AttentionSpec: (OneWay("attention"),),
     ResizeSpec: (OneWay("resizes"),),
+    QuantizedSpec: (OneWay("quantized_images", sums=False),),
 }
 """By the type of a problem."""
 

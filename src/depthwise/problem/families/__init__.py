@@ -16,6 +16,7 @@ from depthwise.problem.families import (
     passes,
     pixels,
     pools,
+    quantized_images,
     resizes,
 )
 from depthwise.problem.families.family import Family
@@ -31,6 +32,7 @@ FAMILIES: tuple[Family[Any], ...] = (
     gathers.FAMILY,
     attention.FAMILY,
     resizes.FAMILY,
+    quantized_images.FAMILY,
 )
 
 BY_KIND = {kind: family for family in FAMILIES for kind in family.kinds}
