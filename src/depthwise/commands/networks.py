@@ -29,7 +29,10 @@ app = typer.Typer()
 )
 def run(
     model: Annotated[
-        Path, typer.Argument(help="model.onnx, or what Network.save wrote.", metavar="MODEL")
+        Path,
+        typer.Argument(
+            help="model.onnx, model.tflite, or what Network.save wrote.", metavar="MODEL"
+        ),
     ],
     inputs: Annotated[
         list[str], typer.Option("--input", help="x.npy or name=x.npy, for each; or an .npz of all.")
@@ -53,7 +56,7 @@ def run(
 
 
 @app.command(
-    short_help="Replace what is slow in a network: a model of PyTorch, or a file of ONNX.",
+    short_help="Replace what is slow in a network: a model of PyTorch, a file of ONNX or TFLite.",
     epilog=examples(
         "depthwise optimize model.onnx --plot timeline.png",
         "depthwise optimize model.onnx --input x=1,3,640,480 --save fast.dw",
@@ -67,8 +70,8 @@ def optimize(
     model: Annotated[
         str,
         typer.Argument(
-            help="model.onnx, model.pt2 (torch.export.save), module:factory, or model.pt (with "
-            "--trust).",
+            help="model.onnx, model.tflite, model.pt2 (torch.export.save), module:factory, or "
+            "model.pt (with --trust).",
             metavar="MODEL",
         ),
     ],
@@ -76,7 +79,7 @@ def optimize(
         list[str] | None,
         typer.Option(
             "--input",
-            help="An input's sizes; once for each input.  Of ONNX, where they are open; a name "
+            help="An input's sizes; once for each input.  Of a file, where they are open; a name "
             "may stand before them: x=1,3,224,224.",
         ),
     ] = None,
@@ -93,7 +96,7 @@ def optimize(
     plot: Annotated[
         Path | None,
         typer.Option(
-            help="Draw the time of each layer to this file; of ONNX, when each runs in a call."
+            help="Draw the time of each layer to this file; of a file, when each runs in a call."
         ),
     ] = None,
     save: Annotated[
@@ -105,7 +108,7 @@ def optimize(
     ] = None,
 ) -> None:
     """Replace what is slow in a network, and say what was, what was not and why."""
-    if model.endswith(".onnx"):
+    if model.endswith((".onnx", ".tflite")):
         _optimize_file(model, inputs or [], threads, form(as_json, as_csv), plot, save)
         return
     if not inputs:

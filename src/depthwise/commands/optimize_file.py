@@ -1,4 +1,7 @@
-"""`depthwise optimize model.onnx`: what becomes of a network's file, beside ONNX Runtime."""
+"""`depthwise optimize model.onnx`: what becomes of a network's file, beside ONNX Runtime.
+
+A file of TFLite is given to that as the model of ONNX that we read it as.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ from depthwise.console import Form
 from depthwise.drawing import check_plot
 from depthwise.errors import ModelError
 from depthwise.files import check_writable
-from depthwise.loading import load
+from depthwise.loading import load, of_tflite
 from depthwise.network.report import WORDS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What `depthwise optimize` was asked for, of a file of ONNX."""
+    """What `depthwise optimize` was asked for, of a file of ONNX or TFLite."""
 
     model: str
     inputs: Sequence[str]
@@ -53,10 +56,19 @@ def run(options: Options) -> None:
             path, inputs=named_shapes(options.inputs) or None, threads=options.threads, step=step
         )
         step("measure")
-        report = measured(net, path)
+        report = measured(net, _as_onnx(path))
     with ExitStack() as afterwards:  # each is tried, whatever becomes of the others
         if options.plot:
             afterwards.callback(optimize_timeline.plot, report, options.plot)
         if options.save:
             afterwards.callback(net.save, options.save)
         publish(report, options.form, report.headers, WORDS, ("parts",))
+
+
+def _as_onnx(path: Path) -> Path | bytes:
+    """Return what ONNX Runtime reads."""
+    if not of_tflite(path):
+        return path
+    from depthwise.tflite.network import as_onnx
+
+    return bytes(as_onnx(path).SerializeToString())

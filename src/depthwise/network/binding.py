@@ -127,7 +127,9 @@ class Binding:
         """Bind a view, which is computed now where it shares the memory of what it views."""
         taken, made = step.inputs[0], step.outputs[0]
         source = self._known(taken)
-        assert source is not None
+        if source is None:
+            self._viewed(taken, made, view)
+            return
         seen, place = view.of(source), self._images.get(made)
         if np.shares_memory(seen, source) and (place is None or in_order(seen)):
             self._values[made] = seen
@@ -137,6 +139,19 @@ class Binding:
         target = np.empty_like(seen) if place is None else place
         self._values[made] = target
         self._runs.append((made, lambda _: np.copyto(target, view.of(source))))
+
+    def _viewed(self, taken: int, made: int, view: View) -> None:
+        """Bind a view of what is another array in each call: an input, or a view of one."""
+        place = self._images.get(made)
+
+        def run(values: Values) -> None:
+            values[made] = view.of(values[taken])
+
+        def copied(values: Values) -> None:
+            assert place is not None
+            np.copyto(place, view.of(values[taken]))
+
+        self._runs.append((made, run if place is None else copied))
 
     def _call(self, step: Step, call: Call) -> None:
         """Bind what an engine computes."""

@@ -133,7 +133,7 @@ def _groups(graph: Graph, images: frozenset[Value], *, whole: bool) -> list[tupl
     Nodes of the engine belong together where no kernel lies between them.  Every node has a level,
     which grows from kernels to the engine and back along each path; those of one level are one.
     """
-    kinds = _kinds(graph, images)
+    kinds = _kinds(graph, images, whole=whole)
     level: dict[int, int] = {}
     for node in graph.nodes:
         mine, least = kinds[id(node)], 0
@@ -165,7 +165,7 @@ def _next(level: int, side: int) -> int:
     return level + (side - level) % 3
 
 
-def _kinds(graph: Graph, images: frozenset[Value]) -> dict[int, str]:
+def _kinds(graph: Graph, images: frozenset[Value], *, whole: bool) -> dict[int, str]:
     """Return for each node, by its identity, who computes it."""
     kinds: dict[int, str] = {}
     shapes_only: set[int] = set()
@@ -184,7 +184,8 @@ def _kinds(graph: Graph, images: frozenset[Value]) -> dict[int, str]:
             shapes_only |= {id(value) for value in node.outputs}
             kinds[id(node)] = "shapes"
         else:
-            kinds[id(node)] = "view" if _views(graph, node, images, kinds) else "engine"
+            is_view = _views(graph, node, images, kinds, inputs=whole)
+            kinds[id(node)] = "view" if is_view else "engine"
     return kinds
 
 
@@ -204,14 +205,25 @@ def _reaches_kernel(value: Value) -> bool:
     )
 
 
-def _views(graph: Graph, node: Node, images: frozenset[Value], kinds: dict[int, str]) -> bool:
-    """Whether a node is another shape of what a kernel made or takes, and no work for an engine."""
+def _views(
+    graph: Graph, node: Node, images: frozenset[Value], kinds: dict[int, str], *, inputs: bool
+) -> bool:
+    """Whether a node is another shape of what a kernel made or takes, and no work for an engine.
+
+    Args:
+        graph: the network.
+        node: any.
+        images: see `Engine.write`.
+        kinds: who computes the nodes before.
+        inputs: whether inputs are arrays that may be viewed.
+    """
     if not isinstance(node.operator, (Permute, Reshape)):
         return False
     x = node.inputs[0]
     if x is None or x.constant is not None:
         return False
     ours = x in images or (x.maker is not None and kinds[id(x.maker)] == "view")
+    ours |= inputs and any(x is each for each in graph.inputs) and _reaches_kernel(node.output)
     wanted = graph.is_output(node.output) or any(
         isinstance(user.operator, (Draft, Permute, Reshape)) for user in node.output.users
     )

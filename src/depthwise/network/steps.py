@@ -183,15 +183,19 @@ class Program:
     def images(self) -> frozenset[int]:
         """The values that kernels take and make, which lie channels-last in memory.
 
-        So are inputs that they take in another shape; those of fewer axes lie in order.
+        So are inputs of fewer axes that they take in another shape, which lie in order.
         """
         found: set[int] = set()
         for step in self.steps:
             if isinstance(step.work, Stage):
                 found |= {*step.inputs, *step.outputs}
             elif isinstance(step.work, View):
-                found |= {number for number in step.inputs if number < len(self.inputs)}
+                found |= {number for number in step.inputs if self._is_row(number)}
         return frozenset(found)
+
+    def _is_row(self, number: int) -> bool:
+        """Whether a value is an input that is no image, such as rows of pixels."""
+        return number < len(self.inputs) and len(self.inputs[number].sizes or ()) in (2, 3)
 
     def stages(self) -> list[Stage]:
         """Return what kernels of ours compute."""

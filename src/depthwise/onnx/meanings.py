@@ -88,14 +88,14 @@ def _resize(given: Given) -> Resize | None:
     """Read what has neither a region, axes of its own, nor a mode that no kernel has."""
     if given.proto.op_type == "Upsample" or given.opset < 11:
         mode, coordinates, rounding = given.word("mode", "nearest"), "asymmetric", "floor"
-        scales, sizes = given.constant(1), None
+        scales, by_sizes = given.constant(1), False
         if "scales" in given.attributes:
             scales = np.array(given.attributes["scales"])
     else:
         mode = given.word("mode", "nearest")
         coordinates = given.word("coordinate_transformation_mode", "half_pixel")
         rounding = given.word("nearest_mode", "round_prefer_floor")
-        scales, sizes = given.constant(2), given.constant(3)
+        scales, by_sizes = given.constant(2), not given.is_left_out(3)
         others = ("antialias", "axes")
         stretches = given.word("keep_aspect_ratio_policy", "stretch") == "stretch"
         if any(given.attributes.get(name) for name in others) or not stretches:
@@ -107,7 +107,7 @@ def _resize(given: Given) -> Resize | None:
     if before[:2] != after[:2] or (coordinates == "pytorch_half_pixel" and 1 in after[2:]):
         return None
     factors = None
-    if sizes is None:
+    if not by_sizes:
         if scales is None or scales.size != 4:
             return None
         factors = [float(scale) for scale in scales[2:]]

@@ -13,6 +13,7 @@ from depthwise.bench.inference.images import Input
 from depthwise.bench.inference.problem import Posable
 from depthwise.bench.options import Asked
 from depthwise.errors import DepthwiseError, ModelError
+from depthwise.loading import of_tflite
 from depthwise.measure import environments, network_files
 from depthwise.measure.catalogue import LOADED, SOURCES
 from depthwise.network import agreement, examples
@@ -31,7 +32,8 @@ _EXPORTED, _PICKLED = ".pt2", (".pt", ".pth")
 _WORDS = {"float": "float32", "double": "float64"}
 """NumPy's names of element types by ONNX's, where they differ."""
 _FORMS = (
-    "a network is a file of ONNX, of net.save or of torch.export.save (.pt2), or module:factory"
+    "a network is a file of ONNX, of TFLite, of net.save or of torch.export.save (.pt2), or "
+    "module:factory"
 )
 
 
@@ -39,7 +41,8 @@ def read(name: str, asked: Asked) -> Posable:
     """Return the network in a file, with random images.
 
     Args:
-        name: a file of ONNX, of `Network.save` or of `torch.export.save`, or module:factory.
+        name: a file of ONNX, of TFLite, of `Network.save` or of `torch.export.save`, or
+            module:factory.
         asked: the shapes of some inputs, by name or in their order.
 
     Raises:
@@ -59,7 +62,9 @@ def read(name: str, asked: Asked) -> Posable:
             head = file.read(HEAD_BYTES)
     except OSError as error:
         raise ModelError(f"{_FORMS}; got {name}: {error.strerror}") from None
-    return SavedFile(path, asked) if begins_one(head) else OnnxFile(path, asked)
+    if begins_one(head):
+        return SavedFile(path, asked)
+    return TfliteFile(path, asked) if of_tflite(path) else OnnxFile(path, asked)
 
 
 class _File(ABC):
@@ -106,10 +111,14 @@ class _File(ABC):
     def write(self, folder: Path) -> network_files.Posed:
         """Write the files by which engines are given it."""
         network_files.write(folder, self._inputs, self._expected, open_sizes=self._open_sizes())
-        (folder / self.link).symlink_to(self._path.resolve())
+        self._place(folder / self.link)
         moved = self._results(examples.moved(self._inputs))
         within = agreement.granted(self._depth(), [*self._expected.values()], [*moved.values()])
         return network_files.Posed(tolerance=within)
+
+    def _place(self, link: Path) -> None:
+        """Put the network where engines find it."""
+        link.symlink_to(self._path.resolve())
 
     def _open_sizes(self) -> dict[str, int]:
         """Return the size of each word that stands for one alone."""
@@ -131,18 +140,27 @@ class OnnxFile(_File):
         environments.interpreter("onnxruntime")  # raises where it is not installed
         import onnxruntime
 
-        from depthwise.onnx.files import in_a_line, model_of
+        from depthwise.onnx.files import in_a_line
 
-        self._model: ModelProto = model_of(path)
+        self._model = self._read(path)
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._in_a_line = in_a_line
         try:
-            self._session: Any = onnxruntime.InferenceSession(path, options)
+            self._session: Any = onnxruntime.InferenceSession(self._given(path), options)
         except Exception as error:  # in several classes
             raise ModelError(f"ONNX Runtime reads {path}; got {in_a_line(error)}") from None
         ports = [Input(each.name, each.shape, _dtype(each)) for each in self._session.get_inputs()]
         super().__init__(path, ports, asked)
+
+    def _read(self, path: Path) -> ModelProto:
+        from depthwise.onnx.files import model_of
+
+        return model_of(path)
+
+    def _given(self, path: Path) -> Path | bytes:
+        """Return what ONNX Runtime reads."""
+        return path
 
     def variants(self, engine: str) -> tuple[str, ...]:
         """Return the ways in which an engine runs it: those that read it."""
@@ -165,6 +183,21 @@ class OnnxFile(_File):
         graph = self._model.graph
         weights = {each.name for each in graph.initializer if len(each.dims) > 1}
         return sum(not weights.isdisjoint(node.input) for node in graph.node)
+
+
+class TfliteFile(OnnxFile):
+    """A file of TFLite, which all engines are given as the model of ONNX that we read it as."""
+
+    def _read(self, path: Path) -> ModelProto:
+        from depthwise.tflite.network import as_onnx
+
+        return as_onnx(path)
+
+    def _given(self, _: Path) -> bytes:
+        return bytes(self._model.SerializeToString())
+
+    def _place(self, link: Path) -> None:
+        link.write_bytes(self._given(self._path))
 
 
 class SavedFile(_File):

@@ -194,9 +194,9 @@ def _work(
 
 
 def _check_numbers(program: Program) -> None:
-    """See that each value is made once, before it is used, and views are of what kernels know."""
+    """See that each value is made once, before it is used, and views are of inputs or images."""
     made = len(program.inputs) + len(program.constants)
-    viewed = set(program.images)
+    viewed = {*range(len(program.inputs)), *program.images}
     for step in program.steps:
         if not all(number < made for number in step.inputs):
             raise ValueError(

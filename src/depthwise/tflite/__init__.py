@@ -1,0 +1,1 @@
+"""Networks from files of TFLite, written as models of ONNX: needs the extra `tflite`."""
