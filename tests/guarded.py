@@ -18,12 +18,12 @@ from exact import differences, exact_problem, nothing, poisoned
 from pages import place
 
 
-def problems_of(text: str, plan: str | None, runs: int) -> list[str]:
+def problems_of(text: str, plan: str | None, runs: int, cpu: str | None) -> list[str]:
     """Compute a problem in small whole numbers in both places; say what is wrong."""
     spec = dw.parse(text)
     whole = spec.pitched({}) if spec.pitches else spec
     x, operands, expected = exact_problem(whole)
-    kernel = dw.compile(spec, plan)
+    kernel = dw.compile(spec, plan, cpu)
     pitches = dict(spec.pitches)
     operands = [
         spread(each, pitches.get(name)) for name, each in zip(spec.operands, operands, strict=True)

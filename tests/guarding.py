@@ -16,14 +16,14 @@ class GuardedProcess:
     def __init__(self):
         self._process = None
 
-    def check(self, spec, plan=None, runs=1):
+    def check(self, spec, plan=None, runs=1, cpu=None):
         """Fail where a problem is computed wrongly, or touches more than its arrays."""
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, str(Path(__file__).with_name("guarded.py"))],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             )  # fmt: skip
-        problem = str(spec), plan and str(plan), runs
+        problem = str(spec), plan and str(plan), runs, cpu
         self._process.stdin.write(json.dumps(problem) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()

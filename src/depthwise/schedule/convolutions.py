@@ -17,6 +17,7 @@ from depthwise.schedule import (
     multiples,
     packed,
     pointwise,
+    quantized_depthwise,
     quantized_products,
 )
 from depthwise.schedule.plan import Plan
@@ -26,7 +27,7 @@ RULES: tuple[ConvRule, ...] = (
     channels_last, multiples, channels_first, packed, blocked, pointwise, dense, dense_planes,
     general, default,
 )  # fmt: skip
-QUANTIZED_RULES: tuple[ConvRule, ...] = (quantized_products,)
+QUANTIZED_RULES: tuple[ConvRule, ...] = (quantized_products, quantized_depthwise)
 """The rules for quantized convolutions."""
 _BY_NAME = {rule.name: rule for rule in (*RULES, *QUANTIZED_RULES)}
 

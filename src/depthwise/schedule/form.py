@@ -193,6 +193,44 @@ class DotsForm(Form):
         return partial(_dots, spec, self)
 
 
+@dataclass(frozen=True)
+class TapsForm(Form):
+    """Depthwise sums of whole numbers in steps of several rows.
+
+    For each vector of channels the sums of their weights, in int32, and then the weights as (steps,
+    columns of taps, rows of a tile, lanes, rows of a step), zero where a row of a step meets no
+    tap.  The last vector lies partly over the one before it, or has channels that do not exist.
+    """
+
+    lanes: int
+    """Channels of a vector."""
+    turned: bool
+    """Whether rows and columns of taps have changed places."""
+    taps: tuple[tuple[tuple[int, ...], ...], ...]
+    """For each step, and each row of a tile, the rows of taps that meet the step's rows, or -1."""
+    dtype: str
+    """The type of the weights."""
+
+    slow_to_pack: ClassVar[bool] = True
+
+    def shape(self, spec: ConvSpec) -> tuple[int, ...]:
+        """Return that of the weights behind the sums of a vector."""
+        columns = spec.kernel[not self.turned]
+        return (len(self.taps), columns, len(self.taps[0]), self.lanes, len(self.taps[0][0]))
+
+    def vector_bytes(self, spec: ConvSpec) -> int:
+        """Return the bytes of a vector of channels."""
+        return self.lanes * INT_BYTES + math.prod(self.shape(spec)) * np.dtype(self.dtype).itemsize
+
+    def weight_shape(self, spec: ConvSpec) -> tuple[int, ...]:
+        """Return the bytes of all vectors, on one axis."""
+        return (math.ceil(spec.out_channels / self.lanes) * self.vector_bytes(spec),)
+
+    def pack(self, spec: ConvSpec) -> Pack:
+        """Return what lays out weights so."""
+        return partial(_steps, spec, self)
+
+
 INT_BYTES = 4
 """Of a sum, and of a number of steps."""
 
@@ -314,6 +352,26 @@ def _write(place: Array, at: int, array: Array) -> None:
 _MOST_OF_A_PAIR = 128
 """What two weights of one sign may add up to: 255 times that fits into 16 bits, and no more does.
 """
+
+
+def _steps(spec: ConvSpec, form: TapsForm, weight: Memory) -> Array:
+    packed = aligned(form.weight_shape(spec), "int8")
+    taps = as_array(weight, spec)[:, 0]
+    taps = taps.swapaxes(1, 2) if form.turned else taps
+    vectors = packed.reshape(-1, form.vector_bytes(spec))
+    for number, vector in enumerate(vectors):
+        first = max(0, min(number * form.lanes, spec.out_channels - form.lanes))
+        own = np.zeros((form.lanes, *taps.shape[1:]), "int8")
+        own[: spec.out_channels] = taps[first : first + form.lanes]
+        steps = np.zeros(form.shape(spec), form.dtype)
+        for step, rows in enumerate(form.taps):
+            for row, met in enumerate(rows):
+                for place, tap in enumerate(met):
+                    if tap >= 0:
+                        steps[step, :, row, :, place] = own[:, tap].T
+        sums = own.sum(axis=(1, 2), dtype=np.int32).view(np.int8)
+        vector[: sums.size], vector[sums.size :] = sums, steps.reshape(-1).view(np.int8)
+    return packed
 
 
 def _panels(

@@ -1,0 +1,382 @@
+"""Writer: quantized depthwise convolution from lines in which rows are woven."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from tvm import tirx
+from tvm.script.ir_builder import IRBuilder
+from tvm.tirx.script import builder as T  # noqa: N812
+
+from depthwise.machine.target import Target
+from depthwise.problem.spec import ConvSpec
+from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS, Program
+from depthwise.programs.define import source
+from depthwise.programs.dense_sums import each_vector
+from depthwise.programs.direct import spread, vector
+from depthwise.programs.dots import Dots
+from depthwise.programs.quantized import Arrays, Numbers
+from depthwise.schedule import quantized_depthwise as rule
+from depthwise.schedule.form import INT_BYTES, TapsForm
+from depthwise.schedule.plan import Plan
+from depthwise.schedule.quantized_depthwise import Weaving
+
+Expr: TypeAlias = Any
+
+_UNROLLED_STEPS = 400
+"""Of a tile; more take seconds to compile."""
+
+
+def programs(spec: ConvSpec, plan: Plan, target: Target) -> tuple[Program]:
+    """Return the one program of a convolution."""
+    function = _function(spec, plan, target)
+    return (Program({SYMBOL: function}, {SYMBOL: function}, target),)
+
+
+def _function(spec: ConvSpec, plan: Plan, target: Target) -> tirx.PrimFunc:
+    """Return a function of the problem's arrays, of scratch memory and of a run of tasks."""
+    weaving, form = Weaving(spec, plan, target), rule.form(spec, plan, target)
+    dots = Dots(weaving.group, weaving.lanes, spec.dtype)
+    near = (weaving.kept_lines * weaving.line + weaving.lanes) * weaving.group
+    with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
+        T.func_name("main")
+        T.func_attr({TASKS: weaving.tasks, SCRATCH_BYTES: near * dots.bytes})
+        arrays = Arrays.declare(spec, (form.weight_shape(spec)[0], "int8"))
+        scratch = T.arg("scratch", T.Buffer((near,), dots.input_type))
+        start, stop = T.arg("first", T.int32()), T.arg("last", T.int32())
+        numbers = Numbers.read(arrays)
+        with T.serial(start, stop) as number:
+            # It is one of them already; TVM does not know, and its divisions need the range.
+            task = T.Bind(T.max(T.min(number, weaving.tasks - 1), 0))
+            block, rest = T.Bind(task % weaving.blocks), T.Bind(task // weaving.blocks)
+            strip, image = T.Bind(rest % weaving.strips), T.Bind(rest // weaving.strips)
+            panels = _cut(weaving.panels, block, weaving.blocks)
+            lines = Lines.of(weaving, dots, arrays["x"], scratch, numbers, image, panels)
+            first, last = _cut(weaving.tiles, strip, weaving.strips)
+            with T.serial(first, last) as tile:
+                lines.bring(tile, tile == first)
+                rows = Rows(weaving, form, dots, arrays, numbers, lines)
+                rows.tiles(image, tile, panels)
+    return builder.get()
+
+
+def _cut(count: int, part: Expr, parts: int) -> tuple[Expr, Expr]:
+    return T.Bind(part * count // parts), T.Bind((part + 1) * count // parts)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Rows of a block of channels of an image, woven, in scratch memory."""
+
+    weaving: Weaving
+    dots: Dots
+    x: Any
+    array: Any
+    zero: Expr
+    image: Expr
+    channel: Expr
+    """The first output channel."""
+
+    @classmethod
+    def of(
+        cls, weaving: Weaving, dots: Dots, x: Any, scratch: Any, numbers: Numbers,
+        image: Expr, panels: tuple[Expr, Expr],
+    ) -> Lines:  # fmt: skip
+        """Return the lines of the channels of some panels."""
+        beyond = weaving.spec.out_channels - weaving.channels
+        channel = T.Bind(T.min(panels[0] * weaving.lanes, beyond))
+        return cls(weaving, dots, x, scratch, numbers.zero_of_x, image, channel)
+
+    def slot(self, tile: Expr, step: Expr) -> Expr:
+        """Return where the line of a step of a line of tiles begins, in elements."""
+        weaving = self.weaving
+        if not weaving.spacing:
+            return step * weaving.line
+        line = tile * weaving.new_lines + step * weaving.lines_apart
+        return line % weaving.kept_lines * weaving.line
+
+    def bring(self, tile: Expr, is_first: Expr) -> None:
+        """Weave the lines that a line of tiles reads and the one before it did not."""
+        weaving = self.weaving
+        known = 0
+        if weaving.spacing:
+            known = T.Bind(tirx.Select(is_first, 0, weaving.kept_lines - weaving.new_lines))
+        apart = weaving.spacing or weaving.step_rows
+        with T.serial(0, weaving.kept_lines - known) as number:
+            line = T.Bind(number + known)
+            slot = line
+            if weaving.spacing:
+                slot = (tile * weaving.new_lines + line) % weaving.kept_lines
+            to = T.Bind(slot * weaving.line)
+            self._weave(T.Bind(tile * weaving.advance + line * apart), to)
+
+    def _weave(self, row: Expr, to: Expr) -> None:
+        """Weave the rows of a step from a padded one on."""
+        weaving, spec, axis = self.weaving, self.weaving.spec, self.weaving.rows
+        last = axis.inputs + sum(weaving.above) - 1
+        begins, conditions = [], []
+        for number in range(weaving.group):
+            padded = T.Bind(T.min(row + number * axis.dilation, last))
+            at, inside = source(spec.padding_mode, padded, axis.inputs, weaving.above)
+            at = tirx.max(tirx.min(at, axis.inputs - 1), 0) if inside else at
+            begins.append(T.Bind(self._image + at * self._strides[0]))
+            conditions.append(T.Bind(tirx.all(*inside)) if inside else None)
+        before, behind = weaving.beside
+        begin = T.Bind(to + before * weaving.channels)
+        known = [each for each in conditions if each is not None]
+        if known:
+            with T.If(tirx.all(*known)):
+                with T.Then():
+                    self._columns(begins, [None] * weaving.group, begin)
+                with T.Else():
+                    self._columns(begins, conditions, begin)
+        else:
+            self._columns(begins, conditions, begin)
+        self._pad(to, 0, before)
+        self._pad(to, before + weaving.columns.inputs, behind)
+
+    @property
+    def _image(self) -> Expr:
+        spec = self.weaving.spec
+        return self.image * (spec.height * spec.width * spec.pitch("x"))
+
+    @property
+    def _strides(self) -> tuple[int, int]:
+        """Elements of x from row to row, and from column to column."""
+        spec = self.weaving.spec
+        strides = spec.width * spec.pitch("x"), spec.pitch("x")
+        return strides[::-1] if self.weaving.turned else strides
+
+    def _columns(self, begins: list[Expr], conditions: list[Expr | None], to: Expr) -> None:
+        """Weave rows column by column, or as one run where columns lie side by side."""
+        weaving = self.weaving
+        spec, count, pixels = weaving.spec, weaving.channels, weaving.columns.inputs
+        if count == self._strides[1] == spec.out_channels:
+            count, pixels = count * pixels, 1
+        lanes = 4 * self.dots.lanes // self.dots.bytes // weaving.group
+        with T.serial(0, pixels) as pixel:
+            if spec.multiplier > 1:
+                with T.serial(0, count) as each:
+                    channel = (self.channel + each) // spec.multiplier
+                    self._weave_run(begins, conditions, pixel, channel, to + pixel * count + each)
+                return
+            for at, run in each_vector(count, lanes):
+                self._weave_run(
+                    begins, conditions, pixel, self.channel + at, to + pixel * count + at, run
+                )
+
+    def _weave_run(
+        self, begins: list[Expr], conditions: list[Expr | None], pixel: Expr, channel: Expr,
+        to: Expr, lanes: int = 1,
+    ) -> None:  # fmt: skip
+        dots, values = self.dots, []
+        for begin, inside in zip(begins, conditions, strict=True):
+            at = vector(begin + pixel * self._strides[1] + channel, lanes)
+            value = dots.taken(self.x[at], self.zero, lanes)
+            if inside is not None:
+                nothing = spread(dots.padding(self.zero), lanes)
+                value = tirx.Select(spread(inside, lanes), value, nothing)
+            values.append(T.Bind(value))
+        place = vector(to * len(values), lanes * len(values))
+        T.buffer_store(self.array, woven(values, lanes), [place])
+
+    def _pad(self, to: Expr, first: int, count: int) -> None:
+        """Write the padding of a line that has its columns."""
+        weaving, array = self.weaving, self.array
+        pixel = weaving.channels * weaving.group
+        lanes = 4 * self.dots.lanes // self.dots.bytes
+        if weaving.spec.padding_mode == "zeros":
+            value = T.Bind(self.dots.padding(self.zero))
+            for at, run in each_vector(count * pixel, lanes):
+                place = vector((to + first * weaving.channels) * weaving.group + at, run)
+                T.buffer_store(array, spread(value, run), [place])
+            return
+        begin = T.Bind(to * weaving.group)
+        with T.serial(0, count) as pad:
+            mode, inputs = weaving.spec.padding_mode, weaving.columns.inputs
+            column, _ = source(mode, first + pad, inputs, weaving.beside)
+            source_pixel = T.Bind(begin + (weaving.beside[0] + column) * pixel)
+            for at, run in each_vector(pixel, lanes):
+                value = array[vector(source_pixel + at, run)]
+                T.buffer_store(array, value, [vector(begin + (first + pad) * pixel + at, run)])
+
+
+def woven(values: list[Expr], lanes: int) -> Expr:
+    """Return the elements of vectors in turn: the first of each, the second of each, ..."""
+    if len(values) == 1:
+        return values[0]
+    order = [number * lanes + lane for lane in range(lanes) for number in range(len(values))]
+    return tirx.Shuffle(values, order)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a line of tiles computes."""
+
+    weaving: Weaving
+    form: TapsForm
+    dots: Dots
+    arrays: Arrays
+    numbers: Numbers
+    lines: Lines
+
+    def tiles(self, image: Expr, tile: Expr, panels: tuple[Expr, Expr]) -> None:
+        """Write the loops over channels and columns."""
+        weaving, (first, last) = self.weaving, panels
+        vectors, width = weaving.vectors, weaving.width
+        slots = None
+        if not self._rolled:
+            slots = [T.Bind(self.lines.slot(tile, step)) for step in range(weaving.steps)]
+        with T.serial(0, (last - first + (vectors - 1)) // vectors) as turn:
+            panel = T.Bind(T.min(first + turn * vectors, last - vectors))
+            own = [_Panel.of(self, panel + number) for number in range(vectors)]
+            count = -(-weaving.columns.outputs // width)
+            with T.serial(0, count) as number:
+                column = T.Bind(T.min(number * width, weaving.columns.outputs - width))
+                sums = _Sums(self, own)
+                sums.add_all(tile, column, slots)
+                sums.store(image, tile, column)
+
+    @property
+    def _rolled(self) -> bool:
+        """Whether steps are a loop."""
+        weaving = self.weaving
+        tile = weaving.height * weaving.width * weaving.vectors
+        return weaving.steps * tile > _UNROLLED_STEPS
+
+    @contextmanager
+    def steps(self) -> Iterator[Any]:
+        """Yield the steps, or one in a loop over them."""
+        if not self._rolled:
+            yield range(self.weaving.steps)
+            return
+        with T.serial(0, self.weaving.steps) as step:
+            yield [step]
+
+    @contextmanager
+    def columns(self) -> Iterator[Any]:
+        """Yield the columns of taps, or one in a loop over them."""
+        weaving = self.weaving
+        taps = weaving.columns.taps
+        tile = weaving.height * weaving.width * weaving.vectors
+        if weaving.steps * taps * tile <= _UNROLLED_STEPS:
+            yield range(taps)
+            return
+        with T.serial(0, taps) as tap:
+            yield [tap]
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """A vector of output channels."""
+
+    channel: Expr
+    """The first."""
+    place: Expr
+    """Its place in a pixel of a line."""
+    weights: Expr
+    """Where its weights begin, in bytes."""
+    starts: Any
+    """What its sums begin with: biases, less what the zero point adds."""
+
+    @classmethod
+    def of(cls, rows: Rows, panel: Expr) -> _Panel:
+        weaving, dots, arrays = rows.weaving, rows.dots, rows.arrays
+        lanes, channels = dots.lanes, weaving.spec.out_channels
+        channel = T.Bind(T.min(panel * lanes, max(0, channels - lanes)))
+        begin = T.Bind(panel * rows.form.vector_bytes(weaving.spec))
+        starts = T.alloc_buffer((lanes,), "int32", scope="local")
+        zero = spread(dots.zero(rows.numbers.zero_of_x), lanes)
+        value = tirx.const(0, "int32") - zero * dots.sums(arrays["weight"], begin)
+        T.buffer_store(starts, value, [vector(0, lanes)])
+        if weaving.spec.bias:
+            used = min(lanes, channels)
+            biased = starts[vector(0, used)] + arrays["bias"][vector(channel, used)]
+            T.buffer_store(starts, biased, [vector(0, used)])
+        place = T.Bind(channel - rows.lines.channel)
+        return cls(channel, place, T.Bind(begin + lanes * INT_BYTES), starts)
+
+
+class _Sums:
+    """The sums of a tile, in registers."""
+
+    def __init__(self, rows: Rows, panels: list[_Panel]) -> None:
+        self._rows, self._panels, lanes = rows, panels, rows.dots.lanes
+        weaving = rows.weaving
+        size = weaving.height * weaving.width * len(panels) * lanes
+        self._sums = T.alloc_buffer((size,), "int32", scope="local")
+        for row in range(weaving.height):
+            for column in range(weaving.width):
+                for number, panel in enumerate(panels):
+                    value = panel.starts[vector(0, lanes)]
+                    T.buffer_store(self._sums, value, [self._place(row, column, number)])
+
+    def _place(self, row: int, column: int, panel: int, lanes: int | None = None) -> Expr:
+        weaving, each = self._rows.weaving, self._rows.dots.lanes
+        number = (row * weaving.width + column) * len(self._panels) + panel
+        return vector(number * each, each if lanes is None else lanes)
+
+    def add_all(self, tile: Expr, column: Expr, slots: list[Expr] | None) -> None:
+        """Add all products."""
+        rows = self._rows
+        with rows.steps() as steps:
+            for step in steps:
+                slot = T.Bind(rows.lines.slot(tile, step)) if slots is None else slots[step]
+                taps = None if slots is None else rows.weaving.taps[step]
+                with rows.columns() as columns:
+                    for tap in columns:
+                        self._step(step, taps, tap, slot, column)
+
+    def _step(
+        self, step: Expr, taps: tuple[tuple[int, ...], ...] | None, tap: Expr, slot: Expr,
+        column: Expr,
+    ) -> None:  # fmt: skip
+        rows, weaving, dots = self._rows, self._rows.weaving, self._rows.dots
+        axis, packed = weaving.columns, rows.arrays["weight"]
+        used = [
+            row for row in range(weaving.height) if taps is None or any(at >= 0 for at in taps[row])
+        ]
+        for number, panel in enumerate(self._panels):
+            first = (step * axis.taps + tap) * weaving.height
+            vector_bytes = dots.lanes * dots.group * dots.bytes
+            weights = {
+                row: T.Bind(dots.weights(packed, panel.weights + (first + row) * vector_bytes))
+                for row in used
+            }
+            for target in range(weaving.width):
+                pixel = (column + target) * axis.stride + tap * axis.dilation
+                at = (slot + pixel * weaving.channels + panel.place) * dots.group
+                x = T.Bind(dots.inputs(rows.lines.array, at))
+                for row in used:
+                    place = self._place(row, target, number)
+                    T.buffer_store(
+                        self._sums, dots.add(self._sums[place], x, weights[row]), [place]
+                    )
+
+    def store(self, image: Expr, tile: Expr, column: Expr) -> None:
+        """Finish the sums of the rows that exist."""
+        weaving = self._rows.weaving
+        outputs, height = weaving.rows.outputs, weaving.height
+        for each in range(height):
+            row = T.Bind(tile * height + each)
+            if outputs % height == 0:
+                self._store_row(image, row, each, column)
+                continue
+            with T.If(row < outputs), T.Then():
+                self._store_row(image, row, each, column)
+
+    def _store_row(self, image: Expr, row: Expr, each: int, column: Expr) -> None:
+        rows, weaving = self._rows, self._rows.weaving
+        spec = weaving.spec
+        used = min(rows.dots.lanes, spec.out_channels)
+        for target in range(weaving.width):
+            i, j = row, column + target
+            if weaving.turned:
+                i, j = j, i
+            pixel = T.Bind((image * spec.out_height + i) * spec.out_width + j)
+            for number, panel in enumerate(self._panels):
+                total = self._sums[self._place(each, target, number, used)]
+                rows.arrays.finish(rows.numbers, total, panel.channel, pixel, used)
