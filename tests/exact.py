@@ -52,7 +52,7 @@ def is_exact(problem):
     """Whether the result consists of whole numbers."""
     parts = getattr(problem, "parts", (problem,))
     gated = getattr(problem, "squeeze_excite", None) is not None
-    divided = problem.kind in _DIVIDED
+    divided = problem.kind in _DIVIDED and not problem.element.is_integer
     return not (gated or divided) and all(
         getattr(part, "activation", None) in EXACT for part in parts
     )

@@ -30,6 +30,7 @@ from depthwise.problem.vocabulary import (
 _SIZES = st.integers(1, 9)
 _LAYOUTS = st.sampled_from(["NCHW", "NHWC"])
 _DTYPES = st.sampled_from(DTYPES)
+_ALL_DTYPES = st.sampled_from(DTYPES + QUANTIZED)
 _ACTIVATIONS = st.none() | st.sampled_from(ACTIVATIONS)
 
 
@@ -299,7 +300,7 @@ def gather_specs(draw: st.DrawFn, *, channels: int = 80) -> GatherSpec:
         height=draw(st.integers(1, 9)),
         width=draw(st.integers(1, 9)),
         batch=draw(st.integers(1, 3)),
-        dtype=draw(_DTYPES),
+        dtype=draw(_ALL_DTYPES),
     )
 
 
@@ -311,9 +312,10 @@ def pool_specs(draw: st.DrawFn, *, size: int = 20, channels: int = 80) -> PoolSp
     sizes, kernel, stride, padding, dilation = zip(*axes, strict=True)
     window = ConvSpec.depthwise(
         draw(st.integers(1, channels)), sizes, kernel, stride=stride, padding=padding,
-        dilation=dilation, batch=draw(st.integers(1, 3)), layout="NHWC", dtype=draw(_DTYPES),
+        dilation=dilation, batch=draw(st.integers(1, 3)), layout="NHWC", dtype=draw(_ALL_DTYPES),
     )  # fmt: skip
-    return PoolSpec(kind=kind, window=window, padded=draw(st.booleans()))
+    padded = draw(st.booleans()) and not (kind == "maxpool" and window.quantized)
+    return PoolSpec(kind=kind, window=window, padded=padded)
 
 
 @st.composite
@@ -340,7 +342,7 @@ def resize_specs(draw: st.DrawFn, *, size: int = 20, channels: int = 80) -> Resi
         size=(draw(sides), draw(sides)) if target == "size" else None,
         factor=(draw(factors), draw(factors)) if target == "factor" else None,
         batch=draw(st.integers(1, 3)),
-        dtype=draw(_DTYPES),
+        dtype=draw(_ALL_DTYPES if kind == "nearest" else _DTYPES),
         coordinates=draw(st.sampled_from(COORDINATES)),
         rounding=draw(st.sampled_from(ROUNDINGS)) if kind == "nearest" else "floor",
     )

@@ -19,6 +19,7 @@ from strategies import gather_specs
 @example(dw.parse("gather c58,58 hw28 nhwc a[0:29]/b[0:29]"))
 @example(dw.parse("gather n2 c7,5,64 h3 w4 nhwc b[1:4] c[0:64] a[2:5]/a[0:3]/a[4:7]"))
 @example(dw.parse("gather c1 hw1 nhwc float64 a[0:1]"))
+@example(dw.parse("gather c200,7 hw9 nhwc uint8 a[0:200] b[3:7]"))
 def test_results_are_the_oracles(spec):
     check_exact(spec)
 

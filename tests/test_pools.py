@@ -30,10 +30,45 @@ from strategies import pool_specs
 @example(dw.parse("maxpool n2 c17 h9 w12 k3x2 s2x1 p1,0,0,1 d2x1 nhwc"), 1)
 @example(dw.parse("avgpool c64 hw5 k5 p4 nhwc float64"), 2)
 @example(dw.parse("avgpool c3 h1 w70 k1x9 s1x4 p0,0,3,5 nhwc padded"), 3)
+@example(dw.parse("avgpool c70 hw9 k3 s2 p1 nhwc uint8"), 3)
+@example(dw.parse("maxpool c70 hw9 k3 s2 p1 nhwc int8"), 3)
 def test_kernels_compute_what_the_oracle_does(spec: PoolSpec, threads: int) -> None:
-    x, out = dw.random_problem(spec)
-    dw.compile(spec)(x, out=out, threads=threads)
-    np.testing.assert_allclose(out, reference.forward(spec, x), *reference.tolerance(spec))
+    x, *operands, out = dw.random_problem(spec)
+    dw.compile(spec)(x, *operands, out=out, threads=threads)
+    wanted = reference.forward(spec, x, *operands)
+    np.testing.assert_allclose(out, wanted, *reference.tolerance(spec))
+
+
+CPUS = (None, "haswell", "skylake-avx512", "nehalem")
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+@pytest.mark.parametrize("line", [
+    "maxpool c133 hw9 k3 s2 p1 nhwc uint8",
+    "maxpool n2 c70 hw9 k3 s2 p1 nhwc int8",
+    "avgpool c133 hw9 k3 p1 nhwc uint8",
+    "avgpool n2 c70 hw9 k5x2 s3 p2,0 nhwc int8 padded",
+])  # fmt: skip
+def test_pools_of_quantized_images_are_exact_on_each_cpu(line: str, cpu: str | None) -> None:
+    spec = dw.parse(line)
+    arrays = dw.random_problem(spec)[:-1]
+    kernel = dw.compile(spec, target=cpu)
+    if kernel.target.missing:
+        pytest.skip(f"this machine is no {cpu}")
+    got = kernel(*arrays)
+    np.testing.assert_array_equal(got, reference.forward(spec, *arrays))
+    assert got.dtype == spec.dtype
+    assert len(np.unique(got)) > 20
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_padding_of_a_quantized_mean_stands_for_zero_whatever_the_zero_point(dtype: str) -> None:
+    spec = dw.parse(f"avgpool c5 hw4 k3 p1 nhwc {dtype} padded")
+    x, scale, zeros, bounds, _ = dw.random_problem(spec)
+    for zero in range(spec.element.range[0], spec.element.range[1] + 1):
+        zeros[:] = zero
+        x[...] = zero
+        assert (dw.compile(spec)(x, scale, zeros, bounds) == zero).all()
 
 
 @settings(max_examples=20)
@@ -86,6 +121,7 @@ def test_the_largest_of_the_least_numbers() -> None:
         ("maxpool c4 hw9 k3 p3 nhwc", SpecError, "every window holds a pixel"),
         ("avgpool c4 h1 w9 k2x1 p2,0 d3x1 nhwc", SpecError, "every window holds a pixel"),
         ("maxpool c4 hw2 k3 nhwc", SpecError, "maxpool|depthwise"),
+        ("maxpool c4 hw9 k3 p1 nhwc int8 padded", SpecError, "largest of quantized images is over"),
     ],
 )
 def test_what_is_no_pool_is_refused(line: str, error: type, words: str) -> None:

@@ -22,6 +22,7 @@ from strategies import resize_specs
 @example(dw.parse("linear n2 c17 h9 w12 to5x31 nhwc align_corners"), 2)
 @example(dw.parse("linear c64 hw4 to1 nhwc align_corners float64"), 1)
 @example(dw.parse("nearest c3 h1 w70 by3x1 nhwc asymmetric"), 3)
+@example(dw.parse("nearest n2 c70 hw9 by2 nhwc uint8"), 2)
 @example(dw.parse("nearest c3 h1 w70000 to1x70001 nhwc prefer_floor"), 3)
 def test_kernels_compute_what_the_oracle_does(spec: ResizeSpec, threads: int) -> None:
     x, out = dw.random_problem(spec)

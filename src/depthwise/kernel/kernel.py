@@ -30,7 +30,7 @@ from depthwise.problem.arrays import (
     new_arrays,
     write,
 )
-from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.dtypes import DTYPES, element
 from depthwise.problem.html import as_html
 from depthwise.problem.problem import Problem
 from depthwise.problem.values import meant, nbytes
@@ -278,7 +278,9 @@ class BoundKernel:
     def __init__(self, kernel: Kernel, operands: list[Array]) -> None:
         self._spec, self._target = kernel.spec, kernel.target
         self._shape, self._out_shape = kernel.spec.input_shape, kernel.spec.output_shape
-        self._dtype, self._out_dtype = (np.dtype(kernel.spec.dtype_of(name)) for name in "xy")
+        self._dtype, self._out_dtype = (
+            np.dtype(element(kernel.spec.dtype_of(name)).numpy) for name in "xy"
+        )
         self._new = new_arrays(self._out_shape, self._out_dtype)
         self._run, self._operands, self._packed = kernel.run, operands, kernel.pack(operands)
         self._of_tensors: _OfTensors | None = None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from depthwise.errors import ArrayError, DTypeError
 from depthwise.problem import remedies
-from depthwise.problem.dtypes import DTYPES, names_by
+from depthwise.problem.dtypes import DTYPES, element, names_by
 from depthwise.problem.problem import Problem
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def fit(array: Any, name: str, shape: tuple[int, ...], spec: Problem) -> Array:
         ArrayError: the shape is another one.
         DTypeError: the element type is not the specification's.
     """
-    wanted = spec.dtype_of(name)
+    wanted = element(spec.dtype_of(name)).numpy
     view = as_numpy(array, name, (*DTYPES, wanted))
     if view.dtype != wanted:
         raise DTypeError(f"{name} has the problem's dtype {wanted}; got {view.dtype}: {spec}")
@@ -216,7 +216,7 @@ def check_output(out: Array, spec: Problem) -> None:
         ArrayError: its shape is not the problem's, or its elements share memory.
         DTypeError: its element type is not the problem's.
     """
-    wanted = spec.dtype_of("y")
+    wanted = element(spec.dtype_of("y")).numpy
     if out.dtype != wanted:
         raise DTypeError(f"out has the problem's dtype {wanted}; got {out.dtype}: {spec}")
     if out.shape != spec.output_shape:

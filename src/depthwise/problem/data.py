@@ -6,6 +6,7 @@ import numpy as np
 
 from depthwise.errors import SpecError
 from depthwise.problem.arrays import Array, aligned
+from depthwise.problem.dtypes import element
 from depthwise.problem.families import family_of
 from depthwise.problem.parse import specification
 from depthwise.problem.problem import Problem
@@ -33,13 +34,15 @@ def random_problem(problem: Problem | str, seed: int = 0) -> tuple[Array, ...]:
         raise SpecError(f"seed is not negative; got {seed}: {spec}")
     rng = np.random.default_rng(seed)
     arrays = family_of(spec).random(spec, rng)
-    given = (_aligned_copy(array, spec.dtype_of(name)) for name, array in arrays.items())
+    given = (
+        _aligned_copy(array, element(spec.dtype_of(name)).numpy) for name, array in arrays.items()
+    )
     return (*given, never_written(spec))
 
 
 def never_written(spec: Problem) -> Array:
     """Return an output that holds what shows that an element was not written; see above."""
-    y = aligned(spec.output_shape, spec.dtype_of("y"))
+    y = aligned(spec.output_shape, element(spec.dtype_of("y")).numpy)
     y.fill(np.nan if y.dtype.kind == "f" else 77)
     return y
 

@@ -8,7 +8,7 @@ from math import prod
 from typing import ClassVar
 
 from depthwise.errors import SpecError
-from depthwise.problem.dtypes import DEFAULT, DTYPES
+from depthwise.problem.dtypes import DEFAULT, DTYPES, QUANTIZED
 from depthwise.problem.pitches import Pitches, ordered, texts
 from depthwise.problem.problem import OfRuns
 from depthwise.problem.text import errors_with, size_text
@@ -73,7 +73,7 @@ class GatherSpec(OfRuns):
 
     def __post_init__(self) -> None:
         with errors_with(self.kind, vars(self), defaults=vars(GatherSpec)):
-            word("dtype", self.dtype, DTYPES)
+            word("dtype", self.dtype, DTYPES + QUANTIZED)
             for name in ("height", "width", "batch"):
                 object.__setattr__(self, name, whole(name, getattr(self, name)))
             if not (isinstance(self.images, tuple) and 0 < len(self.images) <= MOST_RUNS):

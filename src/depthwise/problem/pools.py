@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from depthwise.errors import SpecError
+from depthwise.problem import quantized
 from depthwise.problem.problem import Specification
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.text import pool_text
@@ -32,13 +33,20 @@ class PoolSpec(Specification):
     stride, padding, count_include_pad=padded)` of (N, C, H, W), and, with `padded`, to
     `F.max_pool2d(F.pad(x, padding), kernel, stride, 0, dilation)`.
 
+    Quantized, where the window's `dtype` is int8 or uint8, a mean is::
+
+        y = clip(round(float32(sum of (x - zeros[0])) * (scale / pixels)) + zeros[1])
+
+    as `QuantizedSpec` has it for whole images.
+
     Attributes:
         kind: maxpool or avgpool.
         window: the depthwise convolution whose windows these are.
         padded: whether a pool is over what lies in the padding, too.
 
     Raises:
-        SpecError: the window is that of no such convolution, or lies in the padding as a whole.
+        SpecError: the window is that of no such convolution, or lies in the padding as a whole; or
+            the largest of quantized images is to be over padding, which has no number.
     """
 
     kind: PoolKind
@@ -63,6 +71,8 @@ class PoolSpec(Specification):
             )
         if any(_is_empty(self.window, axis) for axis in (0, 1)):
             raise SpecError(f"every window holds a pixel of the image; got {self}")
+        if self.padded and self.kind == "maxpool" and window.quantized:
+            raise SpecError(f"the largest of quantized images is over what exists; got {self}")
 
     @property
     def batch(self) -> int:
@@ -76,8 +86,12 @@ class PoolSpec(Specification):
 
     @property
     def dtype(self) -> str:
-        """The name of the element type of both arrays."""
+        """The name of the element type of both images."""
         return self.window.dtype
+
+    def dtype_of(self, name: str) -> str:
+        """Return the name of the element type of an array; see `Problem.dtype_of`."""
+        return quantized.dtype_of(name, self.dtype)
 
     @cached_property
     def input_shape(self) -> tuple[int, ...]:
@@ -91,8 +105,9 @@ class PoolSpec(Specification):
 
     @property
     def operands(self) -> dict[str, tuple[int, ...]]:
-        """None."""
-        return {}
+        """Those of a quantized mean: scale (1,), zeros (2,), bounds (2,)."""
+        means = self.kind == "avgpool" and self.window.quantized
+        return {"scale": (1,), "zeros": (2,), "bounds": (2,)} if means else {}
 
     def sides(self, height: Any, width: Any) -> tuple[Any, Any]:
         """Return the height and the width of the result; see `Layer.sides`."""

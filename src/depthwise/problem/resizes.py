@@ -8,7 +8,7 @@ from math import prod
 from typing import Any, ClassVar, Literal, get_args
 
 from depthwise.errors import SpecError
-from depthwise.problem.dtypes import DEFAULT, DTYPES
+from depthwise.problem.dtypes import DEFAULT, DTYPES, QUANTIZED
 from depthwise.problem.problem import Specification
 from depthwise.problem.text import axes, errors_with, size_text
 from depthwise.problem.values import MAX_ELEMENTS, check_sizes, shown, whole, word
@@ -67,7 +67,7 @@ class ResizeSpec(Specification):
         given = {name: value for name, value in vars(self).items() if name != "kind"}
         with errors_with(self.kind, given, defaults=vars(ResizeSpec)):
             word("kind", self.kind, get_args(ResizeKind))
-            word("dtype", self.dtype, DTYPES)
+            word("dtype", self.dtype, DTYPES + QUANTIZED if self.kind == "nearest" else DTYPES)
             word("coordinates", self.coordinates, COORDINATES)
             word("rounding", self.rounding, ROUNDINGS)
             for name in ("channels", "height", "width", "batch"):

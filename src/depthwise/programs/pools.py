@@ -20,6 +20,7 @@ from depthwise.programs import define_pools
 from depthwise.programs.build import SYMBOL, TASKS, Program
 from depthwise.programs.direct import spread, vector
 from depthwise.programs.pixel_runs import MOST_TASKS, largest, pieces
+from depthwise.programs.quantized_numbers import of, rounded
 from depthwise.schedule.plan import Plan
 from depthwise.schedule.window import Axis, axes
 
@@ -33,8 +34,11 @@ _TAPS_OF_A_TASK = 16384
 def programs(spec: PoolSpec, plan: Plan, target: Target) -> tuple[Program]:
     """Return the one program of a pool."""
     del plan
-    definition, written = define_pools.define(spec), _Pool(spec, target.lanes(spec.dtype))
-    return (Program({SYMBOL: definition}, {SYMBOL: written.function()}, target),)
+    sums = spec.kind == "avgpool"
+    lanes = target.lanes(spec.element.accumulator if sums else spec.dtype)
+    function = _Pool(spec, lanes).function()
+    definition = function if spec.operands else define_pools.define(spec)
+    return (Program({SYMBOL: definition}, {SYMBOL: function}, target),)
 
 
 class _Pool:
@@ -42,9 +46,12 @@ class _Pool:
         self._spec = spec
         self._rows, self._columns = axes(spec.window)
         self._pieces = list(pieces(spec.window.channels, lanes))
+        self._sums = spec.kind == "avgpool"
+        self._kept = spec.element.accumulator if self._sums else spec.dtype
+        self._numbers: dict[str, list[Expr]] = {}
 
     def function(self) -> Any:
-        """Return the function of the two arrays and a run of tasks."""
+        """Return the function of the problem's arrays and a run of tasks."""
         spec = self._spec
         rows = spec.batch * self._rows.targets
         work = prod(spec.output_shape) * prod(spec.window.kernel)
@@ -52,12 +59,14 @@ class _Pool:
         with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
             T.func_name("main")
             T.func_attr({TASKS: tasks})
-            shapes = {"X": spec.input_shape, "Y": spec.output_shape}
-            x, y = (
-                T.arg(name, T.Buffer((prod(shape),), spec.element.tvm))
+            shapes = {"x": spec.input_shape, **spec.operands, "y": spec.output_shape}
+            x, *others, y = (
+                T.arg(name, T.Buffer((prod(shape),), spec.dtype_of(name)))
                 for name, shape in shapes.items()
             )
             first, last = T.arg("first", T.int32()), T.arg("last", T.int32())
+            for array, (name, (size,)) in zip(others, spec.operands.items(), strict=True):
+                self._numbers[name] = [T.Bind(array[at]) for at in range(size)]
             with T.serial(first, last) as task:
                 begin, end = T.Bind(rows * task // tasks), T.Bind(rows * (task + 1) // tasks)
                 with T.serial(begin, end) as row:
@@ -96,34 +105,43 @@ class _Pool:
         for first, number, width in self._pieces:
             with T.serial(0, number) as step:
                 channel = first + step * width
-                found = T.alloc_buffer((width,), self._spec.element.tvm, scope="local")
+                found = T.alloc_buffer((width,), self._kept, scope="local")
                 here = vector(0, width)
                 T.buffer_store(found, spread(self._start(count), width), [here])
                 with T.serial(*rows) as r, T.serial(*columns) as s:
                     below, right = r * self._rows.dilation, s * self._columns.dilation
                     pixel = (top + below) * self._columns.sources + left + right
                     value = T.Bind(x[vector(pixel * window.channels + channel, width)])
-                    T.buffer_store(found, self._with(found[here], value), [here])
+                    kept = tirx.Cast(of(self._kept, width), value)
+                    T.buffer_store(found, self._with(found[here], kept), [here])
                 result = self._result(found[here], count, width)
                 T.buffer_store(y, result, [vector(target + channel, width)])
 
     def _start(self, count: Expr) -> Expr:
         """Return what a window of so many pixels begins with."""
-        zero, least = (tirx.const(number, self._spec.element.tvm) for number in (0, -math.inf))
-        if self._spec.kind == "avgpool":
-            return zero
+        zero = tirx.const(0, self._kept)
+        if self._sums:
+            return zero - count * self._numbers["zeros"][0] if self._numbers else zero
+        if self._spec.element.is_integer:
+            return tirx.min_value(self._kept)
+        least = tirx.const(-math.inf, self._kept)
         whole = prod(self._spec.window.kernel)
         return tirx.Select(count < whole, zero, least) if self._spec.padded else least
 
     def _with(self, found: Expr, value: Expr) -> Expr:
         """Return what is found with a tap more."""
-        return found + value if self._spec.kind == "avgpool" else largest(found, value)
+        return found + value if self._sums else largest(found, value)
 
     def _result(self, found: Expr, count: Expr, width: int) -> Expr:
-        if self._spec.kind == "maxpool":
+        if not self._sums:
             return found
         taps = prod(self._spec.window.kernel) if self._spec.padded else count
-        return found / spread(tirx.Cast(self._spec.element.tvm, taps), width)
+        if not self._numbers:
+            return found / spread(tirx.Cast(self._kept, taps), width)
+        (scale,), (_, zero), bounds = self._numbers.values()
+        factor = T.Bind(scale / tirx.Cast("float32", taps))
+        mean = tirx.Cast(of("float32", width), found) * spread(factor, width)
+        return tirx.Cast(of(self._spec.dtype, width), rounded(mean, width, (zero, *bounds)))
 
 
 def _on_image(axis: Axis, target: Expr) -> Taps:

@@ -41,10 +41,10 @@ RULES: dict[type[Any], tuple[AnyRule, ...]] = {
     PassSpec: (adjoint, input_gradient, weight_gradient),
     PixelSpec: (PixelPasses(),),
     ElementwiseSpec: (OneWay("elementwise", sums=False),),
-    PoolSpec: (OneWay("pools"),),
+    PoolSpec: (OneWay("pools", sums=False),),
     GatherSpec: (OneWay("gathers", sums=False),),
     AttentionSpec: (OneWay("attention"),),
-    ResizeSpec: (OneWay("resizes"),),
+    ResizeSpec: (OneWay("resizes", sums=False),),
     QuantizedSpec: (OneWay("quantized_images", sums=False),),
 }
 """By the type of a problem."""

@@ -12,6 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from depthwise.problem.counting import Cost
+from depthwise.problem.dtypes import element
 from depthwise.problem.problem import Problem
 
 S = TypeVar("S", bound=Problem)
@@ -24,18 +25,21 @@ def scale_of_weights(spec: Problem, name: str) -> float:
 
 
 def normal(spec: Problem, rng: Generator, scale: Scale = scale_of_weights) -> dict[str, Any]:
-    """Return normally distributed arrays for x and the operands, by name.
+    """Return normally distributed arrays for x and the operands, by name; whole numbers evenly.
 
     Args:
         spec: the problem.
         rng: where they come from.
         scale: gives the standard deviation for an array of the problem.
     """
-    shapes = spec.input_shape, *spec.operands.values()
-    return {
-        name: scale(spec, name) * rng.standard_normal(shape)
-        for name, shape in zip(spec.array_names, shapes, strict=True)
-    }
+    shapes = zip(spec.array_names, (spec.input_shape, *spec.operands.values()), strict=True)
+    found: dict[str, Any] = {}
+    for name, shape in shapes:
+        if (kind := element(spec.dtype_of(name))).is_integer:
+            found[name] = rng.integers(*kind.range, shape, endpoint=True)
+        else:
+            found[name] = scale(spec, name) * rng.standard_normal(shape)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,9 +10,8 @@ from numpy.random import Generator
 
 from depthwise.errors import ParseError
 from depthwise.problem.counting import moved
-from depthwise.problem.families.family import Family
+from depthwise.problem.families.family import Family, normal
 from depthwise.problem.oracle import quantized_images as oracle
-from depthwise.problem.oracle.planes import Array
 from depthwise.problem.quantized_images import QUANTIZED_KINDS, QuantizedSpec
 from depthwise.problem.tokens import Line
 
@@ -37,30 +36,21 @@ def _read(kind: Any, tokens: Sequence[str], text: str) -> QuantizedSpec:
     return spec
 
 
-def _random(spec: QuantizedSpec, rng: Generator) -> dict[str, Array]:
+def _random(spec: QuantizedSpec, rng: Generator) -> dict[str, Any]:
     """Return random data, whose results fill most of their range."""
-    least, most = spec.element.range
-
-    def images(shape: tuple[int, ...]) -> Array:
-        return rng.integers(least, most + 1, shape).astype(float)
-
-    found: dict[str, Array] = {
-        "x": images(spec.input_shape),
-        "scale": rng.uniform(0.015, 0.025, 1),
+    low, high = spec.element.range
+    zeros = rng.integers(low // 4 + 32, high // 4 + 96, 3)
+    mean = spec.kind == "qmean"
+    numbers = {
+        "scale": rng.uniform(0.5, 1, 1) if mean else rng.uniform(0.015, 0.025, 1),
         "factors": rng.uniform(0.3, 0.7, 2),
         "factor": rng.uniform(0.01, 0.02, 1),
-        "zeros": rng.integers(least // 4 + 32, most // 4 + 96, 3).astype(float),
-        "zero": rng.integers(least // 4 + 32, most // 4 + 96, 1).astype(float),
-        "bounds": np.array((least, most), float),
-        "table": images((256,)),
+        "zeros": zeros[:2] if mean else zeros,
+        "zero": zeros[:1],
+        "bounds": np.array((low, high)),
     }
-    if spec.kind == "quantize":
-        found["x"] = rng.standard_normal(spec.input_shape)
-    if spec.kind == "qmean":
-        found["zeros"], found["scale"] = found["zeros"][:2], rng.uniform(0.5, 1, 1)
-    if spec.computed:
-        found["other"] = images(spec.operands["other"])
-    return {name: found[name] for name in spec.array_names}
+    drawn = normal(spec, rng)
+    return {name: numbers.get(name, array) for name, array in drawn.items()}
 
 
 def _products(spec: QuantizedSpec) -> list[float]:
