@@ -219,6 +219,13 @@ def attacked(first: int, last: int) -> list[str]:
     return lines
 
 
+@pytest.mark.slow
+def test_ten_thousand_mutated_files():
+    lines = attacked(0, 10_000)
+    assert len(lines) == 10_000
+    assert {line.split(" ", 1)[1] for line in lines} <= {"ModelError", "ArrayError", "computed"}
+
+
 def test_mutated_files():
     lines = attacked(0, 300)
     assert len(lines) == 300

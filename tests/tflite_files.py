@@ -124,12 +124,27 @@ def _number(options: Any) -> int:
     return int(getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T")))
 
 
-def by_litert(data: bytes, arrays: Sequence[np.ndarray], threads: int = 1) -> list[np.ndarray]:
+def by_litert(data: bytes, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return what LiteRT computes with its own kernels, those of XNNPACK left out."""
+    return _computed(data, arrays, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+
+
+def by_xnnpack(data: bytes, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return what LiteRT computes with XNNPACK."""
+    return _computed(data, arrays, OpResolverType.BUILTIN)
+
+
+def scales_of(data: bytes) -> list[tuple[float, int]]:
+    """Return the scale and the zero point of a network's first input, and of its first output."""
+    interpreter = Interpreter(model_content=data)
+    ends = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    return [each["quantization"] for each in ends]
+
+
+def _computed(data: bytes, arrays: Sequence[np.ndarray], kernels: Any) -> list[np.ndarray]:
     interpreter = Interpreter(
-        model_content=data, num_threads=threads,
-        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )  # fmt: skip
+        model_content=data, num_threads=1, experimental_op_resolver_type=kernels
+    )
     for each, array in zip(interpreter.get_input_details(), arrays, strict=True):
         interpreter.resize_tensor_input(each["index"], array.shape)
     interpreter.allocate_tensors()

@@ -17,8 +17,11 @@ from depthwise.network.images import TO_NCHW, TO_NHWC
 from depthwise.problem.arrays import Array
 from depthwise.tflite.files import File, Operator, Tensor, checked
 
-OPSET, IR_VERSION = 21, 10
-"""Of what is written: the first in which numbers of 16 bits are quantized ones."""
+OPSET, OF_16_BITS, IR_VERSION = 20, 21, 10
+"""Of what is written: the first opset with all operators, and with quantized numbers of 16 bits.
+
+(Of the latter, ONNX Runtime 1.31 rewrites what is quantized behind a transposition wrongly.)
+"""
 Form: TypeAlias = Literal["plain", "image"]
 """The axes of an array: as TFLite has them, or (N, C, H, W)."""
 Translate: TypeAlias = "Callable[[Site], None]"
@@ -61,7 +64,8 @@ class Translation:
                 table[operator.kind](Site(self, operator, name))
         outputs = [self._output(number) for number in self.network.outputs]
         graph = helper.make_graph(self.nodes, "graph", self._inputs, outputs, self._arrays)
-        opsets = [helper.make_opsetid("", OPSET)]
+        wide = any(is_quantized(each) and each.dtype == "int16" for each in self.network.tensors)
+        opsets = [helper.make_opsetid("", OF_16_BITS if wide else OPSET)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
     def stated(self) -> dict[str, tuple[int, ...]]:
@@ -266,12 +270,14 @@ class Site:
     def operand(self, position: int, form: Form) -> str:
         """Return the same of one that broadcasts: a constant may have fewer axes than an image."""
         array, tensor = self.constant(position), self.tensor(position)
-        if form == "plain" or array is None or array.ndim > 4 or is_quantized(tensor):
+        if form == "plain" or array is None or array.ndim > 4:
             return self.x(position, form)
-        if not array.ndim:
-            return self.array(array)
-        whole = array.reshape((1,) * (4 - array.ndim) + array.shape)
-        return self.array(whole.transpose(TO_NCHW))
+        if array.ndim:
+            array = array.reshape((1,) * (4 - array.ndim) + array.shape).transpose(TO_NCHW)
+        name = self.array(array)
+        if not is_quantized(tensor):
+            return name
+        return str(self.add("DequantizeLinear", name, *self._translation.scale(tensor)))
 
     def weight(self, position: int, order: Sequence[int]) -> str:
         """Return the name of weights with their axes in another order."""
