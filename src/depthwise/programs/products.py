@@ -156,12 +156,11 @@ def product(
         fetching: what goes on meanwhile.
         following: `following(panel, column)` is the panel behind this one, where it is fetched.
     """
-    part, parts = share
     before: Expr = 0
     tiles = [(last - first + (panel.rows - 1)) // panel.rows for panel in panels]
     total = sum(panel.count * count for panel, count in zip(panels, tiles, strict=True))
-    for panel, count in zip(panels, tiles, strict=True):
-        begin, end = panel.count * part // parts, panel.count * (part + 1) // parts
+    shares = _shares(panels, *share)
+    for panel, count, (begin, end) in zip(panels, tiles, shares, strict=True):
         with T.serial(begin, end) as index:
             column = T.Bind(index * panel.width + panel.start)
             element, behind = b(panel, column), following(panel, column)
@@ -175,6 +174,18 @@ def product(
                     ahead = replace(behind, tile=tile)
                 _tile(panel, top, column, terms, lanes, dtype, a, element, store, ahead)
         before = before + panel.count * count
+
+
+def _shares(panels: tuple[Panels, ...], part: Expr, parts: int) -> Iterator[tuple[Expr, Expr]]:
+    """Yield which of neighbouring panels belong to one of so many shares of all of them."""
+    total, before = sum(panel.count for panel in panels), 0
+    for panel in panels:
+        ends = (total * number // parts - before for number in (part, part + 1))
+        if panel.count == total:
+            yield tuple(ends)
+        else:
+            yield tuple(T.max(0, T.min(end, panel.count)) for end in ends)
+        before += panel.count
 
 
 def _tile(

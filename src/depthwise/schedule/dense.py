@@ -9,7 +9,7 @@ both.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import ceil
+from math import ceil, prod
 
 from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
@@ -76,7 +76,8 @@ steps = one_step(form)
 def tasks(spec: ConvSpec, plan: Plan, target: Target) -> tuple[int, int]:
     """Return into how many runs the pixels are cut, and into how many shares the panels."""
     count = runs(spec, plan)
-    return count, min(panels(spec, plan, target)[0].count, ceil(_ENOUGH_TASKS / count))
+    shares = sum(panel.count for panel in panels(spec, plan, target))
+    return count, min(shares, ceil(_ENOUGH_TASKS / count))
 
 
 def panels(spec: ConvSpec, plan: Plan, target: Target) -> tuple[Panels, ...]:
@@ -100,4 +101,6 @@ def most_runs(spec: ConvSpec) -> int:
     stack = Stack.of(spec)
     far = stack.images * stack.height * stack.row * itemsize(spec.dtype)
     wanted = max(_ENOUGH_TASKS, ceil(far / _RUN_BYTES))
-    return max(1, min(stack.pixels // _RUN_PIXELS, wanted))
+    pixels = prod(spec.input_shape) + prod(spec.output_shape)
+    few = tiling.few_runs(pixels, prod(spec.weight_shape))
+    return min(max(stack.pixels // _RUN_PIXELS, few), wanted)

@@ -83,7 +83,8 @@ steps = one_step(form)
 def tasks(spec: ConvSpec, plan: Plan, target: Target) -> tuple[int, int]:
     """Return into how many runs the rows are cut, and into how many shares the panels."""
     panels = panels_of(spec, plan, target)
-    return _row_runs(spec, plan), min(panels[0].count, ceil(_wanted_shares(spec, plan)))
+    wanted = ceil(_wanted_shares(spec, plan))
+    return _row_runs(spec, plan), min(sum(panel.count for panel in panels), wanted)
 
 
 def panels(columns: int, runs: Runs, plan: Plan, dtype: str, target: Target) -> tuple[Panels, ...]:
@@ -107,13 +108,17 @@ def _extents(spec: ConvSpec) -> tuple[int, int]:
 
 
 def _row_runs(spec: ConvSpec, plan: Plan) -> int:
-    """Return into how many runs the rows are cut: channels-first, where images are too few tasks.
+    """Return into how many runs the rows are cut.
 
-    (There, each task copies the panels of pixels for itself.)
+    Channels-first, that is where images are too few tasks: each copies the panels of pixels for
+    itself.
     """
-    rows, _ = _extents(spec)
+    rows, columns = _extents(spec)
     most = max(1, ceil(rows / plan.tw) // _FEWEST_TILES)
-    wanted = rows // _RUN_ROWS if spec.channels_last else _FEW_TASKS // spec.batch
+    wanted = _FEW_TASKS // spec.batch
+    if spec.channels_last:
+        few = tiling.few_runs(rows * (spec.channels + columns), spec.channels * columns)
+        wanted = max(rows // _RUN_ROWS, few)
     return max(1, min(most, wanted))
 
 

@@ -117,6 +117,9 @@ _MANY_TILES = 64
 """So many that what a panel takes to arrive is little beside what it is used for."""
 
 
+_FEW_RUNS = 4
+
+
 @cache
 def fastest(columns: int, runs: Runs, lanes: int, registers: int) -> Tiling:
     """Return the tiling that takes the fewest cycles.
@@ -153,6 +156,20 @@ def ends(rows: int, tile: int, count: int) -> list[int]:
     """Return where so many runs of rows begin and end; all but the last are whole tiles."""
     tiles = ceil(rows / tile)
     return [min(tiles * run // count * tile, rows) for run in range(count + 1)]
+
+
+def few_runs(pixels: int, weights: int) -> int:
+    """Return into how many runs at least the rows of a product are cut, of pixels and weights.
+
+    Threads that share the columns read all of A each, those that share the rows all weights.  What
+    makes A and takes Y is shared by rows too: where the product is not, half of A and Y moves from
+    core to core, which takes as long as from the last cache.
+
+    Args:
+        pixels: elements of A and Y.
+        weights: elements of B.
+    """
+    return _FEW_RUNS if pixels > weights else 1
 
 
 def runs_between(ends: list[int]) -> Runs:
