@@ -26,7 +26,7 @@ _TURNED = {"add": "add", "mul": "mul", "min": "min", "max": "max", "sub": "rsub"
 
 
 @dataclass(frozen=True)
-class _Piece:
+class Piece:
     """A link with its operand: an array that is the same in each call, or a value."""
 
     link: Link
@@ -38,10 +38,10 @@ class _Chain:
     """What nodes compute of x, one after the other."""
 
     x: Value
-    pieces: tuple[_Piece, ...]
+    pieces: tuple[Piece, ...]
     nodes: tuple[Node, ...]
 
-    def before(self, node: Node, pieces: tuple[_Piece, ...]) -> _Chain:
+    def before(self, node: Node, pieces: tuple[Piece, ...]) -> _Chain:
         """Return this chain with a node behind it."""
         return _Chain(self.x, (*self.pieces, *pieces), (*self.nodes, node))
 
@@ -88,7 +88,7 @@ def _endings(graph: Graph) -> dict[Value, _Chain]:
     return found
 
 
-def _readings(node: Node) -> list[tuple[Value, tuple[_Piece, ...]]]:
+def _readings(node: Node) -> list[tuple[Value, tuple[Piece, ...]]]:
     """Return what a node computes as pieces of a value of its own size, for each such value."""
     if not _is_image(node.outputs[0]) or not _same_types(node):
         return []
@@ -96,7 +96,7 @@ def _readings(node: Node) -> list[tuple[Value, tuple[_Piece, ...]]]:
     if isinstance(operator, Binary):
         return _binary(node, operator.function)
     x = node.inputs[0] if node.inputs else None
-    pieces = _unary(operator, node.output.dtype)
+    pieces = single(operator, node.output.dtype)
     return [(x, pieces)] if pieces and x is not None and x.sizes == node.output.sizes else []
 
 
@@ -109,32 +109,33 @@ def _is_image(value: Value) -> bool:
     return value.sizes is not None and shape is not None and len(shape) in (2, 4) and 0 not in shape
 
 
-def _unary(operator: Operator, dtype: str | None) -> tuple[_Piece, ...]:
+def single(operator: Operator, dtype: str | None) -> tuple[Piece, ...]:
+    """Return a function of one element as pieces of a chain; () where it is none."""
     if isinstance(operator, Activate):
-        return (_Piece(Link(operator.activation)),)
+        return (Piece(Link(operator.activation)),)
     if isinstance(operator, Unary) and operator.function in UNARY:
-        return (_Piece(Link(operator.function)),)
+        return (Piece(Link(operator.function)),)
     numbers: dict[str, float] = {}
     if isinstance(operator, HardSigmoid):
         numbers = {"mul": operator.slope, "add": operator.offset, "max": 0, "min": 1}
     elif isinstance(operator, Clip):
         numbers = {"max": operator.low, "min": operator.high}
     return tuple(
-        _Piece(Link(function, "scalar"), np.full(1, number, dtype))
+        Piece(Link(function, "scalar"), np.full(1, number, dtype))
         for function, number in numbers.items()
         if math.isfinite(number)
     )
 
 
-def _binary(node: Node, function: str) -> list[tuple[Value, tuple[_Piece, ...]]]:
+def _binary(node: Node, function: str) -> list[tuple[Value, tuple[Piece, ...]]]:
     first, second = cast("list[Value]", node.inputs)
     ways = [(first, second, function), (second, first, _TURNED.get(function))]
-    found: list[tuple[Value, tuple[_Piece, ...]]] = []
+    found: list[tuple[Value, tuple[Piece, ...]]] = []
     for x, other, name in ways:
         if name in BINARY and x.constant is None and x.sizes == node.output.sizes:
             operand = _operand(x, other)
             if operand is not None:
-                found.append((x, (_Piece(Link(name, operand[0]), operand[1]),)))
+                found.append((x, (Piece(Link(name, operand[0]), operand[1]),)))
     return found
 
 

@@ -65,9 +65,12 @@ class Draft(Operator):
 
 
 def convolution(
-    shape: tuple[int, ...], weight: Array, bias: Array | None, how: Convolution
-) -> Draft:
+    shape: tuple[int, ...], weight: Array, bias: Array | None, how: Convolution,
+    dtype: str | None = None,
+) -> Draft:  # fmt: skip
     """Return the problem of a convolution of (N, C, H, W), computed channels-last.
+
+    The type of the images is that of the weight unless it is said.
 
     Raises:
         SpecError: it cannot exist.
@@ -84,7 +87,7 @@ def convolution(
     spec = ConvSpec(
         kind=kind, channels=channels, height=height, width=width, out_channels=out_channels,
         groups=how.groups, bias=bias is not None, batch=batch, layout="NHWC",
-        dtype=DTYPE_NAMES[weight.dtype], **window,
+        dtype=dtype or DTYPE_NAMES[weight.dtype], **window,
     )  # fmt: skip
     given = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
     return Draft(spec=spec, operands=given)

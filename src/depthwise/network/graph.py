@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,6 +17,36 @@ AS_IT_LIES = "what it turns is taken as it lies"
 """Why a computation of the file or model is no part of a network."""
 
 
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """The whole numbers q of a constant that is scale * (q - zero).
+
+    Attributes:
+        array: the numbers.
+        scale: float32, one number or one for each place along `axis`.
+        zero: likewise.
+        axis: which that is.
+    """
+
+    array: Array
+    scale: Array
+    zero: Array
+    axis: int = 0
+
+    def values(self) -> Array:
+        """Return what they stand for, in float32."""
+        along = [1] * self.array.ndim
+        if self.scale.size > 1:
+            along[self.axis] = -1
+        centred = self.array.astype(np.int32) - self.zero.reshape(along)
+        values: Array = centred.astype(np.float32) * self.scale.reshape(along)
+        return values
+
+    def transposed(self) -> Codes:
+        """Return those of a matrix with rows and columns the other way round."""
+        return replace(self, array=self.array.T, axis=1 - self.axis)
+
+
 @dataclass(eq=False)
 class Value:
     """An array that flows through a network.
@@ -27,6 +57,7 @@ class Value:
         sizes: the same with a word for each size that may be another; equal words are equal sizes.
         dtype: NumPy's name of its element type; None where it is not known.
         constant: the array itself where it is the same in each call.
+        codes: the whole numbers that the constant was computed from, if it was.
         maker: the node whose output it is; None of inputs and constants.
         users: the nodes that take it, once for each time that they do.
     """
@@ -36,6 +67,7 @@ class Value:
     sizes: tuple[int | str, ...] | None = None
     dtype: str | None = None
     constant: Array | None = None
+    codes: Codes | None = None
     maker: Node | None = None
     users: list[Node] = field(default_factory=list)
 

@@ -38,6 +38,7 @@ from depthwise.problem.attention import AttentionSpec
 from depthwise.problem.dtypes import DTYPES
 
 TO_NHWC, TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
+_ELEMENT_BY_ELEMENT = Activate, Clip, HardSigmoid, Unary
 _SWAPPED = (0, 2, 1)
 """From rows of pixels to rows of each channel's elements, (N, C, L), and back."""
 
@@ -193,7 +194,7 @@ class _Images:
             return operator, [image, *node.inputs[1:]]
         if image is not None and isinstance(operator, Slice) and operator.axis == rank - 1:
             return replace(operator, axis=1), [image]
-        if image is not None and isinstance(operator, (Activate, Clip, HardSigmoid, Unary)):
+        if image is not None and isinstance(operator, _ELEMENT_BY_ELEMENT):
             return operator, [image]
         return None
 

@@ -12,9 +12,9 @@ from depthwise.network.operators import PIXELS, Binary, Reduce, Reshape
 
 
 def join(graph: Graph) -> None:
-    """Join depthwise convolutions with the pointwise ones round them."""
+    """Join depthwise convolutions with the pointwise ones round them, those of real numbers."""
     for node in list(graph.nodes):
-        if _kind(node) == "pointwise":
+        if _kind(node) == "pointwise" and not _is_quantized(node):
             _gated(graph, node) or _ungated(graph, node)
     graph.drop_unused()
     _remark(graph)
@@ -31,6 +31,11 @@ def _remark(graph: Graph) -> None:
             elif not users:
                 reason = "what follows it is no pointwise convolution but the result"
             node.remark = f"computed alone: {reason}"
+
+
+def _is_quantized(node: Node) -> bool:
+    conv = _draft(node).conv
+    return conv is not None and conv.quantized
 
 
 def _kind(node: Node | None) -> str | None:

@@ -284,6 +284,23 @@ def repeated(
 
 
 @dataclass(frozen=True, kw_only=True)
+class Quantize(Operator):
+    """clip(round(x / scale) + zero): whole numbers of a type, halves to the even one."""
+
+    dtype: str
+    scale: float
+    zero: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dequantize(Operator):
+    """(x - zero) * scale of whole numbers."""
+
+    scale: float
+    zero: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Identity(Operator):
     """The input."""
 

@@ -66,17 +66,26 @@ def _placed(graph: Graph, node: Node, pool: Pool, x: Value) -> Node | None:
     """Put a kernel in the place of a node that is a pool of x, if there is one."""
     if x.shape is None or len(x.shape) != 4 or x.dtype not in DTYPES or 0 in x.shape:
         return None
-    batch, channels, *size = x.shape
     try:
-        window = ConvSpec.depthwise(
-            channels, (size[0], size[1]), pool.kernel, stride=pool.stride, padding=pool.padding,
-            dilation=pool.dilation, batch=batch, layout="NHWC", dtype=x.dtype,
-        )  # fmt: skip
-        spec = PoolSpec(kind=pool.kind, window=window, padded=pool.padded)
+        spec = pool_of(x, pool)
     except SpecError as error:
         node.reason = str(error)
         return None
     return place(graph, node, Draft(spec=spec, operands={}), x)
+
+
+def pool_of(x: Value, pool: Pool) -> PoolSpec:
+    """Return the problem of the pool of an image.
+
+    Raises:
+        SpecError: it cannot exist.
+    """
+    batch, channels, *size = cast("tuple[int, ...]", x.shape)
+    window = ConvSpec.depthwise(
+        channels, (size[0], size[1]), pool.kernel, stride=pool.stride, padding=pool.padding,
+        dilation=pool.dilation, batch=batch, layout="NHWC", dtype=cast(str, x.dtype),
+    )  # fmt: skip
+    return PoolSpec(kind=pool.kind, window=window, padded=pool.padded)
 
 
 def ceiled(pool: Pool, size: Sequence[int | str]) -> Pool | None:

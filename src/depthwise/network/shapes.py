@@ -112,7 +112,7 @@ def _watched(program: Program, inputs: Sequence[Array], constants: dict[int, Arr
 def _results(step: Step, given: list[Array]) -> list[Array]:
     if isinstance(step.work, Stage) and not len(given[0]):  # of no images nothing is computed
         shape = _made(step.work, *(each.shape for each in given))
-        return [_nothing(shape, step.work.spec.dtype)]
+        return [_nothing(shape, step.work.spec.dtype_of("y"))]
     return computed(step, given, _by_kernel)
 
 

@@ -13,6 +13,7 @@ from depthwise.errors import ArrayError
 from depthwise.network.engine import Engine
 from depthwise.network.operators import Permute, Reshape
 from depthwise.problem.arrays import Array, Memory
+from depthwise.problem.dtypes import QUANTIZED
 from depthwise.problem.problem import Layer
 
 Shape: TypeAlias = "tuple[int, ...]"
@@ -196,6 +197,11 @@ class Program:
     def _is_row(self, number: int) -> bool:
         """Whether a value is an input that is no image, such as rows of pixels."""
         return number < len(self.inputs) and len(self.inputs[number].sizes or ()) in (2, 3)
+
+    @property
+    def is_quantized(self) -> bool:
+        """Whether images are rounded to whole numbers that stand for real ones."""
+        return any(stage.spec.dtype in QUANTIZED for stage in self.stages())
 
     def stages(self) -> list[Stage]:
         """Return what kernels of ours compute."""

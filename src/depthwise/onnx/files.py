@@ -44,6 +44,15 @@ def model_of(source: str | os.PathLike[str] | bytes | ModelProto) -> ModelProto:
     return _converted(_inlined(model))
 
 
+def is_quantized(model: ModelProto) -> bool:
+    """Whether a model computes with whole numbers that stand for real ones."""
+    return any(_rounds(node) for node in model.graph.node)
+
+
+def _rounds(node: NodeProto) -> bool:
+    return str(node.op_type).startswith(("QuantizeLinear", "QLinear"))
+
+
 def _parsed(data: bytes, name: str) -> ModelProto:
     model = ModelProto()
     try:

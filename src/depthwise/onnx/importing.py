@@ -223,7 +223,10 @@ class _Import:
         if name not in self._values:
             constant = self._known.constants.get(name)
             if constant is not None:
-                made = Value(name, constant.shape, constant.shape, constant.dtype.name, constant)
+                codes = self._known.codes.get(name)
+                made = Value(
+                    name, constant.shape, constant.shape, constant.dtype.name, constant, codes
+                )
             else:
                 shape = self._known.shapes.get(name)
                 kind = dtype_of(self._known.types.get(name))

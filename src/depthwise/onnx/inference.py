@@ -19,6 +19,7 @@ from onnx import (
 )
 
 from depthwise.errors import ModelError
+from depthwise.network.graph import Codes
 from depthwise.onnx.files import in_a_line
 from depthwise.onnx.writing import graphs_in
 from depthwise.problem.arrays import Array
@@ -39,12 +40,14 @@ class Inferred:
     Attributes:
         nodes: those that are left when everything constant is computed.
         constants: the arrays that are the same in each call.
+        codes: the whole numbers that some of these were computed from.
         shapes: for inputs of the example's sizes.
         types: as ONNX has them.
     """
 
     nodes: list[NodeProto]
     constants: dict[str, Array]
+    codes: dict[str, Codes] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     types: dict[str, TypeProto] = field(default_factory=dict)
 
@@ -181,7 +184,10 @@ def _fold(model: ModelProto, found: Inferred, *, fixed: bool) -> bool:
         if fixed and _is_shape(node) and node.input[0] in found.shapes:
             made = {node.output[0]: _shape_of(node, found.shapes[node.input[0]])}
         elif _is_constant(node, known):
-            made = _made(model, node, known)
+            codes = _codes(node, known)
+            found.codes |= codes
+            values = {name: each.values() for name, each in codes.items()}
+            made = values or _made(model, node, known)
         if made is None:
             left.append(node)
         else:
@@ -189,6 +195,21 @@ def _fold(model: ModelProto, found: Inferred, *, fixed: bool) -> bool:
     folded = len(left) < len(found.nodes)
     found.nodes = left
     return folded
+
+
+def _codes(node: NodeProto, known: Mapping[str, Array]) -> dict[str, Codes]:
+    """Return the whole numbers that a constant is computed from, by its name, if it is."""
+    if node.op_type != "DequantizeLinear" or node.domain not in ("", "ai.onnx"):
+        return {}
+    given = {each.name: each.i for each in node.attribute}
+    array, scale = known[node.input[0]], known[node.input[1]]
+    whole = array.dtype.kind in "iu" and scale.dtype == np.float32 and not given.get("block_size")
+    axis, each = given.get("axis", 1) % max(array.ndim, 1), scale.size > 1
+    if not whole or array.ndim == 0 or (each and scale.shape != (array.shape[axis],)):
+        return {}
+    zero = known[node.input[2]] if len(node.input) > 2 and node.input[2] else np.zeros_like(scale)
+    zeros = np.broadcast_to(zero.reshape(-1).astype(np.int32), scale.reshape(-1).shape)
+    return {node.output[0]: Codes(array, scale.reshape(-1), zeros, axis)}
 
 
 def settle(model: ModelProto, found: Inferred, other: Inferred) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 
 from depthwise.network.operators import (
+    Dequantize,
     Operator,
     Pool,
+    Quantize,
     Resize,
     Select,
     Softmax,
@@ -20,7 +23,7 @@ from depthwise.network.pools import ceiled
 from depthwise.network.resizes import target_of
 from depthwise.onnx.attributes import Given
 from depthwise.onnx.operators import padding_of, pair
-from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.dtypes import DTYPES, QUANTIZED
 from depthwise.problem.pools import PoolKind
 from depthwise.problem.resizes import Coordinates, ResizeKind, Rounding
 
@@ -29,10 +32,28 @@ def meaning(given: Given) -> Operator | None:
     """Return what a node is that stays ONNX Runtime's unless a kernel takes it."""
     if given.proto.domain not in ("", "ai.onnx") or None in given.inputs[:1]:
         return None
+    if given.proto.op_type in ("QuantizeLinear", "DequantizeLinear"):
+        return _quantization(given)
     reader = _MEANINGS.get(given.proto.op_type)
     if reader is None or len(given.outputs) != 1 or given.outputs[0].dtype not in DTYPES:
         return None
     return reader(given)
+
+
+def _quantization(given: Given) -> Operator | None:
+    """Read what goes between real numbers and whole ones, with one scale for all."""
+    scale, zero, x, y = given.constant(1), given.constant(2), given.x, given.outputs[0]
+    if scale is None or scale.size != 1 or scale.dtype != np.float32:
+        return None
+    if zero is None and not given.is_left_out(2):
+        return None
+    point = 0 if zero is None else int(zero.reshape(()))
+    factor = float(scale.reshape(()))
+    if given.proto.op_type == "DequantizeLinear":
+        ours = x.dtype in QUANTIZED and y.dtype == "float32"
+        return Dequantize(scale=factor, zero=point) if ours else None
+    ours = x.dtype == "float32" and y.dtype in QUANTIZED and factor > 0
+    return Quantize(dtype=cast(str, y.dtype), scale=factor, zero=point) if ours else None
 
 
 def _pool(given: Given) -> Operator | None:

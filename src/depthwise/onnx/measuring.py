@@ -41,7 +41,8 @@ def measured(net: Network, source: str | os.PathLike[str] | bytes) -> Report:
     session = _session(source, net.threads)
     expected = _results(session, given)
     moved = _results(session, examples.moved(given))
-    most = granted(_depth(net.program), *_real(expected, moved))
+    quantized = net.program.is_quantized
+    most = granted(_depth(net.program), *_real(expected, moved), quantized=quantized)
     results = net(*inputs)
     found = results if isinstance(results, tuple) else (results,)
     largest = differences(*_real(found, expected))[1]

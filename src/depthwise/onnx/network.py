@@ -14,6 +14,7 @@ from depthwise.network.optimize import optimized
 from depthwise.network.steps import Call, Program
 from depthwise.onnx.files import model_of
 from depthwise.onnx.importing import imported, input_names
+from depthwise.onnx.quantized import as_qdq
 from depthwise.onnx.runtime import OnnxRuntime
 
 
@@ -24,7 +25,7 @@ def from_onnx(
 ) -> Network:
     """Return a network; see `loading.load`."""
     try:
-        model = model_of(source)
+        model = as_qdq(model_of(source))
         graph, dialect = imported(model, _named(model, shapes))
         program = optimized(graph, OnnxRuntime(dialect))
     except UnicodeError as error:

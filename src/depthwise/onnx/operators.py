@@ -12,7 +12,7 @@ from typing import TypeAlias, cast
 import numpy as np
 
 from depthwise.errors import ModelError
-from depthwise.network.graph import Value
+from depthwise.network.graph import Codes, Value
 from depthwise.network.operators import (
     PIXELS,
     Activate,
@@ -133,7 +133,10 @@ def _gemm(given: Given) -> Read:
     matrix = weight if given.attributes.get("transB") else weight.T
     alpha, beta = (given.attributes.get(name, 1.0) for name in ("alpha", "beta"))
     matrix = matrix if alpha == 1 else (matrix * alpha).astype(weight.dtype)
-    inputs: list[Value | None] = [given.x, _constant(matrix, given.inputs[1])]
+    made = _constant(matrix, given.inputs[1])
+    if alpha == 1:
+        made.codes = _codes(given, transposed=not given.attributes.get("transB"))
+    inputs: list[Value | None] = [given.x, made]
     if bias is not None:
         if bias.size not in (1, len(matrix)) or bias.shape not in (
             (),
@@ -143,15 +146,27 @@ def _gemm(given: Given) -> Read:
             return None
         row = np.broadcast_to(bias.reshape(-1), (len(matrix),))
         row = row if beta == 1 else (row * beta).astype(weight.dtype)
-        inputs.append(_constant(row, given.inputs[2]))
+        made = _constant(row, given.inputs[2])
+        if given.inputs[2] is not None and bias.shape == row.shape and beta == 1:
+            made.codes = given.inputs[2].codes
+        inputs.append(made)
     return Linear(), inputs
+
+
+def _codes(given: Given, *, transposed: bool) -> Codes | None:
+    """Return the whole numbers of the weight of a product, (outputs, inputs)."""
+    weight = given.inputs[1]
+    codes = None if weight is None else weight.codes
+    return codes.transposed() if codes is not None and transposed else codes
 
 
 def _matmul(given: Given) -> Read:
     weight = given.constant(1)
     if weight is None or weight.ndim != 2 or len(given.x.shape or ()) < 2:
         return None
-    return Linear(), [given.x, _constant(weight.T, given.inputs[1])]
+    made = _constant(weight.T, given.inputs[1])
+    made.codes = _codes(given, transposed=True)
+    return Linear(), [given.x, made]
 
 
 def _batch_norm(given: Given) -> Read:

@@ -93,6 +93,10 @@ class _File(ABC):
     def _depth(self) -> int:
         """Return how many layers have weights."""
 
+    @abstractmethod
+    def _is_quantized(self) -> bool:
+        """Whether it computes with whole numbers that stand for real ones."""
+
     def __str__(self) -> str:
         shapes = (",".join(map(str, each.shape)) for each in self._inputs.values())
         return " ".join(("network", self.network, *shapes))
@@ -113,7 +117,8 @@ class _File(ABC):
         network_files.write(folder, self._inputs, self._expected, open_sizes=self._open_sizes())
         self._place(folder / self.link)
         moved = self._results(examples.moved(self._inputs))
-        within = agreement.granted(self._depth(), [*self._expected.values()], [*moved.values()])
+        results = [*self._expected.values()], [*moved.values()]
+        within = agreement.granted(self._depth(), *results, quantized=self._is_quantized())
         return network_files.Posed(tolerance=within)
 
     def _place(self, link: Path) -> None:
@@ -184,6 +189,11 @@ class OnnxFile(_File):
         weights = {each.name for each in graph.initializer if len(each.dims) > 1}
         return sum(not weights.isdisjoint(node.input) for node in graph.node)
 
+    def _is_quantized(self) -> bool:
+        from depthwise.onnx.files import is_quantized
+
+        return is_quantized(self._model)
+
 
 class TfliteFile(OnnxFile):
     """A file of TFLite, which all engines are given as the model of ONNX that we read it as."""
@@ -237,10 +247,13 @@ class SavedFile(_File):
         stages = self._network.program.stages()
         return sum(len(stage.spec.parts) for stage in stages)
 
+    def _is_quantized(self) -> bool:
+        return self._network.program.is_quantized
+
 
 def _by_oracle(problem: Layer, arrays: Sequence[Array]) -> Array:
     """Return what a kernel has to give, rounded to its element type."""
-    return reference.forward(problem, *arrays).astype(problem.dtype)
+    return reference.forward(problem, *arrays).astype(problem.dtype_of("y"))
 
 
 def _dtype(port: Any) -> str | None:

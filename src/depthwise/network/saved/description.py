@@ -222,10 +222,11 @@ def _check_stage(step: Step, stage: Stage, dtypes: Mapping[int, str]) -> None:
         raise ValueError(f"values {step.inputs} and {step.outputs} for {spec}")
     given = {name: (array.size, array.dtype.name) for name, array in stage.operands.items()}
     fixed = {name: each for name, each in spec.operands.items() if name not in spec.computed}
-    if given != {name: (prod(shape), spec.element.numpy) for name, shape in fixed.items()}:
+    if given != {name: (prod(shape), spec.dtype_of(name)) for name, shape in fixed.items()}:
         raise ValueError(f"arrays {given} for {spec}")
-    kinds = {dtypes.get(number) for number in (*step.inputs, *step.outputs)}
-    if kinds != {spec.element.numpy}:
+    kinds = [dtypes.get(number) for number in (*step.inputs, *step.outputs)]
+    names = spec.array_names[0], *spec.computed, "y"
+    if kinds != [spec.dtype_of(name) for name in names]:
         raise ValueError(f"images of types {kinds} for {spec}")
 
 

@@ -1,0 +1,207 @@
+"""Quantized computations as kernels of whole numbers.
+
+Each group of what makes whole numbers real, a computation, and what rounds its result becomes one
+problem.  What is left of the first and the last stands between whole numbers and what is computed
+otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+
+from depthwise.network.absorb import draft_of, place
+from depthwise.network.draft import POINT, Draft, convolution
+from depthwise.network.endings import Ending, Rule, Taken, meant, taken
+from depthwise.network.graph import Codes, Graph, Node, Value
+from depthwise.network.operators import (
+    Activate,
+    Binary,
+    Concat,
+    Convolution,
+    Dequantize,
+    HardSigmoid,
+    Linear,
+    Operator,
+    Pad,
+    Pool,
+    Quantize,
+    Reduce,
+    Reshape,
+    Slice,
+    Unary,
+)
+from depthwise.network.quantized_images import (
+    added,
+    concatenated,
+    looked_up,
+    mean,
+    moved,
+    multiplied,
+    pooled,
+)
+from depthwise.problem.arrays import Array
+from depthwise.problem.spec import ConvSpec
+
+
+def stage_quantized(graph: Graph) -> None:
+    """Make kernels of quantized computations."""
+    for node in list(graph.nodes):
+        operator = meant(node)
+        if isinstance(operator, Quantize):
+            Ending(graph, node, operator).stage(_RULES)
+    graph.drop_unused()
+
+
+def _convolution(ending: Ending, core: Node) -> Node | None:
+    return _sums(ending, core, cast(Convolution, core.operator))
+
+
+def _linear(ending: Ending, core: Node) -> Node | None:
+    return _sums(ending, core, POINT)
+
+
+def _sums(ending: Ending, core: Node, how: Convolution) -> Node | None:
+    """Stage a convolution or a product."""
+    x, how = _unpadded(ending, core, how)
+    weight = core.inputs[1]
+    codes = _centred(None if weight is None else weight.codes)
+    if x is None or codes is None or not x.is_image or x.source.dtype != ending.how.dtype:
+        return None
+    factors = x.scale * codes.scale
+    bias = _bias(core, factors)
+    if len(core.inputs) > 2 and core.inputs[2] is not None and bias is None:
+        return None
+    taps = codes.array if codes.array.ndim == 4 else codes.array[:, :, None, None]
+    shape = (*cast("tuple[int, ...]", x.source.shape), 1, 1)[:4]
+    draft = convolution(shape, taps, bias, how, ending.how.dtype)
+    spec = cast(ConvSpec, draft.spec)
+    if not spec.is_depthwise and spec.groups > 1:
+        return None
+    scale = np.broadcast_to(factors / np.float32(ending.how.scale), spec.out_channels)
+    operands = {
+        **draft.operands,
+        "scale": np.array(scale, np.float32),
+        "zeros": np.array([x.how.zero, ending.how.zero], np.int32),
+        "bounds": np.array(ending.bounds, np.int32),
+    }
+    return place(ending.graph, ending.node, Draft(spec=spec, operands=operands), x.source)
+
+
+def _unpadded(ending: Ending, core: Node, how: Convolution) -> tuple[Taken | None, Convolution]:
+    """Return what a convolution takes, and itself with zeros that are put round that before."""
+    x = core.inputs[0]
+    before = taken(x)
+    pad = None if x is None else x.maker
+    if before is not None:  # the padding is rounded by itself
+        rounding = before.source.maker
+        if rounding is None or not isinstance(meant(rounding), Quantize):
+            return before, how
+        pad = None if rounding.inputs[0] is None else rounding.inputs[0].maker
+    operator = None if pad is None else meant(pad)
+    inner = None if pad is None else taken(pad.inputs[0])
+    if pad is None or inner is None or not isinstance(operator, Pad) or operator.value:
+        return before, how
+    if before is not None and before.how != inner.how:
+        return before, how
+    (top, left), (first, second) = how.padding, operator.padding
+    ending.passed += [*([] if before is None else [before.node]), pad, inner.node]
+    padding = (top[0] + first[0], top[1] + first[1]), (left[0] + second[0], left[1] + second[1])
+    return inner, replace(how, padding=padding)
+
+
+def _sum(ending: Ending, core: Node) -> Node | None:
+    """Stage a sum of two images as the residual of the later of two pointwise convolutions."""
+    first, second = (taken(value) for value in core.inputs[:2])
+    if cast(Binary, core.operator).function != "add" or first is None or second is None:
+        return multiplied(ending, core)
+    if first.source.sizes is None or first.source.sizes != second.source.sizes:
+        return None
+    if {first.source.dtype, second.source.dtype} != {ending.how.dtype}:
+        return None
+    order = {id(node): number for number, node in enumerate(ending.graph.nodes)}
+    ways = [
+        (own, other)
+        for own, other in ((first, second), (second, first))
+        if _takes_sum(ending.graph, own) and own.source is not other.source
+    ]
+    if not ways:
+        return added(ending, first, second)
+    own, other = max(ways, key=lambda way: order[id(way[0].source.maker)])
+    return _residual(ending, own, other)
+
+
+def _takes_sum(graph: Graph, given: Taken) -> bool:
+    """Whether a pointwise convolution makes whole numbers that nobody else takes."""
+    draft = draft_of(given.source)
+    conv = None if draft is None else draft.conv
+    alone = graph.used_once(given.source) and graph.used_once(given.node.output)
+    return alone and conv is not None and conv.kind == "pointwise" and not conv.residual
+
+
+def _residual(ending: Ending, own: Taken, other: Taken) -> Node:
+    pointwise = cast(Node, own.source.maker)
+    draft = cast(Draft, pointwise.operator)
+    scales = np.array([own.scale, other.scale], np.float32)
+    before = draft.operands
+    operands = {
+        **before,
+        "zeros": _joined(before["zeros"], [other.how.zero, ending.how.zero]),
+        "bounds": _joined(before["bounds"], ending.bounds),
+        "factors": scales / np.float32(ending.how.scale),
+    }
+    made = Draft(spec=replace(cast(ConvSpec, draft.conv), residual=True), operands=operands)
+    ending.passed += [own.node, pointwise]
+    x = cast(Value, pointwise.inputs[0])
+    return place(ending.graph, ending.node, made, x, other.source)
+
+
+_RULES: dict[type[Operator], Rule] = {
+    Convolution: _convolution,
+    Linear: _linear,
+    Binary: _sum,
+    Activate: looked_up,
+    Unary: looked_up,
+    HardSigmoid: looked_up,
+    Dequantize: looked_up,
+    Reduce: mean,
+    Pool: pooled,
+    Concat: concatenated,
+    Reshape: moved,
+    Slice: moved,
+}
+"""By what makes the result."""
+
+
+def _joined(first: Array, second: object) -> Array:
+    return np.concatenate([first, np.array(second, np.int32)])
+
+
+def _centred(codes: Codes | None) -> Codes | None:
+    """Return weights whose zero point is 0, of int8; None where there are none like it.
+
+    Each output has a scale of its own, or all have one.
+    """
+    if codes is None or (codes.scale.size > 1 and codes.axis != 0):
+        return None
+    if not np.all(np.isfinite(codes.scale)) or codes.array.dtype.itemsize > 1:
+        return None
+    zero = codes.zero.reshape(-1, *(1,) * (codes.array.ndim - 1))
+    array = codes.array.astype(np.int32) - zero
+    if array.size and (array.min() < -128 or array.max() > 127):
+        return None
+    return Codes(array.astype(np.int8), codes.scale, np.zeros_like(codes.zero))
+
+
+def _bias(core: Node, factors: Array) -> Array | None:
+    """Return the bias of a convolution as whole numbers of the scale of its sums."""
+    value = core.inputs[2] if len(core.inputs) > 2 else None
+    if value is None or value.constant is None:
+        return None
+    if value.codes is not None and value.codes.array.dtype == np.int32:
+        return value.codes.array
+    near = np.rint(value.constant.astype(np.float64) / factors.astype(np.float64))
+    limits = np.iinfo(np.int32)
+    return np.clip(near, limits.min, limits.max).astype(np.int32)
