@@ -16,7 +16,7 @@ from depthwise.network.draft import Draft
 from depthwise.network.graph import NO_CHANGE, Graph, Node, Value
 from depthwise.network.operators import Concat, Permute, Reshape, Slice
 from depthwise.problem.arrays import Array
-from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.dtypes import DTYPES, QUANTIZED
 from depthwise.problem.gathers import MOST_RUNS, GatherSpec, Run
 
 _GROUPS_SWAPPED = (0, 2, 1, 3, 4)
@@ -66,7 +66,7 @@ def _is_image(value: Value | None) -> bool:
         return False
     sizes = value.sizes or ()
     known = len(sizes) in (2, 4) and 0 not in value.shape
-    return known and value.dtype in DTYPES and isinstance(sizes[1], int)
+    return known and value.dtype in DTYPES + QUANTIZED and isinstance(sizes[1], int)
 
 
 def _is_taken(graph: Graph, node: Node) -> bool:
