@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from depthwise.problem.data import random_problem
     from depthwise.problem.parse import parse
     from depthwise.problem.spec import ConvSpec
+    from depthwise.quantizing import quantize
     from depthwise.schedule.plan import BlockPlan, Plan
     from depthwise.tuning.tuner import tune
 
@@ -47,6 +48,7 @@ __all__ = [
     "pack_nchwc",
     "parse",
     "pointwise_conv2d",
+    "quantize",
     "random_problem",
     "separable_conv2d",
     "tune",
@@ -69,6 +71,7 @@ _HOMES = {
     "depthwise.problem.data": ("random_problem",),
     "depthwise.problem.parse": ("parse",),
     "depthwise.problem.spec": ("ConvSpec",),
+    "depthwise.quantizing": ("quantize",),
     "depthwise.schedule.plan": ("BlockPlan", "Plan"),
     "depthwise.tuning.tuner": ("tune",),
 }

@@ -6,7 +6,7 @@ What a command needs is imported when it runs, so that `--help` waits for nothin
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -126,6 +126,87 @@ def optimize(
         command.Options(
             model=model, inputs=inputs, tune=tune, trust=trust, threads=threads,
             form=form(as_json, as_csv), plot=plot, save=save,
+        )
+    )  # fmt: skip
+
+
+@app.command(
+    short_help="Quantize a network's file: a model of ONNX in whole numbers.",
+    epilog=examples(
+        "depthwise quantize model.onnx --data images.npz --output model.int8.onnx",
+        "depthwise quantize model.onnx --data images.npz --test labelled.npz --output int8.onnx",
+        "depthwise quantize model.onnx --data photos --mean 0.485,0.456,0.406 "
+        "--std 0.229,0.224,0.225 --output int8.onnx",
+        "depthwise quantize model.onnx --data images.npy --tolerance 0.05 --keep-float '/head/*' "
+        "--output int8.onnx --json",
+    ),
+)
+def quantize(
+    model: Annotated[
+        Path, typer.Argument(help="model.onnx, in float32.", metavar="MODEL", show_default=False)
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="What the network is given, images first: an .npz of an array for each input by "
+            "its name, and of labels if there are any; an .npy; or a folder of images or of .npy."
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="The quantized model.onnx.")],
+    test: Annotated[
+        Path | None, typer.Option(help="What the results are compared with.  [default: the data]")
+    ] = None,
+    calibration: Annotated[
+        Literal["minmax", "entropy", "percentile"],
+        typer.Option(help="How the range of each value is found in the data."),
+    ] = "percentile",
+    keep_float: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A layer that is left in float, as the table names it; may be repeated, and * "
+            "stands for any letters.",
+            metavar="LAYER",
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            help="The relative error that results may have: layers that cost most are left in "
+            "float until they have no more."
+        ),
+    ] = None,
+    reduce_range: Annotated[
+        bool,
+        typer.Option(
+            "--reduce-range",
+            help="Cut weights to 7 bits, for ONNX Runtime on CPUs without VNNI.",
+        ),
+    ] = False,
+    size: Annotated[
+        str | None, typer.Option(help="Of images, where the network takes any: 224x224 (HxW).")
+    ] = None,
+    mean: Annotated[
+        str, typer.Option(help="Of each channel or of all, of pixels between 0 and 1.")
+    ] = "0",
+    std: Annotated[str, typer.Option(help="Likewise; pixels less mean are divided by it.")] = "1",
+    threads: Annotated[
+        int | None, threads_option(help="Of the comparisons.  [default: all]")
+    ] = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    _wide: Wide = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the error of each layer to this file.")
+    ] = None,
+) -> None:
+    """Quantize a network, and say what each layer's whole numbers cost its results."""
+    from depthwise.commands import quantize as command
+
+    command.run(
+        command.Options(
+            model=model, data=data, output=output, test=test, calibration=calibration,
+            keep_float=keep_float or [], tolerance=tolerance, reduce_range=reduce_range,
+            size=size, mean=mean, std=std, threads=threads, form=form(as_json, as_csv), plot=plot,
         )
     )  # fmt: skip
 

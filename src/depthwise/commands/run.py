@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
-import numpy as np
 from numpy.lib.format import write_array
 
 from depthwise import console
-from depthwise.errors import ArrayError, DepthwiseError, ModelError
+from depthwise.errors import ArrayError, DepthwiseError
 from depthwise.files import check_writable, written
 from depthwise.loading import load
 from depthwise.measure.timing import Summary, sample
+from depthwise.network.array_files import ONE, SEVERAL, array_in, arrays_in, read_file
 from depthwise.network.network import Network
 from depthwise.network.steps import Port
 from depthwise.problem.arrays import Array
@@ -25,7 +25,6 @@ REPEATS = 20
 """Samples of the time of a call."""
 MOST_SECONDS = 5.0
 """How long samples are taken at most."""
-ONE, SEVERAL = ".npy", ".npz"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +50,7 @@ def run(options: Options) -> None:
     """
     check_writable(options.output)
     begun = time.perf_counter()
-    net: Network = _read(
+    net: Network = read_file(
         options.model, lambda: load(options.model, threads=options.threads, trust=options.trust)
     )
     given = _given(options.inputs, net)
@@ -85,12 +84,12 @@ def _given(words: Sequence[str], net: Network) -> list[Array]:
     for word in words:
         name, _, path = word.partition("=")
         if name in names and path:
-            arrays = {name: _array(Path(path))}
+            arrays = {name: array_in(Path(path))}
         elif Path(word).suffix == SEVERAL:
-            arrays = _arrays(Path(word))
+            arrays = arrays_in(Path(word))
         else:
             free = [name for name in names if name not in found]
-            arrays = {free[0] if free else word: _array(Path(word))}
+            arrays = {free[0] if free else word: array_in(Path(word))}
         found |= arrays
     if set(found) != set(names) or len(found) < len(words):
         raise ArrayError(
@@ -98,33 +97,6 @@ def _given(words: Sequence[str], net: Network) -> list[Array]:
             f"(--input {names[0] if names else 'x'}=FILE); got {', '.join(words) or 'none'}"
         )
     return [found[name] for name in names]
-
-
-def _array(path: Path) -> Array:
-    if path.suffix != ONE:
-        raise ArrayError(f"an input is an array in a file {ONE}; got {path}")
-    array: Array = _read(path, lambda: np.load(path, allow_pickle=False))
-    return array
-
-
-def _arrays(path: Path) -> dict[str, Array]:
-    def read() -> dict[str, Array]:
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-
-    found: dict[str, Array] = _read(path, read)
-    return found
-
-
-def _read(path: Path | str, read: Callable[[], Any]) -> Any:
-    """Return what is read of a file, its errors in words."""
-    try:
-        return read()
-    except DepthwiseError:
-        raise
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        why = " ".join(str(error).split())
-        raise ModelError(f"a file is one that can be read; got {path}: {why}") from None
 
 
 def _write(path: Path, outputs: Mapping[str, Array]) -> None:

@@ -193,9 +193,9 @@ class Report:
             "between the kernels": outside.between_us,
         }
         shares = ", ".join(
-            f"{what} {_percent(us / outside.total_us)}" for what, us in taken.items() if us
+            f"{what} {percent(us / outside.total_us)}" for what, us in taken.items() if us
         )
-        yield f"outside our kernels: {_percent(outside.share)} of a call ({shares})"
+        yield f"outside our kernels: {percent(outside.share)} of a call ({shares})"
 
     def _left(self) -> Iterator[str]:
         """Yield what is left to engines, what takes longest first, and what that costs at most."""
@@ -207,7 +207,7 @@ class Report:
                 left.setdefault((part.engine, part.problem, reason), []).append(part.us or 0.0)
         for (engine, problem, reason), us in sorted(left.items(), key=lambda item: -sum(item[1])):
             count = f" ({len(us)} times)" if len(us) > 1 else ""
-            share = "" if outside is None else f" {_percent(sum(us) / outside.total_us)} of a call:"
+            share = "" if outside is None else f" {percent(sum(us) / outside.total_us)} of a call:"
             yield f"left to {engine}: {problem}{count}:{share} {reason}"
         if left and outside is not None and self.measured is not None:
             yield (
@@ -286,7 +286,8 @@ def _short(part: Part) -> str:
     return (part.plan or "").partition(" | ")[0]
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Return a share as reports print it."""
     return f"{100 * share:.1f}%"
 
 
