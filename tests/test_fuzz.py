@@ -44,6 +44,7 @@ def test_everything_public_is_called():
         "errors",
         "load",
         "Network",
+        "quantize",
         "from_tensorflow_filter",
     }  # files, and a transposition
     assert {*dw.__all__} - elsewhere <= called

@@ -91,6 +91,15 @@ def test_nothing_is_quantized_between_a_layer_and_its_activation(name):
         assert graph.maker[each.input[0]].op_type in ("Conv", "Gemm", "MatMul", "Add")
 
 
+def test_activations_that_do_not_clamp_may_be_apart():
+    graph = Graph(quantize("hardswish", apart=True).model)
+    for each in graph.of("Conv"):
+        assert {user.op_type for user in graph.users(each.output[0])} == {"QuantizeLinear"}
+    graph = Graph(quantize("relu6", apart=True).model)
+    for each in graph.of("Conv"):
+        assert {user.op_type for user in graph.users(each.output[0])} == {"Clip"}
+
+
 def test_what_joins_and_pools_is_quantized():
     for name, operators in {"branches": ("Concat", "MaxPool", "AveragePool"), "residual": ("Add",),
                             "gated": ("GlobalAveragePool",)}.items():  # fmt: skip

@@ -182,6 +182,14 @@ def quantize(
             help="Cut weights to 7 bits, for ONNX Runtime on CPUs without VNNI.",
         ),
     ] = False,
+    apart: Annotated[
+        bool,
+        typer.Option(
+            "--apart",
+            help="Quantize before activations other than ReLU and Clip too, as ONNX Runtime's "
+            "integer kernels need it.",
+        ),
+    ] = False,
     size: Annotated[
         str | None, typer.Option(help="Of images, where the network takes any: 224x224 (HxW).")
     ] = None,
@@ -206,7 +214,8 @@ def quantize(
         command.Options(
             model=model, data=data, output=output, test=test, calibration=calibration,
             keep_float=keep_float or [], tolerance=tolerance, reduce_range=reduce_range,
-            size=size, mean=mean, std=std, threads=threads, form=form(as_json, as_csv), plot=plot,
+            apart=apart, size=size, mean=mean, std=std, threads=threads,
+            form=form(as_json, as_csv), plot=plot,
         )
     )  # fmt: skip
 

@@ -25,7 +25,8 @@ def plot(report: QuantizationReport, file: Path) -> None:
     for dtype, colour in zip(report.dtypes, (OUR_COLOUR, COLOURS[0]), strict=True):
         places = [place for place, row in enumerate(rows) if row.dtype == dtype]
         errors = [100 * rows[place].error for place in places]
-        axes.barh(places, errors, color=colour, label=f"computed in {dtype}")
+        if places:
+            axes.barh(places, errors, color=colour, label=f"computed in {dtype}")
     names = [f"{row.name}  {row.kind}" for row in rows]
     axes.set_yticks(range(len(rows)), names, fontsize="x-small")
     axes.set_ylim(len(rows) - 0.4, -0.6)

@@ -34,6 +34,10 @@ _OPTIONS = {
 }
 
 
+_CLAMPS = frozenset(("Relu", "Clip"))
+"""Functions that change nothing but what lies outside of a range."""
+
+
 def prepared(model: ModelProto) -> ModelProto:
     """Return a model as it is quantized: batch norms and constants folded, its nodes named.
 
@@ -68,11 +72,13 @@ class Quantizer:
         model: from `prepared`.
         ranges: of its values, from `calibration.ranges`.
         reduce_range: whether weights are cut to 7 bits.
+        apart: whether what activations take is quantized as well, but for those that clamp.
     """
 
     model: ModelProto
     ranges: Any
-    reduce_range: bool
+    reduce_range: bool = False
+    apart: bool = False
 
     def without(self, float_layers: Collection[str]) -> ModelProto:
         """Return the model with all layers quantized but some, by their names."""
@@ -102,14 +108,14 @@ class Quantizer:
             quantizer.quantize_model()
             quantizer.model.topological_sort()
         made: ModelProto = quantizer.model.model
-        _relieve(made.graph, names)
+        _relieve(made.graph, names, apart=self.apart)
         _forget_domains(made)
         del made.graph.value_info[:]  # which can be inferred
         return made
 
 
-def _relieve(graph: GraphProto, names: Collection[str]) -> None:
-    """Leave values in float that no quantized node takes."""
+def _relieve(graph: GraphProto, names: Collection[str], *, apart: bool) -> None:
+    """Leave values in float that no quantized node takes, nor, if `apart`, an activation."""
     makers = {output: node for node in graph.node for output in node.output}
     users = defaultdict(list)
     for node in graph.node:
@@ -119,6 +125,8 @@ def _relieve(graph: GraphProto, names: Collection[str]) -> None:
         first = makers.get(second.input[0])
         takers = users[second.output[0]]
         if first is None or any(each.name in names for each in takers):
+            continue
+        if apart and any(each.op_type not in _CLAMPS for each in takers):
             continue
         maker = makers[first.input[0]]
         if second.output[0] in {each.name for each in graph.output}:

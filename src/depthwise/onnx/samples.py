@@ -87,7 +87,7 @@ class Samples:
 
     def some(self, count: int) -> Samples:
         """Return so many images from all over, in whole calls, and without labels."""
-        calls = -(-self.count // self.batch)
+        calls = max(1, self.count // self.batch)
         wanted = min(calls, -(-count // self.batch))
         firsts = np.linspace(0, calls - 1, wanted).round().astype(int) * self.batch
         places = (firsts[:, None] + np.arange(self.batch)).ravel()
