@@ -69,6 +69,8 @@ def test_products_are_exact(spec: ConvSpec, seed: int, extreme: bool, cpu: str |
         "pointwise c64 o96 hw28 nhwc uint8 bias",
         "conv c3 o32 hw33 k3 s2 p0,1,0,1 nhwc uint8 bias table",
         "conv c5 o16 hw9 k3 p2 d2 nhwc int8",
+        "pointwise c24 o70 hw9 nhwc uint8 bias table residual",
+        "pointwise c24 o64 hw9 nhwc int8 bias table",
         "conv c8 o20 h9 w12 k5 p2 nhwc int8 reflect bias",
     ],
 )

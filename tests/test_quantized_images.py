@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,12 +14,13 @@ from onnx.reference import ReferenceEvaluator
 
 import depthwise as dw
 import steps
+from cpus import X86
 from depthwise.errors import DTypeError, ParseError, SpecError
 from depthwise.problem.quantized_images import MOST_PIXELS, QUANTIZED_KINDS, QuantizedSpec
 from depthwise.problem.reference import forward
 from strategies import quantized_specs
 
-CPUS = (None, "haswell", "skylake-avx512", "nehalem")
+CPUS = (None, "haswell", "skylake-avx512", "icelake-client", "nehalem")
 LINES = (
     "quantize c37 hw9 nhwc uint8",
     "dequantize c37 hw9 nhwc int8",
@@ -88,16 +90,28 @@ def test_every_zero_point_is_taken_rightly(kind: str, dtype: str) -> None:
         np.testing.assert_array_equal(kernel(*given), forward(spec, *given))
 
 
+@pytest.mark.parametrize("cpu", CPUS)
 @pytest.mark.parametrize("dtype", ["uint8", "int8"])
-def test_every_number_is_looked_up(dtype: str) -> None:
-    spec, arrays = problem(f"lookup c256 hw2 nhwc {dtype}")
-    numbers = np.arange(1024).astype(dtype)
+@pytest.mark.parametrize("size", [1, 7, 23, 256, 1031])
+def test_every_number_is_looked_up(size: int, dtype: str, cpu: str | None) -> None:
+    spec, arrays = problem(f"lookup c{size} h1 w256 nhwc {dtype}")
+    numbers = np.arange(size * 256).astype(dtype)
     arrays["x"][...] = numbers.reshape(spec.input_shape)
-    for cpu in CPUS:
-        got = check(spec, [*arrays.values()], cpu)
-    np.testing.assert_array_equal(
-        got.ravel(), arrays["table"][numbers.astype(int) - spec.element.range[0]]
-    )
+    got = check(spec, [*arrays.values()], cpu).ravel()
+    places = numbers.astype(int) - spec.element.range[0]
+    np.testing.assert_array_equal(got, arrays["table"][places])
+
+
+@pytest.mark.skipif(not X86, reason="these are instructions of x86-64")
+@pytest.mark.parametrize(("cpu", "instruction", "others"), [
+    ("icelake-client", r"vperm[it]2b", "vpinsrb"),
+    ("skylake-avx512", r"vpshufb\s+%zmm", "vperm[it]2b|vpinsrb"),
+    ("haswell", r"vpshufb\s+%ymm", "zmm|vpinsrb"),
+])  # fmt: skip
+def test_tables_are_looked_up_in_vectors(cpu: str, instruction: str, others: str) -> None:
+    code = dw.compile("lookup c64 hw16 nhwc uint8", target=cpu).show("asm")
+    assert re.search(instruction, code)
+    assert not re.search(others, code)
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0, 1e3])

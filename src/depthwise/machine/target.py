@@ -15,6 +15,7 @@ from depthwise.problem.values import meant, shown
 
 Isa = Literal["avx512", "avx2", "sse", "neon"]
 Dots = Literal["quads", "pairs", "none"]
+TableBytes = Literal[0, 16, 128]
 
 _VECTORS: dict[Isa, tuple[int, int]] = {
     "avx512": (64, 32),
@@ -62,6 +63,9 @@ class Target:
     dots: Dots = "none"
     """What is multiplied and added to an int32 in one instruction: four bytes (VNNI), two 16-bit
     numbers (`vpmaddwd`), or nothing that is used here."""
+    table_bytes: TableBytes = 0
+    """The entries of a table of bytes that one instruction looks up in: 128 (VBMI's `vpermi2b`), 16
+    (`vpshufb`), or none where vectors have nothing that is faster than loads."""
 
     @property
     def vector_bytes(self) -> int:
@@ -92,7 +96,7 @@ def host() -> Target:
     machine = archspec.cpu.host()
     sizes = caches()
     return Target(
-        _llvm_name(machine), _isa(machine), dots=_dots(machine),
+        _llvm_name(machine), _isa(machine), dots=_dots(machine), table_bytes=_table_bytes(machine),
         first_cache_bytes=sizes.get("L1", Target.first_cache_bytes),
         private_cache_bytes=sizes.get("L2", Target.private_cache_bytes),
     )  # fmt: skip
@@ -125,7 +129,10 @@ def _known(cpu: str | None) -> Target:
     usual = Target.first_cache_bytes, Target.private_cache_bytes
     machine = known[cpu]
     sizes = _CACHES.get(cpu, usual)
-    return Target(cpu, _isa(machine), tuple(sorted(lacking)), *sizes, dots=_dots(machine))
+    return Target(
+        cpu, _isa(machine), tuple(sorted(lacking)), *sizes, dots=_dots(machine),
+        table_bytes=_table_bytes(machine),
+    )  # fmt: skip
 
 
 def caches() -> dict[str, int]:
@@ -161,6 +168,13 @@ def _dots(machine: Any) -> Dots:
     if isa == "avx2" or (isa == "avx512" and "avx512bw" in machine):
         return "pairs"
     return "none"
+
+
+def _table_bytes(machine: Any) -> TableBytes:
+    isa = _isa(machine)
+    if isa == "avx512" and "avx512vbmi" in machine:
+        return 128
+    return 16 if isa == "avx2" or (isa == "avx512" and "avx512bw" in machine) else 0
 
 
 def _isa(machine: Any) -> Isa:

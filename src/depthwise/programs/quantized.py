@@ -13,8 +13,10 @@ from typing import Any, TypeAlias
 from tvm import tirx
 from tvm.tirx.script import builder as T  # noqa: N812
 
+from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
 from depthwise.programs.direct import spread, vector
+from depthwise.programs.lookups import Table
 from depthwise.programs.quantized_numbers import Ends, added, apart, of, rounded
 
 Expr: TypeAlias = Any
@@ -68,10 +70,9 @@ class Arrays:
 
         Those are narrowed together: as many instructions as for one.
         """
-        plain = not self.spec.table and not self.spec.residual
         for start in range(0, len(ends), _AT_ONCE):
             some = ends[start : start + _AT_ONCE]
-            if plain and all(end.lanes == _LANES for end in some):
+            if not self.spec.residual and all(end.lanes == _LANES for end in some):
                 self._finish_four(numbers, some)
                 continue
             for end in some:
@@ -94,6 +95,8 @@ class Arrays:
         lanes = tirx.Shuffle([T.reinterpret("int32x8", packed)], [0, 4, 1, 5, 2, 6, 3, 7])
         low, high = (spread(tirx.Cast(self.spec.dtype, bound), 4 * _LANES) for bound in bounds)
         inside = T.Bind(tirx.min(tirx.max(T.reinterpret(kind, lanes), low), high))
+        if numbers.table:
+            inside = T.Bind(numbers.table.of(inside, 4 * _LANES))
         for place, end in enumerate(ends):
             own = list(range(place * _LANES, (place + 1) * _LANES))
             at = vector(end.pixel * self.spec.pitch("y") + end.channel, _LANES)
@@ -118,9 +121,8 @@ class Arrays:
         spec, run = self.spec, vector(channel, lanes)
         scaled = tirx.Cast(of("float32", lanes), total) * self["scale"][run]
         q = rounded(scaled, lanes, numbers.own)
-        if spec.table:
-            code = q - spread(tirx.const(spec.element.range[0], "int32"), lanes)
-            q = tirx.Cast(of("int32", lanes), self["table"][code])
+        if numbers.table:
+            q = numbers.table.of(tirx.Cast(of(spec.dtype, lanes), q), lanes)
         if spec.residual:
             at = vector(pixel * spec.pitch("residual") + channel, lanes)
             total = numbers.added(q, self["residual"][at], lanes)
@@ -141,19 +143,22 @@ class Numbers:
     factors: tuple[Expr, Expr] | None = None
     sum: Ends | None = None
     """The zero point and the bounds of the sum with a residual."""
+    table: Table | None = None
 
     @classmethod
-    def read(cls, arrays: Arrays) -> Numbers:
+    def read(cls, arrays: Arrays, target: Target) -> Numbers:
         """Read those of a convolution."""
         zeros, bounds = (
             [arrays.number(name, at) for at in range(arrays.spec.operands[name][0])]
             for name in ("zeros", "bounds")
         )
-        own = zeros[1], bounds[0], bounds[1]
-        if not arrays.spec.residual:
-            return cls(zeros[0], own)
+        own, spec, table = (zeros[1], bounds[0], bounds[1]), arrays.spec, None
+        if spec.table:
+            table = Table(arrays["table"], spec.dtype, target)
+        if not spec.residual:
+            return cls(zeros[0], own, table=table)
         factors = arrays.number("factors", 0), arrays.number("factors", 1)
-        return cls(zeros[0], own, zeros[2], factors, (zeros[3], bounds[2], bounds[3]))
+        return cls(zeros[0], own, zeros[2], factors, (zeros[3], bounds[2], bounds[3]), table)
 
     def added(self, q: Expr, other: Expr, lanes: int) -> Expr:
         """Return the sum of the result and of a residual, not rounded yet."""

@@ -47,7 +47,7 @@ def _function(spec: ConvSpec, plan: Plan, target: Target) -> tirx.PrimFunc:
         arrays = Arrays.declare(spec, (form.weight_shape(spec)[0], "int8"))
         scratch = T.arg("scratch", T.Buffer((near,), dots.input_type))
         start, stop = T.arg("first", T.int32()), T.arg("last", T.int32())
-        numbers = Numbers.read(arrays)
+        numbers = Numbers.read(arrays, target)
         with T.serial(start, stop) as number:
             # It is one of them already; TVM does not know, and its divisions need the range.
             task = T.Bind(T.max(T.min(number, weaving.tasks - 1), 0))

@@ -19,6 +19,7 @@ from depthwise.problem.quantized_images import QuantizedSpec
 from depthwise.programs.build import SYMBOL, TASKS, Program
 from depthwise.programs.direct import share, spread, vector
 from depthwise.programs.element_runs import ElementRuns, Elements
+from depthwise.programs.lookups import Table
 from depthwise.programs.pixel_runs import AT_ONCE, MOST_TASKS
 from depthwise.programs.quantized_numbers import Ends, added, apart, of, rounded
 from depthwise.schedule.plan import Plan
@@ -36,11 +37,10 @@ def programs(spec: QuantizedSpec, plan: Plan, target: Target) -> tuple[Program]:
 
 
 def _elements(spec: QuantizedSpec, target: Target) -> tirx.PrimFunc:
-    lanes = target.lanes("uint8" if spec.kind == "lookup" else "float32")
-    runs = ElementRuns(spec, lanes, _ELEMENTS_OF_A_TASK)
+    runs = ElementRuns(spec, target.lanes("float32"), _ELEMENTS_OF_A_TASK)
 
     def tasks(arrays: _Arrays) -> Callable[[Expr], None]:
-        value = _VALUES[spec.kind](arrays)
+        value = _VALUES[spec.kind](arrays, target)
         each = runs.by_pixel if spec.pitches or spec.gate else runs.across
 
         def write(task: Expr) -> None:
@@ -95,7 +95,7 @@ class _Arrays:
 _Value: TypeAlias = Callable[[Elements], Expr]
 
 
-def _quantized(arrays: _Arrays) -> _Value:
+def _quantized(arrays: _Arrays, _: Target) -> _Value:
     (scale,), (zero,) = map(arrays.numbers, ("scale", "zero"))
     ends = arrays.ends(zero)
 
@@ -106,23 +106,17 @@ def _quantized(arrays: _Arrays) -> _Value:
     return value
 
 
-def _dequantized(arrays: _Arrays) -> _Value:
+def _dequantized(arrays: _Arrays, _: Target) -> _Value:
     (scale,), (zero,) = map(arrays.numbers, ("scale", "zero"))
     return lambda elements: arrays.apart("x", zero, elements) * spread(scale, elements.lanes)
 
 
-def _looked_up(arrays: _Arrays) -> _Value:
-    least = tirx.const(arrays.spec.element.range[0], "int32")
-
-    def value(elements: Elements) -> Expr:
-        lanes = elements.lanes
-        code = tirx.Cast(of("int32", lanes), arrays.read("x", elements)) - spread(least, lanes)
-        return arrays.given["table"][code]
-
-    return value
+def _looked_up(arrays: _Arrays, target: Target) -> _Value:
+    table = Table(arrays.given["table"], arrays.spec.dtype, target)
+    return lambda elements: table.of(arrays.read("x", elements), elements.lanes)
 
 
-def _sum(arrays: _Arrays) -> _Value:
+def _sum(arrays: _Arrays, _: Target) -> _Value:
     zero, other, own = arrays.numbers("zeros")
     ends, (first, second) = arrays.ends(own), arrays.numbers("factors")
 
@@ -134,7 +128,7 @@ def _sum(arrays: _Arrays) -> _Value:
     return value
 
 
-def _product(arrays: _Arrays) -> _Value:
+def _product(arrays: _Arrays, _: Target) -> _Value:
     zero, other, own = arrays.numbers("zeros")
     ends, (factor,) = arrays.ends(own), arrays.numbers("factor")
 
@@ -145,7 +139,7 @@ def _product(arrays: _Arrays) -> _Value:
     return value
 
 
-_VALUES: dict[str, Callable[[_Arrays], _Value]] = {
+_VALUES: dict[str, Callable[[_Arrays, Target], _Value]] = {
     "quantize": _quantized, "dequantize": _dequantized, "lookup": _looked_up, "qadd": _sum,
     "qmul": _product,
 }  # fmt: skip
