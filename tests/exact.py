@@ -53,6 +53,7 @@ def is_exact(problem):
     parts = getattr(problem, "parts", (problem,))
     gated = getattr(problem, "squeeze_excite", None) is not None
     divided = problem.kind in _DIVIDED and not problem.element.is_integer
+    divided |= any(part.chain for part in problem.parts)
     return not (gated or divided) and all(
         getattr(part, "activation", None) in EXACT for part in parts
     )

@@ -45,17 +45,6 @@ def noise(*shape: int, dtype: str = "float32") -> np.ndarray:
     return _rng.standard_normal(shape).astype(dtype)
 
 
-def small():
-    """Return a model with a little of everything."""
-    nodes = [node("Conv", "x w", "a", group=8, pads=[1, 1, 1, 1], name="first"),
-             node("Clip", "a low high", "b"), node("Conv", "b p", "c"), node("Tanh", "c", "d"),
-             node("Add", "c d", "e"), node("GlobalAveragePool", "e", "f"),
-             node("Reshape", "f s", "g"), node("Gemm", "g m", "y", transB=1)]  # fmt: skip
-    constants = {"w": noise(8, 1, 3, 3), "p": noise(8, 8, 1, 1), "low": np.float32(0),
-                 "high": np.float32(6), "s": np.int64([0, -1]), "m": noise(4, 8)}  # fmt: skip
-    return model(nodes, [port("x", ("n", 8, "h", "v"))], ["y"], constants)
-
-
 def by_runtime(model: ModelProto, arrays: Sequence) -> list:
     """Return what ONNX Runtime computes."""
     options = onnxruntime.SessionOptions()

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from depthwise.problem.attention import AttentionSpec, usual_scale
 from depthwise.problem.block import BlockSpec, SqueezeExcite
 from depthwise.problem.dtypes import DTYPES, QUANTIZED
-from depthwise.problem.elementwise import ElementwiseSpec, Link
+from depthwise.problem.elementwise import ElementwiseSpec
 from depthwise.problem.gathers import GatherSpec, Run
+from depthwise.problem.links import Link
 from depthwise.problem.pixels import NORMS, PIXEL_KINDS, REDUCTIONS, PixelSpec
 from depthwise.problem.pools import PoolKind, PoolSpec
 from depthwise.problem.problem import Problem
@@ -392,23 +393,37 @@ _WILD = ("exp", "sqrt", "reciprocal", "square", "div", "rdiv")
 """Functions that make few numbers of many, or none of some."""
 
 
-@st.composite
-def elementwise_specs(
-    draw: st.DrawFn, *, size: int = 20, channels: int = 80, tame: bool = False
-) -> ElementwiseSpec:
-    """Draw a chain of functions; tame ones keep the size of numbers about as it is."""
+def _chains(*, tame: bool) -> st.SearchStrategy[tuple[Link, ...]]:
+    """Draw functions of each element; tame ones keep the size of numbers about as it is."""
     unary, binary = (
         st.sampled_from([name for name in names if not (tame and name in _WILD)])
         for names in (UNARY, BINARY)
     )
     link = st.builds(Link, unary) | st.builds(Link, binary, st.sampled_from(OPERANDS))
+    return st.lists(link, min_size=1, max_size=5).map(tuple)
+
+
+@st.composite
+def chained_specs(draw: st.DrawFn) -> ConvSpec:
+    """Draw a convolution of any kind with functions of each element behind it."""
+    wide = depthwise_specs(size=20, kernel=7) | pointwise_specs() | dense_specs()
+    convs = wide | conv_specs(kinds=("conv", "depthwise", "pointwise"))
+    conv = draw(convs.filter(lambda spec: spec.layout == "NHWC"))
+    return replace(conv, chain=draw(_chains(tame=True)))
+
+
+@st.composite
+def elementwise_specs(
+    draw: st.DrawFn, *, size: int = 20, channels: int = 80, tame: bool = False
+) -> ElementwiseSpec:
+    """Draw a chain of functions; tame ones keep the size of numbers about as it is."""
     return ElementwiseSpec(
         channels=draw(st.integers(1, channels)),
         height=draw(st.integers(1, size)),
         width=draw(st.integers(1, size)),
         batch=draw(st.integers(1, 3)),
         dtype=draw(_DTYPES),
-        chain=tuple(draw(st.lists(link, min_size=1, max_size=5))),
+        chain=draw(_chains(tame=tame)),
     )
 
 

@@ -16,7 +16,8 @@ import steps
 from depthwise.errors import ParseError, PlanError, SpecError
 from depthwise.problem import reference
 from depthwise.problem.dtypes import DTYPES, element
-from depthwise.problem.elementwise import MOST_LINKS, ElementwiseSpec, Link
+from depthwise.problem.elementwise import ElementwiseSpec
+from depthwise.problem.links import MOST_LINKS, Link
 from depthwise.problem.oracle import elementwise as oracle
 from depthwise.problem.vocabulary import ACTIVATIONS, BINARY, OPERANDS, UNARY
 from strategies import elementwise_specs

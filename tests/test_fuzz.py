@@ -20,7 +20,6 @@ from fuzz.texts import TRIES
 
 SHORT = {
     "operands": 800, "lines": 30, "kills": 4, "forks": 3, "reentrant": 300, "disks": 3, "widths": 4,
-    "models": 60,
 }  # fmt: skip
 """How many calls are made here of each part."""
 REGISTERED = {

@@ -19,11 +19,10 @@ POINT = noise(8, 8, 1, 1)
 
 
 def chains(network):
-    """Return the functions of each kernel that is a chain."""
+    """Return the functions of each kernel that has some, of its own or behind a convolution."""
     stages = [step.work for step in network.program.steps if isinstance(step.work, Stage)]
-    return [
-        " ".join(map(str, stage.spec.chain)) for stage in stages if stage.spec.kind == "elementwise"
-    ]
+    found = [getattr(stage.spec, "chain", ()) for stage in stages]
+    return [" ".join(map(str, chain)) for chain in found if chain]
 
 
 def conv(inputs: str, output: str):
@@ -228,21 +227,21 @@ FORGED = {
 }
 
 
-@pytest.fixture(scope="module")
-def in_a_file(tmp_path_factory):
-    nodes = [conv("x", "a"), node("Tanh", "a", "t"), node("Mul", "t k", "b"),
-             node("Mul", "b g", "c"), node("Add", "c x", "e"), conv("e", "y")]  # fmt: skip
+@pytest.fixture(scope="module", params=["then", "elementwise"])
+def in_a_file(tmp_path_factory, request):
+    longer = "Abs" if request.param == "elementwise" else "Identity"
+    nodes = [conv("x", "a"), node("Tanh", "a", "s"), node(longer, "s", "t"),
+             node("Mul", "t k", "b"), node("Mul", "b g", "c"), node("Add", "c x", "e"),
+             conv("e", "y")]  # fmt: skip
     path = tmp_path_factory.mktemp("forged") / "net.dw"
     load(model(nodes, [X, GATE], ["y"], {"p": POINT, "k": noise(8, 1, 1)})).save(path)
-    return container.read(path)
+    return request.param, *container.read(path)
 
 
 @pytest.mark.parametrize("name", FORGED)
 def test_a_step_that_does_not_fit_its_operands_is_refused(in_a_file, name):
-    description, tensors = copy.deepcopy(in_a_file[0]), in_a_file[1]
-    (step,) = (
-        each for each in description["steps"] if each.get("kernel", "").startswith("elementwise")
-    )
+    word, description, tensors = copy.deepcopy(in_a_file)
+    (step,) = (each for each in description["steps"] if word in each.get("kernel", "").split())
     for key, change in FORGED[name].items():
         step[key] = step[key].replace(*change) if key == "kernel" else change(step[key])
     with pytest.raises((ArrayError, ModelError)):

@@ -266,7 +266,7 @@ def test_numbers_of_pixels_that_an_engine_makes(rows):
     share = rows.add("Softmax", rows.linear("x", C, 1), axis=1)
     total = rows.add("ReduceSum", rows.add("Mul", share, x), rows.array(np.array([1])), keepdims=1)
     network = rows.check(total, (2, L, C))
-    assert kernels(network)[-2:] == ["elementwise", "sum"]
+    assert kernels(network)[-2:] == ["pointwise", "sum"]
     assert len(left(network)) == 1
 
 

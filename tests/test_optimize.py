@@ -21,7 +21,7 @@ MATCHED = {
         "separable": 5,
         "pointwise": 1,
         "mean": 1,
-        "elementwise": 3,
+        "elementwise": 2,
         "maxpool": 1,
     },
     "transformers.mobilenet_v1": {"conv": 1, "separable": 2, "pointwise": 1, "mean": 1},

@@ -11,6 +11,7 @@ from depthwise import schedule
 from depthwise.errors import ArrayError, ParseError, SpecError
 from depthwise.machine.target import host
 from strategies import (
+    chained_specs,
     conv_specs,
     elementwise_specs,
     gather_specs,
@@ -25,6 +26,10 @@ LINES = (
     "depthwise c20 hw9 k3 s2 p1 m2 nhwc bias relu x@33 y@41",
     "depthwise c70 hw9 k5 p2 nhwc x@100 y@300",
     "pointwise c20 o40 hw9 nhwc bias relu residual residual@64 x@21 y@57",
+    "pointwise c20 o40 hw9 nhwc bias relu then mul.image add.gate operand1@64 y@57",
+    "depthwise n2 c20 hw9 k3 p1 nhwc bias then add.image relu operand1@33 x@30 y@25",
+    "depthwise c20 hw9 k3 p1 m2 nhwc then min.pixel add.image operand2@41 y@50",
+    "conv c5 o40 hw9 k3 p1 nhwc bias then add.image relu operand1@41 x@6 y@44",
     "conv c5 o40 hw9 k3 p1 nhwc bias relu x@6 y@44",
     "conv c5 o40 hw9 k3 nhwc x@6 y@44",
     "conv c6 o4 hw9 k3 p1 g2 nhwc bias x@9 y@7",
@@ -58,7 +63,7 @@ def test_every_schedule_touches_the_runs_alone(guarded, line):
 
 
 def channels_last():
-    convs = conv_specs() | wide_block_specs(size=9, activations=EXACT)
+    convs = conv_specs() | chained_specs() | wide_block_specs(size=9, activations=EXACT)
     others = gather_specs(channels=30) | elementwise_specs(size=9, tame=True) | pixel_specs(size=9)
     others |= quantized_specs(size=9, channels=90)
     return (convs | others).filter(lambda spec: spec.may_be_runs)

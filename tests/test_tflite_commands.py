@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from depthwise.bench.inference import files
 from depthwise.commands.cli import app
-from depthwise.measure import environments, network_files
+from depthwise.measure import network_files
 from onnx_models import assert_close
 from tflite_files import by_litert, noise
 from tflite_networks import small
@@ -48,27 +48,11 @@ def test_run_computes_arrays(file, tmp_path):
 def test_bench_gives_engines_a_model_of_onnx(file, tmp_path):
     posed = files.read(str(file), ())
     assert posed.variants("onnxruntime") == ("nchwc",)
-    assert posed.variants("litert") == ("nhwc",)
-    assert posed.variants("tensorflow") == ()
     posed.write(tmp_path)
     assert not (tmp_path / network_files.ONNX).is_symlink()
     given = network_files.inputs(tmp_path)
     wanted = by_litert(file.read_bytes(), [given["image"]])
     assert_close(network_files.expected(tmp_path), wanted)
-
-
-@pytest.mark.peers
-@pytest.mark.skipif(
-    environments.installed_version("litert") is None, reason="litert is not installed"
-)
-def test_litert_runs_the_file_itself(file, tmp_path):
-    line = ["bench", "--op", "network", "--model", str(file), "--peers", "litert", "--repeats", "2"]
-    done = RUN.invoke(app, [*line, "--threads", "1", "--json", str(tmp_path / "bench.json")])
-    assert done.exit_code == 0, done.output
-    results = json.loads((tmp_path / "bench.json").read_text())["results"]
-    found = {each["engine"]: each["max_rel_err"] for each in results}
-    assert {*found} == {"depthwise", "litert"}
-    assert max(found.values()) < 1e-4
 
 
 WITHOUT = """

@@ -42,6 +42,5 @@ PARTS = {
     "forks": Part("forks while another thread compiles", 500, 120),
     "reentrant": Part("calls within calls, by signals and from threads", 10**5, 120),
     "disks": Part("disks, linkers and cache folders that fail", 500, 180),
-    "models": Part("files of networks, of ONNX and TFLite and saved ones, damaged", 10**4, 120),
     "widths": Part("what is printed on terminals, in pipes and on closed streams", 500, 120),
 }

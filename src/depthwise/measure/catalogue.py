@@ -47,8 +47,6 @@ class Source:
     """The variants in which it runs whole networks; () where it runs none."""
     reads_onnx: bool = False
     """Whether it reads networks from ONNX files."""
-    of_tflite: tuple[str, ...] = ()
-    """The variants in which it runs files of TFLite, which it reads itself."""
     module: str = ""
     """The module of its adapter, where that is not called like the engine."""
 
@@ -95,7 +93,7 @@ SOURCES = {
             library="lib/libdnnl.so.3",
         ),
         Source("openvino", "openvino", OPENVINO, networks=("nchw",), reads_onnx=True),
-        Source("litert", "ai-edge-litert", TENSORFLOW, of_tflite=("nhwc",)),
+        Source("litert", "ai-edge-litert", TENSORFLOW),
         Source("jax", "jax", JAX),
     )
 }

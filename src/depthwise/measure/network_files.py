@@ -19,8 +19,6 @@ EXPORTED = "network.pt2"
 """A link to what `torch.export.save` wrote, instead."""
 ONNX = "network.onnx"
 """The same network for other engines, or a link to it."""
-TFLITE = "network.tflite"
-"""A link to the file of TFLite that the ONNX file was made of."""
 SAVED = "network.dw"
 """A link to what `Network.save` wrote, which ours alone reads."""
 TOLERANCE = 1e-4

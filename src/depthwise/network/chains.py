@@ -1,7 +1,9 @@
-"""Functions of each element, one after the other, as kernels: one pass over memory for each chain.
+"""Functions of each element, one after the other: part of a convolution, or a pass over memory.
 
 A chain begins with an image x and ends where its result is used several times or otherwise.  What
-is combined with it on its way is an operand: a constant, or another value that is computed.
+is combined with it on its way is an operand: a constant, or another value that is computed.  The
+convolution whose result x is computes the chain as well, if nobody else takes it; elsewhere it is a
+kernel of its own.
 """
 
 from __future__ import annotations
@@ -12,17 +14,20 @@ from typing import cast
 
 import numpy as np
 
-from depthwise.network.absorb import draft_of, for_each_channel, keeps_type, place
+from depthwise.network.absorb import draft_of, for_each_channel, keeps_type, place, sole
 from depthwise.network.draft import Draft
 from depthwise.network.graph import Graph, Node, Value
 from depthwise.network.operators import Activate, Binary, Clip, HardSigmoid, Operator, Unary
 from depthwise.problem.arrays import Array
 from depthwise.problem.dtypes import DTYPES
-from depthwise.problem.elementwise import MOST_LINKS, ElementwiseSpec, Link
+from depthwise.problem.elementwise import ElementwiseSpec
+from depthwise.problem.links import MOST_LINKS, Chain, Link
 from depthwise.problem.vocabulary import BINARY, UNARY
 
 _TURNED = {"add": "add", "mul": "mul", "min": "min", "max": "max", "sub": "rsub", "div": "rdiv"}
 """Functions of two elements, each with the one that takes them the other way round."""
+_MOST_BEHIND = 4
+"""Functions behind a convolution, whose tiles are unrolled: more take long to compile."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +89,18 @@ def _endings(graph: Graph) -> dict[Value, _Chain]:
                 before = _Chain(x, (), ())
             ways.append(before.before(node, pieces))
         if ways:
-            found[node.output] = max(ways, key=lambda chain: len(chain.nodes))
+            found[node.output] = max(
+                ways, key=lambda chain: (len(chain.nodes), _before(graph, chain) is not None)
+            )
     return found
+
+
+def _before(graph: Graph, chain: _Chain) -> Node | None:
+    """Return the convolution that may compute a chain as well."""
+    draft = sole(graph, chain.x)
+    conv = None if draft is None else draft.conv
+    ours = conv is not None and not conv.chain and len(chain.pieces) <= _MOST_BEHIND
+    return chain.x.maker if ours else None
 
 
 def _readings(node: Node) -> list[tuple[Value, tuple[Piece, ...]]]:
@@ -177,21 +192,32 @@ def _is_ours(value: Value, chain: _Chain) -> bool:
 
 
 def _stage(graph: Graph, chain: _Chain) -> None:
-    """Put a kernel in the place of a chain."""
-    shape = cast("tuple[int, ...]", chain.x.shape)
-    batch, channels, height, width = (*shape, 1, 1)[:4]
-    spec = ElementwiseSpec(
-        batch=batch, channels=channels, height=height, width=width,
-        dtype=cast(str, chain.x.dtype), chain=tuple(piece.link for piece in chain.pieces),
-    )  # fmt: skip
+    """Put a kernel in the place of a chain, and of the convolution before it."""
     operands = {
         f"operand{number}": piece.operand
         for number, piece in enumerate(chain.pieces, 1)
         if isinstance(piece.operand, np.ndarray)
     }
-    *before, end = chain.nodes
-    made = place(graph, end, Draft(spec=spec, operands=operands), chain.x, *chain.computed)
-    for node in reversed(before):
+    links = tuple(piece.link for piece in chain.pieces)
+    convolution = _before(graph, chain)
+    if convolution is None:
+        before, draft = [], Draft(spec=_alone(chain.x, links), operands=operands)
+        inputs = [chain.x]
+    else:
+        draft = cast(Draft, convolution.operator).chained(links, operands)
+        before, inputs = [convolution], cast("list[Value]", convolution.inputs)
+    *others, end = chain.nodes
+    made = place(graph, end, draft, *inputs, *chain.computed)
+    for node in reversed([*before, *others]):
         made.covers[:0] = node.covers
         made.before_us += node.before_us
         graph.remove(node)
+
+
+def _alone(x: Value, links: Chain) -> ElementwiseSpec:
+    """Return a chain of an image as a problem."""
+    batch, channels, height, width = (*cast("tuple[int, ...]", x.shape), 1, 1)[:4]
+    return ElementwiseSpec(
+        batch=batch, channels=channels, height=height, width=width, dtype=cast(str, x.dtype),
+        chain=links,
+    )  # fmt: skip

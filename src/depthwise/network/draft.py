@@ -11,6 +11,7 @@ import numpy as np
 from depthwise.network.operators import Convolution, Operator
 from depthwise.problem.arrays import DTYPE_NAMES, Array
 from depthwise.problem.block import BlockSpec, SqueezeExcite
+from depthwise.problem.links import Chain
 from depthwise.problem.problem import Layer
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.vocabulary import Activation, Kind
@@ -62,6 +63,15 @@ class Draft(Operator):
     def with_residual(self) -> Draft:
         """Return the pointwise convolution with a second input that is added."""
         return Draft(spec=replace(_conv(self), residual=True), operands=self.operands)
+
+    def chained(self, chain: Chain, operands: Mapping[str, Array]) -> Draft:
+        """Return the convolution with functions of each element behind it.
+
+        Args:
+            chain: the functions.
+            operands: those of them that are the same in each call, by name.
+        """
+        return Draft(spec=replace(_conv(self), chain=chain), operands={**self.operands, **operands})
 
 
 def convolution(

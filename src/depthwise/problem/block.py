@@ -265,6 +265,8 @@ def _broken_block_rules(b: BlockSpec) -> Iterator[tuple[str, object]]:
     ]
     if between:
         yield "what lies between the parts is whole", between
+    if any(part.chain for part in b.parts):
+        yield "no functions of each element stand behind a part", [str(part) for part in b.parts]
     if any(part.residual for part in b.parts[:-1]):
         yield "only the last part takes a residual", [str(part) for part in b.parts]
     if b.kind == "inverted" and b.project.activation:

@@ -9,38 +9,18 @@ from typing import ClassVar
 
 from depthwise.errors import SpecError
 from depthwise.problem.dtypes import DEFAULT, DTYPES
+from depthwise.problem.links import (
+    Chain,
+    check_chain,
+    computed_operands,
+    image_operands,
+    operand_shapes,
+)
 from depthwise.problem.pitches import Pitches, ordered, texts
 from depthwise.problem.problem import OfRuns
 from depthwise.problem.text import errors_with, size_text
-from depthwise.problem.values import MAX_ELEMENTS, check_sizes, shown, whole, word
-from depthwise.problem.vocabulary import BINARY, OPERANDS, UNARY, Layout
-
-MOST_LINKS = 20
-"""The functions of a chain, so that its line can be read back."""
-
-
-@dataclass(frozen=True)
-class Link:
-    """A function of a chain; prints as the word that it is in a line.
-
-    Attributes:
-        function: one of `vocabulary.UNARY`, or of `vocabulary.BINARY` where there is an operand.
-        operand: the kind of its operand, one of `vocabulary.OPERANDS`.
-
-    Raises:
-        SpecError: there is no such function.
-    """
-
-    function: str
-    operand: str | None = None
-
-    def __post_init__(self) -> None:
-        word("function", self.function, UNARY if self.operand is None else BINARY)
-        if self.operand is not None:
-            word("operand", self.operand, OPERANDS)
-
-    def __str__(self) -> str:
-        return self.function if self.operand is None else f"{self.function}.{self.operand}"
+from depthwise.problem.values import MAX_ELEMENTS, check_sizes, whole, word
+from depthwise.problem.vocabulary import Layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +43,7 @@ class ElementwiseSpec(OfRuns):
     channels: int
     height: int
     width: int
-    chain: tuple[Link, ...]
+    chain: Chain
     batch: int = 1
     dtype: str = DEFAULT
     pitches: Pitches = ()
@@ -76,9 +56,7 @@ class ElementwiseSpec(OfRuns):
             word("dtype", self.dtype, DTYPES)
             for name in ("channels", "height", "width", "batch"):
                 object.__setattr__(self, name, whole(name, getattr(self, name)))
-            links = isinstance(self.chain, tuple) and all(isinstance(e, Link) for e in self.chain)
-            if not links or not 0 < len(self.chain) <= MOST_LINKS:
-                raise SpecError(f"chain is 1 to {MOST_LINKS} functions; got {shown(self.chain)}")
+            check_chain(self.chain, 1)
         sizes = {"c": self.channels, "h": self.height, "w": self.width, "n": self.batch}
         check_sizes(sizes, self)
         with errors_with(self.kind, vars(self), defaults=vars(ElementwiseSpec)):
@@ -97,33 +75,18 @@ class ElementwiseSpec(OfRuns):
         return self.input_shape
 
     @cached_property
-    def operand_kinds(self) -> dict[str, str]:
-        """The kind of each operand: `operand1` is that of the first function, if it has one."""
-        return {
-            f"operand{number}": link.operand
-            for number, link in enumerate(self.chain, 1)
-            if link.operand is not None
-        }
-
-    @cached_property
     def operands(self) -> dict[str, tuple[int, ...]]:
         """The operands of the functions in their order."""
-        batch, height, width, channels = self.input_shape
-        shapes = {
-            "image": self.input_shape, "gate": (batch, 1, 1, channels),
-            "pixel": (batch, height, width, 1), "channel": (channels,), "scalar": (1,),
-        }  # fmt: skip
-        return {name: shapes[kind] for name, kind in self.operand_kinds.items()}
+        return operand_shapes(self.chain, self.input_shape)
 
     def image_shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the arrays that may be runs of channels; see `OfRuns`."""
-        images = [name for name, kind in self.operand_kinds.items() if kind == "image"]
-        return dict.fromkeys(("x", *images, "y"), self.input_shape)
+        return dict.fromkeys(("x", *image_operands(self.chain), "y"), self.input_shape)
 
     @cached_property
     def computed(self) -> tuple[str, ...]:
         """The operands that are images, or that each image has its own of."""
-        return tuple(name for name, shape in self.operands.items() if len(shape) == 4)
+        return computed_operands(self.operands)
 
     def resized(self, batch: int, height: int, width: int) -> ElementwiseSpec:
         """Return the same for so many images of this size; see `Layer.resized`."""

@@ -21,7 +21,8 @@ def parse(text: str) -> Problem:
     layout, dtype, padding mode, `bias`, activation, `residual`, `se6`.  Before a depthwise
     convolution, one of input_gradient, weight_gradient, backward, training makes it that pass.
     mean and norm, of pixels, have `c n h w hw`, nhwc, a dtype and, the latter, `eps1e-6`;
-    elementwise has these and functions in their order, `mul.channel add.image relu`.
+    elementwise has these and functions in their order, `mul.channel add.image relu`, which a
+    convolution of nhwc images has behind the word `then`.
     gather has `c8,8`, the channels of each image, and runs of them, `a[0:8] b[0:4]/b[4:8]`;
     `x@64`, of nhwc images in networks, says that pixels of x lie 64 elements from each other.
     maxpool and avgpool have what a depthwise convolution of nhwc images has, the latter `padded`.

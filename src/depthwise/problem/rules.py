@@ -37,6 +37,10 @@ def conv_rules() -> Iterator[tuple[str, Check]]:
         "(zeros added to x, weight and bias make blocks whole)",
         _unpackable,
     )
+    yield (
+        "functions behind a convolution are of nhwc images of real numbers",
+        lambda s: s.chain and (s.quantized or s.layout != "NHWC") and f"{s.dtype} {s.layout}",
+    )
     yield "the dilated kernel fits into the padded input", _empty_output
     yield "reflect padding is smaller than the input, circular not larger", _padding_beyond_input
     yield "a table stands for the activation of a quantized convolution", _activation_of_numbers

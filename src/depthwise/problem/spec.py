@@ -13,6 +13,13 @@ from typing import Any
 from depthwise.errors import SpecError
 from depthwise.problem import quantized
 from depthwise.problem.dtypes import DEFAULT, DTYPES, QUANTIZED
+from depthwise.problem.links import (
+    Chain,
+    check_chain,
+    computed_operands,
+    image_operands,
+    operand_shapes,
+)
 from depthwise.problem.pitches import Pitches, ordered
 from depthwise.problem.problem import OfRuns
 from depthwise.problem.rules import conv_rules
@@ -121,7 +128,8 @@ class ConvSpec(OfRuns):
 
     where c runs over the channels of o's group.  Equivalent to
     `F.conv2d(F.pad(x, (left, right, top, bottom)), weight, bias, stride, 0, dilation, groups)`,
-    then the activation and the sum.
+    then the activation and the sum.  The functions of `chain` follow, one after the other, as those
+    of `ElementwiseSpec`, with its operands; they are of NHWC images.
 
     Quantized, where `dtype` is int8 or uint8, it computes whole numbers; see `quantized`.
 
@@ -151,6 +159,7 @@ class ConvSpec(OfRuns):
     activation: Activation | None = None
     residual: bool = False
     padding_mode: PaddingMode = "zeros"
+    chain: Chain = ()
     pitches: Pitches = ()
     table: bool = False
 
@@ -170,7 +179,8 @@ class ConvSpec(OfRuns):
         if self.layout != "NHWC":
             return {}
         images = {"x": self.input_shape, "y": self.output_shape}
-        return images | ({"residual": self.output_shape} if self.residual else {})
+        names = [*["residual"] * self.residual, *image_operands(self.chain)]
+        return images | dict.fromkeys(names, self.output_shape)
 
     def _resolve(self) -> None:
         for name, allowed in _WORDS.items():
@@ -179,6 +189,7 @@ class ConvSpec(OfRuns):
             word("activation", self.activation, ACTIVATIONS)
         for name in ("bias", "residual", "table"):
             flag(name, getattr(self, name))
+        check_chain(self.chain, 0)
         for name in ("channels", "height", "width", "out_channels", "groups", "batch"):
             object.__setattr__(self, name, whole(name, getattr(self, name)))
         for name in ("kernel", "stride", "dilation"):
@@ -345,7 +356,7 @@ class ConvSpec(OfRuns):
 
     @cached_property
     def operands(self) -> dict[str, tuple[int, ...]]:
-        """Weight, bias (O,) and residual, of the output's shape, as far as there are.
+        """Weight, bias (O,), residual, of the output's shape, and those of the chain, if any.
 
         Before the residual come those of a quantized convolution; see `quantized.operands`.
         """
@@ -356,7 +367,13 @@ class ConvSpec(OfRuns):
             shapes |= quantized.operands(self.out_channels, table=self.table, sum=self.residual)
         if self.residual:
             shapes["residual"] = self.output_shape
-        return shapes
+        return shapes | operand_shapes(self.chain, self.output_shape)
+
+    @cached_property
+    def computed(self) -> tuple[str, ...]:
+        """The residual, and the operands of the chain that are images or each image's own."""
+        own = computed_operands(operand_shapes(self.chain, self.output_shape))
+        return *["residual"] * self.residual, *own
 
     @property
     def quantized(self) -> bool:
@@ -373,7 +390,7 @@ class ConvSpec(OfRuns):
         return (self,)
 
     def pitch(self, name: str) -> int:
-        """Return how many elements lie from pixel to pixel of x, y or the residual."""
+        """Return how many elements lie from pixel to pixel of x, y or an operand that is one."""
         return dict(self.pitches).get(name, self.channels if name == "x" else self.out_channels)
 
     def sides(self, height: Any, width: Any) -> tuple[Any, Any]:

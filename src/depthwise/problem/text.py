@@ -15,7 +15,7 @@ from depthwise.errors import DTypeError, SpecError
 from depthwise.problem.dtypes import DEFAULT
 from depthwise.problem.pitches import texts
 from depthwise.problem.values import MAX_ELEMENTS, shown
-from depthwise.problem.vocabulary import DEPTHWISE_KINDS, NUMBER_TOKENS
+from depthwise.problem.vocabulary import DEPTHWISE_KINDS, NUMBER_TOKENS, THEN
 
 if TYPE_CHECKING:
     from depthwise.problem.block import BlockSpec
@@ -192,6 +192,9 @@ def _end_tokens(s: ConvSpec) -> Iterator[str]:
         yield "table"
     if s.residual:
         yield "residual"
+    if s.chain:
+        yield THEN
+        yield from map(str, s.chain)
     yield from texts(s.pitches)
 
 

@@ -9,13 +9,18 @@ from typing import Any
 from depthwise.errors import ParseError, SpecError
 from depthwise.problem.block import SqueezeExcite
 from depthwise.problem.dtypes import DTYPES, QUANTIZED
+from depthwise.problem.links import Chain, Link
 from depthwise.problem.values import meant
 from depthwise.problem.vocabulary import (
     ACTIVATIONS,
+    BINARY,
     LAYOUTS,
     NUMBER_TOKENS,
+    OPERANDS,
     PADDING_MODES,
     PADDING_WORDS,
+    THEN,
+    UNARY,
 )
 
 _NUMBER_TOKEN = re.compile(r"(hw|[a-z])(-?\d+(?:[x,]-?\d+)*)", re.ASCII)
@@ -39,6 +44,12 @@ class Line:
     def __init__(self, kind: str, tokens: Sequence[str], text: str) -> None:
         self.kind, self.text = kind, text
         self.fields: dict[str, Any] = {}
+        if THEN in tokens:
+            behind = tokens[tokens.index(THEN) + 1 :]
+            links = [token for token in behind if is_link(token)]
+            self.fields["chain"] = chain_of(links, text)
+            before = tokens[: tokens.index(THEN)]
+            tokens = [*before, *(token for token in behind if token not in links)]
         pitches = [found for token in tokens if (found := _PITCH_TOKEN.fullmatch(token))]
         if pitches:
             self.fields["pitches"] = tuple((found[1], int(found[2])) for found in pitches)
@@ -78,6 +89,34 @@ class Line:
         """
         if self.fields:
             raise ParseError(f"{self.kind} has no {', '.join(self.fields)}: {self.text}")
+
+
+def is_link(token: str) -> bool:
+    """Whether a token is a function of a chain, perhaps with an operand of no known kind."""
+    return token in UNARY or token.partition(".")[0] in BINARY
+
+
+def chain_of(tokens: Sequence[str], text: str) -> Chain:
+    """Return the functions of a line as a chain.
+
+    Raises:
+        ParseError: there is no such function, or none at all.
+    """
+    if not tokens:
+        raise ParseError(f"functions of each element stand behind {THEN!r}: {text}")
+    return tuple(_link(token, text) for token in tokens)
+
+
+def _link(token: str, text: str) -> Link:
+    function, _, operand = token.partition(".")
+    if function in BINARY and operand not in OPERANDS:
+        words = [f"{function}.{each}" for each in OPERANDS]
+        raise ParseError(f"{function} is one of {', '.join(words)}; got {token}"
+                         f"{meant(token, words)}: {text}")  # fmt: skip
+    try:
+        return Link(function, operand or None)
+    except SpecError as error:
+        raise ParseError(f"{error}: {text}") from None
 
 
 def _read(token: str, kind: str, text: str) -> tuple[str, Any]:

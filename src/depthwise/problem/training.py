@@ -61,7 +61,7 @@ class PassSpec(Specification):
             raise SpecError(f"gradients are those of whole images; got {self.conv}")
         if self.conv.quantized:
             raise SpecError(f"gradients are those of real numbers; got {self.conv}")
-        if self.conv.activation:
+        if self.conv.activation or self.conv.chain:
             raise SpecError(f"gradients are those of the convolution alone; got {self.conv}")
 
     @property

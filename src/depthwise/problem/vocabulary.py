@@ -37,6 +37,8 @@ prelu has for the slope below 0."""
 OPERANDS: tuple[str, ...] = get_args(Operand)
 """What such an operand has an element for: each element, each channel of an image, each pixel, each
 channel, all."""
+THEN = "then"
+"""The word between a convolution and the functions of its result."""
 LAYOUTS_1D = ("NCL", "NLC")
 LAYOUTS_2D = ("NCHW", "NHWC")
 LAYOUTS_PACKED = {"NCHW4c": 4, "NCHW8c": 8, "NCHW16c": 16, "NCHW32c": 32}

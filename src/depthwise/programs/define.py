@@ -1,12 +1,13 @@
 """What is computed: a convolution as an unscheduled TensorIR program.
 
 Three computations can be seen in each program: `PaddedX` (left out where nothing is padded), the
-sum over the taps, and `Y` (the sum itself, or `Acc` with bias, activation and residual applied).
+sum over the taps, and `Y` (the sum itself, or `Acc` with bias, activation, residual and the chain
+applied).
 No tile size lives here: a `Form` names the data layout (NCHW[x]c by its x) and the runs of output
 channels that are computed by loop nests of their own.
 
-Arguments of every program, in order: X, K, then bias and residual where the problem has them,
-then Y.  K has the shape that its form says; 1-D problems have a height of 1.
+Arguments of every program, in order: X, K, then bias, residual and the operands of the chain where
+the problem has them, then Y.  K has the shape that its form says; 1-D problems have a height of 1.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ import tvm_ffi
 from tvm import te, tirx
 
 from depthwise.problem.dtypes import element
+from depthwise.problem.links import image_operands, operand_kinds, operand_shapes
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.vocabulary import Pair
 from depthwise.programs.activations import activate
+from depthwise.programs.links import chained, place
 from depthwise.schedule.form import (
     Form,
     MultiplesForm,
@@ -163,7 +166,7 @@ def _multiples(spec: ConvSpec, form: MultiplesForm) -> tirx.PrimFunc:
     )
     Y = te.compute(
         _shape(spec, spec.out_channels, spec.out_height, spec.out_width),
-        lambda n, i, j, o: extra(acc[n, i, j, o % m, o // m], o, (n, o, i, j)),
+        lambda n, i, j, o: extra(acc[n, i, j, o % m, o // m], o, (n, i, j, o)),
         name="Y",
     )
     return te.create_prim_func([X, K, *epilogue, Y])
@@ -229,7 +232,8 @@ def join_segments(func: tirx.PrimFunc, spec: ConvSpec, form: Form) -> tirx.PrimF
 def _has_epilogue(spec: ConvSpec) -> bool:
     """Whether `Y` is computed from the sum `Acc`, and is not the sum itself."""
     narrows = spec.element.accumulator != spec.dtype
-    return spec.bias or spec.residual or spec.activation is not None or narrows
+    activated = spec.activation is not None or bool(spec.chain)
+    return spec.bias or spec.residual or activated or narrows
 
 
 def _convolve(
@@ -319,14 +323,30 @@ def _epilogue_inputs(spec: ConvSpec) -> tuple[list[Any], Callable[..., Expr]]:
     if spec.residual:
         shape = _shape(spec, spec.pitch("residual"), spec.out_height, spec.out_width)
         inputs.append(residual := te.placeholder(shape, spec.element.tvm, "residual"))
+    kinds, operands = operand_kinds(spec.chain), _operands_of_chain(spec)
+    inputs += operands.values()
 
     def finish(value: Expr, channel: Expr, at: Sequence[Expr]) -> Expr:
         value = value + _widened(spec, bias[channel]) if bias is not None else value
         value = activate(spec.activation, value, wide)
         value = value + _widened(spec, residual(*at)) if residual is not None else value
+
+        def operand(name: str) -> Expr:
+            return _widened(spec, operands[name](*place(kinds[name], tuple(at))))
+
+        value = chained(spec.chain, value, operand, wide)
         return value if wide == spec.element.tvm else tirx.Cast(spec.element.tvm, value)
 
     return inputs, finish
+
+
+def _operands_of_chain(spec: ConvSpec) -> dict[str, Any]:
+    """Return the placeholders of the operands of a convolution's chain by name."""
+    images, found = image_operands(spec.chain), {}
+    for name, shape in operand_shapes(spec.chain, spec.output_shape).items():
+        wide = (*shape[:-1], spec.pitch(name)) if name in images else shape
+        found[name] = te.placeholder(wide, spec.element.tvm, name)
+    return found
 
 
 def _input(spec: ConvSpec) -> Any:

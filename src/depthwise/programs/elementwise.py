@@ -15,10 +15,11 @@ from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.machine.target import Target
 from depthwise.problem.elementwise import ElementwiseSpec
+from depthwise.problem.links import operand_kinds
 from depthwise.programs import define_elementwise
 from depthwise.programs.build import SYMBOL, TASKS, Program
-from depthwise.programs.define_elementwise import applied
 from depthwise.programs.element_runs import ElementRuns, Elements
+from depthwise.programs.links import applied
 from depthwise.schedule.plan import Plan
 
 Expr: TypeAlias = Any
@@ -52,7 +53,7 @@ class _Writing:
                 name: T.arg(name, T.Buffer((size,), spec.element.tvm))
                 for name, size in sizes.items()
             }
-            across = {"image", "scalar"}.issuperset(spec.operand_kinds.values())
+            across = {"image", "scalar"}.issuperset(operand_kinds(spec.chain).values())
             each = runs.across if across and not spec.pitches else runs.by_pixel
             first, last = T.arg("first", T.int32()), T.arg("last", T.int32())
             with T.serial(first, last) as task:
@@ -64,7 +65,7 @@ class _Writing:
         """Write what computes neighbouring elements."""
         width, images = elements.lanes, elements.images
         others = {"gate": elements.gate, "channel": elements.channel}
-        arrays, kinds = self._arrays, self._spec.operand_kinds
+        arrays, kinds = self._arrays, operand_kinds(self._spec.chain)
         begins = {name: images.get(name, others.get(kind)) for name, kind in kinds.items()}
         shared = {
             name: T.Bind(arrays[name][elements.pixel if kinds[name] == "pixel" else 0])
@@ -73,15 +74,14 @@ class _Writing:
         }
         dtype, last = self._spec.element.tvm, len(self._spec.chain) - 1
         between: Any = T.alloc_buffer((width,), dtype, scope="local") if last else None
-        for number in range(last + 1):
+        for number, link in enumerate(self._spec.chain):
+            name = f"operand{number + 1}"
             with T.vectorized(0, width) as lane:
-
-                def operand(name: str, lane: Expr = lane) -> Expr:
-                    alone = shared.get(name)
-                    return arrays[name][begins[name] + lane] if alone is None else alone
-
+                operand = shared.get(name)
+                if operand is None and link.operand is not None:
+                    operand = arrays[name][begins[name] + lane]
                 x = between[lane] if number else arrays["X"][images["x"] + lane]
-                value = applied(self._spec, number, x, operand)
+                value = applied(link, x, operand, dtype)
                 y = arrays["Y"], images["y"] + lane
                 target = y if number == last else (between, lane)
                 T.buffer_store(target[0], value, [target[1]])

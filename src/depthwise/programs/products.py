@@ -6,19 +6,22 @@ it computes some rows twice, and there is one code for all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Any, TypeAlias
 
 from tvm import tirx
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T  # noqa: N812
 
+from depthwise.problem.links import image_operands, operand_kinds, operand_shapes
 from depthwise.problem.spec import ConvSpec
 from depthwise.programs.activations import activate
 from depthwise.programs.build import TASKS
 from depthwise.programs.fetching import LINE_BYTES, fetch
+from depthwise.programs.links import chained
 from depthwise.schedule import tiling
 from depthwise.schedule.tiling import Ahead, NextPanel, Panels, next_panel, packed_columns
 
@@ -41,6 +44,8 @@ class Operands:
     bias: Any | None
     residual: Any | None
     y: Any
+    others: Mapping[str, Any] = field(default_factory=dict)
+    """Those of the chain by name."""
 
     @classmethod
     def declare(cls, spec: ConvSpec, columns: int) -> Operands:
@@ -54,15 +59,41 @@ class Operands:
         x, weight = array("X", inputs), array("K", spec.depth * columns)
         bias = array("bias", spec.out_channels) if spec.bias else None
         residual = array("residual", pixels * spec.pitch("residual")) if spec.residual else None
-        return cls(spec, x, weight, bias, residual, array("Y", pixels * spec.pitch("y")))
+        images = image_operands(spec.chain)
+        others = {
+            name: array(name, pixels * spec.pitch(name) if name in images else prod(shape))
+            for name, shape in operand_shapes(spec.chain, spec.output_shape).items()
+        }
+        y = array("Y", pixels * spec.pitch("y"))
+        return cls(spec, x, weight, bias, residual, y, others)
 
-    def store(self, total: Expr, channel: Expr, at: Expr, at_residual: Expr) -> None:
-        """Finish the sum of an output channel and write it."""
+    def store(self, total: Expr, pixel: Expr, channel: Expr) -> None:
+        """Finish the sum of an output channel of a pixel, all images counted, and write it."""
+        self.store_at(total, pixel, channel, lambda name: pixel * self.spec.pitch(name) + channel)
+
+    def store_at(
+        self, total: Expr, pixel: Expr, channel: Expr, place: Callable[[str], Expr]
+    ) -> None:
+        """Do so where the place of an element in an array as large as the output is given."""
+        spec = self.spec
         value = total if self.bias is None else total + self.bias[channel]
-        value = activate(self.spec.activation, value, self.spec.element.tvm)
+        value = activate(spec.activation, value, spec.element.tvm)
         if self.residual is not None:
-            value = value + self.residual[at_residual]
-        T.buffer_store(self.y, value, [at])
+            value = value + self.residual[place("residual")]
+        kinds, plane = operand_kinds(spec.chain), spec.out_height * spec.out_width
+        image = tirx.floordiv(pixel, plane) if spec.batch > 1 else 0
+
+        def operand(name: str) -> Expr:
+            if kinds[name] == "image":
+                return self.others[name][place(name)]
+            places = {
+                "gate": image * spec.out_channels + channel, "pixel": pixel, "channel": channel,
+                "scalar": 0,
+            }  # fmt: skip
+            return self.others[name][places[kinds[name]]]
+
+        value = chained(spec.chain, value, operand, spec.element.tvm)
+        T.buffer_store(self.y, value, [place("y")])
 
 
 @dataclass(frozen=True)
@@ -283,7 +314,7 @@ def windows(
     go at the `fewest`, each panel is fetched while the one before it is used.
     """
     spec, weight = operands.spec, operands.weight
-    depth, pitch, of_residual = spec.depth, spec.pitch("y"), spec.pitch("residual")
+    depth = spec.depth
     turns, size = depth // terms[-1][0], depth * packed_columns(panels)
     line = LINE_BYTES // spec.element.bytes
 
@@ -297,9 +328,7 @@ def windows(
 
     product(
         panels, first, last, terms, lanes, spec.element.tvm, a=a, b=packed,
-        store=lambda total, m, n: operands.store(
-            total, n, (m - start) * pitch + n, (m - start) * of_residual + n
-        ),
+        store=lambda total, m, n: operands.store(total, m - start, n),
         share=share, fetching=fetching, following=following,
     )  # fmt: skip
 
@@ -329,7 +358,7 @@ def channel_rows(
 
     def store(total: Expr, m: Expr, n: Expr) -> None:
         at = (image * spec.out_channels + m) * pixels + n
-        operands.store(total, m, at, at)
+        operands.store_at(total, image * pixels + n, m, lambda _: at)
 
     product(
         panels, first, last, ((depth, 1),), lanes, spec.element.tvm,

@@ -196,11 +196,7 @@ class OnnxFile(_File):
 
 
 class TfliteFile(OnnxFile):
-    """A file of TFLite, which engines but LiteRT are given as the model of ONNX it is read as."""
-
-    def variants(self, engine: str) -> tuple[str, ...]:
-        """Return the ways in which an engine runs it: those that read either file."""
-        return SOURCES[engine].of_tflite or super().variants(engine)
+    """A file of TFLite, which all engines are given as the model of ONNX that we read it as."""
 
     def _read(self, path: Path) -> ModelProto:
         from depthwise.tflite.network import as_onnx
@@ -212,7 +208,6 @@ class TfliteFile(OnnxFile):
 
     def _place(self, link: Path) -> None:
         link.write_bytes(self._given(self._path))
-        link.with_name(network_files.TFLITE).symlink_to(self._path.resolve())
 
 
 class SavedFile(_File):

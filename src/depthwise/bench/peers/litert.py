@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-from pathlib import Path
 
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from depthwise.bench.peers import parts, tensorflow
-from depthwise.measure import network_files
 from depthwise.measure.engine import Array, Clock, Prepared
 from depthwise.problem.problem import Problem
 
@@ -58,26 +56,6 @@ class Engine:
             lambda: parts.result(spec, interpreter.get_tensor(result), outside),
             layout="NHWC",
             excluded="writing the model, weight packing, copies of input and output",
-        )
-
-    def network(self, folder: Path, variant: str) -> Prepared:  # noqa: ARG002
-        """Load a file of TFLite; input is set before and output read after the clock."""
-        interpreter = Interpreter(
-            model_path=str(folder / network_files.TFLITE), num_threads=self._threads
-        )
-        inputs = network_files.inputs(folder)
-        places = {each["name"]: each["index"] for each in interpreter.get_input_details()}
-        for name, array in inputs.items():
-            interpreter.resize_tensor_input(places[name], array.shape)
-        interpreter.allocate_tensors()
-        for name, array in inputs.items():
-            interpreter.set_tensor(places[name], array)
-        results = [each["index"] for each in interpreter.get_output_details()]
-        return Prepared(
-            interpreter.invoke,
-            lambda: [interpreter.get_tensor(index) for index in results],
-            layout="NHWC",
-            excluded="copies of input and output",
         )
 
 

@@ -13,7 +13,7 @@ from depthwise.problem.block import BlockSpec
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
-from depthwise.problem.vocabulary import Layout
+from depthwise.problem.vocabulary import THEN, Layout
 
 S = TypeVar("S", bound=Problem)
 
@@ -46,6 +46,12 @@ def _block_laid_out(block: BlockSpec, layout: Layout) -> BlockSpec:
     return replace(block, expand=expand, depthwise=depthwise, project=project)
 
 
+def _beyond_words(conv: ConvSpec) -> str | None:
+    if conv.chain:
+        return f"the adapter has no functions behind {THEN!r}"
+    return "the adapter has no packed data" if conv.packed else None
+
+
 def _gate(block: BlockSpec) -> str | None:
     return "the adapter has no squeeze-and-excite" if block.squeeze_excite else None
 
@@ -54,7 +60,7 @@ POSINGS: dict[type[Any], Posing[Any]] = {
     ConvSpec: Posing[ConvSpec](
         convolutions=lambda conv: {"": conv},
         laid_out=lambda conv, layout: replace(conv, layout=layout),
-        obstacle=lambda conv: "the adapter has no packed data" if conv.packed else None,
+        obstacle=_beyond_words,
     ),
     BlockSpec: Posing[BlockSpec](
         convolutions=_named_parts, laid_out=_block_laid_out, obstacle=_gate

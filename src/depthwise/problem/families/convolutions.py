@@ -17,7 +17,7 @@ from depthwise.problem.spec import ConvSpec
 from depthwise.problem.tokens import Line
 from depthwise.problem.vocabulary import KINDS
 
-_COMMON = ("batch", "layout", "dtype", "bias", "activation", "pitches", "table")
+_COMMON = ("batch", "layout", "dtype", "bias", "activation", "chain", "pitches", "table")
 _WINDOW = ("stride", "padding", "dilation", "padding_mode")
 
 
@@ -86,7 +86,7 @@ FAMILY = Family(
     kinds=KINDS,
     read=read,
     compute=oracle.compute,
-    products=lambda spec: [spec.depth],
+    products=lambda spec: [spec.depth, *[1.0] * len(spec.chain)],
     cost=cost,
     random=random,
 )

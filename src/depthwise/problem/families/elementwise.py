@@ -4,40 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from depthwise.errors import ParseError, SpecError
+from depthwise.errors import ParseError
 from depthwise.problem.counting import moved
-from depthwise.problem.elementwise import ElementwiseSpec, Link
+from depthwise.problem.elementwise import ElementwiseSpec
 from depthwise.problem.families.family import Family
 from depthwise.problem.oracle import elementwise as oracle
-from depthwise.problem.tokens import Line
-from depthwise.problem.values import meant
-from depthwise.problem.vocabulary import BINARY, OPERANDS, UNARY
+from depthwise.problem.tokens import Line, chain_of, is_link
 
 
 def _read(kind: str, tokens: Sequence[str], text: str) -> ElementwiseSpec:
-    links = [token for token in tokens if token in UNARY or token.partition(".")[0] in BINARY]
+    links = [token for token in tokens if is_link(token)]
     fields = Line(kind, [token for token in tokens if token not in links], text).fields
     size = fields.pop("size", None)
     sizes = {} if size is None else {"height": size, "width": size}
     if fields.pop("layout", None) != ElementwiseSpec.layout:
         raise ParseError(f"{kind} is of nhwc images: {text}")
     try:
-        chain = tuple(_link(link, text) for link in links)
+        chain = chain_of(links, text) if links else ()
         return ElementwiseSpec(chain=chain, **sizes, **fields)
     except TypeError:
         raise ParseError(f"{kind} has c, hw or h and w, n, dtype, and functions: {text}") from None
-
-
-def _link(token: str, text: str) -> Link:
-    function, _, operand = token.partition(".")
-    if function in BINARY and operand not in OPERANDS:
-        words = [f"{function}.{each}" for each in OPERANDS]
-        raise ParseError(f"{function} is one of {', '.join(words)}; got {token}"
-                         f"{meant(token, words)}: {text}")  # fmt: skip
-    try:
-        return Link(function, operand or None)
-    except SpecError as error:
-        raise ParseError(f"{error}: {text}") from None
 
 
 def _products(spec: ElementwiseSpec) -> list[float]:

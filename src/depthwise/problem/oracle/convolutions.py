@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from depthwise.problem.links import operand_kinds
 from depthwise.problem.oracle.activations import activate
+from depthwise.problem.oracle.elementwise import chained
 from depthwise.problem.oracle.planes import Array, as_laid_out, planes
 from depthwise.problem.oracle.taps import grouped, padded, summed, taps, windows
 from depthwise.problem.spec import ConvSpec
@@ -17,7 +19,10 @@ def compute(spec: ConvSpec, given: Mapping[str, Array]) -> Array:
     """Return the output of a convolution in its layout; see `Family.compute`."""
     images = {name: planes(spec, given[name]) for name in ("x", "residual") if name in given}
     how = quantized if spec.quantized else convolved
-    return as_laid_out(spec, how(spec, **{**given, **images}))
+    behind = operand_kinds(spec.chain)
+    own = {name: array for name, array in given.items() if name not in behind}
+    y = as_laid_out(spec, how(spec, **{**own, **images}))
+    return chained(spec.chain, y, given)
 
 
 def quantized(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from depthwise.problem.elementwise import ElementwiseSpec
+from depthwise.problem.links import Chain
 from depthwise.problem.oracle.activations import activate
 from depthwise.problem.oracle.planes import Array
 from depthwise.problem.vocabulary import ACTIVATIONS
@@ -15,9 +16,14 @@ from depthwise.problem.vocabulary import ACTIVATIONS
 
 def compute(spec: ElementwiseSpec, given: Mapping[str, Array]) -> Array:
     """Return what the functions make of x, one after the other."""
-    y = given["x"]
+    return chained(spec.chain, given["x"], given)
+
+
+def chained(chain: Chain, x: Array, given: Mapping[str, Array]) -> Array:
+    """Return what the functions of a chain make of images (N, H, W, C), one after the other."""
+    y = x
     with np.errstate(all="ignore"):
-        for number, link in enumerate(spec.chain, 1):
+        for number, link in enumerate(chain, 1):
             if link.operand is None:
                 y = apply(link.function, y)
             else:
