@@ -83,8 +83,9 @@ def quantized(model: ModelProto, given: Samples) -> Iterator[tuple[str, ModelPro
     """Yield what each quantizer makes of a model."""
     for how in CALIBRATIONS:
         found = ranges(model, given.batches(), how)
-        made = Quantizer(model=model, ranges=found).without(())
-        yield f"depthwise quantize --calibration {how}", made
+        for fused in (False, True):
+            made = Quantizer(model=model, ranges=found, fused=fused).without(())
+            yield f"depthwise quantize --calibration {how}{' --fused' * fused}", made
     yield "onnxruntime.quantization, its own places", by_runtime(model, given)
     if find_spec("nncf") is not None:
         yield "nncf.quantize", by_nncf(model, given)

@@ -77,8 +77,8 @@ def test_weights_are_int8_for_each_output_and_biases_int32(name):
 
 
 @every_network
-def test_nothing_is_quantized_between_a_layer_and_its_activation(name):
-    graph = Graph(plainly(name).model)
+def test_nothing_is_quantized_between_a_layer_and_its_activation_if_they_are_fused(name):
+    graph = Graph(quantize(name, fused=True).model)
     for each in graph.of("QuantizeLinear"):
         (second,) = graph.users(each.output[0])
         takers = graph.users(second.output[0])
@@ -91,11 +91,11 @@ def test_nothing_is_quantized_between_a_layer_and_its_activation(name):
         assert graph.maker[each.input[0]].op_type in ("Conv", "Gemm", "MatMul", "Add")
 
 
-def test_activations_that_do_not_clamp_may_be_apart():
-    graph = Graph(quantize("hardswish", apart=True).model)
+def test_what_activations_take_that_do_not_clamp_is_quantized():
+    graph = Graph(plainly("hardswish").model)
     for each in graph.of("Conv"):
         assert {user.op_type for user in graph.users(each.output[0])} == {"QuantizeLinear"}
-    graph = Graph(quantize("relu6", apart=True).model)
+    graph = Graph(plainly("relu6").model)
     for each in graph.of("Conv"):
         assert {user.op_type for user in graph.users(each.output[0])} == {"Clip"}
 
@@ -157,7 +157,7 @@ def test_a_written_out_activation_is_one():
     ]  # fmt: skip
     arrays = {"w": noise(6, 3, 1, 1), "v": noise(4, 6, 1, 1)}
     arrays |= {"zero": np.float32(0), "three": np.float32(3), "six": np.float32(6)}
-    made = quantize(model(nodes, [port("x", ("n", 3, 20, 20))], ["y"], arrays)).model
+    made = quantize(model(nodes, [port("x", ("n", 3, 20, 20))], ["y"], arrays), fused=True).model
     graph = Graph(made)
     assert Counter(each.op_type for each in graph.nodes)["QuantizeLinear"] == 2
     for each in graph.of("Add", "Clip", "Mul", "Div"):
@@ -187,7 +187,9 @@ def test_means_of_norms_are_left_in_float():
         made = quantize(model(nodes, [port("x", ("n", 3, 20, 20))], ["y"], arrays)).model
         graph = Graph(made)
         (mean,) = graph.of("ReduceMean")
-        assert (graph.maker[mean.input[0]].op_type == "DequantizeLinear") == whole
+        assert (
+            [user.op_type for user in graph.users(mean.output[0])] == ["QuantizeLinear"]
+        ) == whole
 
 
 def test_the_report_has_each_layer_and_what_the_whole_costs():

@@ -23,7 +23,7 @@ def quantize(
     keep_float: Sequence[str] = (),
     tolerance: float | None = None,
     reduce_range: bool = False,
-    apart: bool = False,
+    fused: bool = False,
     size: tuple[int, int] | None = None,
     mean: Sequence[float] = (0.0,),
     std: Sequence[float] = (1.0,),
@@ -51,8 +51,9 @@ def quantize(
             float until they have no more.  None: none is for that.
         reduce_range: cut weights to 7 bits, for ONNX Runtime on CPUs with AVX2 but without VNNI,
             where its sums saturate.  Kernels of this package never do.
-        apart: quantize the result of a layer before its activation as well, where that is neither
-            ReLU nor Clip: ONNX Runtime computes such layers in float otherwise.
+        fused: quantize nothing between a layer and its activation.  This is nearer to float32, but
+            layers whose activation is neither ReLU nor Clip are then computed in float32, by
+            kernels of this package and by ONNX Runtime.
         size: height and width of images, where the network takes any.
         mean: of each channel or of all, subtracted from pixels between 0 and 1.
         std: of each channel or of all, by which these are divided.
@@ -77,7 +78,7 @@ def quantize(
 
     options = quantizing.Options(
         labels=labels, test=test, calibration=calibration, keep_float=keep_float,
-        tolerance=tolerance, reduce_range=reduce_range, apart=apart,
+        tolerance=tolerance, reduce_range=reduce_range, fused=fused,
         pictures=Pictures(size=size, mean=mean, std=std), threads=threads, step=step,
     )  # fmt: skip
     return quantizing.quantize_model(source, data, options)

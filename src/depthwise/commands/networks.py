@@ -182,12 +182,12 @@ def quantize(
             help="Cut weights to 7 bits, for ONNX Runtime on CPUs without VNNI.",
         ),
     ] = False,
-    apart: Annotated[
+    fused: Annotated[
         bool,
         typer.Option(
-            "--apart",
-            help="Quantize before activations other than ReLU and Clip too, as ONNX Runtime's "
-            "integer kernels need it.",
+            "--fused",
+            help="Quantize nothing between a layer and its activation: nearer to float32, but "
+            "slow where that is neither ReLU nor Clip.",
         ),
     ] = False,
     size: Annotated[
@@ -214,7 +214,7 @@ def quantize(
         command.Options(
             model=model, data=data, output=output, test=test, calibration=calibration,
             keep_float=keep_float or [], tolerance=tolerance, reduce_range=reduce_range,
-            apart=apart, size=size, mean=mean, std=std, threads=threads,
+            fused=fused, size=size, mean=mean, std=std, threads=threads,
             form=form(as_json, as_csv), plot=plot,
         )
     )  # fmt: skip

@@ -38,7 +38,7 @@ class Options:
     keep_float: Sequence[str]
     tolerance: float | None
     reduce_range: bool
-    apart: bool
+    fused: bool
     size: str | None
     """Height and width, "224x224", or one number for both."""
     mean: str
@@ -75,7 +75,7 @@ def _quantized(options: Options) -> Quantized:
         return quantize(
             options.model, options.data, test=options.test, calibration=options.calibration,
             keep_float=options.keep_float, tolerance=options.tolerance,
-            reduce_range=options.reduce_range, apart=options.apart, size=size, mean=mean, std=std,
+            reduce_range=options.reduce_range, fused=options.fused, size=size, mean=mean, std=std,
             threads=options.threads, step=step,
         )  # fmt: skip
 

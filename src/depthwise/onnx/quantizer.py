@@ -34,8 +34,9 @@ _OPTIONS = {
 }
 
 
-_CLAMPS = frozenset(("Relu", "Clip"))
-"""Functions that change nothing but what lies outside of a range."""
+_EXACT = frozenset(("Relu", "Clip", "LogSoftmax", "Softmax"))
+"""What takes the sums of a layer as they are: clamps, which are part of its kernel, and what makes
+probabilities of the results of the last one."""
 
 
 def prepared(model: ModelProto) -> ModelProto:
@@ -72,13 +73,14 @@ class Quantizer:
         model: from `prepared`.
         ranges: of its values, from `calibration.ranges`.
         reduce_range: whether weights are cut to 7 bits.
-        apart: whether what activations take is quantized as well, but for those that clamp.
+        fused: whether nothing is quantized between a layer and its activation; else what
+            activations take is quantized as well, but for those that clamp.
     """
 
     model: ModelProto
     ranges: Any
     reduce_range: bool = False
-    apart: bool = False
+    fused: bool = False
 
     def without(self, float_layers: Collection[str]) -> ModelProto:
         """Return the model with all layers quantized but some, by their names."""
@@ -108,14 +110,17 @@ class Quantizer:
             quantizer.quantize_model()
             quantizer.model.topological_sort()
         made: ModelProto = quantizer.model.model
-        _relieve(made.graph, names, apart=self.apart)
+        _relieve(made.graph, names, fused=self.fused)
         _forget_domains(made)
         del made.graph.value_info[:]  # which can be inferred
         return made
 
 
-def _relieve(graph: GraphProto, names: Collection[str], *, apart: bool) -> None:
-    """Leave values in float that no quantized node takes, nor, if `apart`, an activation."""
+def _relieve(graph: GraphProto, names: Collection[str], *, fused: bool) -> None:
+    """Leave values in float that no quantized node takes, nor, unless `fused`, an activation.
+
+    Results of the network are float either way.
+    """
     makers = {output: node for node in graph.node for output in node.output}
     users = defaultdict(list)
     for node in graph.node:
@@ -126,7 +131,7 @@ def _relieve(graph: GraphProto, names: Collection[str], *, apart: bool) -> None:
         takers = users[second.output[0]]
         if first is None or any(each.name in names for each in takers):
             continue
-        if apart and any(each.op_type not in _CLAMPS for each in takers):
+        if not fused and any(each.op_type not in _EXACT for each in takers):
             continue
         maker = makers[first.input[0]]
         if second.output[0] in {each.name for each in graph.output}:

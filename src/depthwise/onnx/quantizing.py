@@ -66,7 +66,7 @@ class Options:
     keep_float: Sequence[str]
     tolerance: float | None
     reduce_range: bool
-    apart: bool
+    fused: bool
     pictures: Pictures
     threads: int | None
     step: Callable[[str], None]
@@ -97,7 +97,7 @@ def quantize_model(source: Any, data: Data, options: Options) -> Quantized:
         model=ready,
         ranges=ranges(ready, _told(given, step), options.calibration),
         reduce_range=options.reduce_range,
-        apart=options.apart,
+        fused=options.fused,
     )
     few = given.some(IMAGES)
     costs = errors(quantizer, own, few, threads, step)
