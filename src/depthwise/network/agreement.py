@@ -18,7 +18,7 @@ ROUNDINGS = 64
 NETWORKS_OWN = 4
 """How many times as far as a network is from itself, computed with other roundings, results may
 differ instead: some cancel what they computed, and amplify every rounding."""
-_NEVER_RIGHT = 0.05
+FARTHEST = 0.05
 """The part of the largest result by which none may differ, however far that is."""
 
 
@@ -46,12 +46,12 @@ def granted(
             rounds once less, or in another order, is whole units off.
     """
     if quantized:
-        return _NEVER_RIGHT
+        return FARTHEST
     kinds = [each.dtype for each in expected if each.dtype.kind == "f"]
     epsilon = max((float(np.finfo(kind).eps) for kind in kinds), default=0.0)
     _, own = differences(moved, expected)
     most = max(TOLERANCE, tolerance(depth, epsilon))
-    return max(most, min(NETWORKS_OWN * own, _NEVER_RIGHT))
+    return max(most, min(NETWORKS_OWN * own, FARTHEST))
 
 
 def check_results(results: Mapping[str, object]) -> None:

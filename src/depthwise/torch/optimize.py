@@ -77,7 +77,8 @@ def optimize(
             fast, apart = _network(model, traced, args)
             _prepare(fast, tune, step)
             step("verify")
-            differences = agreement.differences(fast)
+            quantized = fast.network.program.is_quantized
+            differences = agreement.differences(fast, quantized=quantized)
         except DepthwiseError as error:
             failures.append(error)
         else:

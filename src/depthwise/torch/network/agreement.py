@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from depthwise.errors import DepthwiseError, ModelError
-from depthwise.network.agreement import NETWORKS_OWN, tolerance
+from depthwise.network.agreement import FARTHEST, NETWORKS_OWN, tolerance
 from depthwise.torch.network.tracing import Trace
 
 _SEED = 1  # not 0, with which people draw their examples
@@ -33,8 +33,12 @@ class Agreement:
         )
         self.tolerance = tolerance(depth, eps)
 
-    def differences(self, fast: Callable[..., Any]) -> dict[str, float]:
+    def differences(self, fast: Callable[..., Any], *, quantized: bool = False) -> dict[str, float]:
         """Return the fields of a report that compare results.
+
+        Args:
+            fast: what computes the same.
+            quantized: whether results are rounded to few numbers on their way; see `granted`.
 
         Raises:
             ModelError: they differ in shape, or by more than rounding explains; or the model's own
@@ -48,6 +52,8 @@ class Agreement:
             raise ModelError(
                 f"the network computes what the model does; got {type(error).__name__}: {error}"
             ) from error
+        if quantized:
+            self.tolerance = FARTHEST
         if max(found) > self.tolerance:
             self._check_repeatable()
             self.tolerance = max(self.tolerance, NETWORKS_OWN * self._models_own())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.modules import module as modules
 from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
@@ -36,7 +36,8 @@ def check(model: nn.Module, args: tuple[Any, ...]) -> None:
 
 def _broken_rules(model: nn.Module, args: tuple[Any, ...]) -> Iterator[tuple[str, str]]:
     named = dict(model.named_modules())
-    if training := [name for name, each in named.items() if each.training]:
+    training = [name for name, each in named.items() if each.training]
+    if training and not _is_exported(model):
         yield "a model is in evaluation mode (use .eval())", f"training mode in {_some(training)}"
     if lazy := [name for name, each in model.named_parameters() if is_lazy(each)]:
         yield "parameters have shapes (call the model once)", f"lazy ones: {_some(lazy)}"
@@ -63,8 +64,26 @@ def _broken_rules(model: nn.Module, args: tuple[Any, ...]) -> Iterator[tuple[str
         yield "a model is optimized in its own type", "autocast"
 
 
+def _is_exported(model: nn.Module) -> bool:
+    """Whether a model is a graph of operators alone, in which no module can be in any mode."""
+    if not isinstance(model, fx.GraphModule):
+        return False
+    called = {node.target for node in model.graph.nodes if node.op == "call_module"}
+    return called <= {_GUARDS}
+
+
+_GUARDS = "_guards_fn"
+"""What torch.export calls the module that checks the sizes of inputs."""
+
+
 def _has_hooks(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks)
+    hooks = *module._forward_hooks.values(), *module._forward_pre_hooks.values()
+    return not all(_checks_inputs(hook) for hook in hooks)
+
+
+def _checks_inputs(hook: Any) -> bool:
+    """Whether a hook is torch.export's own, which checks the shapes of inputs as a network does."""
+    return str(getattr(hook, "__module__", "")).startswith("torch.export")
 
 
 def _some(names: list[str]) -> str:

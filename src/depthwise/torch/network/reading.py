@@ -43,7 +43,7 @@ from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.pools import PoolKind
 from depthwise.problem.spec import resolve_padding
 from depthwise.problem.vocabulary import Pads, Pair
-from depthwise.torch.network import attention, channels, resizes
+from depthwise.torch.network import attention, channels, quantized, resizes
 from depthwise.torch.network.calls import FunctionCall, Ref
 from depthwise.torch.network.constants import as_array, dtype_name
 from depthwise.torch.network.functions import name_of_function
@@ -74,7 +74,8 @@ class _Reading:
         self._values: dict[fx.Node, Value] = {}
         for node in trace.graph.nodes:
             if node in trace.constants:
-                self._values[node] = _constant(node, trace.constants[node])
+                self._values[node] = value = _constant(node, trace.constants[node])
+                value.codes = quantized.codes_of(trace, node)
             elif node.op == "output":
                 self._return(node.args[0])
             else:
@@ -101,6 +102,7 @@ class _Reading:
             pool = _pool(self, node) if name in _POOLS else None
             resize = resizes.meaning(self.value, node, name) or _repeat(self, node)
             meaning = pool or resize or attention.meaning(self.value, node, name)
+            meaning = meaning or quantized.meaning(self.value, node, name)
             found = _foreign(node, taken, meaning), [self._values[each] for each in taken]
         what, inputs = found
         made = Node(what, inputs, [self._values[node]], [module_path(node)])
