@@ -42,13 +42,13 @@ def products(draw: st.DrawFn) -> ConvSpec:
         "layout": "NHWC",
         "dtype": draw(st.sampled_from(("uint8", "int8"))),
         "bias": draw(st.booleans()),
-        "table": draw(st.booleans()),
+        draw(st.sampled_from(("table", "real"))): draw(st.booleans()),
         "batch": draw(st.integers(1, 2)),
     }
     size = draw(st.tuples(st.integers(1, 9), st.integers(1, 9)))
     channels, out_channels = draw(number), draw(number)
     if draw(st.booleans()):
-        residual = draw(st.booleans())
+        residual = not fields.get("real") and draw(st.booleans())
         return ConvSpec.pointwise(channels, out_channels, size, residual=residual, **fields)
     kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
     return ConvSpec.conv(
@@ -110,7 +110,9 @@ def test_operands_are_of_types_of_their_own() -> None:
     [
         ("pointwise c4 o8 hw5 uint8", "quantized convolutions are channels-last; got NCHW"),
         ("pointwise c4 o8 hw5 nhwc uint8 relu", "a table stands for the activation"),
-        ("pointwise c4 o8 hw5 nhwc table", "a table with dtype 'float32'"),
+        ("pointwise c4 o8 hw5 nhwc table", "table with dtype 'float32'"),
+        ("pointwise c4 o8 hw5 nhwc real", "real with dtype 'float32'"),
+        ("pointwise c4 o8 hw5 nhwc uint8 real residual", "real results with a table or a residual"),
         ("conv c8192 o8 hw9 k3 nhwc int8", "at most 65536 products; got 73728"),
         ("separable c4 o8 hw9 k3 nhwc int8", "the parts of a block are of real numbers"),
         ("input_gradient depthwise c4 hw9 k3 nhwc int8", "gradients are those of real numbers"),

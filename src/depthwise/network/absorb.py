@@ -20,7 +20,7 @@ from depthwise.network.operators import (
     Pad,
 )
 from depthwise.problem.arrays import DTYPE_NAMES, Array
-from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.dtypes import DTYPES, QUANTIZED
 
 
 def absorb(graph: Graph) -> None:
@@ -57,7 +57,7 @@ def sole(graph: Graph, value: Value | None) -> Draft | None:
 def _open_ended(graph: Graph, value: Value | None) -> Draft | None:
     """Return the problem where it is a convolution alone, with at most a bias."""
     draft = sole(graph, value)
-    conv = None if draft is None else draft.conv
+    conv = None if draft is None or draft.spec.dtype in QUANTIZED else draft.conv
     return draft if conv is not None and conv.activation is None and not conv.residual else None
 
 
@@ -229,7 +229,7 @@ def _residual(graph: Graph, node: Node) -> str | None:
 
 def _takes_residual(graph: Graph, x: Value) -> bool:
     draft = sole(graph, x)
-    conv = None if draft is None else draft.conv
+    conv = None if draft is None or draft.spec.dtype in QUANTIZED else draft.conv
     return conv is not None and conv.kind == "pointwise" and not conv.residual
 
 

@@ -12,7 +12,7 @@ from typing import cast
 
 import numpy as np
 
-from depthwise.network.absorb import draft_of, place
+from depthwise.network.absorb import draft_of, place, release
 from depthwise.network.draft import POINT, Draft, convolution
 from depthwise.network.endings import Ending, Rule, Taken, meant, taken
 from depthwise.network.graph import Codes, Graph, Node, Value
@@ -43,6 +43,7 @@ from depthwise.network.quantized_images import (
     pooled,
 )
 from depthwise.problem.arrays import Array
+from depthwise.problem.dtypes import DEFAULT, QUANTIZED
 from depthwise.problem.spec import ConvSpec
 
 
@@ -52,7 +53,26 @@ def stage_quantized(graph: Graph) -> None:
         operator = meant(node)
         if isinstance(operator, Quantize):
             Ending(graph, node, operator).stage(_RULES)
+    for node in list(graph.nodes):
+        if isinstance(node.operator, (Convolution, Linear)):
+            _real(graph, node)
     graph.drop_unused()
+
+
+def _real(graph: Graph, node: Node) -> None:
+    """Stage a convolution or a product whose result nobody rounds."""
+    how = POINT if isinstance(node.operator, Linear) else cast(Convolution, node.operator)
+    x = taken(node.inputs[0])
+    found = None if x is None or node.output.dtype != DEFAULT else _weighted(node, x, how)
+    if x is None or found is None:
+        return
+    draft, factors = found
+    spec = replace(cast(ConvSpec, draft.spec), real=True)
+    scale = np.broadcast_to(factors, spec.out_channels)
+    zeros = np.array([x.how.zero], np.int32)
+    operands = {**draft.operands, "scale": np.array(scale, np.float32), "zeros": zeros}
+    made = place(graph, node, Draft(spec=spec, operands=operands), x.source)
+    release(graph, x.node, made)
 
 
 def _convolution(ending: Ending, core: Node) -> Node | None:
@@ -66,20 +86,13 @@ def _linear(ending: Ending, core: Node) -> Node | None:
 def _sums(ending: Ending, core: Node, how: Convolution) -> Node | None:
     """Stage a convolution or a product."""
     x, how = _unpadded(ending, core, how)
-    weight = core.inputs[1]
-    codes = _centred(None if weight is None else weight.codes)
-    if x is None or codes is None or not x.is_image or x.source.dtype != ending.how.dtype:
+    if x is None or x.source.dtype != ending.how.dtype:
         return None
-    factors = x.scale * codes.scale
-    bias = _bias(core, factors)
-    if len(core.inputs) > 2 and core.inputs[2] is not None and bias is None:
+    found = _weighted(core, x, how)
+    if found is None:
         return None
-    taps = codes.array if codes.array.ndim == 4 else codes.array[:, :, None, None]
-    shape = (*cast("tuple[int, ...]", x.source.shape), 1, 1)[:4]
-    draft = convolution(shape, taps, bias, how, ending.how.dtype)
+    draft, factors = found
     spec = cast(ConvSpec, draft.spec)
-    if not spec.is_depthwise and spec.groups > 1:
-        return None
     scale = np.broadcast_to(factors / np.float32(ending.how.scale), spec.out_channels)
     operands = {
         **draft.operands,
@@ -88,6 +101,23 @@ def _sums(ending: Ending, core: Node, how: Convolution) -> Node | None:
         "bounds": np.array(ending.bounds, np.int32),
     }
     return place(ending.graph, ending.node, Draft(spec=spec, operands=operands), x.source)
+
+
+def _weighted(core: Node, x: Taken, how: Convolution) -> tuple[Draft, Array] | None:
+    """Return a convolution of whole numbers, and the scale of its sums; None where it is none."""
+    weight = core.inputs[1]
+    codes = _centred(None if weight is None else weight.codes)
+    if codes is None or not x.is_image or x.source.dtype not in QUANTIZED:
+        return None
+    factors = x.scale * codes.scale
+    bias = _bias(core, factors)
+    if len(core.inputs) > 2 and core.inputs[2] is not None and bias is None:
+        return None
+    taps = codes.array if codes.array.ndim == 4 else codes.array[:, :, None, None]
+    shape = (*cast("tuple[int, ...]", x.source.shape), 1, 1)[:4]
+    draft = convolution(shape, taps, bias, how, x.source.dtype)
+    spec = cast(ConvSpec, draft.spec)
+    return (draft, factors) if spec.is_depthwise or spec.groups == 1 else None
 
 
 def _unpadded(ending: Ending, core: Node, how: Convolution) -> tuple[Taken | None, Convolution]:

@@ -8,6 +8,9 @@ For batch n, output channel o, row i and column j::
     y = clip(round(fma(q - zeros[1], factors[0], (residual - zeros[2]) * factors[1])) + zeros[3],
              bounds[2], bounds[3])                                            with a residual
 
+With results that are real numbers, y = float32(sum[o]) * scale[o], which has no zero point and no
+bounds, and `scale[o]` is the scale of x times that of the weights of o.
+
 Sums are int32 and exact.  `scale[o]` is the scale of x times that of the weights of o through that
 of q, `factors` are the scales of q and of the residual through that of y.  Products, and the fused
 multiply-add, are of float32; `round` takes halves to the even number.  Padding holds `zeros[0]`,
@@ -33,12 +36,17 @@ def dtype_of(name: str, dtype: str) -> str:
     return _DTYPES.get(name, dtype)
 
 
-def operands(channels: int, *, table: bool, sum: bool) -> dict[str, tuple[int, ...]]:  # noqa: A002
+def operands(
+    channels: int, *, real: bool, table: bool, sum: bool  # noqa: A002
+) -> dict[str, tuple[int, ...]]:  # fmt: skip
     """Return the shapes of what a convolution has beside weight, bias and residual.
 
     scale (O,); zeros (2,) of x and q, or (4,) of x, q, residual and y; bounds (2,) of q, or (4,) of
-    q and y; factors (2,) of q and the residual; table (256,).
+    q and y; factors (2,) of q and the residual; table (256,).  Where results are real: scale, and
+    zeros (1,) of x.
     """
+    if real:
+        return {"scale": (channels,), "zeros": (1,)}
     count = 4 if sum else 2
     shapes: dict[str, tuple[int, ...]] = {
         "scale": (channels,), "zeros": (count,), "bounds": (count,)

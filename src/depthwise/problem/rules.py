@@ -43,7 +43,10 @@ def conv_rules() -> Iterator[tuple[str, Check]]:
     )
     yield "the dilated kernel fits into the padded input", _empty_output
     yield "reflect padding is smaller than the input, circular not larger", _padding_beyond_input
-    yield "a table stands for the activation of a quantized convolution", _activation_of_numbers
+    yield (
+        "a table stands for the activation of a quantized convolution whose results are whole",
+        _activation_of_numbers,
+    )
     yield (
         "quantized convolutions are channels-last",
         lambda s: s.layout if s.quantized and not s.channels_last else "",
@@ -85,7 +88,10 @@ def _wrong_kind(s: ConvSpec) -> str:
 def _activation_of_numbers(s: ConvSpec) -> str:
     if s.quantized and s.activation:
         return f"activation {s.activation!r} with dtype {s.dtype!r}"
-    return f"a table with dtype {s.dtype!r}" if s.table and not s.quantized else ""
+    if s.real and (s.table or s.residual):
+        return "real results with a table or a residual"
+    flags = [name for name in ("table", "real") if getattr(s, name)]
+    return f"{', '.join(flags)} with dtype {s.dtype!r}" if flags and not s.quantized else ""
 
 
 def _wrong_rank(s: ConvSpec) -> str:

@@ -162,6 +162,7 @@ class ConvSpec(OfRuns):
     chain: Chain = ()
     pitches: Pitches = ()
     table: bool = False
+    real: bool = False
 
     def __post_init__(self) -> None:
         given = {name: value for name, value in vars(self).items() if name != "kind"}
@@ -187,7 +188,7 @@ class ConvSpec(OfRuns):
             word(name, getattr(self, name), allowed)
         if self.activation is not None:
             word("activation", self.activation, ACTIVATIONS)
-        for name in ("bias", "residual", "table"):
+        for name in ("bias", "residual", "table", "real"):
             flag(name, getattr(self, name))
         check_chain(self.chain, 0)
         for name in ("channels", "height", "width", "out_channels", "groups", "batch"):
@@ -364,7 +365,9 @@ class ConvSpec(OfRuns):
         if self.bias:
             shapes["bias"] = (self.out_channels,)
         if self.quantized:
-            shapes |= quantized.operands(self.out_channels, table=self.table, sum=self.residual)
+            shapes |= quantized.operands(
+                self.out_channels, real=self.real, table=self.table, sum=self.residual
+            )
         if self.residual:
             shapes["residual"] = self.output_shape
         return shapes | operand_shapes(self.chain, self.output_shape)
@@ -382,6 +385,8 @@ class ConvSpec(OfRuns):
 
     def dtype_of(self, name: str) -> str:
         """Return the name of the element type of an array; see `Problem.dtype_of`."""
+        if self.real and name == "y":
+            return DEFAULT
         return quantized.dtype_of(name, self.dtype) if self.quantized else self.dtype
 
     @property

@@ -190,6 +190,8 @@ def _end_tokens(s: ConvSpec) -> Iterator[str]:
         yield str(s.activation)
     if s.table:
         yield "table"
+    if s.real:
+        yield "real"
     if s.residual:
         yield "residual"
     if s.chain:

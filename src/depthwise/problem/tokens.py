@@ -29,7 +29,7 @@ _FIELD = re.compile(rf"({'|'.join(NUMBER_TOKENS.values())})=?(\d[\dx,]*)", re.AS
 _EPSILON_TOKEN = re.compile(r"eps(\d+(?:\.\d*)?(?:e[+-]?\d+)?)", re.ASCII)
 _PITCH_TOKEN = re.compile(r"([a-z]+\d*)@(\d{1,9})", re.ASCII)
 _LAYOUTS = {layout.lower(): layout for layout in LAYOUTS}
-_FLAGS = ("bias", "ebias", "dbias", "pbias", "residual", "table")
+_FLAGS = ("bias", "ebias", "dbias", "pbias", "residual", "table", "real")
 
 
 class Line:

@@ -70,9 +70,10 @@ class Arrays:
 
         Those are narrowed together: as many instructions as for one.
         """
+        plain = not (self.spec.residual or self.spec.real)
         for start in range(0, len(ends), _AT_ONCE):
             some = ends[start : start + _AT_ONCE]
-            if not self.spec.residual and all(end.lanes == _LANES for end in some):
+            if plain and all(end.lanes == _LANES for end in some):
                 self._finish_four(numbers, some)
                 continue
             for end in some:
@@ -82,6 +83,7 @@ class Arrays:
         """Write those of up to four vectors of eight sums."""
         whole = [self._whole(end) for end in ends]
         whole += [whole[-1]] * (_AT_ONCE - len(whole))
+        assert numbers.own is not None
         zero, *bounds = numbers.own
         words = []
         for first, second in (whole[:2], whole[2:]):
@@ -120,6 +122,10 @@ class Arrays:
         """
         spec, run = self.spec, vector(channel, lanes)
         scaled = tirx.Cast(of("float32", lanes), total) * self["scale"][run]
+        place = vector(pixel * spec.pitch("y") + channel, lanes)
+        if numbers.own is None:
+            T.buffer_store(self["y"], scaled, [place])
+            return
         q = rounded(scaled, lanes, numbers.own)
         if numbers.table:
             q = numbers.table.of(tirx.Cast(of(spec.dtype, lanes), q), lanes)
@@ -128,7 +134,6 @@ class Arrays:
             total = numbers.added(q, self["residual"][at], lanes)
             assert numbers.sum is not None
             q = rounded(total, lanes, numbers.sum)
-        place = vector(pixel * spec.pitch("y") + channel, lanes)
         T.buffer_store(self["y"], tirx.Cast(of(spec.dtype, lanes), q), [place])
 
 
@@ -137,8 +142,8 @@ class Numbers:
     """Zero points and bounds, read once in a task."""
 
     zero_of_x: Expr
-    own: Ends
-    """The zero point of the convolution's result, and its bounds."""
+    own: Ends | None = None
+    """The zero point of the convolution's result, and its bounds; None where it is real."""
     zero_of_residual: Expr | None = None
     factors: tuple[Expr, Expr] | None = None
     sum: Ends | None = None
@@ -148,6 +153,8 @@ class Numbers:
     @classmethod
     def read(cls, arrays: Arrays, target: Target) -> Numbers:
         """Read those of a convolution."""
+        if arrays.spec.real:
+            return cls(arrays.number("zeros", 0))
         zeros, bounds = (
             [arrays.number(name, at) for at in range(arrays.spec.operands[name][0])]
             for name in ("zeros", "bounds")
@@ -163,5 +170,6 @@ class Numbers:
     def added(self, q: Expr, other: Expr, lanes: int) -> Expr:
         """Return the sum of the result and of a residual, not rounded yet."""
         assert self.factors is not None
+        assert self.own is not None
         first = apart(q, self.own[0], lanes)
         return added(first, apart(other, self.zero_of_residual, lanes), self.factors, lanes)

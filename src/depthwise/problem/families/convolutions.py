@@ -17,7 +17,9 @@ from depthwise.problem.spec import ConvSpec
 from depthwise.problem.tokens import Line
 from depthwise.problem.vocabulary import KINDS
 
-_COMMON = ("batch", "layout", "dtype", "bias", "activation", "chain", "pitches", "table")
+_COMMON = (
+    "batch", "layout", "dtype", "bias", "activation", "chain", "pitches", "table", "real"
+)  # fmt: skip
 _WINDOW = ("stride", "padding", "dilation", "padding_mode")
 
 
@@ -46,7 +48,7 @@ def random(spec: ConvSpec, rng: Generator) -> dict[str, Array]:
         "bias": rng.integers(-(2**12), 2**12, spec.out_channels),
         "scale": scale * rng.uniform(0.5, 1, spec.out_channels),
         "zeros": rng.integers(least // 4 + 32, most // 4 + 96, 4)[: spec.operands["zeros"][0]],
-        "bounds": np.array((least, most) * 2)[: spec.operands["bounds"][0]],
+        "bounds": np.array((least, most) * 2)[: spec.operands.get("bounds", (0,))[0]],
         "factors": rng.uniform(0.3, 0.7, 2),
         "table": rng.integers(least, most + 1, 256),
         "residual": rng.integers(least, most + 1, spec.output_shape),

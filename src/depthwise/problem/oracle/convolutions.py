@@ -31,7 +31,7 @@ def quantized(
     weight: Array,
     scale: Array,
     zeros: Array,
-    bounds: Array,
+    bounds: Array | None = None,
     bias: Array | None = None,
     table: Array | None = None,
     factors: Array | None = None,
@@ -41,9 +41,11 @@ def quantized(
 
     Sums of products are whole numbers below 2**53, which float64 has.
     """
-    plain = replace(spec, dtype="float64", table=False, residual=False)
+    plain = replace(spec, dtype="float64", table=False, real=False, residual=False)
     sums = convolved(plain, x - zeros[0], weight, bias).astype(np.float32)
     scaled = sums * scale.astype(np.float32)[:, None, None]
+    if bounds is None:
+        return scaled.astype(np.float64)
     q: Array = np.clip(np.rint(scaled).astype(np.float64) + zeros[1], bounds[0], bounds[1])
     if table is not None:
         q = table[np.int64(q) - (-128 if spec.dtype == "int8" else 0)]
