@@ -62,7 +62,9 @@ def operand_kinds(chain: Chain) -> dict[str, str]:
 
 
 def operand_shapes(chain: Chain, image: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """Return the shape of each operand of a chain of images (N, H, W, C)."""
+    """Return the shape of each operand of a chain, which images (N, H, W, C) alone have."""
+    if not chain:
+        return {}
     batch, height, width, channels = image
     shapes = {
         "image": image, "gate": (batch, 1, 1, channels), "pixel": (batch, height, width, 1),
