@@ -482,6 +482,7 @@ def test_the_oracle_shares_nothing_with_what_it_checks() -> None:
         "block",
         "elementwise",
         "gathers",
+        "links",
         "pixels",
         "pools",
         "problem",
