@@ -219,6 +219,10 @@ WHOLE_ONES = {
             "focal_windows": [3, 3], "num_labels": 10,
         },
     ),
+    "cvt": Exported(
+        "CvtForImageClassification",
+        {"embed_dim": [16, 32, 48], "num_heads": [1, 2, 3], "depth": [1, 1, 2], "num_labels": 10},
+    ),
     "dinov2": Exported(
         "Dinov2Model", {**_VIT, "patch_size": 8}, ((64, 64),), open_sizes=False,
         result="last_hidden_state",

@@ -65,6 +65,8 @@ def check(spec, plan=None):
     dw.parse("elementwise n3 c7 h5 w9 nhwc mul.gate add.channel min.pixel max.image sub.scalar")
 )
 @example(dw.parse("elementwise c1 hw1 nhwc float64 rdiv.image"))
+@example(dw.parse("elementwise c20011 hw1 nhwc add.channel mul.gate mul.pixel add.image relu"))
+@example(dw.parse("elementwise n2 c20011 hw1 nhwc add.channel mul.gate mul.pixel"))
 def test_results_are_the_oracles(spec):
     check(spec)
 

@@ -20,6 +20,9 @@ from strategies import gather_specs
 @example(dw.parse("gather n2 c7,5,64 h3 w4 nhwc b[1:4] c[0:64] a[2:5]/a[0:3]/a[4:7]"))
 @example(dw.parse("gather c1 hw1 nhwc float64 a[0:1]"))
 @example(dw.parse("gather c200,7 hw9 nhwc uint8 a[0:200] b[3:7]"))
+@example(dw.parse("gather c192,37639 hw1 nhwc a[0:192] b[0:37632] b[37632:37639]"))
+@example(dw.parse("gather n3 c20011,9 hw1 nhwc b[1:3] a[7:20000] a[0:5]"))
+@example(dw.parse("gather c70001 h1 w2 nhwc float64 a[40000:70001] a[0:40000]"))
 def test_results_are_the_oracles(spec):
     check_exact(spec)
 

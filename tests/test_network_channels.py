@@ -116,18 +116,30 @@ def test_another_permutation_of_groups_is_no_shuffle():
     "made",
     [
         node("Concat", "a a", "b", axis=2),
-        node("Concat", "a ones", "b", axis=1),
         node("Slice", "a one six two one", "b"),
-        node("Slice", "a one eight one two", "b"),
     ],
-    ids=["rows", "constant", "slice of rows", "steps"],
+    ids=["rows", "slice of rows"],
 )
 def test_what_is_no_gathering_of_channels_stays_as_it_is(made):
-    numbers = {name: np.array([n]) for n, name in enumerate(("one", "two", "six", "eight"), 1)}
-    numbers |= {"six": np.array([6]), "eight": np.array([8]), "ones": noise(2, 8, 6, 5)}
+    numbers = {"one": np.array([1]), "two": np.array([2]), "six": np.array([6])}
     network = checked(model([conv("x", "a"), made], [X], ["b"], CONSTANTS | numbers), IMAGE)
     assert gathers(network) == []
     assert len(left(network)) == 1
+
+
+def test_every_second_channel_is_gathered():
+    nodes = [conv("x", "a"), node("Slice", "a one eight one two", "b"), conv("b", "y", "h")]
+    numbers = {"one": np.array([1]), "two": np.array([2]), "eight": np.array([8])}
+    network = checked(model(nodes, [X], ["y"], CONSTANTS | numbers), IMAGE)
+    assert gathers(network) == ["a[1:2] a[3:4] a[5:6] a[7:8]"]
+    assert left(network) == []
+
+
+def test_what_is_the_same_in_each_call_is_concatenated_too():
+    nodes = [conv("x", "a"), node("Concat", "fixed a", "b", axis=1), conv("b", "y", "q")]
+    network = checked(model(nodes, [X], ["y"], CONSTANTS | {"fixed": noise(2, 8, 6, 5)}), IMAGE)
+    assert gathers(network) == ["a[0:8] b[0:8]"]
+    assert left(network) == []
 
 
 def test_channels_last_concatenations_are_of_channels():

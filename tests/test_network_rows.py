@@ -58,6 +58,20 @@ class Rows:
         weight = self.array(noise(channels, 1, 3, 3))
         return self.add("Conv", x, weight, group=channels, pads=[1, 1, 1, 1])
 
+    def cut(self, x: str, axis: int, start: int, stop: int, step: int = 1) -> str:
+        ends = [self.array(np.array([end])) for end in (start, stop, axis, step)]
+        return self.add("Slice", x, *ends)
+
+    def at(self, x: str, place: int, axis: int = 1) -> str:
+        return self.add("Gather", x, self.array(np.array(place)), axis=axis)
+
+    def rolled(self, x: str, rows: int, columns: int, height: int = H, width: int = W) -> str:
+        """Roll (N, H, W, C) as torch's exporter writes it."""
+        for axis, size, by in ((1, height, rows), (2, width, columns)):
+            parts = self.cut(x, axis, by, size), self.cut(x, axis, 0, by)
+            x = self.add("Concat", *parts, axis=axis)
+        return x
+
     def check(self, result: str, *shapes: Sequence[int], names: str = "x"):
         """Hold the network of what made a value against ONNX Runtime; return it."""
         inputs = [port(name, shape) for name, shape in zip(names, shapes, strict=True)]
@@ -153,23 +167,30 @@ def test_open_sizes(rows):
     checked(made, noise(2, C, 7, 3))
 
 
-_STEPS = ("linear", "norm", "relu", "add", "mean", "image", "softmax", "windows", "mul", "heads")
+_STEPS = (
+    "linear", "norm", "relu", "add", "mean", "image", "softmax", "windows", "mul", "heads",
+    "token", "first", "parts", "roll", "position", "seconds",
+)  # fmt: skip
 
 
-@settings(max_examples=40)
-@given(steps=st.lists(st.sampled_from(_STEPS), min_size=2, max_size=9), seed=st.integers(0, 99))
-def test_random_models_of_rows(steps, seed):
+@settings(max_examples=60)
+@given(
+    steps=st.lists(st.sampled_from(_STEPS), min_size=2, max_size=9),
+    seed=st.integers(0, 99),
+    batch=st.integers(1, 2),
+)
+def test_random_models_of_rows(steps, seed, batch):
     """Whatever follows whatever: the result is ONNX Runtime's."""
     draw = np.random.default_rng(seed)
     rows = Rows()
     made = [rows.rows_of("x")]
     for step in steps:
         x, other = made[-1], made[draw.integers(len(made))]
-        made.append(_step(rows, step, x, other))
-    rows.check(rows.norm(made[-1]), (2, C, H, W))
+        made.append(_step(rows, step, x, other, batch))
+    rows.check(rows.norm(made[-1]), (batch, C, H, W))
 
 
-def _step(rows: Rows, step: str, x: str, other: str) -> str:
+def _step(rows: Rows, step: str, x: str, other: str, batch: int) -> str:
     if step in ("linear", "norm"):
         return getattr(rows, step)(x)
     if step == "relu":
@@ -186,8 +207,28 @@ def _step(rows: Rows, step: str, x: str, other: str) -> str:
     if step == "softmax":
         return rows.add("Softmax", x, axis=-1)
     if step == "windows":
-        windows = rows.linear(rows.shape(x, 4, L // 2, C))
-        return rows.shape(windows, 2, L, C)
-    heads = rows.add("Transpose", rows.shape(x, 2, L, 2, C // 2), perm=[0, 2, 1, 3])
+        windows = rows.linear(rows.shape(x, 2 * batch, L // 2, C))
+        return rows.shape(windows, batch, L, C)
+    if step in ("token", "first", "parts", "roll", "position", "seconds"):
+        return _pixels(rows, step, x, other, batch)
+    heads = rows.add("Transpose", rows.shape(x, batch, L, 2, C // 2), perm=[0, 2, 1, 3])
     scaled = rows.add("Relu", rows.linear(heads, C // 2, C // 2))
-    return rows.shape(rows.add("Transpose", scaled, perm=[0, 2, 1, 3]), 2, L, C)
+    return rows.shape(rows.add("Transpose", scaled, perm=[0, 2, 1, 3]), batch, L, C)
+
+
+def _pixels(rows: Rows, step: str, x: str, other: str, batch: int) -> str:
+    """Return what puts pixels together, or cuts them."""
+    if step == "token":
+        whole = rows.add("Concat", rows.array(noise(batch, 1, C)), x, axis=1)
+        return rows.cut(rows.linear(whole), 1, 1, L + 1)
+    if step == "first":
+        return rows.add("Add", x, rows.shape(rows.at(other, 3), batch, 1, C))
+    if step == "parts":
+        begin, end = rows.cut(other, 1, 0, 5), rows.cut(x, 1, 5, L)
+        return rows.add("Concat", rows.linear(end), begin, axis=1)
+    if step == "seconds":
+        seconds = [rows.cut(x, 1, start, L, 2) for start in (1, 0)]
+        return rows.linear(rows.add("Concat", *seconds, axis=1))
+    if step == "roll":
+        return rows.shape(rows.rolled(rows.shape(x, batch, H, W, C), 1, 2), batch, L, C)
+    return rows.add("Add", rows.array(noise(1, L, C)), x)

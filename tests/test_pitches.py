@@ -37,6 +37,7 @@ LINES = (
     "inverted c8 e24 o8 hw9 k3 p1 nhwc bias relu residual residual@10 x@9 y@11",
     "mean c20 hw9 nhwc x@30",
     "l2 c20 hw9 nhwc x@30",
+    "gather n2 c20011,9 hw1 nhwc b[1:3] a[7:20000] image1@12 x@20100 y@20031",
     "gather n2 c7,5 hw3 nhwc b[0:5] a[2:4]/a[0:2] image1@6 x@9 y@14",
     "elementwise c20 hw9 nhwc mul.channel add.image relu operand2@32 x@30 y@21",
     "quantize c20 hw9 nhwc uint8 x@30 y@21",

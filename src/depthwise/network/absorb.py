@@ -18,6 +18,8 @@ from depthwise.network.operators import (
     HardSigmoid,
     Linear,
     Pad,
+    Permute,
+    Reshape,
 )
 from depthwise.problem.arrays import DTYPE_NAMES, Array
 from depthwise.problem.dtypes import DTYPES, QUANTIZED
@@ -39,6 +41,37 @@ def draft_of(value: Value | None) -> Draft | None:
     """Return the problem whose result a value is; None where it is no kernel's."""
     maker = None if value is None else value.maker
     return maker.operator if maker is not None and isinstance(maker.operator, Draft) else None
+
+
+def is_before_kernel(value: Value) -> bool:
+    """Whether a kernel takes a value, perhaps in another shape."""
+    return is_taken(value) or any(
+        isinstance(user.operator, (Permute, Reshape)) and is_before_kernel(user.output)
+        for user in value.users
+    )
+
+
+def is_taken(value: Value) -> bool:
+    """Whether a kernel takes a value."""
+    return any(isinstance(user.operator, Draft) for user in value.users)
+
+
+def is_wanted(value: Value) -> bool:
+    """Whether a kernel takes an image as it lies; (N, C) lies alike in another shape."""
+    return is_before_kernel(value) if _is_plain(value) else is_taken(value)
+
+
+def is_ours(value: Value) -> bool:
+    """Whether a kernel makes an image as it lies; (N, C) lies alike in another shape."""
+    maker = value.maker
+    while _is_plain(value) and maker is not None and isinstance(maker.operator, (Permute, Reshape)):
+        maker = cast(Value, maker.inputs[0]).maker
+    return maker is not None and isinstance(maker.operator, Draft)
+
+
+def _is_plain(value: Value) -> bool:
+    """Whether a value has no rows and columns."""
+    return len(value.shape or ()) == len((0, 1))
 
 
 def place(graph: Graph, node: Node, draft: Draft, *inputs: Value) -> Node:

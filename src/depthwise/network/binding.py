@@ -13,7 +13,7 @@ from depthwise.compiler import compile as compile_kernel
 from depthwise.kernel.kernel import Kernel, Launch
 from depthwise.machine import team
 from depthwise.network.engine import Engine
-from depthwise.network.steps import Call, Program, Shape, Stage, Step, View
+from depthwise.network.steps import Call, Program, Shape, Stage, Step, View, in_order
 from depthwise.problem.arrays import Array, Memory
 from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.gathers import GatherSpec
@@ -22,6 +22,7 @@ from depthwise.problem.gathers import Run as Channels
 Values: TypeAlias = "list[Any]"
 Run: TypeAlias = Callable[[Values], None]
 Taken: TypeAlias = "Callable[[int, Array, int], Run]"
+Look: TypeAlias = Callable[[Array], Array]
 _FEW_CHANNELS = 16
 """Up to so many, the planes of an image are gathered."""
 
@@ -68,6 +69,7 @@ class Binding:
         buffers: the addresses of the memory that each of these needs between its own steps.
         threads: how many run it.
         taken: see `gathered`.
+        cuts: see `Runs`.
     """
 
     def __init__(
@@ -79,7 +81,9 @@ class Binding:
         buffers: Mapping[int, Sequence[int]],
         threads: int,
         taken: Taken,
+        cuts: Mapping[int, slice],
     ) -> None:
+        self._cuts = cuts
         self._images, self._fixed, self._ready = images, fixed, ready
         self._buffers, self._threads = buffers, threads
         last = max((step.outputs[-1] for step in program.steps), default=-1)
@@ -102,12 +106,14 @@ class Binding:
         return Bound(self._values, runs, makes, self._engines)
 
     def _bind(self, step: Step) -> None:
-        work = step.work
-        if isinstance(work, Stage):
+        work, cut = step.work, self._cuts.get(step.outputs[0])
+        if cut is not None:
+            self._view(step, partial(_cut, cut))
+        elif isinstance(work, Stage):
             for launch in self._launches(step) if step.outputs[0] in self._ready else ():
                 self._runs.append((step.outputs[0], _launched(launch, self._threads)))
         elif isinstance(work, View):
-            self._view(step, work)
+            self._view(step, work.of)
         elif not work.of_shapes:
             self._call(step, work)
 
@@ -123,14 +129,14 @@ class Binding:
         found = self._images.get(number)
         return found if found is not None else self._values[number]
 
-    def _view(self, step: Step, view: View) -> None:
+    def _view(self, step: Step, view: Look) -> None:
         """Bind a view, which is computed now where it shares the memory of what it views."""
         taken, made = step.inputs[0], step.outputs[0]
         source = self._known(taken)
         if source is None:
             self._viewed(taken, made, view)
             return
-        seen, place = view.of(source), self._images.get(made)
+        seen, place = view(source), self._images.get(made)
         if np.shares_memory(seen, source) and (place is None or in_order(seen)):
             self._values[made] = seen
             if place is not None:
@@ -138,18 +144,18 @@ class Binding:
             return
         target = np.empty_like(seen) if place is None else place
         self._values[made] = target
-        self._runs.append((made, lambda _: np.copyto(target, view.of(source))))
+        self._runs.append((made, lambda _: np.copyto(target, view(source))))
 
-    def _viewed(self, taken: int, made: int, view: View) -> None:
+    def _viewed(self, taken: int, made: int, view: Look) -> None:
         """Bind a view of what is another array in each call: an input, or a view of one."""
         place = self._images.get(made)
 
         def run(values: Values) -> None:
-            values[made] = view.of(values[taken])
+            values[made] = view(values[taken])
 
         def copied(values: Values) -> None:
             assert place is not None
-            np.copyto(place, view.of(values[taken]))
+            np.copyto(place, view(values[taken]))
 
         self._runs.append((made, run if place is None else copied))
 
@@ -188,10 +194,18 @@ class Binding:
         self._runs.append((step.outputs[0], run))
 
 
-def in_order(image: Array) -> bool:
-    """Whether an image lies channels-last, or (N, C) contiguous."""
-    lies = image.transpose(0, 2, 3, 1) if image.ndim == 4 else image
-    return bool(lies.flags.c_contiguous)
+def _cut(cut: slice, row: Array) -> Array:
+    """Return a run of the channels of (1, C)."""
+    seen: Array = row[:, cut]
+    return seen
+
+
+def laid_out(array: Array) -> Array:
+    """Return an image channels-last, or (N, C) contiguous."""
+    if array.ndim != 4:
+        return np.ascontiguousarray(array)
+    pixels = np.ascontiguousarray(array.transpose(0, 2, 3, 1))
+    return np.transpose(pixels, (0, 3, 1, 2))
 
 
 def _launched(launch: Launch, threads: int) -> Run:

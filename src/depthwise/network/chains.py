@@ -14,7 +14,14 @@ from typing import cast
 
 import numpy as np
 
-from depthwise.network.absorb import draft_of, for_each_channel, keeps_type, place, sole
+from depthwise.network.absorb import (
+    for_each_channel,
+    is_ours,
+    is_wanted,
+    keeps_type,
+    place,
+    sole,
+)
 from depthwise.network.draft import Draft
 from depthwise.network.graph import Graph, Node, Value
 from depthwise.network.operators import Activate, Binary, Clip, HardSigmoid, Operator, Unary
@@ -176,7 +183,7 @@ def _is_worth_it(graph: Graph, chain: _Chain) -> bool:
     """Whether no more images are brought into another order than without the kernel."""
     end = chain.nodes[-1].output
     ours = sum(_is_ours(value, chain) for value in chain.images)
-    for_us = any(isinstance(user.operator, Draft) for user in end.users)
+    for_us = is_wanted(end)
     others = len(chain.images) - ours
     for_others = graph.is_output(end) or not all(
         isinstance(user.operator, Draft) for user in end.users
@@ -188,7 +195,7 @@ def _is_worth_it(graph: Graph, chain: _Chain) -> bool:
 def _is_ours(value: Value, chain: _Chain) -> bool:
     """Whether a kernel of ours makes a value, or takes it besides."""
     users = (user for user in value.users if user not in chain.nodes)
-    return draft_of(value) is not None or any(isinstance(user.operator, Draft) for user in users)
+    return is_ours(value) or any(isinstance(user.operator, Draft) for user in users)
 
 
 def _stage(graph: Graph, chain: _Chain) -> None:

@@ -11,13 +11,14 @@ from typing import cast
 
 import numpy as np
 
-from depthwise.network.absorb import draft_of, place
+from depthwise.network.absorb import is_ours, is_wanted, place
 from depthwise.network.draft import Draft
 from depthwise.network.graph import NO_CHANGE, Graph, Node, Value
 from depthwise.network.operators import Concat, Permute, Reshape, Slice
 from depthwise.problem.arrays import Array
 from depthwise.problem.dtypes import DTYPES, QUANTIZED
 from depthwise.problem.gathers import MOST_RUNS, GatherSpec, Run
+from depthwise.problem.parse import LONGEST
 
 _GROUPS_SWAPPED = (0, 2, 1, 3, 4)
 _FEW_RUNS = 5
@@ -62,7 +63,7 @@ class _Origin:
 
 
 def _is_image(value: Value | None) -> bool:
-    if value is None or value.constant is not None or value.shape is None:
+    if value is None or value.shape is None:
         return False
     sizes = value.sizes or ()
     known = len(sizes) in (2, 4) and 0 not in value.shape
@@ -128,7 +129,8 @@ def _origin(value: Value) -> _Origin:
         return _itself(value)
     maker = cast(Node, value.maker)
     if isinstance(maker.operator, Slice):
-        return _origin(before[0]).at(slice(maker.operator.start, maker.operator.stop))
+        cut = maker.operator
+        return _origin(before[0]).at(slice(cut.start, cut.stop, cut.step))
     parts = [_in_few_runs(x) for x in before]
     if isinstance(maker.operator, Concat):
         return _joined(parts)
@@ -165,10 +167,9 @@ def _stage(graph: Graph, node: Node) -> bool:
     """Put a kernel in the place of what gathers the channels of a value, where it is worth it."""
     value, origin = node.output, _origin(node.output)
     used = [image for number, image in enumerate(origin.images) if number in origin.image]
-    ours = any(draft_of(image) is not None for image in used)
-    if not (ours or any(isinstance(user.operator, Draft) for user in value.users)):
+    if not (any(map(is_ours, used)) or is_wanted(value)):
         return False
-    if any(image.sizes[2:] != value.sizes[2:] or image.dtype != value.dtype for image in used):  # type: ignore[index]
+    if not all(_goes_with(image, value) for image in used):
         return False
     numbers = np.array([used.index(image) if image in used else -1 for image in origin.images])
     picks = picked(numbers[origin.image], origin.channel)
@@ -185,12 +186,21 @@ def _stage(graph: Graph, node: Node) -> bool:
             images=channels, picks=picks, height=height, width=width, batch=batch,
             dtype=cast(str, value.dtype),
         )  # fmt: skip
+        if len(str(spec)) > LONGEST:
+            node.reason = f"what channels are gathered from is said in {LONGEST} characters"
+            return False
         made = place(graph, node, Draft(spec=spec, operands={}), *used)
         for image in used:
             if _before(image) is not None:
                 _stage(graph, cast(Node, image.maker))
         graph.drop_unused(into=made)
     return True
+
+
+def _goes_with(image: Value, value: Value) -> bool:
+    """Whether a value is as many images of as many pixels as another, of the same type."""
+    (batch, _, *sides), (own, _, *others) = image.sizes or (), value.sizes or ()
+    return (batch, sides, image.dtype) == (own, others, value.dtype)
 
 
 def picked(image: Array, channel: Array) -> tuple[tuple[Run, ...], ...]:
@@ -217,6 +227,9 @@ def _in_turn(image: Array, channel: Array, at: int, runs: int) -> tuple[Run, ...
         return (Run(int(image[at]), int(channel[at]), int(channel[at]) + 1),)
     end = at + rows * runs
     images, channels = (each[at:end].reshape(rows, runs) for each in (image, channel))
+    if rows > 1 and (channels[1] != channels[0] + 1).any():
+        rows = 1  # as most often, and it would take long to look at all of them
+        images, channels = images[:1], channels[:1]
     goes_on = (images == images[0]) & (channels == channels[0] + np.arange(rows)[:, None])
     ends = np.flatnonzero(~goes_on.all(axis=1))
     count = int(ends[0]) if len(ends) else rows

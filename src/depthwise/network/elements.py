@@ -97,7 +97,7 @@ def moved(move: Operator, array: Array) -> Array | None:
         if isinstance(move, Reshape):
             return array.reshape(move.sizes(array.shape))
         if isinstance(move, Slice):
-            return np.take(array, range(move.start, move.stop), move.axis)
+            return np.take(array, range(move.start, move.stop, move.step), move.axis)
         taken: Array = np.take(array, cast(Select, move).index, cast(Select, move).axis)
         return taken
     except (ValueError, LookupError):

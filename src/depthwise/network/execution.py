@@ -27,10 +27,11 @@ from depthwise.network.binding import (
     Values,
     gathered,
     interleaving,
+    laid_out,
 )
 from depthwise.network.places import Life, Lives, nbytes, planned
 from depthwise.network.prepare import Told, prepare
-from depthwise.network.runs import Runs
+from depthwise.network.runs import Runs, lying
 from depthwise.network.shapes import known
 from depthwise.network.steps import Program, Shape, Stage
 from depthwise.network.weights import PackedWeights
@@ -99,7 +100,7 @@ class Execution:
         self._program, self._workspaces, self._threads = program, workspaces, threads
         self._taken, self._order = taken, order
         self._known = known(program, inputs)
-        self._runs = Runs.of(program)
+        self._runs = Runs.of(program, self._known.shapes)
         works = [
             work
             for each in program.steps
@@ -114,9 +115,14 @@ class Execution:
             work.makes: Ready(kernel, packed, work.inputs, work.first)
             for work, (_, kernel), packed in zip(works, kernels, weights.pack(kernels), strict=True)
         }
-        self._lives = lives = Lives(program, self._runs.lies)
+        self._lives = lives = Lives(program, self._runs.lies, self._runs.cuts)
         self.needs = self._buffers()
-        for number in program.images - self._runs.lies.keys():
+        self._fixed = {
+            number: laid_out(array)
+            for number, array in self._known.fixed.items()
+            if number in program.images
+        }
+        for number in self._places_of_images():
             self.needs[number, _ITSELF] = lives.of(number, nbytes(*self._kind(number)))
         self.places = planned(self.needs)
         self.nbytes = max((place.end for place in self.places.values()), default=0)
@@ -199,13 +205,11 @@ class Execution:
 
     def _bind(self, memory: Array, threads: int) -> Bound:
         """Return what runs in this memory on so many threads."""
-        images = {
-            number: self.places[number, _ITSELF].image(memory, *self._kind(number))
-            for number in self._program.images - self._runs.lies.keys()
-        }
+        images = dict(self._fixed)
+        for number in self._places_of_images():
+            images[number] = self.places[number, _ITSELF].image(memory, *self._kind(number))
         for number, (root, first) in self._runs.lies.items():
-            channels = self._known.shapes[number][1]
-            images[number] = images[root][:, first : first + channels]
+            images[number] = lying(images[root], first, self._known.shapes[number])
         start = memory.ctypes.data
         buffers = {
             made: [start + self.places[made, n].offset for n in range(len(ready.kernel.buffers))]
@@ -213,8 +217,13 @@ class Execution:
         }
         fixed = self._known.fixed
         return Binding(
-            self._program, images, fixed, self._ready, buffers, threads, self._taken
-        ).bound
+            self._program, images, fixed, self._ready, buffers, threads, self._taken,
+            self._runs.cuts,
+        ).bound  # fmt: skip
+
+    def _places_of_images(self) -> set[int]:
+        """Return the numbers of the images that have a place of their own."""
+        return set(self._program.images - self._runs.lies.keys() - self._fixed.keys())
 
     def _buffers(self) -> dict[Key, Life]:
         """Return the memory that each kernel needs between its own steps."""

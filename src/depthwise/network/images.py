@@ -12,6 +12,7 @@ from math import prod
 from typing import cast
 
 from depthwise.network.draft import POINT, Draft
+from depthwise.network.flattened import Flattening
 from depthwise.network.graph import AS_IT_LIES, Graph, Node, Value
 from depthwise.network.operators import (
     CHANNELS,
@@ -58,21 +59,33 @@ class _Images:
         """What is channels-last, each with the image (N, C, H, W) of the same elements."""
         self._sides: dict[int | str, tuple[int, int]] = {}
         """The rows and columns of an image of so many pixels."""
+        self._flattening = Flattening(graph)
+        self._rows: set[Value] = set()
+        """What is made of what is channels-last by moving, cutting or adding whole pixels."""
 
     def reorder(self) -> None:
         for node in list(self._graph.nodes):
-            if len(node.outputs) != 1 or len(_sizes(node.output)) not in (2, 3, 4):
-                continue
             if isinstance(node.operator, Permute):
                 self._permutation(node, node.operator)
             elif isinstance(node.operator, Reshape):
                 self._reshaping(node)
+            elif len(node.outputs) != 1 or len(_sizes(node.output)) not in (2, 3, 4):
+                continue
             elif isinstance(node.operator, Reduce):
                 self._reduction(node, node.operator)
             elif made := self._on_nchw(node):
                 self._permuted(node, *made)
+            else:
+                self._flatten(node)
         for value, x in self._nchw.items():
             self._drop(value, x)
+
+    def _flatten(self, node: Node) -> None:
+        """Put together, or cut, what is channels-last along another axis than channels."""
+        if any(map(self._is_last, node.inputs)):
+            made = self._flattening.put(node)
+            if made is not None and len(_sizes(made)) > len((0, 1)):
+                self._rows.add(made)
 
     def _drop(self, value: Value, image: Value) -> None:
         """Take out permutations and shapes of an image that nobody takes."""
@@ -88,8 +101,22 @@ class _Images:
             self._know(node.output, x)
         elif permute.order == TO_NCHW and x in self._nchw:
             self._same(node, self._nchw[x])
+        elif permute.order == TO_NCHW and x in self._rows:
+            self._know(x, node.output)
         elif permute.order == _SWAPPED and x not in self._nchw and (image := _planes_of(x)):
             self._know(node.output, image)
+        elif self._is_last(x) and permute.order[-1] == len(permute.order) - 1:
+            self._rows.add(node.output)
+
+    def _is_last(self, x: Value | None) -> bool:
+        """Whether something is known to be channels-last."""
+        return x in self._nchw or x in self._rows
+
+    def _known(self, node: Node, x: Value | None) -> Value | None:
+        """Return the image of what is known to be channels-last, made before a node if need be."""
+        if x is None or x in self._nchw or x not in self._rows:
+            return None if x is None else self._nchw.get(x)
+        return self._image(node, x)
 
     def _know(self, value: Value, image: Value) -> None:
         """Remember the image that what is channels-last is."""
@@ -104,11 +131,17 @@ class _Images:
         image = self._nchw.get(x)
         if image is not None and _has_pixels_of(image, node.output):
             self._know(node.output, image)
+        elif self._is_last(x) and _sizes(x)[-1:] == _sizes(node.output)[-1:]:
+            self._rows.add(node.output)
         swap = x.maker
         if swap is not None and swap.operator == Permute(order=_SWAPPED):
-            before = self._nchw.get(cast(Value, swap.inputs[0]))
+            rows = cast(Value, swap.inputs[0])
+            before = self._known(node, rows)
             if before is not None and before.sizes == sizes:
                 self._same(node, before)
+            elif before is not None and _is_of_known_sides(before, node.output):
+                sides = cast("tuple[int, int]", _sizes(node.output)[2:])
+                self._same(node, self._reshaped(node, before, sides))
 
     def _same(self, node: Node, image: Value) -> None:
         """Let all who take a node's result take the image that it is."""
@@ -151,7 +184,7 @@ class _Images:
     def _reduction(self, node: Node, reduce: Reduce) -> None:
         """Reduce an image in the place of its pixels, or of its planes (N, C, L)."""
         x = cast(Value, node.inputs[0])
-        image = self._nchw.get(x)
+        image = self._known(node, x)
         planes = self._image_of_planes(x) if image is None else None
         if planes is not None and reduce.axes == (2,):
             over = replace(reduce, axes=PIXELS, keeps_axes=False)
@@ -185,11 +218,11 @@ class _Images:
         if isinstance(operator, LayerNorm):
             return self._norm(node, operator)
         if isinstance(operator, Concat) and operator.axis == rank - 1:
-            images = [self._nchw.get(cast(Value, each)) for each in node.inputs]
+            images = [self._known(node, each) for each in node.inputs]
             return None if None in images else (Concat(axis=1), images)
         if isinstance(operator, Attention):
             return self._attention(node, operator)
-        image = None if x is None else self._nchw.get(x)
+        image = self._known(node, x)
         if image is not None and isinstance(operator, BatchNorm) and rank == 2:
             return operator, [image, *node.inputs[1:]]
         if image is not None and isinstance(operator, Slice) and operator.axis == rank - 1:
@@ -235,7 +268,7 @@ class _Images:
     def _binary(self, node: Node, operator: Binary) -> tuple[Binary, list[Value | None]] | None:
         """Return the function of two images, or of one and a constant for each channel."""
         given = [x for x in node.inputs if x is not None]
-        if not any(x in self._nchw for x in given):
+        if not any(map(self._is_last, given)):
             return None
         operands = [self._operand(node, x) for x in given]
         whole = [self._nchw[x] for x in given if _fills(x, node.output) and x in self._nchw]
@@ -349,6 +382,13 @@ def _has_pixels_of(image: Value, x: Value) -> bool:
     if len(_sizes(x)) < len(TO_NHWC):
         return _sizes(x)[-1] == channels
     return x.sizes == (batch, *sides, channels)
+
+
+def _is_of_known_sides(image: Value, x: Value) -> bool:
+    """Whether a value is an image's planes with rows and columns that are known."""
+    sizes = _sizes(x)
+    known = all(isinstance(size, int) for size in sizes[2:])
+    return known and len(sizes) == len(TO_NHWC) and sizes[:2] == _sizes(image)[:2]
 
 
 def _planes_of(x: Value) -> Value | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from depthwise.network.absorb import is_before_kernel, is_taken
 from depthwise.network.draft import Draft
 from depthwise.network.engine import Engine
 from depthwise.network.graph import Graph, Node, Value, values_of
 from depthwise.network.naming import short_names
-from depthwise.network.operators import Foreign, Identity, Permute, Reshape
+from depthwise.network.operators import Foreign, Identity, Permute, Reshape, Slice
 from depthwise.network.steps import Call, Port, Program, Stage, Step, View
 from depthwise.problem.arrays import Array
 
@@ -38,8 +39,7 @@ class _Lowering:
         """Whether a constant is a value of its own, and not part of what an engine computes."""
         if not self._engine.takes_whole_graphs:
             return True
-        taken = any(isinstance(user.operator, Draft) for user in constant.users)
-        return taken or self._graph.is_output(constant)
+        return is_taken(constant) or self._graph.is_output(constant)
 
     def program(self) -> Program:
         names = self._names()
@@ -124,7 +124,7 @@ class _Lowering:
 def _may_view(node: Node) -> bool:
     operator = node.operator
     foreign = isinstance(operator, Foreign) and operator.may_view
-    return foreign or isinstance(operator, (Identity, Permute, Reshape))
+    return foreign or isinstance(operator, (Identity, Permute, Reshape, Slice))
 
 
 def _groups(graph: Graph, images: frozenset[Value], *, whole: bool) -> list[tuple[str, list[Node]]]:
@@ -192,15 +192,7 @@ def _kinds(graph: Graph, images: frozenset[Value], *, whole: bool) -> dict[int, 
 def _is_seen_by_kernels(value: Value) -> bool:
     """Whether a value that is no image, such as rows of pixels, is one in another shape."""
     return len(value.shape or ()) in (2, 3) and any(
-        isinstance(user.operator, (Permute, Reshape)) and _reaches_kernel(user.output)
-        for user in value.users
-    )
-
-
-def _reaches_kernel(value: Value) -> bool:
-    return any(
-        isinstance(user.operator, Draft)
-        or (isinstance(user.operator, (Permute, Reshape)) and _reaches_kernel(user.output))
+        isinstance(user.operator, (Permute, Reshape)) and is_before_kernel(user.output)
         for user in value.users
     )
 
@@ -223,7 +215,7 @@ def _views(
     if x is None or x.constant is not None:
         return False
     ours = x in images or (x.maker is not None and kinds[id(x.maker)] == "view")
-    ours |= inputs and any(x is each for each in graph.inputs) and _reaches_kernel(node.output)
+    ours |= inputs and any(x is each for each in graph.inputs) and is_before_kernel(node.output)
     wanted = graph.is_output(node.output) or any(
         isinstance(user.operator, (Draft, Permute, Reshape)) for user in node.output.users
     )

@@ -221,11 +221,15 @@ class Concat(Operator):
 
 @dataclass(frozen=True, kw_only=True)
 class Slice(Operator):
-    """The elements from `start` on to before `stop` along an axis; 0 <= start < stop <= size."""
+    """Every so many-th element from `start` on to before `stop` along an axis.
+
+    0 <= start < stop <= size, and 0 < step.
+    """
 
     axis: int
     start: int
     stop: int
+    step: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -364,15 +368,6 @@ def reshaped(
     return Reshape(shape=tuple(-1 if isinstance(size, str) else size for size in kept))
 
 
-def channel_axis(axis: int, sizes: Sequence[int | str]) -> int | None:
-    """Return an axis where it may be that of an image's channels, and how many there are is known.
-
-    Images are (N, C, H, W) or (N, C), or channels-last: (N, H, W, C), or rows of pixels (N, L, C).
-    """
-    found = closed_axis(axis, sizes)
-    return found if found in {2: (1,), 3: (2,), 4: (1, 3)}.get(len(sizes), ()) else None
-
-
 def closed_axis(axis: int, sizes: Sequence[int | str]) -> int | None:
     """Return an axis, counted from the first, where its size is known."""
     rank = len(sizes)
@@ -380,8 +375,10 @@ def closed_axis(axis: int, sizes: Sequence[int | str]) -> int | None:
     return axis % rank if known else None
 
 
-def sliced(axis: int, size: int, start: int | None, stop: int | None) -> Slice | None:
+def sliced(
+    axis: int, size: int, start: int | None, stop: int | None, step: int = 1
+) -> Slice | None:
     """Return a slice whose ends count as Python's do; None where it is empty, or all of it."""
     first, last, _ = slice(start, stop).indices(size)
-    part = 0 < last - first < size
-    return Slice(axis=axis, start=first, stop=last) if part else None
+    part = 0 < last - first < size or (step > 1 and first < last)
+    return Slice(axis=axis, start=first, stop=last, step=step) if part else None

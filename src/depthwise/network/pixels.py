@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from depthwise.network.absorb import draft_of, place
+from depthwise.network.absorb import draft_of, is_taken, place
 from depthwise.network.draft import Draft
 from depthwise.network.graph import Graph, Node, Value
 from depthwise.network.operators import (
@@ -40,8 +40,7 @@ def is_beside_kernels(node: Node) -> bool:
 
     What an engine makes lies otherwise in memory.
     """
-    taken = any(isinstance(user.operator, Draft) for user in node.output.users)
-    return taken or draft_of(node.inputs[0]) is not None
+    return is_taken(node.output) or draft_of(node.inputs[0]) is not None
 
 
 def _reduction(graph: Graph, node: Node, operator: Reduce) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 
-from depthwise.network.steps import Call, Program, Shape, View
+from depthwise.network.steps import Call, Program, Shape, View, channels_last
 from depthwise.problem.arrays import CACHE_LINE, Array
 
 Key = TypeVar("Key", bound=Hashable)
@@ -29,10 +29,7 @@ class Place:
     def image(self, memory: Array, shape: Shape, dtype: str) -> Array:
         """Return the (N, C, H, W) image that lies there in channels-last order, or (N, C)."""
         flat = memory[self.offset : self.offset + self.nbytes].view(dtype)
-        if len(shape) != 4:
-            return np.reshape(flat, shape)
-        batch, channels, height, width = shape
-        return np.transpose(flat.reshape(batch, height, width, channels), (0, 3, 1, 2))
+        return channels_last(flat, shape)
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,9 @@ class Lives:
     Images are what kernels take and return.  A view of one may lie in its memory.
     """
 
-    def __init__(self, program: Program, lies: Mapping[int, tuple[int, int]]) -> None:
+    def __init__(
+        self, program: Program, lies: Mapping[int, tuple[int, int]], cuts: Collection[int] = ()
+    ) -> None:
         self._images, self._lies = program.images, lies
         self._born: dict[int, int] = {}
         self._dies: dict[int, int] = {}
@@ -64,9 +63,8 @@ class Lives:
             self._is_born(number, 0, frozenset())
         for time, step in enumerate(program.steps):
             self._used(step.inputs, time)
-            views = isinstance(step.work, View) or (
-                isinstance(step.work, Call) and step.work.may_view
-            )
+            views = isinstance(step.work, View) or step.outputs[0] in cuts
+            views |= isinstance(step.work, Call) and step.work.may_view
             within = (self._within[number] for number in step.inputs if views)
             viewed = frozenset[int]().union(*within)
             for number in step.outputs:

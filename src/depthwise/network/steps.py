@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import prod
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -85,6 +86,28 @@ class View:
         except (ValueError, LookupError) as error:
             raise ArrayError(f"{self.operator} is of arrays that have it; got {error}") from None
         return seen
+
+
+def keep_order(views: Iterable[View], shape: Shape) -> bool:
+    """Whether an image of a shape is seen through views as an image in the same memory."""
+    image = seen = channels_last(np.empty(prod(shape), np.uint8), shape)
+    for view in views:
+        seen = view.of(seen)
+    return np.shares_memory(seen, image) and in_order(seen)
+
+
+def channels_last(flat: Array, shape: Shape) -> Array:
+    """Return elements as the (N, C, H, W) image that they are channels-last, or as (N, C)."""
+    if len(shape) != 4:
+        return np.reshape(flat, shape)
+    batch, channels, height, width = shape
+    return np.transpose(flat.reshape(batch, height, width, channels), (0, 3, 1, 2))
+
+
+def in_order(image: Array) -> bool:
+    """Whether an image lies channels-last, or (N, C) contiguous."""
+    lies = image.transpose(0, 2, 3, 1) if image.ndim == 4 else image
+    return bool(lies.flags.c_contiguous)
 
 
 @dataclass(frozen=True, eq=False)

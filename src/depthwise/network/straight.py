@@ -1,21 +1,21 @@
 """Pixels in another order, moved at once: as they lie channels-last, with one copy.
 
 Models cut images into patches by changes of shape and order of (N, C, H, W), each of which is a
-copy where channels lie last.
+copy where channels lie last, or take every second pixel, four times, and put them together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 
 from depthwise.network.elements import extents, moved, moves_of, numbers
 from depthwise.network.graph import AS_IT_LIES, Graph, Node, Value
 from depthwise.network.images import TO_NCHW, TO_NHWC
-from depthwise.network.operators import Permute, Reshape
+from depthwise.network.operators import Concat, Operator, Permute, Reshape, Slice
 from depthwise.problem.arrays import Array
 
 _FEWEST = 3
@@ -30,36 +30,84 @@ def straighten(graph: Graph) -> None:
         last = isinstance(node.operator, (Permute, Reshape)) and not all(
             isinstance(user.operator, (Permute, Reshape)) for user in node.output.users
         )
-        if last:
-            _straighten(graph, node)
+        found = _moved_of(node.output) if last else _put_together(node)
+        if found is not None:
+            _straighten(graph, node, *found)
     graph.drop_unused(why=AS_IT_LIES)
 
 
-def _straighten(graph: Graph, node: Node) -> None:
-    moves: list[Permute | Reshape] = []
-    source = node.output
-    for move, before in moves_of(node.output):
+def _moved_of(value: Value) -> tuple[Value, Array] | None:
+    """Return what a value is in another order, and the numbers of its elements there."""
+    moves: list[Operator] = []
+    source = value
+    for move, before in moves_of(value):
         if not isinstance(move, (Permute, Reshape)):
             break
         moves.append(move)
         source = before
-    is_open = any(isinstance(s, str) for x in (source, node.output) for s in (x.sizes or ())[1:])
-    index = numbers(source) if len(moves) >= _FEWEST and not is_open else None
+    index = _index(source, moves, value) if len(moves) >= _FEWEST else None
+    return None if index is None else (source, index)
+
+
+def _put_together(node: Node) -> tuple[Value, Array] | None:
+    """Return the same of parts that are cut out of one value, some by steps, and concatenated."""
+    operator = node.operator
+    if not isinstance(operator, Concat):
+        return None
+    ways = [_way(cast(Value, x)) for x in node.inputs]
+    shared = [value for value, _ in ways[0] if all(value in dict(way) for way in ways[1:])]
+    steps = [
+        isinstance(move, Slice) and move.step > 1 for way in ways for _, m in way for move in m
+    ]
+    if not shared or not any(steps):
+        return None
+    parts = [_index(shared[-1], dict(way)[shared[-1]], node.output) for way in ways]
+    if any(part is None for part in parts):
+        return None
+    return shared[-1], np.concatenate(cast("list[Array]", parts), operator.axis)
+
+
+def _way(value: Value) -> list[tuple[Value, list[Operator]]]:
+    """Return what a value is moved of, the latest first, each with the moves, the last first."""
+    found: list[tuple[Value, list[Operator]]] = [(value, [])]
+    for move, before in moves_of(value):
+        if isinstance(move, float):
+            break
+        found.append((before, [*found[-1][1], move]))
+    return found
+
+
+def _index(source: Value, moves: Sequence[Operator], value: Value) -> Array | None:
+    """Return the numbers of a source's elements moved; None where sizes but the first are open.
+
+    Args:
+        source: the value.
+        moves: the last first.
+        value: what is made of it.
+    """
+    is_open = any(isinstance(size, str) for x in (source, value) for size in (x.sizes or ())[1:])
+    index = None if is_open else numbers(source)
     for move in reversed(moves):
         index = None if index is None else moved(move, index)
+    return index
+
+
+def _straighten(graph: Graph, node: Node, source: Value, index: Array) -> None:
     ranks = [len(value.shape or ()) for value in (source, node.output)]
-    if index is None or 4 not in ranks or min(ranks) < 3:
+    one_copy = not isinstance(node.operator, Concat)  # where both have channels last
+    if (one_copy and 4 not in ranks) or not {3, 4}.issuperset(ranks):
         return
     for first in (1, -1)[ranks[0] != 4 :]:
         for last in (1, -1)[ranks[1] != 4 :]:
-            steps = _steps(_pixels(source, index, first, last)) if 1 in (first, last) else None
+            straight = one_copy and 1 not in (first, last)
+            steps = None if straight else _steps(_pixels(source, index, first, last))
             if steps is not None and len(steps) > 1:
                 _put(graph, node, source, steps, (first == 1, last == 1))
                 return
 
 
 def _pixels(source: Value, index: Array, first: int, last: int) -> Array | None:
-    """Return which pixel each is, where each has its channels in their order.
+    """Return which pixel each is, where each, or each of some in one, has its channels in order.
 
     Args:
         source: whose pixels are moved.
@@ -72,7 +120,7 @@ def _pixels(source: Value, index: Array, first: int, last: int) -> Array | None:
     behind = prod(shape[2:]) if first == 1 else 1
     pixel = index // (behind * channels) * behind + index % behind
     own = np.moveaxis(pixel * channels + index // behind % channels, last, -1)
-    if own.shape[-1] != channels:
+    if own.shape[-1] % channels:
         return None
     rows = own.reshape(-1, channels)
     wanted = rows[:, :1] + np.arange(channels)

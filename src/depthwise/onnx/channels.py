@@ -6,23 +6,25 @@ from itertools import accumulate, pairwise
 from typing import TypeAlias, cast
 
 from depthwise.network.graph import Value
-from depthwise.network.operators import Concat, Operator, Slice, channel_axis, closed_axis, sliced
+from depthwise.network.operators import Concat, Operator, Slice, closed_axis, sliced
 from depthwise.onnx.attributes import Given
 
 Read: TypeAlias = "tuple[Operator, list[Value | None]] | None"
 
 
 def concat(given: Given) -> Read:
-    """Read a concatenation of values that are computed."""
-    if any(x is None or x.constant is not None for x in given.inputs):
+    """Read a concatenation along an axis whose sizes are known."""
+    if any(x is None for x in given.inputs) or all(
+        x and x.constant is not None for x in given.inputs
+    ):
         return None
-    axes = {channel_axis(given.attributes["axis"], x.sizes or ()) for x in given.inputs if x}
+    axes = {_axis(given.attributes["axis"], x) for x in given.inputs if x}
     axis = axes.pop()
     return (Concat(axis=axis), given.inputs) if axis is not None and not axes else None
 
 
 def cut(given: Given) -> Read:
-    """Read a slice of one axis by steps of 1."""
+    """Read a slice of one axis that goes forward."""
     starts, ends = given.numbers("starts", 1), given.numbers("ends", 2)
     if not starts or not ends or given.x.constant is not None:
         return None
@@ -30,10 +32,12 @@ def cut(given: Given) -> Read:
     steps = [1] if given.is_left_out(4) else given.numbers("steps", 4)
     if axes is None:
         axes = [0] if given.is_left_out(3) else []
-    if len(axes) != 1 or len(starts) != 1 or steps != [1]:
+    if len(axes) != 1 or len(starts) != 1 or not steps or steps[0] < 1:
         return None
     axis = _axis(axes[0], given.x)
-    found = None if axis is None else sliced(axis, _size(given.x, axis), starts[0], ends[0])
+    found = (
+        None if axis is None else sliced(axis, _size(given.x, axis), starts[0], ends[0], steps[0])
+    )
     return None if found is None else (found, [given.x])
 
 

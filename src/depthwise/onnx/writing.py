@@ -373,6 +373,7 @@ def _concat(writer: Writer, concat: Concat, names: list[str], _: Node) -> str:
 
 def _slice(writer: Writer, cut: Slice, names: list[str], _: Node) -> str:
     where = {"starts": [cut.start], "ends": [cut.stop], "axes": [cut.axis]}
+    where |= {"steps": [cut.step]} if cut.step > 1 else {}
     if writer.dialect.opset < 10:
         return writer.add("Slice", names[0], **where)
     return writer.add("Slice", names[0], *(writer.array(each, np.int64) for each in where.values()))

@@ -9,7 +9,8 @@ from depthwise.problem.families import BY_KIND, is_specification
 from depthwise.problem.problem import Problem
 from depthwise.problem.values import meant, shown
 
-_LONGEST = 400
+LONGEST = 400
+"""The characters of a line."""
 
 
 def parse(text: str) -> Problem:
@@ -39,8 +40,8 @@ def parse(text: str) -> Problem:
     """
     if not isinstance(text, str):
         raise ParseError(f"a problem is a line of text; got {shown(text)}")
-    if len(text) > _LONGEST:
-        raise ParseError(f"a problem is a line of at most {_LONGEST} characters; got {len(text)}")
+    if len(text) > LONGEST:
+        raise ParseError(f"a problem is a line of at most {LONGEST} characters; got {len(text)}")
     text = " ".join(text.split())
     if not text.isprintable():
         raise ParseError(f"a problem is a line of printable text; got {shown(text)}")

@@ -43,10 +43,13 @@ class ElementRuns:
 
     def across(self, task: Expr) -> Iterator[Elements]:
         """Write the loops over vectors of a task, wherever in their pixels they are."""
+        one_pixel = self._spec.input_shape[-1] == self._size
         for start, count, width in pieces(self._size, self._lanes):
             with self._share(task, count) as number:
                 first = T.Bind(start + number * width)
-                yield Elements(width, dict.fromkeys(self._spec.may_be_runs, first))
+                images = dict.fromkeys(self._spec.may_be_runs, first)
+                channel = first if one_pixel else None
+                yield Elements(width, images, channel=channel, gate=channel)
 
     def by_pixel(self, task: Expr) -> Iterator[Elements]:
         """Write the loops over pixels of a task, and over the vectors of each."""

@@ -1,7 +1,7 @@
 """Functions of each element, one after the other, channels-last, written with their schedule.
 
-Vectors run over the whole array where all operands are images or single numbers, over the channels
-of a pixel elsewhere.  The tasks are runs of vectors, or of pixels.
+Vectors run over the whole array where all operands are images or single numbers, or where there is
+one pixel, over the channels of a pixel elsewhere.  The tasks are runs of vectors, or of pixels.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class _Writing:
                 name: T.arg(name, T.Buffer((size,), spec.element.tvm))
                 for name, size in sizes.items()
             }
-            across = {"image", "scalar"}.issuperset(operand_kinds(spec.chain).values())
+            kinds = operand_kinds(spec.chain).values()
+            across = pixels == 1 or {"image", "scalar"}.issuperset(kinds)
             each = runs.across if across and not spec.pitches else runs.by_pixel
             first, last = T.arg("first", T.int32()), T.arg("last", T.int32())
             with T.serial(first, last) as task:

@@ -1,6 +1,6 @@
 """Channels gathered, channels-last, written with their schedule: run by run of each pixel.
 
-The tasks are runs of pixels.
+The tasks are runs of pixels; where there are few, parts of each run of channels.
 """
 
 from __future__ import annotations
@@ -38,7 +38,10 @@ def _function(spec: GatherSpec, lanes: int) -> tirx.PrimFunc:
     """Return a function of the images, of the result and of a run of tasks."""
     *pixels_of, channels = spec.output_shape
     pixels = prod(pixels_of)
-    tasks = max(1, min(MOST_TASKS, pixels, pixels * channels // _ELEMENTS_OF_A_TASK))
+    tasks = max(1, min(MOST_TASKS, pixels * channels // _ELEMENTS_OF_A_TASK))
+    alone = all(len(pick) == 1 for pick in spec.picks)
+    parts = max(1, tasks // pixels) if alone else 1
+    tasks = min(tasks, pixels * parts)
     shapes = {"X": spec.input_shape, **spec.operands, "Y": spec.output_shape}
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
@@ -53,13 +56,18 @@ def _function(spec: GatherSpec, lanes: int) -> tirx.PrimFunc:
         def begins(run: Run, pixel: Expr) -> tuple[Any, Expr]:
             return images[run.image], T.Bind(pixel * pitches[run.image] + run.start)
 
-        end = T.Bind(last * pixels // tasks)
-        with T.serial(T.Bind(first * pixels // tasks), end) as pixel:
+        shares = pixels * parts
+        end = T.Bind(last * shares // tasks)
+        with T.serial(T.Bind(first * shares // tasks), end) as share:
+            pixel = T.Bind(tirx.floordiv(share, parts)) if parts > 1 else share
+            part = T.Bind(tirx.floormod(share, parts)) if parts > 1 else 0
             target = T.Bind(pixel * pitches[-1])
             for pick in spec.picks:
                 runs = [begins(run, pixel) for run in pick]
                 count = pick[0].count
-                if len(runs) == 1:
+                if parts > 1:
+                    _copy_part(y, target, *runs[0], count, (part, parts), lanes)
+                elif len(runs) == 1:
                     _copy(y, target, *runs[0], count, lanes)
                 else:
                     _in_turn(y, target, runs, count)
@@ -73,6 +81,23 @@ def _copy(y: Any, target: Expr, x: Any, begin: Expr, count: int, lanes: int) -> 
         with T.serial(0, number) as turn, T.vectorized(0, width) as lane:
             at = start + turn * width + lane
             T.buffer_store(y, x[begin + at], [target + at])
+
+
+def _copy_part(
+    y: Any, target: Expr, x: Any, begin: Expr, count: int, share: tuple[Expr, int], lanes: int
+) -> None:
+    """Write one of so many parts of neighbouring channels; the last one has what is left over."""
+    part, parts = share
+    vectors = count // lanes
+    turns = -(-vectors // parts)
+    first = T.Bind(T.min(part * turns, vectors))
+    end = T.Bind(T.min(first + turns, vectors))
+    with T.serial(first, end) as turn, T.vectorized(0, lanes) as lane:
+        at = turn * lanes + lane
+        T.buffer_store(y, x[begin + at], [target + at])
+    with T.If(part == parts - 1), T.Then():
+        rest = vectors * lanes
+        _copy(y, target + rest, x, begin + rest, count - rest, lanes)
 
 
 def _in_turn(y: Any, target: Expr, runs: Sequence[tuple[Any, Expr]], count: int) -> None:

@@ -50,7 +50,7 @@ def collected(program: Program) -> tuple[dict[str, Any], dict[str, Array]]:
 
 def _problems(program: Program) -> Iterator[Problem]:
     """Yield what kernels compute for the example."""
-    runs = Runs.of(program)
+    runs = Runs.of(program, program.shapes)
     for step in program.steps:
         yield from (work.problem for work in runs.works(step, program.shapes))
     for number in program.images:

@@ -6,7 +6,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from depthwise.network.operators import (
     BatchNorm,
     Binary,
     Clip,
+    Concat,
     Convolution,
     Foreign,
     GroupNorm,
@@ -33,6 +34,7 @@ from depthwise.network.operators import (
     Pool,
     Reduce,
     Repeat,
+    Slice,
     Unary,
     repeated,
     reshaped,
@@ -95,6 +97,9 @@ class _Reading:
                 self.results.append(each)
 
     def _read(self, node: fx.Node) -> None:
+        if name_of(node) == "roll" and (turns := channels.roll(self.value, node)):
+            self._roll(node, turns)
+            return
         found = self._found(node)
         if found is None:
             taken = list(dict.fromkeys(node.all_input_nodes))
@@ -108,6 +113,21 @@ class _Reading:
         made = Node(what, inputs, [self._values[node]], [module_path(node)])
         made.before_us = float(node.meta.get("us", 0.0))
         self.graph.add(made)
+
+    def _roll(self, node: fx.Node, turns: list[tuple[Slice, Slice, Concat]]) -> None:
+        """Add a roll: for each of its axes what cuts a value in two, and what joins the parts."""
+        x, made = self._values[cast(fx.Node, node.args[0])], self._values[node]
+        for number, (*cuts, join) in enumerate(turns, 1):
+            parts = []
+            for cut in cuts:
+                part = Value(f"{made.name}#{number}", made.shape, made.sizes, made.dtype)
+                part.resize(cut.axis, cut.stop - cut.start)
+                parts.append(part)
+                self.graph.add(Node(cut, [x], [part], [module_path(node)]))
+            x = made
+            if number < len(turns):
+                x = Value(f"{made.name}#{number}", made.shape, made.sizes, made.dtype)
+            self.graph.add(Node(join, [*parts], [x], [module_path(node)]))
 
     def _found(self, node: fx.Node) -> Read:
         """Return the operator that a node is, with its inputs; None where it is none of ours."""

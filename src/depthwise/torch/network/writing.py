@@ -132,7 +132,7 @@ def _concat(concat: Concat, given: list[Any], _: Node) -> Any:
 
 
 def _slice(cut: Slice, given: list[Any], _: Node) -> Any:
-    return aten.slice.Tensor, (given[0], cut.axis, cut.start, cut.stop)
+    return aten.slice.Tensor, (given[0], cut.axis, cut.start, cut.stop, cut.step)
 
 
 def _identity(_: Identity, given: list[Any], __: Node) -> Any:
