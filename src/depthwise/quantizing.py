@@ -51,9 +51,8 @@ def quantize(
             float until they have no more.  None: none is for that.
         reduce_range: cut weights to 7 bits, for ONNX Runtime on CPUs with AVX2 but without VNNI,
             where its sums saturate.  Kernels of this package never do.
-        fused: quantize nothing between a layer and its activation.  This is nearer to float32, but
-            layers whose activation is neither ReLU nor Clip are then computed in float32, by
-            kernels of this package and by ONNX Runtime.
+        fused: quantize nothing between a layer and its activation.  This is nearer to float32 as a
+            rule, but slower where the activation is neither ReLU nor Clip.
         size: height and width of images, where the network takes any.
         mean: of each channel or of all, subtracted from pixels between 0 and 1.
         std: of each channel or of all, by which these are divided.

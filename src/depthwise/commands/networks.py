@@ -187,7 +187,7 @@ def quantize(
         typer.Option(
             "--fused",
             help="Quantize nothing between a layer and its activation: nearer to float32, but "
-            "slow where that is neither ReLU nor Clip.",
+            "slower where that is neither ReLU nor Clip.",
         ),
     ] = False,
     size: Annotated[

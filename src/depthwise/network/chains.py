@@ -106,8 +106,9 @@ def _before(graph: Graph, chain: _Chain) -> Node | None:
     """Return the convolution that may compute a chain as well."""
     draft = sole(graph, chain.x)
     conv = None if draft is None else draft.conv
-    ours = conv is not None and not conv.chain and len(chain.pieces) <= _MOST_BEHIND
-    return chain.x.maker if ours else None
+    if conv is None or conv.chain or conv.quantized or len(chain.pieces) > _MOST_BEHIND:
+        return None
+    return chain.x.maker
 
 
 def _readings(node: Node) -> list[tuple[Value, tuple[Piece, ...]]]:
