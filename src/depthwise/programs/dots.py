@@ -34,10 +34,10 @@ class Dots:
         """The bytes of an input as it is taken, and of a weight."""
         return 1 if self.group == 4 else 2
 
-    def taken(self, value: Expr, zero: Expr, lanes: int) -> Expr:
-        """Return inputs as bytes without a sign, or as 16-bit differences from the zero point."""
+    def taken(self, value: Expr, lanes: int) -> Expr:
+        """Return inputs as they are taken: bytes have no sign."""
         if self.group != 4:
-            return tirx.Cast(of("int16", lanes), value) - spread(tirx.Cast("int16", zero), lanes)
+            return tirx.Cast(of("int16", lanes), value)
         if self.dtype == "uint8":
             return value
         bits = T.reinterpret(of("uint8", lanes), value)
@@ -45,13 +45,11 @@ class Dots:
 
     def padding(self, zero: Expr) -> Expr:
         """Return what padding holds, as inputs are taken."""
-        return self.taken(tirx.Cast(self.dtype, zero), zero, 1)
+        return self.taken(tirx.Cast(self.dtype, zero), 1)
 
     def zero(self, zero: Expr) -> Expr:
         """Return what inputs as they are taken have for their zero point."""
-        if self.group != 4:
-            return tirx.const(0, "int32")
-        return zero if self.dtype == "uint8" else zero + 128
+        return zero + 128 if self.group == 4 and self.dtype == "int8" else zero
 
     def inputs(self, array: Any, at: Expr) -> Expr:
         """Return a step for each lane, which lie side by side."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from typing import Any, TypeAlias
 
@@ -21,8 +22,10 @@ from depthwise.programs.quantized_numbers import Ends, added, apart, of, rounded
 
 Expr: TypeAlias = Any
 
-_LANES, _AT_ONCE = 8, 4
-"""Sums of 256 bits, and how many vectors of them are narrowed to one of bytes."""
+_AT_ONCE = 4
+"""Vectors of sums that are narrowed to one of bytes."""
+_NARROWED = {8: ("llvm.x86.avx2.{}", 2), 16: ("llvm.x86.avx512.{}.512", 4)}
+"""By the lanes of a vector of sums: the instructions that narrow, and their blocks of 128 bits."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class End:
     channel: Expr
     pixel: Expr
     lanes: int
+    goes_on: bool = False
+    """Whether its channels are those behind the ones before it, of the same pixel."""
 
 
 @dataclass(frozen=True)
@@ -65,50 +70,61 @@ class Arrays:
         """Return a number of a short array, read once."""
         return T.Bind(self.given[name][at])
 
-    def finish_all(self, numbers: Numbers, ends: Sequence[End]) -> None:
-        """Write the numbers of several vectors of sums, four of 256 bits at a time where they can.
+    def finish_all(self, numbers: Numbers, ends: Sequence[End], *, narrow: bool) -> None:
+        """Write the numbers of several vectors of sums.
 
-        Those are narrowed together: as many instructions as for one.
+        Args:
+            numbers: what is the same for all.
+            ends: the sums.
+            narrow: whether there are instructions that narrow vectors of words.  Four vectors are
+                narrowed together then: as many instructions as for one.
         """
-        plain = not (self.spec.residual or self.spec.real)
+        plain = narrow and not (self.spec.residual or self.spec.real)
         for start in range(0, len(ends), _AT_ONCE):
             some = ends[start : start + _AT_ONCE]
-            if plain and all(end.lanes == _LANES for end in some):
-                self._finish_four(numbers, some)
+            lanes = some[0].lanes
+            if plain and lanes in _NARROWED and all(end.lanes == lanes for end in some):
+                self._finish_four(numbers, some, lanes)
                 continue
             for end in some:
                 self.finish(numbers, end.total, end.channel, end.pixel, end.lanes)
 
-    def _finish_four(self, numbers: Numbers, ends: Sequence[End]) -> None:
-        """Write those of up to four vectors of eight sums."""
+    def _finish_four(self, numbers: Numbers, ends: Sequence[End], lanes: int) -> None:
+        """Write those of up to four vectors."""
         whole = [self._whole(end) for end in ends]
         whole += [whole[-1]] * (_AT_ONCE - len(whole))
         assert numbers.own is not None
         zero, *bounds = numbers.own
-        words = []
+        name, blocks = _NARROWED[lanes]
+        words, kind = [], of("int16", 2 * lanes)
         for first, second in (whole[:2], whole[2:]):
-            pair = T.call_llvm_pure_intrin("int16x16", "llvm.x86.avx2.packssdw", first, second)
-            shift = spread(tirx.Cast("int16", zero), 2 * _LANES)
-            words.append(T.call_llvm_pure_intrin("int16x16", "llvm.sadd.sat", pair, shift))
+            pair = T.call_llvm_pure_intrin(kind, name.format("packssdw"), first, second)
+            shift = spread(tirx.Cast("int16", zero), 2 * lanes)
+            words.append(T.call_llvm_pure_intrin(kind, "llvm.sadd.sat", pair, shift))
         signed = self.spec.dtype == "int8"
-        name = "llvm.x86.avx2.packsswb" if signed else "llvm.x86.avx2.packuswb"
-        kind = f"{self.spec.dtype}x32"
-        packed = T.call_llvm_pure_intrin(kind, name, *words)
-        lanes = tirx.Shuffle([T.reinterpret("int32x8", packed)], [0, 4, 1, 5, 2, 6, 3, 7])
-        low, high = (spread(tirx.Cast(self.spec.dtype, bound), 4 * _LANES) for bound in bounds)
-        inside = T.Bind(tirx.min(tirx.max(T.reinterpret(kind, lanes), low), high))
+        kind = of(self.spec.dtype, 4 * lanes)
+        narrower = name.format("packsswb" if signed else "packuswb")
+        packed = T.call_llvm_pure_intrin(kind, narrower, *words)
+        # Each block of 128 bits has four channels of each of the vectors.
+        order = [block * _AT_ONCE + each for each in range(_AT_ONCE) for block in range(blocks)]
+        in_order = tirx.Shuffle([T.reinterpret(of("int32", lanes), packed)], order)
+        low, high = (spread(tirx.Cast(self.spec.dtype, bound), 4 * lanes) for bound in bounds)
+        inside = T.Bind(tirx.min(tirx.max(T.reinterpret(kind, in_order), low), high))
         if numbers.table:
-            inside = T.Bind(numbers.table.of(inside, 4 * _LANES))
-        for place, end in enumerate(ends):
-            own = list(range(place * _LANES, (place + 1) * _LANES))
-            at = vector(end.pixel * self.spec.pitch("y") + end.channel, _LANES)
-            T.buffer_store(self["y"], tirx.Shuffle([inside], own), [at])
+            inside = T.Bind(numbers.table.of(inside, 4 * lanes))
+        starts = [place for place, end in enumerate(ends) if not (place and end.goes_on)]
+        for start, stop in pairwise([*starts, len(ends)]):
+            own = list(range(start * lanes, stop * lanes))
+            at = ends[start].pixel * self.spec.pitch("y") + ends[start].channel
+            T.buffer_store(self["y"], tirx.Shuffle([inside], own), [vector(at, len(own))])
 
     def _whole(self, end: End) -> Expr:
         """Return scaled sums, rounded, what is too large for int32 cut."""
-        scaled = tirx.Cast("float32x8", end.total) * self["scale"][vector(end.channel, _LANES)]
-        most = spread(tirx.const(2.0**30, "float32"), _LANES)
-        return T.call_llvm_pure_intrin("int32x8", "llvm.lrint", tirx.min(scaled, most))
+        lanes = end.lanes
+        floats = tirx.Cast(of("float32", lanes), end.total)
+        scaled = floats * self["scale"][vector(end.channel, lanes)]
+        most = spread(tirx.const(2.0**30, "float32"), lanes)
+        return T.call_llvm_pure_intrin(of("int32", lanes), "llvm.lrint", tirx.min(scaled, most))
 
     def finish(self, numbers: Numbers, total: Expr, channel: Expr, pixel: Expr, lanes: int) -> None:
         """Write the numbers of neighbouring channels of a pixel of the output.

@@ -17,8 +17,8 @@ from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS, Program
 from depthwise.programs.define import source
 from depthwise.programs.dense_sums import each_vector
 from depthwise.programs.direct import spread, vector
-from depthwise.programs.dots import Dots
-from depthwise.programs.quantized import Arrays, Numbers
+from depthwise.programs.dots import Dots, of
+from depthwise.programs.quantized import Arrays, End, Numbers
 from depthwise.schedule import quantized_depthwise as rule
 from depthwise.schedule.form import INT_BYTES, TapsForm
 from depthwise.schedule.plan import Plan
@@ -47,20 +47,31 @@ def _function(spec: ConvSpec, plan: Plan, target: Target) -> tirx.PrimFunc:
         arrays = Arrays.declare(spec, (form.weight_shape(spec)[0], "int8"))
         scratch = T.arg("scratch", T.Buffer((near,), dots.input_type))
         start, stop = T.arg("first", T.int32()), T.arg("last", T.int32())
-        numbers = Numbers.read(arrays, target)
+        numbers, nothing = Numbers.read(arrays, target), T.Bind(T.max(0 - start, 0))
         with T.serial(start, stop) as number:
             # It is one of them already; TVM does not know, and its divisions need the range.
             task = T.Bind(T.max(T.min(number, weaving.tasks - 1), 0))
-            block, rest = T.Bind(task % weaving.blocks), T.Bind(task // weaving.blocks)
+            place, rest = T.Bind(task % weaving.strip), T.Bind(task // weaving.strip)
+            block, rest = T.Bind(rest % weaving.blocks), T.Bind(rest // weaving.blocks)
             strip, image = T.Bind(rest % weaving.strips), T.Bind(rest // weaving.strips)
             panels = _cut(weaving.panels, block, weaving.blocks)
-            lines = Lines.of(weaving, dots, arrays["x"], scratch, numbers, image, panels)
-            first, last = _cut(weaving.tiles, strip, weaving.strips)
-            with T.serial(first, last) as tile:
-                lines.bring(tile, tile == first)
+            lines = Lines.of(weaving, dots, arrays["x"], scratch, numbers, image, panels, nothing)
+            tile = T.Bind(strip * weaving.strip + place)
+            with _if(tile < weaving.tiles, weaving.tiles % weaving.strip != 0):
+                lines.bring(tile, tirx.any(number == start, place == 0))
                 rows = Rows(weaving, form, dots, arrays, numbers, lines)
                 rows.tiles(image, tile, panels)
     return builder.get()
+
+
+@contextmanager
+def _if(condition: Expr, is_open: bool) -> Iterator[None]:
+    """Write what holds under a condition, which is left out where it is always true."""
+    if not is_open:
+        yield
+        return
+    with T.If(condition), T.Then():
+        yield
 
 
 def _cut(count: int, part: Expr, parts: int) -> tuple[Expr, Expr]:
@@ -79,16 +90,18 @@ class Lines:
     image: Expr
     channel: Expr
     """The first output channel."""
+    nothing: Expr
+    """Zero, which the compiler does not know."""
 
     @classmethod
     def of(
         cls, weaving: Weaving, dots: Dots, x: Any, scratch: Any, numbers: Numbers,
-        image: Expr, panels: tuple[Expr, Expr],
+        image: Expr, panels: tuple[Expr, Expr], nothing: Expr,
     ) -> Lines:  # fmt: skip
         """Return the lines of the channels of some panels."""
         beyond = weaving.spec.out_channels - weaving.channels
         channel = T.Bind(T.min(panels[0] * weaving.lanes, beyond))
-        return cls(weaving, dots, x, scratch, numbers.zero_of_x, image, channel)
+        return cls(weaving, dots, x, scratch, numbers.zero_of_x, image, channel, nothing)
 
     def slot(self, tile: Expr, step: Expr) -> Expr:
         """Return where the line of a step of a line of tiles begins, in elements."""
@@ -156,7 +169,7 @@ class Lines:
         spec, count, pixels = weaving.spec, weaving.channels, weaving.columns.inputs
         if count == self._strides[1] == spec.out_channels:
             count, pixels = count * pixels, 1
-        lanes = 4 * self.dots.lanes // self.dots.bytes // weaving.group
+        lanes = self.dots.lanes * 4 // max(2, weaving.group)
         with T.serial(0, pixels) as pixel:
             if spec.multiplier > 1:
                 with T.serial(0, count) as each:
@@ -175,13 +188,16 @@ class Lines:
         dots, values = self.dots, []
         for begin, inside in zip(begins, conditions, strict=True):
             at = vector(begin + pixel * self._strides[1] + channel, lanes)
-            value = dots.taken(self.x[at], self.zero, lanes)
+            value = self.x[at]
             if inside is not None:
-                nothing = spread(dots.padding(self.zero), lanes)
+                nothing = spread(tirx.Cast(dots.dtype, self.zero), lanes)
                 value = tirx.Select(spread(inside, lanes), value, nothing)
             values.append(T.Bind(value))
-        place = vector(to * len(values), lanes * len(values))
-        T.buffer_store(self.array, woven(values, lanes), [place])
+        count = lanes * len(values)
+        place = vector(to * len(values), count)
+        T.buffer_store(
+            self.array, dots.taken(woven(values, dots.dtype, lanes, self.nothing), count), [place]
+        )
 
     def _pad(self, to: Expr, first: int, count: int) -> None:
         """Write the padding of a line that has its columns."""
@@ -204,12 +220,34 @@ class Lines:
                 T.buffer_store(array, value, [vector(begin + (first + pad) * pixel + at, run)])
 
 
-def woven(values: list[Expr], lanes: int) -> Expr:
-    """Return the elements of vectors in turn: the first of each, the second of each, ..."""
-    if len(values) == 1:
+_ORDER_BYTES = {8: "llvm.x86.avx2.pshuf.b", 16: "llvm.x86.avx512.pshuf.b.512"}
+"""The instruction by how many numbers of 32 bits a vector has."""
+
+
+def woven(values: list[Expr], dtype: str, lanes: int, nothing: Expr) -> Expr:
+    """Return the elements of vectors in turn: the first of each, the second of each, ...
+
+    Whole vectors of bytes are woven in blocks of four, and then byte by byte in each block, in an
+    order that LLVM does not know: from one that it does it makes three times as many instructions.
+    """
+    count = len(values)
+    if count == 1:
         return values[0]
-    order = [number * lanes + lane for lane in range(lanes) for number in range(len(values))]
-    return tirx.Shuffle(values, order)
+    if count != 4 or lanes not in _ORDER_BYTES:
+        order = [number * lanes + lane for lane in range(lanes) for number in range(count)]
+        return tirx.Shuffle(values, order)
+    size, blocks = lanes * count, lanes // 4
+    words = T.reinterpret(of("int32", lanes), tirx.Shuffle(values, list(range(size))))
+    apart = [number * blocks + block for block in range(blocks) for number in range(count)]
+    bytes_apart = T.reinterpret(of("int8", size), tirx.Shuffle([words], apart))
+    place = tirx.Ramp(tirx.Cast("int8", nothing), tirx.const(1, "int8"), size)
+    three, two = (spread(tirx.const(value, "int8"), size) for value in (3, 2))
+    order = ((place >> two) & three) | ((place & three) << two)
+    kind = of("int8", size)
+    return T.reinterpret(
+        of(dtype, size),
+        T.call_llvm_pure_intrin(kind, _ORDER_BYTES[lanes], bytes_apart, order),
+    )
 
 
 @dataclass(frozen=True)
@@ -256,17 +294,12 @@ class Rows:
         with T.serial(0, self.weaving.steps) as step:
             yield [step]
 
-    @contextmanager
-    def columns(self) -> Iterator[Any]:
-        """Yield the columns of taps, or one in a loop over them."""
-        weaving = self.weaving
-        taps = weaving.columns.taps
-        tile = weaving.height * weaving.width * weaving.vectors
-        if weaving.steps * taps * tile <= _UNROLLED_STEPS:
-            yield range(taps)
-            return
-        with T.serial(0, taps) as tap:
-            yield [tap]
+    def columns(self) -> Any:
+        """Return the loop over columns of taps.
+
+        (Unrolled, LLVM would add in another order, for which there are not registers enough.)
+        """
+        return T.serial(0, T.Bind(self.weaving.columns.taps + self.lines.nothing))
 
 
 @dataclass(frozen=True)
@@ -322,13 +355,11 @@ class _Sums:
     def add_all(self, tile: Expr, column: Expr, slots: list[Expr] | None) -> None:
         """Add all products."""
         rows = self._rows
-        with rows.steps() as steps:
+        with rows.columns() as tap, rows.steps() as steps:
             for step in steps:
                 slot = T.Bind(rows.lines.slot(tile, step)) if slots is None else slots[step]
                 taps = None if slots is None else rows.weaving.taps[step]
-                with rows.columns() as columns:
-                    for tap in columns:
-                        self._step(step, taps, tap, slot, column)
+                self._step(step, taps, tap, slot, column)
 
     def _step(
         self, step: Expr, taps: tuple[tuple[int, ...], ...] | None, tap: Expr, slot: Expr,
@@ -362,16 +393,14 @@ class _Sums:
         outputs, height = weaving.rows.outputs, weaving.height
         for each in range(height):
             row = T.Bind(tile * height + each)
-            if outputs % height == 0:
-                self._store_row(image, row, each, column)
-                continue
-            with T.If(row < outputs), T.Then():
+            with _if(row < outputs, outputs % height != 0):
                 self._store_row(image, row, each, column)
 
     def _store_row(self, image: Expr, row: Expr, each: int, column: Expr) -> None:
         rows, weaving = self._rows, self._rows.weaving
         spec = weaving.spec
         used = min(rows.dots.lanes, spec.out_channels)
+        ends = []
         for target in range(weaving.width):
             i, j = row, column + target
             if weaving.turned:
@@ -379,4 +408,6 @@ class _Sums:
             pixel = T.Bind((image * spec.out_height + i) * spec.out_width + j)
             for number, panel in enumerate(self._panels):
                 total = self._sums[self._place(each, target, number, used)]
-                rows.arrays.finish(rows.numbers, total, panel.channel, pixel, used)
+                goes_on = number > 0 and spec.out_channels % used == 0
+                ends.append(End(total, panel.channel, pixel, used, goes_on))
+        rows.arrays.finish_all(rows.numbers, ends, narrow=rows.dots.group > 1)

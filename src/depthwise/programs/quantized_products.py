@@ -326,4 +326,4 @@ class _Sums:
             if used > 0:
                 total = self._sums[vector(row * self._panel.width + at, used)]
                 ends.append(End(total, column + at, top + row, used))
-        arrays.finish_all(numbers, ends)
+        arrays.finish_all(numbers, ends, narrow=self._dots.of_bytes)

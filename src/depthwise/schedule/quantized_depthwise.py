@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from math import ceil, gcd, prod
 
 from depthwise.machine.target import Dots, Target
@@ -38,7 +39,6 @@ ELEMENT_BYTES = {4: 4, 2: 4, 1: 2}
 _GROUPS: dict[Dots, int] = {"quads": 4, "pairs": 2, "none": 1}
 """Rows of a step: those of four bytes, or of two 16-bit numbers, are multiplied and added up by one
 instruction.  (Bytes in pairs could saturate, and those that cannot are few: lanes are channels.)"""
-_ENOUGH_TASKS = 16
 
 
 def rejects(spec: ConvSpec, target: Target) -> str | None:
@@ -199,41 +199,69 @@ class Weaving:
         return ceil(self.rows.outputs / self.height)
 
     @cached_property
-    def strips(self) -> int:
-        """Into how many runs the lines of tiles are cut."""
+    def strip(self) -> int:
+        """Lines of tiles that are computed for one block before the next one.
+
+        What they read stays in the second cache meanwhile.
+        """
         spec = self.spec
         image = prod(spec.input_shape) // spec.batch * itemsize(spec.dtype)
-        near = ceil(image / (self.target.private_cache_bytes // 2))
-        return min(self.tiles, max(near, ceil(_ENOUGH_TASKS / (spec.batch * self.blocks))))
+        strips = ceil(image / (self.target.private_cache_bytes // 2))
+        return ceil(self.tiles / min(strips, self.tiles))
+
+    @property
+    def strips(self) -> int:
+        """Into how many runs the lines of tiles are cut, the last of which may be shorter."""
+        return ceil(self.tiles / self.strip)
 
     @property
     def tasks(self) -> int:
-        """One for each strip of each image and block."""
-        return self.spec.batch * self.strips * self.blocks
+        """One for each line of tiles of each block, those of a strip and block side by side."""
+        return self.spec.batch * self.strips * self.blocks * self.strip
 
 
 def default_plan(spec: ConvSpec, target: Target, threads: int) -> Plan:
-    """Return two rows, which share the rows that both read, as far as taps lie side by side."""
+    """Return the tile that takes the fewest instructions."""
     del threads
-    return _plan(spec, target, 1, 4, 2)
-
-
-def _plan(spec: ConvSpec, target: Target, vectors: int, tw: int, th: int) -> Plan:
-    turned = spec.kernel[0] == 1
-    rows, columns = axes(spec)[turned], axes(spec)[not turned]
-    tc = min(vectors, ceil(spec.out_channels / target.lanes("int32"))) * target.lanes("int32")
-    return Plan(name, tc=tc, tw=min(tw, columns.outputs), th=min(th, rows.outputs))
+    return min(plans(spec, target), key=lambda plan: _instructions(Weaving(spec, plan, target)))
 
 
 def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
     """Yield one, two or four vectors of channels, and as many pixels as registers hold."""
-    found = {default_plan(spec, target, 1): None}
-    for vectors in (1, 2, 4):
-        for th in (1, 2, 4):
-            for tw in (1, 2, 3, 4, 6, 8):
-                if vectors * tw * th <= target.vector_registers - 4:
-                    found[_plan(spec, target, vectors, tw, th)] = None
-    yield from found
+    lanes, turned = target.lanes("int32"), spec.kernel[0] == 1
+    rows, columns = axes(spec)[turned], axes(spec)[not turned]
+    panels, most = ceil(spec.out_channels / lanes), target.vector_registers // 2
+    shapes = product((1, 2, 4), (1, 2, 4, 8), (1, 2, 3, 4, 6, 7, 8))
+    yield from dict.fromkeys(
+        Plan(name, tc=vectors * lanes, tw=tw, th=th)
+        for vectors, th, tw in shapes
+        if vectors * th * tw <= most
+        and vectors <= panels and th <= rows.outputs and tw <= columns.outputs
+    )  # fmt: skip
+
+
+_OF_STEP = {4: 1, 2: 2, 1: 3}
+"""Instructions that add a step to a vector of sums, by the rows of a step."""
+_OF_WEAVING, _OF_FINISH, _OF_LOAD, _OF_TILE, _OF_PANEL = 4, 7, 0.5, 12, 15
+"""Those for a vector of a line, to finish a vector of sums, for a load (which are computed beside
+others), and those before each tile and each panel."""
+
+
+def _instructions(weaving: Weaving) -> float:
+    """Return about how many instructions all channels of an image take."""
+    height, width, vectors = weaving.height, weaving.width, weaving.vectors
+    met = sum(any(tap >= 0 for tap in taps) for step in weaving.taps for taps in step)
+    columns = weaving.columns.taps * vectors
+    tile = (
+        columns * met * width * _OF_STEP[weaving.group]
+        + columns * weaving.steps * (height + width) * _OF_LOAD
+        + vectors * height * width * _OF_FINISH
+        + _OF_TILE
+    )
+    panels = ceil(weaving.panels / vectors)
+    tiles = ceil(weaving.columns.outputs / width)
+    woven = weaving.new_lines * weaving.line_pixels * weaving.panels
+    return weaving.tiles * (panels * (tiles * tile + vectors * _OF_PANEL) + woven * _OF_WEAVING)
 
 
 def form(spec: ConvSpec, plan: Plan, target: Target) -> TapsForm:
