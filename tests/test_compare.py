@@ -151,7 +151,7 @@ def test_a_plot_that_cannot_be_written_is_refused_before_measuring(
     run, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cost_report, "measure_roofline", lambda _: pytest.fail("measured"))
+    monkeypatch.setattr(cost_report, "measure_roofline", lambda *_: pytest.fail("measured"))
     status, out, err = run("cost", "depthwise c256 hw64 k3 p1", "--plot", name)
     assert (status, out) == (2, "")
     assert " to a file " in err

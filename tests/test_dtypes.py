@@ -4,16 +4,29 @@ import numpy as np
 import pytest
 import torch
 
+from depthwise.commands.cost import measure_roofline
+from depthwise.errors import SpecError
 from depthwise.machine.target import host
 from depthwise.problem import arrays
-from depthwise.problem.dtypes import DEFAULT, DTYPES, ELEMENT_TYPES, element, names_by
+from depthwise.problem.dtypes import (
+    DEFAULT,
+    DTYPES,
+    ELEMENT_TYPES,
+    QUANTIZED,
+    element,
+    names_by,
+    worded,
+)
+from depthwise.problem.parse import parse
 from depthwise.problem.values import nbytes
 from depthwise.torch import dtypes as torch_dtypes
 from test_cli import call_main
 
 
-def test_there_are_two_and_the_first_is_the_default() -> None:
-    assert DTYPES == tuple(ELEMENT_TYPES) == ("float32", "float64")
+def test_there_are_two_of_real_numbers_and_the_first_is_the_default() -> None:
+    assert DTYPES == ("float32", "float64")
+    assert QUANTIZED == ("int8", "uint8")
+    assert {name for name, entry in ELEMENT_TYPES.items() if not entry.is_integer} == {*DTYPES}
     assert DEFAULT == "float32"
 
 
@@ -46,7 +59,28 @@ def test_the_command_line_offers_all_and_refuses_others(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, out, _ = call_main(monkeypatch, capsys, command, "--help")
-    assert f"--dtype <{'|'.join(DTYPES)}>" in out
+    assert f"--dtype <{'|'.join(DTYPES + QUANTIZED)}>" in out
     code, _, err = call_main(monkeypatch, capsys, command, "--dtype", "float16")
     assert code == 2
     assert "'float16' is not one of 'float32', 'float64'" in err
+
+
+def test_costs_speak_of_operations_on_whole_numbers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for dtype, word in (("", "FLOPs"), (" uint8", "OPs")):
+        _, out, _ = call_main(
+            monkeypatch, capsys, "cost", f"depthwise c8 hw9 k3 p1 nhwc{dtype}", "--wide"
+        )
+        assert word in out.split()
+
+
+def test_a_roofline_is_of_one_kind_of_numbers() -> None:
+    mixed = map(parse, ("depthwise c8 hw9 k3 p1 nhwc uint8", "depthwise c8 hw9 k3 p1"))
+    with pytest.raises(SpecError, match=r"of real or of whole numbers; got .* float32 and uint8"):
+        measure_roofline(1, mixed)
+
+
+def test_operations_are_named_by_what_they_compute_with() -> None:
+    assert worded("GFLOP/s, FLOPs", ["float32", "float64"]) == "GFLOP/s, FLOPs"
+    assert worded("GFLOP/s, FLOPs", ["float32", "int8"]) == "GOP/s, OPs"

@@ -304,7 +304,7 @@ def test_a_roof_of_one_level_is_drawn_alone() -> None:
 
 @pytest.mark.parametrize(("highest", "step"), [(0.9, 0.2), (95, 20), (7, 1), (480, 100), (41, 10)])
 def test_numbers_beside_an_axis_are_few_and_round(highest: float, step: float) -> None:
-    ticks = list(charts.from_zero(highest).ticks)
+    ticks = list(charts.from_zero(highest, "GFLOP/s").ticks)
     assert ticks == pytest.approx([step * k for k in range(len(ticks))])
     assert highest - step < ticks[-1] <= 1.05 * highest
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from collections.abc import Callable
 
 import numpy as np
@@ -85,6 +86,60 @@ def test_the_chain_computes_each_step_on_every_lane(dtype: str) -> None:
         build.build({build.SYMBOL: probes.fma_chain(machine, dtype, tasks=2, steps=3)}, machine)
     ).run(2, x, y)
     np.testing.assert_allclose(y, ((x / 2 + 1) / 2 + 1) / 2 + 1, rtol=1e-6)
+
+
+def test_the_chain_of_products_computes_each_step_on_every_lane() -> None:
+    machine = target.host()
+    registers = machine.vector_registers - probes.SPARE_REGISTERS
+    shape = (2, registers, machine.lanes("int32"))
+    x = np.random.default_rng(0).integers(-(2**31), 2**31, shape, np.int32)
+    y = np.zeros_like(x)
+    program = probes.product_chain(machine, tasks=2, steps=3)
+    code.loaded(build.build({build.SYMBOL: program}, machine)).run(2, x, y)
+    expected = x.astype(np.uint32)
+    for _ in range(3):
+        if machine.dots == "none":
+            factor = np.uint32(probes.FACTOR)
+            expected = expected * factor + np.uint32(probes.FIXED) * (np.uint32(1) - factor)
+        else:
+            elements = expected.view(np.uint8).reshape(*shape, 4).astype(np.int64)
+            expected = expected + (elements @ np.array(probes.WEIGHTS)).astype(np.uint32)
+    np.testing.assert_array_equal(y, expected.view(np.int32))
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names of instructions")
+@pytest.mark.parametrize(
+    ("cpu", "instructions"),
+    [
+        ("cascadelake", {"vpdpbusd": 28}),
+        ("skylake-avx512", {"vpmaddubsw": 28, "vpmaddwd": 28, "vpaddd": 28}),
+        ("haswell", {"vpmaddubsw": 12, "vpmaddwd": 12, "vpaddd": 12}),
+        ("nehalem", {"pmulld": 12, "paddd": 12}),
+    ],
+)
+def test_the_chain_is_of_the_instructions_that_a_target_has(
+    cpu: str, instructions: dict[str, int]
+) -> None:
+    machine = target.named(cpu)
+    program = probes.product_chain(machine, tasks=1, steps=10**6)
+    words = build.build({build.SYMBOL: program}, machine).assembly.split()
+    for instruction, count in instructions.items():
+        assert words.count(instruction) in (count, 2 * count), instruction
+
+
+def test_the_peak_of_whole_numbers_is_that_of_their_products(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(roofline, "sample", run_once)
+    monkeypatch.setattr(roofline, "footprints", lambda _: [16 * KIB])
+    steps: list[str] = []
+    measured = roofline.measure(1, "uint8", step=steps.append)
+    machine = target.host()
+    lanes = (machine.vector_registers - probes.SPARE_REGISTERS) * machine.lanes("int32")
+    products = 1 if machine.dots == "none" else 4
+    operations = 2 * products * lanes * roofline.CHAIN_STEPS
+    assert measured.peak_gflops == pytest.approx(operations / 1e-3 / 1e9)
+    assert steps[0] == "peak rate of products of bytes"
 
 
 def test_the_copy_copies() -> None:

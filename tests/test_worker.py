@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import depthwise as dw
 from depthwise import random_problem
 from depthwise.errors import PeerError
 from depthwise.measure import posed, timing, worker
 from depthwise.measure.engine import Prepared
 from depthwise.measure.process import PreparedInfo, Rejected, Worker
+from depthwise.measure.worker import Host, compare, load_engine
 from depthwise.problem import reference
 from depthwise.problem.parse import parse
 
@@ -214,6 +216,33 @@ def wait_for(state, pid):
     while state_of(pid) != state and time.monotonic() < deadline:
         time.sleep(0.01)
     return state_of(pid)
+
+
+@pytest.mark.parametrize(
+    ("off", "by", "exactly", "right"),
+    [
+        (0, 0, True, True),
+        (1, 1, True, False),
+        (2, 1, False, True),
+        (3, 1, False, False),
+        (1, 2, False, False),
+    ],
+)
+def test_a_thousandth_of_whole_numbers_may_be_one_off(off, by, exactly, right):
+    spec = parse("depthwise c20 hw10 k3 p1 nhwc uint8")
+    expected = np.arange(2000.0).reshape(spec.output_shape) % 250
+    got = expected.astype(np.uint8)
+    got.reshape(-1)[:off] += by
+    assert compare(spec, got, expected, exactly=exactly) == (by if off else 0, right)
+
+
+def test_whole_numbers_of_one_variant_are_forgotten_for_the_next():
+    text = "depthwise c8 hw5 k3 p1 nhwc uint8"
+    host = Host(load_engine("depthwise.tuning.engine", 1))
+    host.pose(text)
+    plan = str(dw.compile(text).plan)
+    for _ in range(2):
+        assert host.prepare(text, plan, "kernel")["verified"]
 
 
 def test_an_idle_worker_is_stopped_and_takes_no_core_from_the_others(fake):

@@ -86,6 +86,19 @@ def test_a_file_with_every_form_of_every_key(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_whole_numbers_are_channels_last_and_have_no_activation(tmp_path: Path, dtype: str) -> None:
+    (read,) = read_layers(write(tmp_path, [{**SMALLEST, "activation": "relu6"}]))
+    plain, network = (
+        read.problem("depthwise", dtype=dtype, epilogue=epilogue)
+        for epilogue in ("none", "network")
+    )
+    assert str(network) == f"{plain} bias"
+    assert f" nhwc {dtype}" in str(plain)
+    with pytest.raises(SpecError, match="quantized convolutions are channels-last"):
+        read.problem("depthwise", dtype=dtype, layout="NCHW")
+
+
 def test_defaults_are_a_plain_convolution(tmp_path: Path) -> None:
     (read,) = read_layers(write(tmp_path, [SMALLEST]))
     assert read == Layer(c=4, h=5, w=6, k=3)

@@ -85,7 +85,7 @@ def _problems(options: Options, op: layers.Op) -> dict[Problem, str]:
         given += layers.read_layers(options.layers)
     return layers.problems(
         given, op, batch=options.batch, dtype=options.dtype,
-        layout=options.layout.upper(), epilogue=options.epilogue,
+        layout=_layout(options), epilogue=options.epilogue,
     )  # fmt: skip
 
 
@@ -159,7 +159,7 @@ def _conditions(options: Options) -> dict[str, object]:
     return {
         "operation": options.op,
         "clock": CLOCKS[options.clock],
-        "layout of the arrays given": options.layout.upper(),
+        "layout of the arrays given": _layout(options),
         "epilogue": EPILOGUES[options.epilogue],
         "element type": options.dtype,
         "batch": options.batch,
@@ -168,6 +168,10 @@ def _conditions(options: Options) -> dict[str, object]:
         "cores to stay on": report.cores(options.pin),
         "compiled for": options.cpu or "this machine",
     }
+
+
+def _layout(options: Options) -> str:
+    return options.layout.upper() if options.layout else layers.usual_layout(options.dtype)
 
 
 def _report(options: Options, findings: Findings[Result]) -> None:

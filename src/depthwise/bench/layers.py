@@ -33,7 +33,7 @@ from typing import Any, Literal, get_args
 
 from depthwise.errors import DepthwiseError, LayerFileError, SpecError
 from depthwise.problem.block import BlockKind, BlockSpec
-from depthwise.problem.dtypes import DEFAULT
+from depthwise.problem.dtypes import DEFAULT, QUANTIZED
 from depthwise.problem.parse import parse
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
@@ -115,7 +115,7 @@ class Layer:
         *,
         batch: int = 1,
         dtype: str = DEFAULT,
-        layout: str = "NCHW",
+        layout: str | None = None,
         epilogue: Epilogue = "none",
     ) -> Problem:
         """Return what this layer asks of an engine.
@@ -125,10 +125,11 @@ class Layer:
                 "inverted" with those before and after it, or a pass of training through it.
             batch: images at once.
             dtype: the element type.
-            layout: "NCHW" or "NHWC".
+            layout: "NCHW" or "NHWC"; None is the usual one of the element type.
             epilogue: "none", or "network": a bias after each convolution (its own or that of the
-                folded normalisation), and the network's activations.  In training, where nothing
-                is folded, a bias where the convolution has its own.
+                folded normalisation), and the network's activations, which of whole numbers are
+                bounds that they have anyway.  In training, where nothing is folded, a bias where
+                the convolution has its own.
 
         Raises:
             SpecError: the problem cannot exist, or the layer poses none of this kind.
@@ -136,7 +137,8 @@ class Layer:
         network = epilogue == "network"
         window: dict[str, Any] = {
             "stride": self.stride, "padding": self.pad, "dilation": self.dilation,
-            "multiplier": self.multiplier, "batch": batch, "dtype": dtype, "layout": layout,
+            "multiplier": self.multiplier, "batch": batch, "dtype": dtype,
+            "layout": layout or usual_layout(dtype),
         }  # fmt: skip
         if not self.poses(op):
             raise SpecError(f"a layer poses its own kind of block; got {op} of {self.title}")
@@ -145,7 +147,8 @@ class Layer:
         if op == "inverted":
             return self._inverted(network, window)
         if op == "depthwise":
-            activation = self.activation if network else None
+            activates = network and dtype not in QUANTIZED
+            activation = self.activation if activates else None
             return self._convolution(bias=network, activation=activation, **window)
         conv = self._convolution(bias=network and self.bias, **window)
         return PassSpec(kind=op, conv=conv)
@@ -174,6 +177,11 @@ class Layer:
         if block.depthwise.stride != (1, 1) or block.input_shape != block.output_shape:
             return block
         return replace(block, project=replace(block.project, residual=True))
+
+
+def usual_layout(dtype: str) -> str:
+    """Return the layout of arrays of an element type where none is asked for."""
+    return "NHWC" if dtype in QUANTIZED else "NCHW"
 
 
 def problems(layers: Iterable[Layer], op: Op, **options: Any) -> dict[Problem, str]:

@@ -35,7 +35,8 @@ class Options:
     """The shapes of some of its inputs, by name or in their order."""
     batch: int = 1
     dtype: str = DEFAULT
-    layout: str = "nchw"
+    layout: str | None = None
+    """None is the usual one of the element type."""
     threads: int = 1
     clock: Clock = "kernel"
     epilogue: Epilogue = "none"

@@ -20,6 +20,7 @@ from depthwise.bench.series import (
     roofline_title,
 )  # fmt: skip
 from depthwise.drawing import canvas, columns, save, spread
+from depthwise.problem.dtypes import worded
 
 if TYPE_CHECKING:
     from depthwise.measure.roofline import Roofline
@@ -52,7 +53,7 @@ def channels_plot(results: Sequence[Result], file: Path) -> bool:
     axes.set_ylim(bottom=0)
     axes.set(
         xlabel="channels",
-        ylabel="GFLOP/s (more is better)",
+        ylabel=f"{worded('GFLOP/s', [results[0].dtype])} (more is better)",
         title=channels_title(words, results[0]),
     )
     ends = [
@@ -73,8 +74,9 @@ def roofline_plot(points: Sequence[Point], roofline: Roofline, file: Path) -> No
     figure, axes = canvas()
     low, high = extent(points, roofline)
     axes.set(
-        xscale="log", yscale="log", xlim=(low, high), xlabel="arithmetic intensity (FLOP/byte)",
-        ylabel="GFLOP/s", title=roofline_title(roofline),
+        xscale="log", yscale="log", xlim=(low, high), title=roofline_title(roofline),
+        xlabel=worded("arithmetic intensity (FLOP/byte)", [roofline.dtype]),
+        ylabel=worded("GFLOP/s", [roofline.dtype]),
     )  # fmt: skip
     for axis in (axes.xaxis, axes.yaxis):
         axis.get_major_locator().set_params(subs=(1, 2, 5))
@@ -97,9 +99,8 @@ def roofline_plot(points: Sequence[Point], roofline: Roofline, file: Path) -> No
 def _draw_roofs(axes: Any, roofline: Roofline, low: float, high: float) -> None:
     peak = roofline.peak_gflops
     axes.plot([low, high], [peak, peak], color="0.3", linewidth=1.5)
-    axes.annotate(
-        f"peak {peak:.0f} GFLOP/s", (low, peak), (4, 4), textcoords="offset points", color="0.3"
-    )
+    text = worded(f"peak {peak:.0f} GFLOP/s", [roofline.dtype])
+    axes.annotate(text, (low, peak), (4, 4), textcoords="offset points", color="0.3")
     for level, bandwidth in roofline.levels().items():
         axes.plot([low, peak / bandwidth], [low * bandwidth, peak], color="0.6", linewidth=1)
         axes.annotate(

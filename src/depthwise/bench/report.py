@@ -19,6 +19,7 @@ from depthwise.bench.comparison import (
 )  # fmt: skip
 from depthwise.bench.results import Note, Result
 from depthwise.measure.timing import UNSTABLE
+from depthwise.problem.dtypes import worded
 
 COLUMNS = (
     "engine", "layout", "median us", "+- us", "GFLOP/s", "GB/s", "x fastest peer", "of limit",
@@ -57,8 +58,9 @@ def print_results(results: Sequence[Result], conditions: str, peak_gflops: float
     console.say(f"{conditions}\n")
     groups = by_problem(results).items()
     tables = [(f"{spec}  ({group[0].layer})", _rows(group)) for spec, group in groups]
-    console.print_tables(COLUMNS, tables, left=2, spare=SPARE)
-    console.say(f"\n{LEGEND}\n")
+    columns, spare = (worded_for(results, words) for words in (COLUMNS, SPARE))
+    console.print_tables(columns, tables, left=2, spare=spare)
+    console.say(f"\n{legend(results)}\n")
     print_tables(overview(results), means(mean_ratios(results)), shares(results, peak_gflops))
 
 
@@ -81,7 +83,18 @@ def everything(results: Iterable[Result]) -> Table:
         for result, row in zip(group, _rows(group), strict=True)
     ]
     ordered = [result for group in groups for result in group]
-    return Table(("problem", *COLUMNS), rows, left=3, marked=ours_among(ordered))
+    headers = worded_for(ordered, ("problem", *COLUMNS))
+    return Table(headers, rows, left=3, marked=ours_among(ordered))
+
+
+def legend(results: Sequence[Result]) -> str:
+    """Return what the columns of results mean."""
+    return worded_for(results, [LEGEND])[0]
+
+
+def worded_for(results: Sequence[Result], texts: Iterable[str]) -> list[str]:
+    """Return texts as they speak of results: of OPs where these are of whole numbers."""
+    return [worded(text, {result.dtype for result in results}) for text in texts]
 
 
 def ours_among(results: Sequence[Result]) -> frozenset[int]:

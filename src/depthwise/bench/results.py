@@ -35,7 +35,7 @@ class Result:
     mad_us: float | None
     """The median absolute deviation from the median."""
     gflops: float | None
-    """10^9 FLOPs a second, 2 to each multiply-accumulate."""
+    """10^9 FLOPs a second, or operations on whole numbers: 2 to each multiply-accumulate."""
     gbytes_per_s: float | None
     """10^9 bytes a second, of the least bytes that the problem moves."""
     of_limit: float | None

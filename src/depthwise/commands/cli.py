@@ -20,6 +20,7 @@ from depthwise.commands.options import (
     AsCsv,
     AsJson,
     DType,
+    Layout,
     Op,
     Wide,
     examples,
@@ -101,7 +102,7 @@ def cost(
     problems = collect(specs or [], workload, layers, op, batch=batch)
     if plot:
         check_plot(plot)
-    measured = cost_report.measure_roofline(threads) if roofline or plot else None
+    measured = cost_report.measure_roofline(threads, problems) if roofline or plot else None
     cost_report.report(problems, measured, form=form(as_json, as_csv), plot=plot)
 
 
@@ -183,9 +184,7 @@ def bench(
     ] = None,
     batch: Annotated[int, typer.Option(help="Images at once.")] = 1,
     dtype: Annotated[DType, typer.Option(help="Element type.")] = DEFAULT,
-    layout: Annotated[
-        Literal["nchw", "nhwc"], typer.Option(help="Of the arrays given, under --clock call.")
-    ] = "nchw",
+    layout: Layout = None,
     threads: Annotated[int, threads_option(help="Threads of every engine.")] = 1,
     clock: Annotated[
         Literal["kernel", "call"],
@@ -411,9 +410,7 @@ def tune(
     ] = "depthwise",
     batch: Annotated[int, typer.Option(help="The batch of the layers.")] = 1,
     dtype: Annotated[DType, typer.Option(help="Element type of the layers.")] = DEFAULT,
-    layout: Annotated[
-        Literal["nchw", "nhwc"], typer.Option(help="Of the layers' arrays.")
-    ] = "nchw",
+    layout: Layout = None,
     epilogue: Annotated[
         Literal["none", "network"], typer.Option(help="Also the layers' bias and activations.")
     ] = "none",
@@ -440,7 +437,7 @@ def tune(
 
     problems = collect(
         specs or [], workload, layers, op,
-        batch=batch, dtype=dtype, layout=layout.upper(), epilogue=epilogue,
+        batch=batch, dtype=dtype, layout=layout and layout.upper(), epilogue=epilogue,
     )  # fmt: skip
     return tune_report.tune(problems, threads, seconds, form(as_json, as_csv))
 

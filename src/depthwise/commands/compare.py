@@ -89,7 +89,7 @@ def compare(spec: Problem, *, threads: int, repeats: int, form: Form) -> int:
 def _measure(
     pair: Sequence[Problem], engines: Sequence[str], threads: int, repeats: int
 ) -> tuple[list[Result], list[Note]]:
-    roofline = measure_roofline(threads)
+    roofline = measure_roofline(threads, pair)
     conditions = run.Conditions("compare", "call", repeats, roofline)
     with ExitStack() as stack:
         workers = [stack.enter_context(Worker(engine, threads)) for engine in engines]

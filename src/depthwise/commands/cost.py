@@ -10,8 +10,11 @@ from depthwise import console
 from depthwise.bench import plots
 from depthwise.bench.series import Point
 from depthwise.console import Form
+from depthwise.errors import SpecError
 from depthwise.problem.costs import cost
 from depthwise.problem.counting import Cost
+from depthwise.problem.dtypes import DEFAULT, worded
+from depthwise.problem.parse import parse
 from depthwise.problem.problem import Problem
 
 if TYPE_CHECKING:
@@ -31,12 +34,21 @@ SPARE = ("layers", "bytes unfused", "FLOP/byte", "FLOPs", "limit GFLOP/s")
 LIMIT_COLUMNS = {"limit_us": "limit us", "limit_gflops": "limit GFLOP/s", "bound_by": "bound by"}
 
 
-def measure_roofline(threads: int) -> Roofline:
-    """Measure this machine's limits, showing how far that has come."""
+def measure_roofline(threads: int, problems: Iterable[Problem]) -> Roofline:
+    """Measure this machine's limits of problems, showing how far that has come.
+
+    Raises:
+        SpecError: some are of real numbers and some of whole ones, which have other limits.
+    """
     from depthwise.measure import roofline
 
+    dtypes = {spec.element.is_integer: spec.dtype for spec in problems}
+    if len(dtypes) > 1:
+        got = " and ".join(sorted(dtypes.values()))
+        raise SpecError(f"a roofline is that of real or of whole numbers; got problems of {got}")
+    dtype = dtypes.get(True, DEFAULT)
     with console.progress(1 + len(roofline.footprints(threads))) as step:
-        return roofline.measure(threads, step=step)
+        return roofline.measure(threads, dtype, step=step)
 
 
 def record(spec: Problem, roofline: Roofline | None = None) -> Record:
@@ -93,8 +105,10 @@ def _print_table(records: Sequence[Record]) -> None:
         name = f"  {values['part']}" if values["part"] else values["spec"]
         cells = [values[column] for column in (*words, *columns)]
         rows.append([name, *(cell if isinstance(cell, str) else number(cell) for cell in cells)])
-    headers = ("problem", *words, *columns.values())
-    console.print_table(headers, rows, left=1 + len(words), spare=SPARE)
+    dtypes = {parse(values["spec"]).dtype for values in records}
+    headers = [worded(header, dtypes) for header in ("problem", *words, *columns.values())]
+    spare = [worded(header, dtypes) for header in SPARE]
+    console.print_table(headers, rows, left=1 + len(words), spare=spare)
 
 
 def _with_parts(records: Iterable[Record]) -> Iterator[Record]:

@@ -10,7 +10,7 @@ import typer
 from depthwise.bench.layers import workload_names
 from depthwise.errors import DepthwiseError
 from depthwise.machine.team import MOST_THREADS
-from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.dtypes import DTYPES, QUANTIZED
 
 Op = Literal[
     "depthwise", "separable", "inverted", "input_gradient", "weight_gradient", "backward",
@@ -22,9 +22,15 @@ if TYPE_CHECKING:
 
     DType = str
 else:
-    DType = Literal[DTYPES]  # what typer reads the choices from
+    DType = Literal[DTYPES + QUANTIZED]  # what typer reads the choices from
 
 
+Layout = Annotated[
+    Literal["nchw", "nhwc"] | None,
+    typer.Option(
+        help="Of the layers' arrays.  [default: nchw; nhwc of whole numbers]", show_default=False
+    ),
+]
 NAMES = ", ".join(workload_names())
 """What `--workload` takes."""
 POSED = ", ".join(get_args(Op))

@@ -16,6 +16,7 @@ from depthwise.machine.target import Target, named
 from depthwise.measure.timing import Summary
 from depthwise.problem.block import forward_only
 from depthwise.problem.costs import cost
+from depthwise.problem.dtypes import worded
 from depthwise.problem.parse import parse
 from depthwise.problem.problem import Problem
 from depthwise.schedule import fusion
@@ -24,7 +25,6 @@ from depthwise.tuning.block_space import BlockSpace
 from depthwise.tuning.search import TrialError
 from depthwise.tuning.trials import Laboratory
 
-HEADERS = ("plan", "time us", "spread us", "GFLOP/s", "of the best")
 PICTURE = Path("results/sweep.png")
 _PREFERRED = ("packed", "channels_last")
 
@@ -68,18 +68,20 @@ def sweep(
     default, plans = (_strips if is_block else _tilings)(spec, name, target)
     found = sorted(_measured(spec, plans, threads, repeats), key=lambda each: each.median_us)
     tilings = [each.as_dict() for each in found]
+    rate = worded("GFLOP/s", [spec.dtype])
+    headers = ("plan", "time us", "spread us", rate, "of the best")
     title = f"{spec}  {team.in_words(threads)}  (default plan: {default})"
     publish(
         form,
         value={"spec": str(spec), "default": str(default), "tilings": tilings},
         records=[{"spec": str(spec), **tiling} for tiling in tilings],
-        table=lambda: print_table(HEADERS, _rows(found), title=title),
+        table=lambda: print_table(headers, _rows(found), title=title),
     )
     if file and found:
         from depthwise.commands.sweep_plot import tiling_map
 
         cells = [(*_figures(each.plan).values(), each.gflops) for each in found]
-        tiling_map(str(spec), cells, file)
+        tiling_map(str(spec), cells, rate, file)
 
 
 def _picture(asked: Path | None) -> Path | None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from depthwise.drawing import canvas, save
 
 
-def tiling_map(title: str, tilings: Sequence[tuple[int, int, int, float]], file: Path) -> None:
-    """Draw the GFLOP/s of tilings (tc, tw, th, GFLOP/s): channels or rows upwards, columns across.
+def tiling_map(
+    title: str, tilings: Sequence[tuple[int, int, int, float]], unit: str, file: Path
+) -> None:
+    """Draw the rates of tilings (tc, tw, th, rate): channels or rows upwards, columns across.
 
     Rows of the tile stand in place of channels where the channels do not vary.
     """
@@ -32,5 +34,5 @@ def tiling_map(title: str, tilings: Sequence[tuple[int, int, int, float]], file:
     axes.set_xlabel("tw, columns in a tile")
     axes.set_ylabel("th, rows in a tile" if by_rows else "tc, channels in a vector or block")
     axes.set_title(title)
-    figure.colorbar(image, label="GFLOP/s")
+    figure.colorbar(image, label=unit)
     save(figure, file)

@@ -45,6 +45,9 @@ class Prepared:
     problem, so that the difference is its kernels alone (see `bench.peers.copies`)."""
     calls: int = 1
     """How many times more often `run` computes the problem than `baseline` does."""
+    rounds_alike: bool = True
+    """Whether whole numbers are rounded as the oracle rounds them, and so are the same; another
+    engine's few may be one off (see `worker.compare`)."""
 
 
 class Peer(Protocol):

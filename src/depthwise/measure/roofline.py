@@ -1,4 +1,7 @@
-"""The limits of this machine, measured: its peak FMA rate, and its copy bandwidth by footprint."""
+"""The limits of this machine, measured: its peak of arithmetic, and how fast it copies what size.
+
+Arithmetic is FMAs, or of whole numbers products of bytes that are added up.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +57,7 @@ class Roofline:
     cpu: str
     """The target that the probes are compiled for."""
     peak_gflops: float
-    """10^9 FLOPs a second of FMAs on registers, each 2 FLOPs a lane."""
+    """10^9 operations a second on registers, 2 to each FMA or product that is added up."""
     copies: tuple[Copy, ...]
     """From the smallest footprint to the largest; none is faster than one before it."""
 
@@ -101,7 +104,7 @@ def measure(
 
     Args:
         threads: how many work at once, each on a part of its own.
-        dtype: the name of the element type of the FMAs.
+        dtype: the name of the element type of the problems.
         cpu: the CPU to compile for, as `depthwise.machine.target.named` takes it.
         step: told before each measurement what it is.
 
@@ -112,8 +115,9 @@ def measure(
     """
     whole("threads", threads)
     machine = target.named(cpu)
-    step("peak FMA rate")
-    peak = _peak_gflops(machine, dtype, threads)
+    whole_numbers = element(dtype).is_integer
+    step("peak rate of products of bytes" if whole_numbers else "peak FMA rate")
+    peak = _peak_gops(machine, threads) if whole_numbers else _peak_gflops(machine, dtype, threads)
     measured = []
     for footprint in footprints(threads):
         step(f"copy of {footprint // 2**10} KiB")
@@ -157,6 +161,16 @@ def _peak_gflops(machine: target.Target, dtype: str, threads: int) -> float:
     seconds = _fastest(program, machine, threads, x, y)
     _check(bool(np.all(y == 2)), f"the FMA chain tends to 2; got {y.flat[0]}")
     return 2 * x.size * CHAIN_STEPS / seconds / 1e9
+
+
+def _peak_gops(machine: target.Target, threads: int) -> float:
+    program = probes.product_chain(machine, threads, CHAIN_STEPS)
+    registers = machine.vector_registers - probes.SPARE_REGISTERS
+    x = np.full((threads, registers, machine.lanes("int32")), probes.FIXED, np.int32)
+    y = np.zeros_like(x)
+    seconds = _fastest(program, machine, threads, x, y)
+    _check(np.array_equal(x, y), f"the chain of products ends as it begins; got {y.flat[0]}")
+    return 2 * x.size * probes.products(machine) * CHAIN_STEPS / seconds / 1e9
 
 
 def _copy_gbytes_per_s(machine: target.Target, footprint: int, threads: int) -> float:

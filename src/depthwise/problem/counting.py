@@ -1,7 +1,8 @@
 """A cost as numbers, and what is counted alike for every kind of problem.
 
 - A MAC is one multiplication and the addition that accumulates its product.  A FLOP is one floating
-  point operation, so there are 2 per MAC.
+  point operation, so there are 2 per MAC.  Of quantized problems they are operations on whole
+  numbers.
 - Every tap of every output counts, those that fall on padding included.
 - The gradient with respect to the input, and that with respect to the weight, each have the MACs of
   the convolution; that with respect to the bias has none.

@@ -43,8 +43,13 @@ def random_problem(problem: Problem | str, seed: int = 0) -> tuple[Array, ...]:
 def never_written(spec: Problem) -> Array:
     """Return an output that holds what shows that an element was not written; see above."""
     y = aligned(spec.output_shape, element(spec.dtype_of("y")).numpy)
-    y.fill(np.nan if y.dtype.kind == "f" else 77)
+    forget(y)
     return y
+
+
+def forget(y: Array) -> None:
+    """Have an output hold that again."""
+    y.fill(np.nan if y.dtype.kind == "f" else 77)
 
 
 def _aligned_copy(array: Array, dtype: str) -> Array:

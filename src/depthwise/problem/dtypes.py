@@ -5,7 +5,7 @@ A specification names its element type (`spec.dtype`); `spec.element` is the ent
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -78,6 +78,11 @@ DEFAULT = DTYPES[0]
 def element(name: str) -> ElementType:
     """Return the element type of a name."""
     return ELEMENT_TYPES[name]
+
+
+def worded(text: str, dtypes: Iterable[str]) -> str:
+    """Return a text on FLOPs as it is of these types: on OPs where one is of whole numbers."""
+    return text.replace("FLOP", "OP") if any(element(name).is_integer for name in dtypes) else text
 
 
 def names_by(key: Callable[[ElementType], _Key]) -> dict[_Key, str]:

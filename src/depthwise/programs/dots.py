@@ -71,21 +71,37 @@ class Dots:
         lanes, ints = self.lanes, of("int32", self.lanes)
         if self.group == 1:
             return total + x * tirx.Cast(ints, weights)
-        bits = 32 * lanes
         if self.group == 2:
             kind = of("int16", 2 * lanes)
-            product = T.call_llvm_pure_intrin(
-                ints, _MULTIPLY_PAIRS[bits], T.reinterpret(kind, x), T.reinterpret(kind, weights)
-            )
-            return total + product
-        bytes_of_x = T.reinterpret(of("uint8", 4 * lanes), x)
-        bytes_of_weights = T.reinterpret(of("int8", 4 * lanes), weights)
+            return add_words(total, T.reinterpret(kind, x), T.reinterpret(kind, weights), lanes)
+        return add_bytes(total, x, weights, lanes, in_pairs=False)
+
+
+def add_bytes(total: Expr, x: Expr, weights: Expr, lanes: int, *, in_pairs: bool) -> Expr:
+    """Return sums with the products of four bytes more, those of x without a sign.
+
+    In pairs, whose sums of 16 bits saturate, where four are not multiplied in one instruction.
+    """
+    ints, bits = of("int32", lanes), 32 * lanes
+    x, weights = (
+        T.reinterpret(of(kind, 4 * lanes), each) for kind, each in (("uint8", x), ("int8", weights))
+    )
+    if not in_pairs:
         name = f"llvm.x86.avx512.vpdpbusd.{bits}"
-        return T.call_llvm_pure_intrin(ints, name, total, bytes_of_x, bytes_of_weights)
+        return T.call_llvm_pure_intrin(ints, name, total, x, weights)
+    pairs = T.call_llvm_pure_intrin(of("int16", 2 * lanes), _MULTIPLY_BYTES[bits], x, weights)
+    return add_words(total, pairs, spread(tirx.const(1, "int16"), 2 * lanes), lanes)
 
 
+def add_words(total: Expr, x: Expr, weights: Expr, lanes: int) -> Expr:
+    """Return sums with the products of two int16 each more."""
+    name = _MULTIPLY_PAIRS[32 * lanes]
+    return total + T.call_llvm_pure_intrin(of("int32", lanes), name, x, weights)
+
+
+_MULTIPLY_BYTES = {256: "llvm.x86.avx2.pmadd.ub.sw", 512: "llvm.x86.avx512.pmaddubs.w.512"}
 _MULTIPLY_PAIRS = {256: "llvm.x86.avx2.pmadd.wd", 512: "llvm.x86.avx512.pmaddw.d.512"}
-"""The instruction by the bits of its vectors."""
+"""What multiplies, and adds pairs, by the bits of its vectors."""
 
 
 def of(dtype: str, lanes: int) -> str:

@@ -16,6 +16,7 @@ from depthwise.programs import products
 from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS, Program
 from depthwise.programs.dense_sums import Windows, bring, each_vector
 from depthwise.programs.direct import spread, vector
+from depthwise.programs.dots import add_bytes, add_words
 from depthwise.programs.quantized import Arrays, End, Numbers
 from depthwise.schedule import quantized_products as rule
 from depthwise.schedule.form import INT_BYTES, DotsForm
@@ -135,25 +136,13 @@ class _Dots:
 
     def add(self, total: Expr, x: Expr, weights: Expr) -> Expr:
         """Return sums with a step more, of which no pair saturates."""
-        lanes, ints = self.lanes, _of("int32", self.lanes)
         if not self.of_bytes:
             return total + x * weights
-        bits = 32 * lanes
-        bytes_of_x = T.reinterpret(_of("uint8", 4 * lanes), x)
-        bytes_of_weights = T.reinterpret(_of("int8", 4 * lanes), weights)
-        if not self.form.ordered:
-            name = f"llvm.x86.avx512.vpdpbusd.{bits}"
-            return T.call_llvm_pure_intrin(ints, name, total, bytes_of_x, bytes_of_weights)
-        multiply, join = _PAIRS[bits]
-        kind = _of("int16", 2 * lanes)
-        pairs = T.call_llvm_pure_intrin(kind, multiply, bytes_of_x, bytes_of_weights)
-        ones = spread(tirx.const(1, "int16"), 2 * lanes)
-        return total + T.call_llvm_pure_intrin(ints, join, pairs, ones)
+        return add_bytes(total, x, weights, self.lanes, in_pairs=self.form.ordered)
 
     def add_wide(self, total: Expr, x: Expr, weights: Expr) -> Expr:
         """Return sums with a half of a step more: see `half_of_x` and `half_of_weights`."""
-        _, join = _PAIRS[32 * self.lanes]
-        return total + T.call_llvm_pure_intrin(_of("int32", self.lanes), join, x, weights)
+        return add_words(total, x, weights, self.lanes)
 
     def half_of_x(self, x: Expr, half: int) -> Expr:
         """Return the first, or the second, of each two bytes as 16-bit numbers."""
@@ -167,14 +156,6 @@ class _Dots:
         wide = T.reinterpret(_of("int16", 2 * self.lanes), weights)
         eight = spread(tirx.const(8, "int16"), 2 * self.lanes)
         return wide >> eight if half else (wide << eight) >> eight
-
-
-_PAIRS = {
-    256: ("llvm.x86.avx2.pmadd.ub.sw", "llvm.x86.avx2.pmadd.wd"),
-    512: ("llvm.x86.avx512.pmaddubs.w.512", "llvm.x86.avx512.pmaddw.d.512"),
-}
-"""What multiplies bytes and adds pairs in 16 bits, and what adds pairs of those in 32 bits, by the
-bits of a vector."""
 
 
 def _of(dtype: str, lanes: int) -> str:

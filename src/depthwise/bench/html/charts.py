@@ -21,6 +21,7 @@ from depthwise.bench.series import (
     roofline_title,
 )  # fmt: skip
 from depthwise.drawing import COLOURS, OUR_COLOUR
+from depthwise.problem.dtypes import worded
 
 if TYPE_CHECKING:
     from depthwise.measure.roofline import Roofline
@@ -130,9 +131,10 @@ def channels(results: Sequence[Result]) -> Chart | None:
         return None
     counts = sorted({count for line in lines.values() for count in line})
     highest = max(gflops for line in lines.values() for gflops in line.values())
+    unit = worded("GFLOP/s", [results[0].dtype])
     drawn = [
         _line(name, look, [
-            Mark(count, gflops, f"{name}, {count} channels: {gflops:.1f} GFLOP/s")
+            Mark(count, gflops, f"{name}, {count} channels: {gflops:.1f} {unit}")
             for count, gflops in lines[name].items()
         ])
         for name, look in looks(lines).items()
@@ -142,14 +144,16 @@ def channels(results: Sequence[Result]) -> Chart | None:
     lead = f"ours leads at {led} of {len(counts)} counts"
     text = f"{channels_title(words, results[0])}. More is better; {lead}."
     across = Axis("channels", counts[0], counts[-1], {count: str(count) for count in counts}, True)
-    return Chart("GFLOP/s over channels", text, Plot(across, from_zero(highest), tuple(drawn)))
+    plot = Plot(across, from_zero(highest, unit), tuple(drawn))
+    return Chart(f"{unit} over channels", text, plot)
 
 
 def roofline(points: Sequence[Point], limits: Roofline) -> Chart:
     """Draw GFLOP/s over FLOPs per byte: the peak, a slope for each level of memory, the points."""
     low, high = extent(points, limits)
     peak = limits.peak_gflops
-    roofs = {f"peak {peak:.0f} GFLOP/s": [(low, peak), (high, peak)]}
+    unit, intensity = (worded(each, [limits.dtype]) for each in ("GFLOP/s", "FLOP/byte"))
+    roofs = {f"peak {peak:.0f} {unit}": [(low, peak), (high, peak)]}
     for level, bandwidth in limits.levels().items():
         ends = (low, peak / bandwidth)
         roofs[f"{level} {bandwidth:.0f} GB/s"] = [(x, x * bandwidth) for x in ends]
@@ -160,13 +164,13 @@ def roofline(points: Sequence[Point], limits: Roofline) -> Chart:
     for name, look in looks(dict.fromkeys(point.series for point in points)).items():
         own = [
             Mark(p.intensity, p.gflops,
-                 f"{p.about}: {p.gflops:.1f} GFLOP/s at {p.intensity:.2f} FLOP/byte")
+                 f"{p.about}: {p.gflops:.1f} {unit} at {p.intensity:.2f} {intensity}")
             for p in points if p.series == name
         ]  # fmt: skip
         drawn.append(_line(name, look, own, width=0))
     heights = [mark.y for line in drawn for mark in line.marks]
-    across = _logarithmic("arithmetic intensity (FLOP/byte)", low, high)
-    upward = _logarithmic("GFLOP/s", min(heights) / 1.5, max(heights) * 1.5)
+    across = _logarithmic(f"arithmetic intensity ({intensity})", low, high)
+    upward = _logarithmic(unit, min(heights) / 1.5, max(heights) * 1.5)
     text = f"{roofline_title(limits)}. Each point is a problem: our fastest, and the fastest peer."
     plot = Plot(across, upward, tuple(drawn), tuple(notes))
     return Chart("Problems under the roofline", text, plot)
@@ -230,13 +234,13 @@ def _logarithmic(title: str, low: float, high: float) -> Axis:
     return Axis(title, low, high, {t: f"{t:g}" for t in ticks if low <= t <= high}, True)
 
 
-def from_zero(highest: float) -> Axis:
-    """Return an axis of GFLOP/s from zero to a little above the highest."""
+def from_zero(highest: float, title: str) -> Axis:
+    """Return an axis from zero to a little above the highest."""
     high = 1.05 * highest
     power = 10.0 ** floor(log10(high / MOST_TICKS))
     step = next(d * power for d in (*DIGITS, 10) if high / (d * power) <= MOST_TICKS)
     ticks = [step * k for k in range(int(high / step) + 1)]
-    return Axis("GFLOP/s", 0, high, {tick: f"{tick:g}" for tick in ticks})
+    return Axis(title, 0, high, {tick: f"{tick:g}" for tick in ticks})
 
 
 def _both(pair: Pair) -> str:

@@ -23,7 +23,7 @@ def write(file: Path, findings: Findings[Result]) -> None:
         file,
         findings,
         report.everything(found),
-        report.LEGEND,
+        report.legend(found),
         [report.means(mean_ratios(found)), report.shares(found, limits.peak_gflops)],
         [
             charts.ratios(pairs(found), lambda pair: series.short(parse(pair.spec))),

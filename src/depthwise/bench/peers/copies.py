@@ -17,6 +17,7 @@ from typing import TypeVar
 import numpy as np
 
 from depthwise.bench.peers.parts import Layer, convolutions
+from depthwise.measure.engine import Array
 from depthwise.problem.problem import Problem
 
 COPIES = 5
@@ -46,11 +47,18 @@ def outputs(
     first, *others = layers
     found = [x]
     for copy in range(count):
-        copied = replace(first, weight=first.weight * np.float32(1 + copy / 1024))
+        copied = replace(first, weight=_another(first.weight, copy))
         source = found[-1] if spec.input_shape == spec.output_shape else x
         found.append(problem([copied, *others], source))
     ends = found[-1:] if spec.input_shape == spec.output_shape else found[1:]
     return list(islice(cycle(ends), COPIES))
+
+
+def _another(weight: Array, copy: int) -> Array:
+    """Return weights of which no two copies have the same."""
+    whole = weight.dtype.kind == "i"
+    other: Array = weight ^ np.int8(copy) if whole else weight * np.float32(1 + copy / 1024)
+    return other
 
 
 def pooled_shape(spec: Problem) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ from depthwise.bench.peers import copies, parts
 from depthwise.bench.peers.parts import Order
 from depthwise.measure import network_files
 from depthwise.measure.engine import Array, Clock, Prepared
+from depthwise.problem.dtypes import QUANTIZED
 from depthwise.problem.problem import Problem
 
 
@@ -23,7 +24,7 @@ class GraphEngine(ABC):
     """
 
     layout: ClassVar[str]
-    """The layout in which it computes."""
+    """The layout in which it computes real numbers; whole numbers channels-last."""
     excluded: ClassVar[str]
     """What no clock sees, in words."""
 
@@ -69,6 +70,7 @@ class GraphEngine(ABC):
         outside = parts.outside(spec, clock, "NCHW")
         x = parts.data(spec, arrays[0], outside)
         y = parts.data(spec, arrays[-1], outside)
+        layout = "NHWC" if spec.dtype in QUANTIZED else self.layout
         once = self.bound(self.problem(spec, arrays, outside), {"x": x}, {"y": y}, clock)
 
         def output() -> Array:
@@ -76,11 +78,12 @@ class GraphEngine(ABC):
             return parts.result(spec, y, outside)
 
         if clock == "call":
-            return Prepared(once, output, self.layout, self.excluded)
+            return Prepared(once, output, layout, self.excluded, rounds_alike=False)
         one, many = (
             self.bound(self.copies(spec, arrays, count), {"x": x}, {"y": pooled}, clock)
             for count in (1, copies.COPIES)
-            for pooled in [np.empty(copies.pooled_shape(spec), np.float32)]
+            for pooled in [np.empty(copies.pooled_shape(spec), x.dtype)]
         )
         excluded = f"{self.excluded}, {copies.EXCLUDED}"
-        return Prepared(many, output, self.layout, excluded, one, copies.COPIES - 1)
+        calls = copies.COPIES - 1
+        return Prepared(many, output, layout, excluded, one, calls, rounds_alike=False)

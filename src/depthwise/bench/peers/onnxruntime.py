@@ -9,15 +9,17 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from depthwise.bench.peers import copies, parts
 from depthwise.bench.peers.graphs import GraphEngine
 from depthwise.bench.peers.parts import Layer, Limits, Order
 from depthwise.measure.engine import Array, Clock
+from depthwise.problem.dtypes import DEFAULT, QUANTIZED
 from depthwise.problem.problem import Problem
 
 _OPSET, _IR_VERSION = 20, 10
+_ONE = np.float32(1)
 _PADDING_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 _ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "relu": ("Relu", {}),
@@ -29,7 +31,7 @@ _ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "hardsigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
     "silu": ("Sigmoid", {}),
 }
-_LIMITS = Limits(padding_modes=("zeros", *_PADDING_MODES))
+_LIMITS = Limits(dtypes=(DEFAULT, *QUANTIZED), padding_modes=("zeros", *_PADDING_MODES))
 
 
 class Engine(GraphEngine):
@@ -61,7 +63,7 @@ class Engine(GraphEngine):
 
     def problem(self, spec: Problem, arrays: tuple[Array, ...], outside: Order) -> Graph:
         """Return the problem, between transpositions where its arrays are NHWC."""
-        graph = Graph()
+        graph = Graph(spec.dtype)
         value = "x" if outside == "NCHW" else graph.add("Transpose", "x", perm=[0, 3, 1, 2])
         value = graph.chain(parts.layers(spec, arrays), parts.order(spec), value)
         if outside == "NHWC":
@@ -72,20 +74,24 @@ class Engine(GraphEngine):
         """Return so many copies of the problem, 1 or all, under all the poolings.
 
         A pooling of single pixels brings the input into blocks, as the layer before does in a
-        network.
+        network.  Of whole numbers, whose poolings would take many times as long as the problem, a
+        pixel is taken instead.
         """
-        graph = Graph()
+        quantized = spec.dtype in QUANTIZED
+        graph = Graph(spec.dtype)
         values = copies.outputs(
             spec,
             parts.layers(spec, arrays),
             count,
-            graph.add("MaxPool", "x", kernel_shape=[1, 1]),
+            "x" if quantized else graph.add("MaxPool", "x", kernel_shape=[1, 1]),
             lambda layers, x: graph.chain(layers, parts.order(spec), x),
         )
         last = parts.convolutions(spec)[-1]
         plane = last.out_height, last.out_width
         pooled = [
-            graph.add("MaxPool", value, kernel_shape=plane, strides=[step, step])
+            graph.pixel(value, step)
+            if quantized
+            else graph.add("MaxPool", value, kernel_shape=plane, strides=[step, step])
             for step, value in enumerate(values, 1)
         ]
         graph.add("Concat", *pooled, axis=1)
@@ -100,6 +106,8 @@ class Engine(GraphEngine):
             for word, size in graph.open_sizes.items():
                 settings.add_free_dimension_override_by_name(word, size)
             return bound_call(settings, str(graph.path), inputs, outputs)
+        if graph.dtype == np.int8:  # otherwise computed in float32
+            settings.add_session_config_entry("session.qdqisint8allowed", "1")
         model = graph.model(inputs["x"].shape, outputs["y"].shape)
         return bound_call(settings, model, inputs, outputs)
 
@@ -141,9 +149,10 @@ def bound_call(
 
 
 class Graph:
-    """An ONNX graph from "x" to "y", the output of the node that is added last."""
+    """An ONNX graph from "x" to "y", the output of the node that is added last, of one type."""
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: str) -> None:
+        self.dtype = np.dtype(dtype)
         self.nodes: list[Any] = []
         self.constants: dict[int, tuple[Any, Array]] = {}
         """By the identity of the array, which is kept."""
@@ -151,8 +160,9 @@ class Graph:
     def model(self, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> bytes:
         """Return the graph as a serialized model."""
         self.nodes[-1].output[0] = "y"
-        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, input_shape)
-        y = helper.make_tensor_value_info("y", TensorProto.FLOAT, output_shape)
+        kind = helper.np_dtype_to_tensor_dtype(self.dtype)
+        x = helper.make_tensor_value_info("x", kind, input_shape)
+        y = helper.make_tensor_value_info("y", kind, output_shape)
         constants = [tensor for tensor, _ in self.constants.values()]
         graph = helper.make_graph(self.nodes, "problem", [x], [y], constants)
         opset = [helper.make_opsetid("", _OPSET)]
@@ -165,11 +175,21 @@ class Graph:
         self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
         return output
 
+    def pixel(self, value: str, step: int) -> str:
+        """Add the first pixel of images, taken with steps of any size."""
+        starts, ends, axes, steps = (
+            self._constant(np.array(pair)) for pair in ([0, 0], [1, 1], [2, 3], [step, step])
+        )
+        return self.add("Slice", value, starts, ends, axes, steps)
+
     def chain(self, layers: Sequence[Layer], order: Order, x: str) -> str:
         """Add the layers of a problem, whose arrays are in this order, and return its output."""
         value = x
         for layer in layers:
-            value = self._convolution(layer, value)
+            if layer.zeros is None:
+                value = self._convolution(layer, value)
+            else:
+                value = self._quantized(layer, layer.zeros, value)
             if layer.spec.activation:
                 value = self._activate(layer.spec.activation, value)
             if layer.adds_input:
@@ -185,6 +205,15 @@ class Graph:
         kept, _ = self.constants.setdefault(id(array), (tensor, array))
         return str(kept.name)
 
+    def _quantized(self, layer: Layer, zeros: Array, value: str) -> str:
+        """Add a convolution of whole numbers: of real ones between those that they stand for.
+
+        With a scale of 1 of its input and result, the scales of the weights are the problem's.
+        """
+        one, *ends = (self._constant(np.array(end)) for end in (_ONE, *zeros.astype(self.dtype)))
+        value = self.add("DequantizeLinear", value, one, ends[0])
+        return self.add("QuantizeLinear", self._convolution(layer, value), one, ends[1])
+
     def _convolution(self, layer: Layer, value: str) -> str:
         spec = layer.spec
         (top, bottom), (left, right) = spec.padding
@@ -193,9 +222,13 @@ class Graph:
             edges = self._constant(np.array([0, 0, top, left, 0, 0, bottom, right]))
             value = self.add("Pad", value, edges, mode=_PADDING_MODES[spec.padding_mode])
             pads = [0, 0, 0, 0]
-        weights = [array for array in (layer.weight, layer.bias) if array is not None]
+        arrays = [array for array in (layer.weight, layer.bias) if array is not None]
+        weights = [*map(self._constant, arrays)]
+        if layer.scale is not None:
+            scale = self._constant(layer.scale)
+            weights = [self.add("DequantizeLinear", each, scale, axis=0) for each in weights]
         return self.add(
-            "Conv", value, *map(self._constant, weights), group=spec.groups,
+            "Conv", value, *weights, group=spec.groups,
             kernel_shape=spec.kernel, strides=spec.stride, dilations=spec.dilation, pads=pads,
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""OpenVINO: its CPU plugin in float32, one stream, tensors bound beforehand."""
+"""OpenVINO: its CPU plugin in float32 or 8 bits, one stream, tensors bound beforehand."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from depthwise.bench.peers import copies, parts
 from depthwise.bench.peers.graphs import GraphEngine
 from depthwise.bench.peers.parts import Layer, Limits, Order
 from depthwise.measure.engine import Array, Clock
+from depthwise.problem.dtypes import DEFAULT, QUANTIZED
 from depthwise.problem.problem import Problem
 
 _PADDING_MODES = {"reflect": "reflect", "replicate": "edge"}
-_LIMITS = Limits(padding_modes=("zeros", *_PADDING_MODES))
+_LIMITS = Limits(dtypes=(DEFAULT, *QUANTIZED), padding_modes=("zeros", *_PADDING_MODES))
 
 Node = Any
 
@@ -49,7 +50,9 @@ class Engine(GraphEngine):
         return int(self._core.get_property("CPU", "INFERENCE_NUM_THREADS"))
 
     def rejects(self, spec: Problem, variant: str, clock: Clock) -> str | None:  # noqa: ARG002
-        """Refuse circular padding."""
+        """Refuse circular padding, and to transpose whole numbers."""
+        if clock == "call" and spec.dtype in QUANTIZED:
+            return "compiling ends the process where whole numbers are transposed (2026.4.1)"
         return _LIMITS.reason(spec)
 
     def read(self, file: Path, inputs: Mapping[str, Array], open_sizes: Mapping[str, int]) -> Any:  # noqa: ARG002
@@ -61,7 +64,7 @@ class Engine(GraphEngine):
 
     def problem(self, spec: Problem, arrays: tuple[Array, ...], outside: Order) -> Any:
         """Return the problem, between transpositions where its arrays are NHWC."""
-        x = ops.parameter(list(parts.data(spec, arrays[0], outside).shape), np.float32)
+        x = _parameter(parts.data(spec, arrays[0], outside))
         y = x if outside == "NCHW" else ops.transpose(x, [0, 3, 1, 2])
         y = _chain(parts.layers(spec, arrays), parts.order(spec), y)
         if outside == "NHWC":
@@ -70,7 +73,7 @@ class Engine(GraphEngine):
 
     def copies(self, spec: Problem, arrays: tuple[Array, ...], count: int) -> Any:
         """Return so many copies of the problem, 1 or all, under all the poolings."""
-        x = ops.parameter(list(parts.data(spec, arrays[0], "NCHW").shape), np.float32)
+        x = _parameter(parts.data(spec, arrays[0], "NCHW"))
         results = copies.outputs(
             spec,
             parts.layers(spec, arrays),
@@ -108,13 +111,16 @@ class Engine(GraphEngine):
         return infer
 
 
+def _parameter(x: Array) -> Node:
+    return ops.parameter(list(x.shape), x.dtype)
+
+
 def _chain(layers: Sequence[Layer], order: Order, x: Node) -> Node:
     """Return the layers of a problem, whose arrays are in this order, one after the other."""
     y = x
     for layer in layers:
-        y = _convolution(layer, y)
-        if layer.bias is not None:
-            y = ops.add(y, layer.bias.reshape(1, -1, 1, 1))
+        zeros = layer.zeros
+        y = _convolution(layer, y) if zeros is None else _quantized(layer, zeros, y)
         if layer.spec.activation:
             y = _ACTIVATIONS[layer.spec.activation](y)
         if layer.adds_input:
@@ -124,17 +130,35 @@ def _chain(layers: Sequence[Layer], order: Order, x: Node) -> Node:
     return y
 
 
+def _quantized(layer: Layer, zeros: Array, x: Node) -> Node:
+    """Return a convolution of whole numbers, written as those of an ONNX file are read.
+
+    It is one of the real numbers that they stand for.  With a scale of 1 of its input and result,
+    the scales of the weights are the problem's.
+    """
+    dtype = layer.spec.element
+    zero = ops.convert(ops.constant(zeros[:1].astype(dtype.numpy)), np.float32)
+    real = ops.multiply(ops.subtract(ops.convert(x, np.float32), zero), np.float32(1))
+    ends, offset = np.array(dtype.range, np.float32), np.float32(zeros[1])
+    y = ops.fake_quantize(_convolution(layer, real), *(ends - offset), *ends, 256)
+    return ops.convert(y, np.dtype(dtype.numpy))
+
+
 def _convolution(layer: Layer, x: Node) -> Node:
-    spec = layer.spec
+    spec, weight, bias = layer.spec, layer.weight, layer.bias
     before, after = ([side[end] for side in spec.padding] for end in (0, 1))
     if spec.padding_mode != "zeros":
         x = ops.pad(x, [0, 0, *before], [0, 0, *after], _PADDING_MODES[spec.padding_mode])
         before = after = [0, 0]
-    window = (list(spec.stride), before, after, list(spec.dilation))
-    if spec.groups == 1:
-        return ops.convolution(x, layer.weight, *window)
-    grouped = layer.weight.reshape(spec.groups, -1, *layer.weight.shape[1:])
-    return ops.group_convolution(x, grouped, *window)
+    if spec.groups > 1:
+        weight = weight.reshape(spec.groups, -1, *weight.shape[1:])
+    if layer.scale is not None:
+        scale = layer.scale.reshape(*weight.shape[:-3], 1, 1, 1)
+        weight = ops.multiply(ops.convert(ops.constant(weight), np.float32), scale)
+        bias = None if bias is None else bias * layer.scale
+    convolve = ops.group_convolution if spec.groups > 1 else ops.convolution
+    y = convolve(x, weight, list(spec.stride), before, after, list(spec.dilation))
+    return y if bias is None else ops.add(y, bias.reshape(1, -1, 1, 1).astype(np.float32))
 
 
 _ACTIVATIONS: dict[str, Callable[[Node], Node]] = {

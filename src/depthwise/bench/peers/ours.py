@@ -23,7 +23,7 @@ from depthwise.measure.catalogue import LOADED
 from depthwise.measure.engine import TARGET_VARIABLE, Array, Clock, Prepared
 from depthwise.problem.arrays import aligned
 from depthwise.problem.block import BlockSpec
-from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.dtypes import DTYPES, QUANTIZED
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
@@ -33,7 +33,7 @@ from depthwise.store import database
 from depthwise.version import __version__
 
 _ORDERS: dict[str, Order] = {"nchw": "NCHW", "nhwc": "NHWC", "packed": "NCHW"}
-_LIMITS = Limits((*CHAINS, PassSpec), DTYPES, PADDING_MODES)
+_LIMITS = Limits((*CHAINS, PassSpec), (*DTYPES, *QUANTIZED), PADDING_MODES)
 _FEWER: dict[str, tuple[tuple[type[Any], ...], str]] = {
     "packed": ((ConvSpec,), "the cached block is a schedule of one convolution"),
     "prepacked": (CHAINS, "weights that change are not packed ahead"),
@@ -83,6 +83,10 @@ class Engine:
             return f"the arrays are {spec.layout}"
         if reason := _LIMITS.reason(spec):
             return reason
+        if spec.dtype in QUANTIZED and order != "NHWC":
+            return "whole numbers are computed channels-last"
+        if spec.dtype in QUANTIZED and (clock, variant) == ("call", "nhwc"):
+            return "no function takes whole numbers; bound kernels do"
         if clock == "call" and isinstance(spec, PassSpec) and find_spec("torch") is None:
             return (
                 f"training is called as a module of PyTorch, which is missing: {installs('torch')}"

@@ -41,6 +41,10 @@ class Layer:
     """Four axes in the problem's own order; added after the activation."""
     adds_input: bool = False
     """Whether the residual is the input of the whole problem."""
+    scale: Array | None = None
+    """(O,) of a quantized convolution; see `depthwise.problem.quantized`."""
+    zeros: Array | None = None
+    """(2,) of its input and its result."""
 
 
 def convolutions(spec: Problem) -> tuple[ConvSpec, ...]:
@@ -61,7 +65,8 @@ def _layer(spec: ConvSpec, prefix: str, named: dict[str, Array]) -> Layer:
     shape = (spec.out_channels, spec.channels // spec.groups, *spec.kernel)
     weight = np.ascontiguousarray(named[f"{prefix}weight"].reshape(shape))
     residual = four_axes(named["residual"], spec.layout) if spec.residual else None
-    return Layer(spec, weight, named.get(f"{prefix}bias"), residual)
+    bias = named.get(f"{prefix}bias")
+    return Layer(spec, weight, bias, residual, scale=named.get("scale"), zeros=named.get("zeros"))
 
 
 def order(spec: Problem) -> Order:

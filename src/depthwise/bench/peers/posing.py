@@ -49,6 +49,8 @@ def _block_laid_out(block: BlockSpec, layout: Layout) -> BlockSpec:
 def _beyond_words(conv: ConvSpec) -> str | None:
     if conv.chain:
         return f"the adapter has no functions behind {THEN!r}"
+    if conv.quantized and (conv.table or conv.residual):
+        return "the adapter has no tables, and no sums of whole numbers"
     return "the adapter has no packed data" if conv.packed else None
 
 
