@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, TypeAlias
 
 from tvm import tirx
@@ -17,8 +18,10 @@ from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS, Program
 from depthwise.programs.dense_sums import Windows, bring, each_vector
 from depthwise.programs.direct import spread, vector
 from depthwise.programs.dots import add_bytes, add_words
+from depthwise.programs.fetching import LINE_BYTES, fetch
 from depthwise.programs.quantized import Arrays, End, Numbers
 from depthwise.schedule import quantized_products as rule
+from depthwise.schedule import tiling
 from depthwise.schedule.form import INT_BYTES, DotsForm
 from depthwise.schedule.plan import Plan
 from depthwise.schedule.stack import Stack
@@ -170,17 +173,18 @@ def _product(
     first, last = pixels
     part, parts = share
     form = dots.form
+    fewest = min(tiling.runs_between(windows.ends))[0]
     for panel in form.panels:
         begin, end = panel.count * part // parts, panel.count * (part + 1) // parts
         with T.serial(begin, end) as index:
             column = T.Bind(index * panel.width + panel.start)
             start = T.Bind(index * form.bytes_of(panel) + form.start(panel))
             starts = _starts(arrays, numbers, dots, panel, column, start)
-            steps = _Steps(arrays, windows.stack, form, panel, start)
+            steps = _Steps(arrays, windows.stack, form, panel, start, ceil(fewest / panel.rows))
             with T.serial(0, (last - first + (panel.rows - 1)) // panel.rows) as tile:
                 top = T.Bind(T.min(first + tile * panel.rows, last - panel.rows))
                 sums = _Sums(dots, panel, starts)
-                sums.add_all(arrays["weight"], windows, top, steps)
+                sums.add_all(arrays["weight"], windows, top, steps, tile)
                 sums.store(arrays, numbers, top, column)
 
 
@@ -206,11 +210,14 @@ class _Steps:
     """The steps of a panel: where the weights of each are, and how far its inputs."""
 
     def __init__(
-        self, arrays: Arrays, stack: Stack, form: DotsForm, panel: Panels, start: Expr
+        self, arrays: Arrays, stack: Stack, form: DotsForm, panel: Panels, start: Expr, tiles: int
     ) -> None:
         self._spec, self._stack, self._form = arrays.spec, stack, form
         self._matrix = T.Bind(start + form.matrix(panel))
         self._size = panel.width * form.step_bytes
+        self._packed, self._next = arrays["weight"], T.Bind(start + form.bytes_of(panel))
+        self._end = form.weight_shape(arrays.spec)[0] - 1
+        self._lines = ceil(form.bytes_of(panel) / (LINE_BYTES * tiles * form.turns))
         if not form.ordered:
             return
         order = start + panel.width * INT_BYTES
@@ -230,8 +237,12 @@ class _Steps:
         far = turn // columns * down + turn % columns * right if form.turns > 1 else 0
         return far + step * form.group
 
-    def each(self, add: Callable[[Expr, Expr, bool], None]) -> None:
-        """Write the loops: `add(where the weights are, distance, whether all pairs fit)`."""
+    def each(self, add: Callable[[Expr, Expr, bool], None], tile: Expr) -> None:
+        """Write the loops: `add(where the weights are, distance, whether all pairs fit)`.
+
+        In the first steps of each turn, a tile begins to fetch its share of the next panel: the
+        weights of a layer were not used since the last call, and are in no near cache.
+        """
         form, count = self._form, self._form.turns * self._form.steps
         if form.ordered:
             for first, last in ((0, self._fitting), (self._fitting, count)):
@@ -239,9 +250,20 @@ class _Steps:
                     at = self._matrix + place * self._size
                     add(at, self._distances[place], first is not self._fitting)
             return
-        with T.serial(0, form.turns) as turn, T.serial(0, form.steps) as step:
-            at = self._matrix + (turn * form.steps + step) * self._size
-            add(at, self._distance(turn * form.steps) + step * form.group, True)
+        ahead = min(form.steps, self._lines)
+        with T.serial(0, form.turns) as turn:
+
+            def step(number: Expr) -> None:
+                at = self._matrix + (turn * form.steps + number) * self._size
+                add(at, self._distance(turn * form.steps) + number * form.group, True)
+
+            with T.serial(0, ahead) as number:
+                share = (tile * form.turns + turn) * ahead + number
+                there = self._next + share * LINE_BYTES
+                fetch(self._packed, T.min(there, self._end))
+                step(number)
+            with T.serial(ahead, form.steps) as number:
+                step(number)
 
 
 def _whole(packed: Any, at: Expr) -> Expr:
@@ -267,8 +289,8 @@ class _Sums:
             for column in range(0, panel.width, lanes)
         ]
 
-    def add_all(self, packed: Any, windows: Windows, top: Expr, steps: _Steps) -> None:
-        """Add all products."""
+    def add_all(self, packed: Any, windows: Windows, top: Expr, steps: _Steps, tile: Expr) -> None:
+        """Add all products, in this tile of the panel."""
         begins = windows.begins(top, self._panel.rows)
         dots = self._dots
         columns = range(0, self._panel.width, dots.lanes)
@@ -283,7 +305,7 @@ class _Sums:
                 weights = [T.Bind(dots.half_of_weights(each, half)) for each in own]
                 self._add(windows, begins, far, weights, dots.add_wide, half)
 
-        steps.each(add)
+        steps.each(add, tile)
 
     def _add(
         self, windows: Windows, begins: list[Expr], far: Expr, weights: list[Expr],
