@@ -100,6 +100,17 @@ def test_weights_with_a_zero_point_lose_it() -> None:
     assert called(check(model)) == ""
 
 
+def test_a_bias_of_another_scale_than_the_sums_is_brought_to_theirs() -> None:
+    model = onnx.ModelProto()
+    model.CopyFrom(quantized("relu6"))
+    scales = [each for each in model.graph.initializer if each.name.endswith("quantized_scale")]
+    for tensor in scales:
+        doubled = 2 * numpy_helper.to_array(tensor)
+        tensor.CopyFrom(numpy_helper.from_array(doubled, tensor.name))
+    assert scales
+    check(model)
+
+
 def test_saved_networks_give_the_same_numbers(tmp_path: Path) -> None:
     net = dw.load(quantized("gated"))
     net.save(tmp_path / "net.dw")

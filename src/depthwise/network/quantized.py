@@ -225,13 +225,20 @@ def _centred(codes: Codes | None) -> Codes | None:
     return Codes(array.astype(np.int8), codes.scale, np.zeros_like(codes.zero))
 
 
+_NEAR = 1e-5
+"""How far the scale of a bias may be from that of the products, which somebody else multiplied."""
+
+
 def _bias(core: Node, factors: Array) -> Array | None:
     """Return the bias of a convolution as whole numbers of the scale of its sums."""
     value = core.inputs[2] if len(core.inputs) > 2 else None
     if value is None or value.constant is None:
         return None
-    if value.codes is not None and value.codes.array.dtype == np.int32:
-        return value.codes.array
+    codes = value.codes
+    if codes is not None and codes.array.dtype == np.int32 and not codes.zero.any():
+        same = np.allclose(codes.scale, factors, rtol=_NEAR, atol=0)
+        if same:
+            return codes.array
     near = np.rint(value.constant.astype(np.float64) / factors.astype(np.float64))
     limits = np.iinfo(np.int32)
     return np.clip(near, limits.min, limits.max).astype(np.int32)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.random import Generator
 
 from depthwise.problem.counting import Cost, counted, parameters
 from depthwise.problem.dtypes import element
@@ -16,6 +16,9 @@ from depthwise.problem.oracle.planes import Array
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.tokens import Line
 from depthwise.problem.vocabulary import KINDS
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
 
 _COMMON = (
     "batch", "layout", "dtype", "bias", "activation", "chain", "pitches", "table", "real"

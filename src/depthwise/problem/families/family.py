@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import NDArray
 
 from depthwise.problem.counting import Cost
 from depthwise.problem.dtypes import element
 from depthwise.problem.problem import Problem
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
 
 S = TypeVar("S", bound=Problem)
 Scale: TypeAlias = Callable[[Any, str], float]

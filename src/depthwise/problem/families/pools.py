@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
-from numpy.random import Generator
 
 from depthwise.errors import ParseError
 from depthwise.problem.counting import moved
@@ -15,6 +14,9 @@ from depthwise.problem.families import convolutions
 from depthwise.problem.families.family import Family, normal
 from depthwise.problem.oracle import pools as oracle
 from depthwise.problem.pools import PoolKind, PoolSpec
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
 
 _PADDED = "padded"
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.random import Generator
 
 from depthwise.errors import ParseError
 from depthwise.problem.counting import moved
@@ -14,6 +13,9 @@ from depthwise.problem.families.family import Family, normal
 from depthwise.problem.oracle import quantized_images as oracle
 from depthwise.problem.quantized_images import QUANTIZED_KINDS, QuantizedSpec
 from depthwise.problem.tokens import Line
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
 
 _GATE = "gate"
 
