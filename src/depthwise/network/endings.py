@@ -25,6 +25,14 @@ def meant(node: Node) -> Operator:
     return operator.meaning or operator if isinstance(operator, Foreign) else operator
 
 
+def is_image(value: Value) -> bool:
+    """Whether a value is (N, C, H, W) or (N, C), not empty, of so many channels in every call."""
+    shape, sizes = value.shape, value.sizes
+    if shape is None or sizes is None or len(shape) not in (2, 4):
+        return False
+    return 0 not in shape and isinstance(sizes[1], int)
+
+
 @dataclass(frozen=True)
 class Taken:
     """Whole numbers that a value is made of: which, how, and by which node."""
@@ -41,10 +49,8 @@ class Taken:
 
     @property
     def is_image(self) -> bool:
-        """Whether it is (N, C, H, W) or (N, C) of a known shape, not empty."""
-        shape = self.source.shape
-        known = shape is not None and self.source.sizes is not None
-        return known and len(shape or ()) in (2, 4) and 0 not in (shape or ())
+        """Whether it is an image; see `is_image`."""
+        return is_image(self.source)
 
 
 def taken(value: Value | None) -> Taken | None:
@@ -66,6 +72,7 @@ class Ending:
         node: the node.
         how: what it does.
         bounds: the least and the most of its numbers, where what it rounds is clipped before.
+        clips: what clips it before, the last first.
         passed: other nodes that its kernel computes as well, the last first.
     """
 
@@ -73,6 +80,7 @@ class Ending:
     node: Node
     how: Quantize
     bounds: tuple[int, int] = (0, 0)
+    clips: list[Node] = field(default_factory=list)
     passed: list[Node] = field(default_factory=list)
 
     def stage(self, rules: Mapping[type[Operator], Rule]) -> None:
@@ -89,7 +97,8 @@ class Ending:
             core.reason = str(error)
             return
         if made is not None:
-            for node in dict.fromkeys((*self.passed, core, *(each.node for each in sources))):
+            before = [*self.passed, *(each.node for each in sources)]
+            for node in dict.fromkeys((*self.clips, core, *before)):
                 if node in self.graph.nodes:
                     release(self.graph, node, made)
 
@@ -101,6 +110,7 @@ class Ending:
     def rounded(self, numbers: Array | float) -> Array:
         """Return the whole numbers of real ones."""
         near = np.rint(np.float32(numbers) / np.float32(self.how.scale)).astype(np.float64)
+        near = np.where(np.isnan(near), -np.inf, near)
         found: Array = np.clip(near + self.how.zero, *self.bounds).astype(np.int32)
         return found
 
@@ -113,7 +123,7 @@ class Ending:
                 return value.maker
             low, high = (int(self.rounded(end)) for end in clips)
             self.bounds = max(self.bounds[0], low), min(self.bounds[1], high)
-            self.passed.append(value.maker)
+            self.clips.append(value.maker)
             value = value.maker.inputs[0]
         return None
 

@@ -12,6 +12,7 @@ from typing import cast
 
 import numpy as np
 
+from depthwise.errors import SpecError
 from depthwise.network.absorb import draft_of, place, release
 from depthwise.network.draft import POINT, Draft, convolution
 from depthwise.network.endings import Ending, Rule, Taken, meant, taken
@@ -63,7 +64,11 @@ def _real(graph: Graph, node: Node) -> None:
     """Stage a convolution or a product whose result nobody rounds."""
     how = POINT if isinstance(node.operator, Linear) else cast(Convolution, node.operator)
     x = taken(node.inputs[0])
-    found = None if x is None or node.output.dtype != DEFAULT else _weighted(node, x, how)
+    try:
+        found = None if x is None or node.output.dtype != DEFAULT else _weighted(node, x, how)
+    except SpecError as error:
+        node.reason = str(error)
+        return
     if x is None or found is None:
         return
     draft, factors = found
@@ -111,7 +116,8 @@ def _weighted(core: Node, x: Taken, how: Convolution) -> tuple[Draft, Array] | N
         return None
     factors = x.scale * codes.scale
     bias = _bias(core, factors)
-    if len(core.inputs) > 2 and core.inputs[2] is not None and bias is None:
+    given = len(core.inputs) > 2 and core.inputs[2] is not None
+    if (given and bias is None) or not _fits(codes.array, bias):
         return None
     taps = codes.array if codes.array.ndim == 4 else codes.array[:, :, None, None]
     shape = (*cast("tuple[int, ...]", x.source.shape), 1, 1)[:4]
@@ -134,8 +140,11 @@ def _unpadded(ending: Ending, core: Node, how: Convolution) -> tuple[Taken | Non
     inner = None if pad is None else taken(pad.inputs[0])
     if pad is None or inner is None or not isinstance(operator, Pad) or operator.value:
         return before, how
-    if before is not None and before.how != inner.how:
-        return before, how
+    if before is not None and before.source.maker is not None:
+        rounded = cast(Quantize, meant(before.source.maker))
+        same = Quantize(dtype=cast(str, inner.source.dtype), **vars(inner.how))
+        if before.how != inner.how or rounded != same:
+            return before, how
     (top, left), (first, second) = how.padding, operator.padding
     ending.passed += [*([] if before is None else [before.node]), pad, inner.node]
     padding = (top[0] + first[0], top[1] + first[1]), (left[0] + second[0], left[1] + second[1])
@@ -147,7 +156,7 @@ def _sum(ending: Ending, core: Node) -> Node | None:
     first, second = (taken(value) for value in core.inputs[:2])
     if cast(Binary, core.operator).function != "add" or first is None or second is None:
         return multiplied(ending, core)
-    if first.source.sizes is None or first.source.sizes != second.source.sizes:
+    if not first.is_image or first.source.sizes != second.source.sizes:
         return None
     if {first.source.dtype, second.source.dtype} != {ending.how.dtype}:
         return None
@@ -168,7 +177,10 @@ def _takes_sum(graph: Graph, given: Taken) -> bool:
     draft = draft_of(given.source)
     conv = None if draft is None else draft.conv
     alone = graph.used_once(given.source) and graph.used_once(given.node.output)
-    return alone and conv is not None and conv.kind == "pointwise" and not conv.residual
+    if draft is None or conv is None or not alone or conv.real:
+        return False
+    same = draft.operands["zeros"][1] == given.how.zero
+    return same and conv.kind == "pointwise" and not conv.residual
 
 
 def _residual(ending: Ending, own: Taken, other: Taken) -> Node:
@@ -232,7 +244,7 @@ _NEAR = 1e-5
 def _bias(core: Node, factors: Array) -> Array | None:
     """Return the bias of a convolution as whole numbers of the scale of its sums."""
     value = core.inputs[2] if len(core.inputs) > 2 else None
-    if value is None or value.constant is None:
+    if value is None or value.constant is None or not np.all(factors > 0):
         return None
     codes = value.codes
     if codes is not None and codes.array.dtype == np.int32 and not codes.zero.any():
@@ -240,5 +252,14 @@ def _bias(core: Node, factors: Array) -> Array | None:
         if same:
             return codes.array
     near = np.rint(value.constant.astype(np.float64) / factors.astype(np.float64))
-    limits = np.iinfo(np.int32)
-    return np.clip(near, limits.min, limits.max).astype(np.int32)
+    return near.astype(np.int32) if np.abs(near).max(initial=0) < _MOST else None
+
+
+def _fits(weight: Array, bias: Array | None) -> bool:
+    """Whether no sum of products, with its bias, is beyond int32, whatever is multiplied."""
+    products = 255 * np.abs(weight.astype(np.int64)).sum(axis=tuple(range(1, weight.ndim)))
+    added = 0 if bias is None else np.abs(bias.astype(np.int64))
+    return bool(np.max(products + added, initial=0) < _MOST)
+
+
+_MOST = 2**31

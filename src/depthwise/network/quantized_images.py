@@ -11,7 +11,7 @@ from depthwise.errors import SpecError
 from depthwise.network.absorb import draft_of, place
 from depthwise.network.chains import single
 from depthwise.network.draft import Draft
-from depthwise.network.endings import Ending, Taken, meant, taken
+from depthwise.network.endings import Ending, Taken, is_image, meant, taken
 from depthwise.network.graph import Graph, Node, Value
 from depthwise.network.operators import PIXELS, Binary, Dequantize, Pool, Quantize, Reduce, Reshape
 from depthwise.network.pixels import is_beside_kernels
@@ -208,7 +208,7 @@ def stage_ends(graph: Graph) -> bool:
 
 
 def _end(graph: Graph, node: Node, operator: Quantize | Dequantize, value: Value) -> bool:
-    if value.shape is None or len(value.shape) not in (2, 4) or 0 in value.shape:
+    if not is_image(value):
         return False
     kind: QuantizedKind = "quantize" if isinstance(operator, Quantize) else "dequantize"
     operands = {

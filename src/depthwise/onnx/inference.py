@@ -208,6 +208,8 @@ def _codes(node: NodeProto, known: Mapping[str, Array]) -> dict[str, Codes]:
     if not whole or array.ndim == 0 or (each and scale.shape != (array.shape[axis],)):
         return {}
     zero = known[node.input[2]] if len(node.input) > 2 and node.input[2] else np.zeros_like(scale)
+    if zero.size not in (1, scale.size):
+        return {}
     zeros = np.broadcast_to(zero.reshape(-1).astype(np.int32), scale.reshape(-1).shape)
     return {node.output[0]: Codes(array, scale.reshape(-1), zeros, axis)}
 

@@ -45,7 +45,9 @@ def _quantization(given: Given) -> Operator | None:
     scale, zero, x, y = given.constant(1), given.constant(2), given.x, given.outputs[0]
     if scale is None or scale.size != 1 or scale.dtype != np.float32:
         return None
-    if zero is None and not given.is_left_out(2):
+    if (zero is None and not given.is_left_out(2)) or (zero is not None and zero.size != 1):
+        return None
+    if not np.isfinite(scale).all():
         return None
     point = 0 if zero is None else int(zero.reshape(()))
     factor = float(scale.reshape(()))

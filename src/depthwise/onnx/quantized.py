@@ -65,9 +65,14 @@ class _Writing:
         """Return the nodes that stand for one, which may be itself."""
         writer = _writer(node)
         self.nodes = []
-        if writer is None or not writer(self, node):
-            return [node]
-        return self.nodes
+        known = len(self.constants)
+        try:
+            if writer is not None and writer(self, node):
+                return self.nodes
+        except (LookupError, TypeError):  # fewer inputs than it needs: ONNX Runtime's to say so
+            pass
+        del self.constants[known:]
+        return [node]
 
     def real(self, node: NodeProto, numbers: _Numbers, axis: int | None = None) -> str:
         """Return the name of the real numbers that whole ones stand for."""
@@ -112,7 +117,7 @@ class _Writing:
     def bias(self, node: NodeProto, name: str, x: _Numbers, weight: _Numbers) -> str | None:
         """Return the name of a bias, whose scale is that of the products; None if it is unknown."""
         scales = [self.constant(each.scale) for each in (x, weight)]
-        if scales[0] is None or scales[1] is None:
+        if scales[0] is None or scales[1] is None or scales[0].size != 1:
             return None
         product = (scales[0].reshape(()) * scales[1]).astype(np.float32)
         numbers = _Numbers(name, f"{node.output[0]}/scale", f"{node.output[0]}/zero")
@@ -148,16 +153,22 @@ def _convolution(writing: _Writing, node: NodeProto) -> bool:
 
 def _matrix_product(writing: _Writing, node: NodeProto) -> bool:
     first, second = _given(node, 0), _given(node, 3)
-    axis = None if writing.constant(second.array) is None else 1
-    inputs = [writing.real(node, first), writing.real(node, second, axis)]
+    scales = [writing.constant(each.scale) for each in (first, second)]
+    if any(scale is None or scale.size != 1 for scale in scales[:1]) or scales[1] is None:
+        return False
+    weight = writing.constant(second.array)
+    if scales[1].size != 1 and (weight is None or weight.ndim != 2):
+        return False
+    inputs = [writing.real(node, first), writing.real(node, second, axis=1)]
     return writing.computed(node, "MatMul", inputs, (node.input[6], node.input[7]))
 
 
 def _gemm(writing: _Writing, node: NodeProto) -> bool:
     x, weight = _given(node, 0), _given(node, 3)
     scale = _optional(node, 7)
-    if not scale:
-        return False  # its result is of real numbers
+    alpha = next((each.f for each in node.attribute if each.name == "alpha"), 1.0)
+    if not scale or alpha != 1 or not _optional(node, 8):
+        return False  # its result is of real numbers, or of another scale
     transposed = any(each.name == "transB" and each.i for each in node.attribute)
     inputs = [writing.real(node, x), writing.real(node, weight, axis=1 - transposed)]
     if name := _optional(node, 6):
@@ -171,6 +182,8 @@ def _gemm(writing: _Writing, node: NodeProto) -> bool:
 
 def _pair(operator: str) -> _Writer:
     def write(writing: _Writing, node: NodeProto) -> bool:
+        if not _optional(node, 7):
+            return False
         inputs = [writing.real(node, _given(node, place)) for place in (0, 3)]
         return writing.computed(node, operator, inputs, (node.input[6], _optional(node, 7)))
 
@@ -180,6 +193,8 @@ def _pair(operator: str) -> _Writer:
 def _single(operator: str, *keep: str) -> _Writer:
     def write(writing: _Writing, node: NodeProto) -> bool:
         if any(each.name == "channels_last" and each.i for each in node.attribute):
+            return False
+        if not _optional(node, 4) or node.op_type == "QLinearSoftmax":
             return False
         inputs = [writing.real(node, _given(node, 0))]
         end = node.input[3], _optional(node, 4)
@@ -202,7 +217,6 @@ _WRITERS: dict[str, dict[str, _Writer]] = {
         "QLinearMul": _pair("Mul"),
         "QLinearSigmoid": _single("Sigmoid"),
         "QLinearLeakyRelu": _single("LeakyRelu", "alpha"),
-        "QLinearSoftmax": _single("Softmax", "axis"),
         "QLinearGlobalAveragePool": _single("GlobalAveragePool"),
         "QLinearAveragePool": _single("AveragePool", *_POOL),
         "QLinearConcat": _concat,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -33,14 +34,14 @@ def meaning(value: Callable[[Any], Value | None], node: fx.Node, name: str) -> O
     if name.endswith("dequantize_per_tensor"):
         return Dequantize(scale=scale, zero=zero) if y.dtype == "float32" else None
     whole = (given["quant_min"], given["quant_max"]) == element(dtype).range
-    ours = whole and x.dtype == "float32" and scale > 0
+    ours = whole and x.dtype == "float32" and 0 < scale < math.inf
     return Quantize(dtype=dtype, scale=scale, zero=zero) if ours else None
 
 
 def codes_of(trace: Trace, node: fx.Node) -> Codes | None:
     """Return the whole numbers that a constant is computed from, if it is."""
     name = name_of(node)
-    if not name.startswith(f"{_DOMAIN}dequantize_per_"):
+    if name not in (f"{_DOMAIN}dequantize_per_tensor", f"{_DOMAIN}dequantize_per_channel"):
         return None
     given = arguments(node)
     plain = {"scale": given.get("scale", given.get("scales"))}
