@@ -74,7 +74,7 @@ def as_numpy(array: Any, name: str, dtypes: Sequence[str] = DTYPES) -> Array:
     if isinstance(array, np.ma.MaskedArray):
         raise DTypeError(f"{name} has no mask (use .filled()); got a masked array")
     view = array if isinstance(array, np.ndarray) else _view(array, name)
-    if view.dtype.name not in dtypes:
+    if not (view.dtype.isnative and view.dtype.name in dtypes):
         cast = remedies.of_type(array, name)
         raise DTypeError(f"{name} has dtype {' or '.join(DTYPES)}; got {view.dtype}{cast}")
     return view
