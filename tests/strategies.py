@@ -10,7 +10,7 @@ from depthwise.problem.block import BlockSpec, SqueezeExcite
 from depthwise.problem.dtypes import DTYPES, QUANTIZED
 from depthwise.problem.elementwise import ElementwiseSpec
 from depthwise.problem.gathers import GatherSpec, Run
-from depthwise.problem.links import Link
+from depthwise.problem.links import Link, is_short
 from depthwise.problem.pixels import NORMS, PIXEL_KINDS, REDUCTIONS, PixelSpec
 from depthwise.problem.pools import PoolKind, PoolSpec
 from depthwise.problem.problem import Problem
@@ -409,7 +409,8 @@ def chained_specs(draw: st.DrawFn) -> ConvSpec:
     wide = depthwise_specs(size=20, kernel=7) | pointwise_specs() | dense_specs()
     convs = wide | conv_specs(kinds=("conv", "depthwise", "pointwise"))
     conv = draw(convs.filter(lambda spec: spec.layout == "NHWC"))
-    return replace(conv, chain=draw(_chains(tame=True)))
+    chain = tuple(link for link in draw(_chains(tame=True)) if is_short(link))
+    return replace(conv, chain=chain or (Link("relu"),))
 
 
 @st.composite

@@ -28,7 +28,7 @@ from depthwise.network.operators import Activate, Binary, Clip, HardSigmoid, Ope
 from depthwise.problem.arrays import Array
 from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.elementwise import ElementwiseSpec
-from depthwise.problem.links import MOST_LINKS, Chain, Link
+from depthwise.problem.links import MOST_LINKS, Chain, Link, is_short
 from depthwise.problem.vocabulary import BINARY, UNARY
 
 _TURNED = {"add": "add", "mul": "mul", "min": "min", "max": "max", "sub": "rsub", "div": "rdiv"}
@@ -106,6 +106,8 @@ def _before(graph: Graph, chain: _Chain) -> Node | None:
     """Return the convolution that may compute a chain as well."""
     draft = sole(graph, chain.x)
     conv = None if draft is None else draft.conv
+    if not all(is_short(piece.link) for piece in chain.pieces):
+        return None
     if conv is None or conv.chain or conv.quantized or len(chain.pieces) > _MOST_BEHIND:
         return None
     return chain.x.maker

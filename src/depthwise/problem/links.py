@@ -40,6 +40,16 @@ class Link:
 
 Chain: TypeAlias = tuple[Link, ...]
 
+_LONG = ("silu", "gelu", "gelu_tanh", "sigmoid", "exp", "erf", "tanh", "softplus", "mish")
+
+
+def is_short(link: Link) -> bool:
+    """Whether a function is a few instructions, which may stand in every place of a register tile.
+
+    (Some of the others behind one another take LLVM minutes there.)
+    """
+    return link.function not in _LONG
+
 
 def check_chain(chain: object, fewest: int) -> None:
     """Raise unless it is a chain of `fewest` functions at least.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
+from depthwise.problem.links import is_short
 from depthwise.problem.quantized import MOST_PRODUCTS
 from depthwise.problem.text import axes
 from depthwise.problem.values import MAX_ELEMENTS, MAX_STEP, below_one
@@ -40,6 +41,10 @@ def conv_rules() -> Iterator[tuple[str, Check]]:
     yield (
         "functions behind a convolution are of nhwc images of real numbers",
         lambda s: s.chain and (s.quantized or s.layout != "NHWC") and f"{s.dtype} {s.layout}",
+    )
+    yield (
+        "functions behind a convolution are short (others are elementwise problems)",
+        lambda s: " ".join(str(link) for link in s.chain if not is_short(link)),
     )
     yield "the dilated kernel fits into the padded input", _empty_output
     yield "reflect padding is smaller than the input, circular not larger", _padding_beyond_input
