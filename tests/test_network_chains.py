@@ -230,7 +230,7 @@ FORGED = {
 @pytest.fixture(scope="module", params=["then", "elementwise"])
 def in_a_file(tmp_path_factory, request):
     longer = "Abs" if request.param == "elementwise" else "Identity"
-    nodes = [conv("x", "a"), node("Tanh", "a", "s"), node(longer, "s", "t"),
+    nodes = [conv("x", "a"), node("Neg", "a", "s"), node(longer, "s", "t"),
              node("Mul", "t k", "b"), node("Mul", "b g", "c"), node("Add", "c x", "e"),
              conv("e", "y")]  # fmt: skip
     path = tmp_path_factory.mktemp("forged") / "net.dw"
