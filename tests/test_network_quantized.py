@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 import depthwise as dw
 from depthwise.network.steps import Call, Stage
-from quantized_networks import NETWORKS, images, quantized
+from quantized_networks import FORMS, NETWORKS, images, quantized
 
 
 def expected(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
@@ -45,7 +45,7 @@ def check(model: onnx.ModelProto, units: int = 1) -> dw.Network:
     return net
 
 
-@pytest.mark.parametrize("form", ["qdq", "qoperator"])
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks_compute_what_onnx_runtime_does(name: str, form: str) -> None:
     net = check(quantized(name, form))

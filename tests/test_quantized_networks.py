@@ -1,9 +1,8 @@
-"""Small quantized networks: read, and computed as ONNX Runtime computes them."""
+"""Small quantized networks are those that they are made of, but for the rounding."""
 
 import pytest
 
-from depthwise.loading import load
-from onnx_models import assert_close, by_runtime, called
+from onnx_models import by_runtime
 from quantized_networks import FORMS, NETWORKS, images, quantized
 
 every_network = pytest.mark.parametrize("name", NETWORKS)
@@ -20,10 +19,3 @@ def test_quantized_networks_are_near_those_of_float32(name, form, activations, p
     (exact,) = by_runtime(NETWORKS[name](), [given])
     assert abs(result - exact).max() < 0.1 * abs(exact).max()
     assert (result != exact).any()
-
-
-@every_network
-@every_form
-def test_quantized_networks_are_loaded(name, form):
-    file, (given,) = quantized(name, form), images()
-    assert_close(called(load(file), given), by_runtime(file, [given]))
