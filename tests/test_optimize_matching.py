@@ -227,7 +227,7 @@ CASES: dict[str, Case] = {
         lambda s, x: let(s.d(x), lambda y: F.hardsigmoid(y) * y), ONE, {"depthwise": 1}, set(),
     ),
     "two activations": (
-        lambda s, x: F.silu(F.relu(s.d(x))), ONE, {"depthwise": 1}, set(),
+        lambda s, x: F.silu(F.relu(s.d(x))), ONE, {"depthwise": 1, "elementwise": 1}, set(),
     ),
     "activation of a part": (
         changed_in_part, TWO, {"depthwise": 1, "pointwise": 1}, {"mul", "slice", "slice_scatter"},
