@@ -97,8 +97,7 @@ def looked_up(ending: Ending, core: Node) -> Node | None:
 
 def _table(ending: Ending, core: Node, x: Taken) -> Array | None:
     """Return what a function makes of each number of a type."""
-    least, most = element(ending.how.dtype).range
-    real: Array = (np.arange(least, most + 1) - x.how.zero).astype(np.float32) * x.scale
+    real = _real_numbers(ending, x)
     operator = meant(core)
     if not isinstance(operator, Dequantize):
         pieces = single(operator, "float32")
@@ -109,6 +108,13 @@ def _table(ending: Ending, core: Node, x: Taken) -> Array | None:
         spec = ElementwiseSpec(channels=len(real), height=1, width=1, chain=chain)
         real = forward(spec, real.reshape(spec.input_shape), *operands).reshape(-1)
     return ending.rounded(real).astype(ending.how.dtype)
+
+
+def _real_numbers(ending: Ending, x: Taken) -> Array:
+    """Return what each number of a type stands for, in float32."""
+    least, most = element(ending.how.dtype).range
+    real: Array = (np.arange(least, most + 1) - x.how.zero).astype(np.float32) * x.scale
+    return real
 
 
 def concatenated(ending: Ending, core: Node) -> Node | None:
@@ -122,8 +128,7 @@ def concatenated(ending: Ending, core: Node) -> Node | None:
     for x in images:
         value = x.source
         if not (plain and ending.same(x)):
-            real = (np.arange(256) + element(ending.how.dtype).range[0] - x.how.zero) * x.scale
-            table = ending.rounded(real.astype(np.float32)).astype(ending.how.dtype)
+            table = ending.rounded(_real_numbers(ending, x)).astype(ending.how.dtype)
             made = ending.graph.insert(ending.node, _lookup(value, table), [value], like=value)
             value = made.output
         sources.append(value)

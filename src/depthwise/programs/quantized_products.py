@@ -17,7 +17,7 @@ from depthwise.programs import products
 from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS, Program
 from depthwise.programs.dense_sums import Windows, bring, each_vector
 from depthwise.programs.direct import spread, vector
-from depthwise.programs.dots import add_bytes, add_words
+from depthwise.programs.dots import add_bytes, add_words, of
 from depthwise.programs.fetching import LINE_BYTES, fetch
 from depthwise.programs.quantized import Arrays, End, Numbers
 from depthwise.schedule import quantized_products as rule
@@ -110,10 +110,10 @@ class _Dots:
     def _taken(self, value: Expr, zero: Expr, lanes: int) -> Expr:
         """Return bytes without a sign, or 16-bit differences from the zero point."""
         if not self.of_bytes:
-            return tirx.Cast(_of("int16", lanes), value) - spread(tirx.Cast("int16", zero), lanes)
+            return tirx.Cast(of("int16", lanes), value) - spread(tirx.Cast("int16", zero), lanes)
         if self.dtype == "uint8":
             return value
-        bits = T.reinterpret(_of("uint8", lanes), value)
+        bits = T.reinterpret(of("uint8", lanes), value)
         return bits ^ spread(tirx.const(128, "uint8"), lanes)
 
     def zero(self, zero: Expr) -> Expr:
@@ -133,9 +133,9 @@ class _Dots:
         """Return a step of a vector of columns, from a place in bytes on."""
         lanes = self.lanes
         if not self.of_bytes:
-            weights = T.reinterpret(_of("int16", lanes), packed[vector(at, 2 * lanes)])
-            return tirx.Cast(_of("int32", lanes), weights)
-        return T.reinterpret(_of("int32", lanes), packed[vector(at, 4 * lanes)])
+            weights = T.reinterpret(of("int16", lanes), packed[vector(at, 2 * lanes)])
+            return tirx.Cast(of("int32", lanes), weights)
+        return T.reinterpret(of("int32", lanes), packed[vector(at, 4 * lanes)])
 
     def add(self, total: Expr, x: Expr, weights: Expr) -> Expr:
         """Return sums with a step more, of which no pair saturates."""
@@ -149,20 +149,16 @@ class _Dots:
 
     def half_of_x(self, x: Expr, half: int) -> Expr:
         """Return the first, or the second, of each two bytes as 16-bit numbers."""
-        wide = T.reinterpret(_of("uint16", 2 * self.lanes), x)
+        wide = T.reinterpret(of("uint16", 2 * self.lanes), x)
         eight = spread(tirx.const(8, "uint16"), 2 * self.lanes)
         low = wide & spread(tirx.const(255, "uint16"), 2 * self.lanes)
-        return T.reinterpret(_of("int16", 2 * self.lanes), wide >> eight if half else low)
+        return T.reinterpret(of("int16", 2 * self.lanes), wide >> eight if half else low)
 
     def half_of_weights(self, weights: Expr, half: int) -> Expr:
         """Return the same of bytes with a sign."""
-        wide = T.reinterpret(_of("int16", 2 * self.lanes), weights)
+        wide = T.reinterpret(of("int16", 2 * self.lanes), weights)
         eight = spread(tirx.const(8, "int16"), 2 * self.lanes)
         return wide >> eight if half else (wide << eight) >> eight
-
-
-def _of(dtype: str, lanes: int) -> str:
-    return dtype if lanes == 1 else f"{dtype}x{lanes}"
 
 
 def _product(
@@ -196,7 +192,7 @@ def _starts(
     zero, lanes = T.Bind(dots.zero(numbers.zero_of_x)), dots.lanes
     for at in range(0, panel.width, lanes):
         there = vector(start + at * INT_BYTES, INT_BYTES * lanes)
-        own = T.reinterpret(_of("int32", lanes), arrays["weight"][there])
+        own = T.reinterpret(of("int32", lanes), arrays["weight"][there])
         value = tirx.const(0, "int32") - spread(zero, lanes) * own
         T.buffer_store(starts, value, [vector(at, lanes)])
         used = min(lanes, panel.used - at)
