@@ -180,7 +180,11 @@ def quantized(
     name: str, form: Form = "qdq", activations: Literal["uint8", "int8"] = "uint8",
     *, per_channel: bool = True,
 ) -> ModelProto:  # fmt: skip
-    """Return a network of `NETWORKS` with weights of int8."""
+    """Return a network of `NETWORKS` with weights of int8.
+
+    Those of operators on whole numbers have 7 bits: where the processor has no dot products, ONNX
+    Runtime adds pairs of products in 16 bits, which saturate.
+    """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "quantized.onnx"
         before = logging.root.manager.disable
@@ -194,6 +198,7 @@ def quantized(
                 per_channel=per_channel,
                 activation_type=_TYPES[activations],
                 weight_type=QuantType.QInt8,
+                reduce_range=form == "qoperator",
             )
         finally:
             logging.disable(before)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 LOADED = "loaded"
 """Our way with the file of a network, beside those of `Source.networks`."""
+EXACT = "exact"
+"""Another engine's way with a quantized network in which no sum saturates."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Source:
     """The variants in which it runs whole networks; () where it runs none."""
     reads_onnx: bool = False
     """Whether it reads networks from ONNX files."""
+    has_exact: bool = False
+    """Whether it runs them in the variant `EXACT`, too."""
     module: str = ""
     """The module of its adapter, where that is not called like the engine."""
 
@@ -82,7 +86,9 @@ SOURCES = {
         Source("depthwise", "depthwise", networks=("optimized",), module="ours"),
         Source("tvm", "apache-tvm"),
         Source("torch", "torch", networks=("nchw", "channels_last", "compiled")),
-        Source("onnxruntime", "onnxruntime", networks=("nchwc",), reads_onnx=True),
+        Source(
+            "onnxruntime", "onnxruntime", networks=("nchwc",), reads_onnx=True, has_exact=True
+        ),
         Source("mxnet", "mxnet", MXNET),
         Source("tensorflow", "tensorflow-cpu", TENSORFLOW),
         Source(

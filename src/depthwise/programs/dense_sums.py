@@ -55,7 +55,7 @@ def function(
             if near:
                 array, (above, below) = scratch, map(T.Bind, stack.rows(first, last))
                 with T.If(tirx.any(number == start, share == 0)), T.Then():
-                    copy = _copy_row(spec, operands.x, scratch, lanes)
+                    copy = copy_row(spec, operands.x, scratch, lanes)
                     bring(spec, scratch, above, below, lanes, copy)
             rows = Windows(stack, array, above, ends).rows
             terms = terms_of(spec, T.min(start, 0))
@@ -191,8 +191,11 @@ def _bring_row(
             T.buffer_store(near, value, [to + (start + pad) * channels + channel])
 
 
-def _copy_row(spec: ConvSpec, x: Any, near: Any, lanes: int) -> Callable[[Expr, Expr, Expr], None]:
-    """Return what copies a row of channels-last images."""
+def copy_row(
+    spec: ConvSpec, x: Any, near: Any, lanes: int,
+    taken: Callable[[Expr, int], Expr] | None = None,
+) -> Callable[[Expr, Expr, Expr], None]:  # fmt: skip
+    """Return what copies a row of channels-last images, each vector as it is taken."""
     pitch, whole = spec.pitch("x"), spec.pitch("x") == spec.channels
     pixels, count = (1, spec.width * spec.channels) if whole else (spec.width, spec.channels)
 
@@ -200,8 +203,10 @@ def _copy_row(spec: ConvSpec, x: Any, near: Any, lanes: int) -> Callable[[Expr, 
         begin = T.Bind((image * spec.height + line) * (spec.width * pitch))
         with T.serial(0, pixels) as pixel:
             for at, run in each_vector(count, lanes):
-                element = x[vector(begin + pixel * pitch + at, run)]
-                T.buffer_store(near, element, [vector(to + pixel * count + at, run)])
+                elements = x[vector(begin + pixel * pitch + at, run)]
+                if taken:
+                    elements = taken(elements, run)
+                T.buffer_store(near, elements, [vector(to + pixel * count + at, run)])
 
     return copy
 

@@ -26,6 +26,10 @@ _AT_ONCE = 4
 """Vectors of sums that are narrowed to one of bytes."""
 _NARROWED = {8: ("llvm.x86.avx2.{}", 2), 16: ("llvm.x86.avx512.{}.512", 4)}
 """By the lanes of a vector of sums: the instructions that narrow, and their blocks of 128 bits."""
+_ORDERED_AT_ONCE = 16
+"""The lanes of vectors that are brought into order by one instruction.  What does that for 8 is
+slower than to take apart the blocks, and the numbers of each pixel from both.
+"""
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,10 @@ class Arrays:
 
     def _finish_four(self, numbers: Numbers, ends: Sequence[End], lanes: int) -> None:
         """Write those of up to four vectors."""
-        whole = [self._whole(end) for end in ends]
-        whole += [whole[-1]] * (_AT_ONCE - len(whole))
         assert numbers.own is not None
-        zero, *bounds = numbers.own
+        zero, least, most = numbers.own
+        whole = [self._whole(end, most - zero) for end in ends]
+        whole += [whole[-1]] * (_AT_ONCE - len(whole))
         name, blocks = _NARROWED[lanes]
         words, kind = [], of("int16", 2 * lanes)
         for first, second in (whole[:2], whole[2:]):
@@ -107,24 +111,28 @@ class Arrays:
         packed = T.call_llvm_pure_intrin(kind, narrower, *words)
         # Each block of 128 bits has four channels of each of the vectors.
         order = [block * _AT_ONCE + each for each in range(_AT_ONCE) for block in range(blocks)]
-        in_order = tirx.Shuffle([T.reinterpret(of("int32", lanes), packed)], order)
-        low, high = (spread(tirx.Cast(self.spec.dtype, bound), 4 * lanes) for bound in bounds)
-        inside = T.Bind(tirx.min(tirx.max(T.reinterpret(kind, in_order), low), high))
+        if lanes == _ORDERED_AT_ONCE:
+            fours = tirx.Shuffle([T.reinterpret(of("int32", lanes), packed)], order)
+            packed, order = T.reinterpret(kind, fours), list(range(lanes))
+        low = spread(tirx.Cast(self.spec.dtype, least), 4 * lanes)
+        inside = T.Bind(tirx.max(packed, low))
         if numbers.table:
             inside = T.Bind(numbers.table.of(inside, 4 * lanes))
+        fours = T.Bind(T.reinterpret(of("int32", lanes), inside))
         starts = [place for place, end in enumerate(ends) if not (place and end.goes_on)]
         for start, stop in pairwise([*starts, len(ends)]):
-            own = list(range(start * lanes, stop * lanes))
+            own = order[start * blocks : stop * blocks]
+            run = T.reinterpret(of(self.spec.dtype, 4 * len(own)), tirx.Shuffle([fours], own))
             at = ends[start].pixel * self.spec.pitch("y") + ends[start].channel
-            T.buffer_store(self["y"], tirx.Shuffle([inside], own), [vector(at, len(own))])
+            T.buffer_store(self["y"], run, [vector(at, 4 * len(own))])
 
-    def _whole(self, end: End) -> Expr:
-        """Return scaled sums, rounded, what is too large for int32 cut."""
+    def _whole(self, end: End, most: Expr) -> Expr:
+        """Return scaled sums, rounded, the largest of them cut."""
         lanes = end.lanes
         floats = tirx.Cast(of("float32", lanes), end.total)
         scaled = floats * self["scale"][vector(end.channel, lanes)]
-        most = spread(tirx.const(2.0**30, "float32"), lanes)
-        return T.call_llvm_pure_intrin(of("int32", lanes), "llvm.lrint", tirx.min(scaled, most))
+        bound = spread(tirx.Cast("float32", most), lanes)
+        return T.call_llvm_pure_intrin(of("int32", lanes), "llvm.lrint", tirx.min(scaled, bound))
 
     def finish(self, numbers: Numbers, total: Expr, channel: Expr, pixel: Expr, lanes: int) -> None:
         """Write the numbers of neighbouring channels of a pixel of the output.

@@ -169,7 +169,7 @@ class Lines:
         spec, count, pixels = weaving.spec, weaving.channels, weaving.columns.inputs
         if count == self._strides[1] == spec.out_channels:
             count, pixels = count * pixels, 1
-        lanes = self.dots.lanes * 4 // max(2, weaving.group)
+        lanes = self.dots.lanes * (2 if weaving.group == 1 else 1)
         with T.serial(0, pixels) as pixel:
             if spec.multiplier > 1:
                 with T.serial(0, count) as each:
@@ -194,10 +194,11 @@ class Lines:
                 value = tirx.Select(spread(inside, lanes), value, nothing)
             values.append(T.Bind(value))
         count = lanes * len(values)
-        place = vector(to * len(values), count)
-        T.buffer_store(
-            self.array, dots.taken(woven(values, dots.dtype, lanes, self.nothing), count), [place]
-        )
+        if len(values) == 2:
+            taken = paired(values, lanes)
+        else:
+            taken = dots.taken(woven(values, dots.dtype, lanes, self.nothing), count)
+        T.buffer_store(self.array, taken, [vector(to * len(values), count)])
 
     def _pad(self, to: Expr, first: int, count: int) -> None:
         """Write the padding of a line that has its columns."""
@@ -218,6 +219,17 @@ class Lines:
             for at, run in each_vector(pixel, lanes):
                 value = array[vector(source_pixel + at, run)]
                 T.buffer_store(array, value, [vector(begin + (first + pad) * pixel + at, run)])
+
+
+def paired(values: list[Expr], lanes: int) -> Expr:
+    """Return the elements of two vectors of bytes in turn, as 16-bit numbers.
+
+    Each pair is made where it lies, in 32 bits: other orders move bytes from one half of a vector
+    to the other.
+    """
+    first, second = (tirx.Cast(of("int32", lanes), each) for each in values)
+    low, high = (spread(tirx.const(each), lanes) for each in (0xFFFF, 16))
+    return T.reinterpret(of("int16", 2 * lanes), (first & low) | (second << high))
 
 
 _ORDER_BYTES = {8: "llvm.x86.avx2.pshuf.b", 16: "llvm.x86.avx512.pshuf.b.512"}
@@ -262,19 +274,18 @@ class Rows:
     lines: Lines
 
     def tiles(self, image: Expr, tile: Expr, panels: tuple[Expr, Expr]) -> None:
-        """Write the loops over channels and columns."""
+        """Write the loops over columns and channels."""
         weaving, (first, last) = self.weaving, panels
         vectors, width = weaving.vectors, weaving.width
         slots = None
         if not self._rolled:
             slots = [T.Bind(self.lines.slot(tile, step)) for step in range(weaving.steps)]
-        with T.serial(0, (last - first + (vectors - 1)) // vectors) as turn:
-            panel = T.Bind(T.min(first + turn * vectors, last - vectors))
-            own = [_Panel.of(self, panel + number) for number in range(vectors)]
-            count = -(-weaving.columns.outputs // width)
-            with T.serial(0, count) as number:
-                column = T.Bind(T.min(number * width, weaving.columns.outputs - width))
-                sums = _Sums(self, own)
+        count = -(-weaving.columns.outputs // width)
+        with T.serial(0, count) as number:
+            column = T.Bind(T.min(number * width, weaving.columns.outputs - width))
+            with T.serial(0, (last - first + (vectors - 1)) // vectors) as turn:
+                panel = T.Bind(T.min(first + turn * vectors, last - vectors))
+                sums = _Sums(self, [_Panel.of(self, panel + each) for each in range(vectors)])
                 sums.add_all(tile, column, slots)
                 sums.store(image, tile, column)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, TypeAlias
@@ -15,7 +15,7 @@ from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
 from depthwise.programs import products
 from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS, Program
-from depthwise.programs.dense_sums import Windows, bring, each_vector
+from depthwise.programs.dense_sums import Windows, bring, copy_row
 from depthwise.programs.direct import spread, vector
 from depthwise.programs.dots import add_bytes, add_words, of
 from depthwise.programs.fetching import LINE_BYTES, fetch
@@ -42,29 +42,43 @@ def _function(spec: ConvSpec, plan: Plan, target: Target) -> tirx.PrimFunc:
     runs, shares = rule.tasks(spec, plan, target)
     ends = rule.ends(spec, plan)
     dots = _Dots(form, target.lanes("int32"), spec.dtype)
-    near = 0
-    if rule.is_brought(spec, target):
-        near = stack.most_rows(ends) * stack.row + form.group
+    read = -(-(stack.most_rows(ends) * stack.row + form.group) // LINE_BYTES) * LINE_BYTES
+    near = read if rule.is_brought(spec, target) else 0
+    wide = read if form.ordered else 0
+    size = near * dots.input_bytes + wide * _WORD_BYTES
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
-        T.func_attr({TASKS: runs * shares, SCRATCH_BYTES: near * dots.input_bytes})
+        T.func_attr({TASKS: runs * shares, SCRATCH_BYTES: size})
         arrays = Arrays.declare(spec, (form.weight_shape(spec)[0], "int8"))
-        scratch = T.arg("scratch", T.Buffer((near,), dots.input_type)) if near else None
+        x, packed = arrays["x"], arrays["weight"]
+        scratch = words = None
+        if size:
+            scratch = T.arg("scratch", T.Buffer((size // dots.input_bytes,), dots.input_type))
         start, stop = T.arg("first", T.int32()), T.arg("last", T.int32())
+        if scratch is not None and wide:
+            words = T.decl_buffer((wide,), "int16", scratch.data, elem_offset=near // _WORD_BYTES)
         numbers = Numbers.read(arrays, target)
+        has_halves = T.Bind(_whole(packed, 0) > 0) if wide else None
         with T.serial(start, stop) as number:
             # It is one of them already; TVM does not know, and its divisions need the range.
             task = T.Bind(T.max(T.min(number, runs * shares - 1), 0))
             run, share = T.Bind(task // shares), T.Bind(task % shares)
             first, last = products.run_of_rows(run, runs, stack.pixels, plan.tw)
-            array, above = arrays["x"], 0
+            above, below = map(T.Bind, stack.rows(first, last))
+            is_new, zero = tirx.any(number == start, share == 0), numbers.zero_of_x
+            windows, halves = Windows(stack, x, 0, ends), Windows(stack, words, above, ends)
             if near:
-                array, (above, below) = scratch, map(T.Bind, stack.rows(first, last))
-                with T.If(tirx.any(number == start, share == 0)), T.Then():
-                    dots.bring(spec, arrays["x"], scratch, above, below, numbers.zero_of_x)
-            windows = Windows(stack, array, above, ends)
-            _product(arrays, numbers, dots, windows, (first, last), (share, shares))
+                windows = Windows(stack, scratch, above, ends)
+                with T.If(is_new), T.Then():
+                    dots.bring(spec, x, scratch, (above, below), zero)
+            if wide:
+                with T.If(tirx.all(is_new, has_halves)), T.Then():
+                    dots.bring(spec, x, words, (above, below), zero)
+            _product(arrays, numbers, dots, (windows, halves), (first, last), (share, shares))
     return builder.get()
+
+
+_WORD_BYTES = 2
 
 
 @dataclass(frozen=True)
@@ -89,23 +103,17 @@ class _Dots:
     @property
     def input_bytes(self) -> int:
         """The bytes of one of them."""
-        return 1 if self.of_bytes else 2
+        return 1 if self.of_bytes else _WORD_BYTES
 
-    def bring(self, spec: ConvSpec, x: Any, near: Any, first: Expr, last: Expr, zero: Expr) -> None:
-        """Copy rows as they are multiplied: see `_taken`."""
-        lanes = 4 * self.lanes // self.input_bytes
-        pitch, whole = spec.pitch("x"), spec.pitch("x") == spec.channels
-        pixels, count = (1, spec.width * spec.channels) if whole else (spec.width, spec.channels)
+    def bring(self, spec: ConvSpec, x: Any, near: Any, rows: tuple[Expr, Expr], zero: Expr) -> None:
+        """Copy rows as they are multiplied: see `_taken`; bytes may become 16-bit numbers."""
+        lanes = 4 * self.lanes // (1 if near.dtype == "uint8" else _WORD_BYTES)
 
-        def copy(image: Expr, line: Expr, to: Expr) -> None:
-            begin = T.Bind((image * spec.height + line) * (spec.width * pitch))
-            with T.serial(0, pixels) as pixel:
-                for at, run in each_vector(count, lanes):
-                    value = self._taken(x[vector(begin + pixel * pitch + at, run)], zero, run)
-                    T.buffer_store(near, value, [vector(to + pixel * count + at, run)])
+        def taken(value: Expr, lanes: int) -> Expr:
+            return self._taken(value, zero, lanes).astype(of(near.dtype, lanes))
 
-        nothing = self._taken(tirx.Cast(x.dtype, zero), zero, 1)
-        bring(spec, near, first, last, lanes, copy, nothing)
+        nothing = taken(tirx.Cast(x.dtype, zero), 1)
+        bring(spec, near, *rows, lanes, copy_row(spec, x, near, lanes, taken), nothing)
 
     def _taken(self, value: Expr, zero: Expr, lanes: int) -> Expr:
         """Return bytes without a sign, or 16-bit differences from the zero point."""
@@ -143,44 +151,41 @@ class _Dots:
             return total + x * weights
         return add_bytes(total, x, weights, self.lanes, in_pairs=self.form.ordered)
 
-    def add_wide(self, total: Expr, x: Expr, weights: Expr) -> Expr:
-        """Return sums with a half of a step more: see `half_of_x` and `half_of_weights`."""
+    def half_of_input(self, words: Any, at: Expr) -> Expr:
+        """Return a half of a step of a row for all lanes, as 16-bit numbers."""
+        two = T.reinterpret("int32", words[vector(at, 2)])
+        return T.reinterpret(of("int16", 2 * self.lanes), spread(two, self.lanes))
+
+    def half_of_weights(self, packed: Any, at: Expr) -> Expr:
+        """Return a half of a step of a vector of columns, from a place in bytes on."""
+        return tirx.Cast(of("int16", 2 * self.lanes), packed[vector(at, 2 * self.lanes)])
+
+    def add_half(self, total: Expr, x: Expr, weights: Expr) -> Expr:
+        """Return sums with a half of a step more."""
         return add_words(total, x, weights, self.lanes)
-
-    def half_of_x(self, x: Expr, half: int) -> Expr:
-        """Return the first, or the second, of each two bytes as 16-bit numbers."""
-        wide = T.reinterpret(of("uint16", 2 * self.lanes), x)
-        eight = spread(tirx.const(8, "uint16"), 2 * self.lanes)
-        low = wide & spread(tirx.const(255, "uint16"), 2 * self.lanes)
-        return T.reinterpret(of("int16", 2 * self.lanes), wide >> eight if half else low)
-
-    def half_of_weights(self, weights: Expr, half: int) -> Expr:
-        """Return the same of bytes with a sign."""
-        wide = T.reinterpret(of("int16", 2 * self.lanes), weights)
-        eight = spread(tirx.const(8, "int16"), 2 * self.lanes)
-        return wide >> eight if half else (wide << eight) >> eight
 
 
 def _product(
-    arrays: Arrays, numbers: Numbers, dots: _Dots, windows: Windows,
+    arrays: Arrays, numbers: Numbers, dots: _Dots, windows: tuple[Windows, Windows],
     pixels: tuple[Expr, Expr], share: tuple[Expr, int],
 ) -> None:  # fmt: skip
-    """Write the loops over panels and tiles of pixels."""
+    """Write the loops over panels and tiles of pixels, of windows of bytes, and of halves."""
     first, last = pixels
     part, parts = share
     form = dots.form
-    fewest = min(tiling.runs_between(windows.ends))[0]
+    whole, halves = windows
+    fewest = min(tiling.runs_between(whole.ends))[0]
     for panel in form.panels:
         begin, end = panel.count * part // parts, panel.count * (part + 1) // parts
         with T.serial(begin, end) as index:
             column = T.Bind(index * panel.width + panel.start)
             start = T.Bind(index * form.bytes_of(panel) + form.start(panel))
             starts = _starts(arrays, numbers, dots, panel, column, start)
-            steps = _Steps(arrays, windows.stack, form, panel, start, ceil(fewest / panel.rows))
+            steps = _Steps(arrays, whole.stack, form, panel, start, ceil(fewest / panel.rows))
             with T.serial(0, (last - first + (panel.rows - 1)) // panel.rows) as tile:
                 top = T.Bind(T.min(first + tile * panel.rows, last - panel.rows))
                 sums = _Sums(dots, panel, starts)
-                sums.add_all(arrays["weight"], windows, top, steps, tile)
+                sums.add_all(arrays["weight"], whole, halves, top, steps, tile)
                 sums.store(arrays, numbers, top, column)
 
 
@@ -285,37 +290,45 @@ class _Sums:
             for column in range(0, panel.width, lanes)
         ]
 
-    def add_all(self, packed: Any, windows: Windows, top: Expr, steps: _Steps, tile: Expr) -> None:
+    def add_all(
+        self, packed: Any, whole: Windows, halves: Windows, top: Expr, steps: _Steps, tile: Expr
+    ) -> None:
         """Add all products, in this tile of the panel."""
-        begins = windows.begins(top, self._panel.rows)
-        dots = self._dots
+        dots, rows = self._dots, self._panel.rows
         columns = range(0, self._panel.width, dots.lanes)
+        begins = whole.begins(top, rows)
+        wide = halves.begins(top, rows) if dots.form.ordered else begins
 
         def add(at: Expr, distance: Expr, fits: bool) -> None:
             far = T.Bind(tirx.Cast("int64", distance))
-            own = [T.Bind(dots.weights(packed, at + c * dots.form.step_bytes)) for c in columns]
             if fits:
-                self._add(windows, begins, far, own, dots.add)
+                weights = [dots.weights(packed, at + c * dots.form.step_bytes) for c in columns]
+                inputs = (dots.input(whole.array, begin + far) for begin in begins)
+                self._add(inputs, weights, dots.add)
                 return
             for half in range(2):
-                weights = [T.Bind(dots.half_of_weights(each, half)) for each in own]
-                self._add(windows, begins, far, weights, dots.add_wide, half)
+                own = at + half * _WORD_BYTES * self._panel.width
+                weights = [dots.half_of_weights(packed, own + c * _WORD_BYTES) for c in columns]
+                inputs = (
+                    dots.half_of_input(halves.array, begin + far + half * _WORD_BYTES)
+                    for begin in wide
+                )
+                self._add(inputs, weights, dots.add_half)
 
         steps.each(add, tile)
 
     def _add(
-        self, windows: Windows, begins: list[Expr], far: Expr, weights: list[Expr],
-        add: Callable[[Expr, Expr, Expr], Expr], half: int | None = None,
-    ) -> None:  # fmt: skip
-        """Add a step, or a half of one."""
-        dots = self._dots
-        inputs: dict[int, Expr] = {}
-        for place, row, column in self._vectors():
-            if row not in inputs:
-                x = dots.input(windows.array, begins[row] + far)
-                inputs[row] = T.Bind(x if half is None else dots.half_of_x(x, half))
-            total = add(self._sums[place], inputs[row], weights[column // dots.lanes])
-            T.buffer_store(self._sums, total, [place])
+        self, inputs: Iterable[Expr], weights: list[Expr], add: Callable[[Expr, Expr, Expr], Expr]
+    ) -> None:
+        """Add a step, or a half of one, row by row."""
+        weights = [T.Bind(each) for each in weights]
+        columns = len(weights)
+        for row, x in enumerate(inputs):
+            bound = T.Bind(x)
+            for column in range(columns):
+                number = row * columns + column
+                place = vector(number * self._dots.lanes, self._dots.lanes)
+                T.buffer_store(self._sums, add(self._sums[place], bound, weights[column]), [place])
 
     def store(self, arrays: Arrays, numbers: Numbers, top: Expr, column: Expr) -> None:
         """Finish the sums of the columns that exist."""

@@ -135,7 +135,9 @@ class DotsForm(Form):
     instructions lies side by side.  The steps of a turn are filled up with zeros.
 
     In order means that those come first whose pairs of products fit into 16 bits, whatever the
-    bytes that they are multiplied with.  There is their number, and the number of each step.
+    bytes that they are multiplied with.  There is their number, and the number of each step.  The
+    others are (2, width, group / 2): they are multiplied in two halves.  Before all panels is
+    how many these are.
     """
 
     panels: tuple[Panels, ...]
@@ -180,13 +182,16 @@ class DotsForm(Form):
 
     def start(self, panel: Panels) -> int:
         """Return where the first of some panels begins."""
-        before = self.panels[: self.panels.index(panel)]
-        return sum(each.count * self.bytes_of(each) for each in before)
+        return self._end(self.panels[: self.panels.index(panel)])
+
+    def _end(self, panels: tuple[Panels, ...]) -> int:
+        size = sum(each.count * self.bytes_of(each) for each in panels)
+        return size + (CACHE_LINE if self.ordered else 0)
 
     def weight_shape(self, spec: ConvSpec) -> tuple[int, ...]:
         """Return the bytes of all panels, on one axis."""
         del spec
-        return (sum(each.count * self.bytes_of(each) for each in self.panels),)
+        return (self._end(self.panels),)
 
     def pack(self, spec: ConvSpec) -> Pack:
         """Return what lays out weights so, zero in columns that do not exist."""
@@ -321,27 +326,34 @@ def _dots(spec: ConvSpec, form: DotsForm, weight: Memory) -> Array:
     matrix = np.zeros((columns, form.turns, form.steps * form.group), form.dtype)
     matrix[: spec.out_channels, :, : form.run] = windows.reshape(-1, form.turns, form.run)
     steps = matrix.reshape(columns, form.turns * form.steps, form.group)
+    halves = 0
     for panel in form.panels:
         for number in range(panel.count):
             first = panel.start + number * panel.width
             place = packed[form.start(panel) + number * form.bytes_of(panel) :]
-            _panel_of_dots(form, steps[first : first + panel.width], place)
+            halves += _panel_of_dots(form, steps[first : first + panel.width], place)
+    if form.ordered:
+        _write(packed, 0, np.array([halves], np.int32))
     return packed
 
 
-def _panel_of_dots(form: DotsForm, steps: Array, place: Array) -> None:
-    """Lay out the steps of a panel, (width, steps, group)."""
+def _panel_of_dots(form: DotsForm, steps: Array, place: Array) -> int:
+    """Lay out the steps of a panel, (width, steps, group); return how many have halves."""
     width, count, group = steps.shape
     matrix = steps.transpose(1, 0, 2)
     _write(place, 0, steps.sum(axis=(1, 2), dtype=np.int32))
+    fitting = count
     if form.ordered:
         pairs = steps.reshape(width, count, group // 2, 2).astype(np.int32)
         most = np.maximum(pairs.clip(0).sum(-1), -pairs.clip(None, 0).sum(-1)).max(axis=(0, 2))
         fits = most <= _MOST_OF_A_PAIR
-        order = np.argsort(~fits, stable=True)
-        _write(place, width * INT_BYTES, np.array([np.count_nonzero(fits), *order], np.int32))
+        order, fitting = np.argsort(~fits, stable=True), int(np.count_nonzero(fits))
+        _write(place, width * INT_BYTES, np.array([fitting, *order], np.int32))
         matrix = matrix[order]
+        halves = matrix[fitting:].reshape(-1, width, 2, group // 2).swapaxes(1, 2)
+        matrix[fitting:] = halves.reshape(-1, width, group)
     _write(place, form.matrix(Panels(0, 1, width, width, 1)), matrix)
+    return int(count - fitting)
 
 
 def _write(place: Array, at: int, array: Array) -> None:

@@ -175,7 +175,12 @@ class Weaving:
         """Into how many blocks the panels are cut."""
         pixel = ELEMENT_BYTES[self.group] * self.lanes
         lines = self.line_pixels * self.kept_lines * pixel
-        panels = max(self.vectors, self.target.first_cache_bytes // 2 // lines)
+        weights = len(self.taps) * len(self.taps[0]) * self.columns.taps * pixel
+        panels = min(
+            self.target.private_cache_bytes // 2 // lines,
+            self.target.first_cache_bytes // 2 // weights,
+        )
+        panels = max(self.vectors, panels)
         return min(ceil(self.panels / panels), self.panels // self.vectors)
 
     def block(self, number: int) -> tuple[int, int]:
@@ -242,9 +247,9 @@ def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
 
 _OF_STEP = {4: 1, 2: 2, 1: 3}
 """Instructions that add a step to a vector of sums, by the rows of a step."""
-_OF_WEAVING, _OF_FINISH, _OF_LOAD, _OF_TILE, _OF_PANEL = 4, 7, 0.5, 12, 15
-"""Those for a vector of a line, to finish a vector of sums, for a load (which are computed beside
-others), and those before each tile and each panel."""
+_OF_WEAVING, _OF_FINISH, _OF_STORE, _OF_LOAD, _OF_TILE = 4, 6, 1, 0.5, 15
+"""Those for a vector of a line, to finish a vector of sums, to store neighbouring ones, for a load
+(which are computed beside others), and those before each tile."""
 
 
 def _instructions(weaving: Weaving) -> float:
@@ -255,13 +260,13 @@ def _instructions(weaving: Weaving) -> float:
     tile = (
         columns * met * width * _OF_STEP[weaving.group]
         + columns * weaving.steps * (height + width) * _OF_LOAD
-        + vectors * height * width * _OF_FINISH
+        + height * width * (vectors * _OF_FINISH + _OF_STORE)
         + _OF_TILE
     )
     panels = ceil(weaving.panels / vectors)
     tiles = ceil(weaving.columns.outputs / width)
     woven = weaving.new_lines * weaving.line_pixels * weaving.panels
-    return weaving.tiles * (panels * (tiles * tile + vectors * _OF_PANEL) + woven * _OF_WEAVING)
+    return weaving.tiles * (panels * tiles * tile + woven * _OF_WEAVING)
 
 
 def form(spec: ConvSpec, plan: Plan, target: Target) -> TapsForm:

@@ -14,8 +14,9 @@ from depthwise.bench.inference.problem import Posable
 from depthwise.bench.options import Asked
 from depthwise.errors import DepthwiseError, ModelError
 from depthwise.loading import of_tflite
+from depthwise.machine import target
 from depthwise.measure import environments, network_files
-from depthwise.measure.catalogue import LOADED, SOURCES
+from depthwise.measure.catalogue import EXACT, LOADED, SOURCES
 from depthwise.network import agreement, examples
 from depthwise.network.saved.container import HEAD_BYTES, begins_one
 from depthwise.network.steps import computed, numbered
@@ -171,7 +172,11 @@ class OnnxFile(_File):
         """Return the ways in which an engine runs it: those that read it."""
         if engine == OURS:
             return (LOADED,)
-        return SOURCES[engine].networks if SOURCES[engine].reads_onnx else ()
+        if not SOURCES[engine].reads_onnx:
+            return ()
+        saturates = self._is_quantized() and target.named(None).dots != "quads"
+        exact = (EXACT,) if saturates and SOURCES[engine].has_exact else ()
+        return SOURCES[engine].networks + exact
 
     def _results(self, given: Mapping[str, Array]) -> dict[str, Array]:
         names = [each.name for each in self._session.get_outputs()]

@@ -29,13 +29,16 @@ class GraphEngine(ABC):
     """What no clock sees, in words."""
 
     @abstractmethod
-    def read(self, file: Path, inputs: Mapping[str, Array], open_sizes: Mapping[str, int]) -> Any:
+    def read(
+        self, file: Path, inputs: Mapping[str, Array], open_sizes: Mapping[str, int], variant: str
+    ) -> Any:
         """Return the graph in an ONNX file for these inputs.
 
         Args:
             file: the ONNX file.
             inputs: by name.
             open_sizes: the size that stands for each word in the shapes of the file's inputs.
+            variant: the way in which the network is run.
         """
 
     @abstractmethod
@@ -52,11 +55,11 @@ class GraphEngine(ABC):
     ) -> Callable[[], object]:
         """Return a call of a graph from arrays to arrays, all kept as long as it is."""
 
-    def network(self, folder: Path, variant: str) -> Prepared:  # noqa: ARG002
+    def network(self, folder: Path, variant: str) -> Prepared:
         """Make a network ready, from its ONNX file."""
         inputs, outputs = network_files.inputs(folder), network_files.outputs(folder)
         file, sizes = network_files.file(folder), network_files.open_sizes(folder)
-        run = self.bound(self.read(file, inputs, sizes), inputs, outputs, "call")
+        run = self.bound(self.read(file, inputs, sizes, variant), inputs, outputs, "call")
         return Prepared(run, lambda: list(outputs.values()), self.layout, "nothing")
 
     def prepare(

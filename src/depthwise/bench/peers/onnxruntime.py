@@ -14,6 +14,7 @@ from onnx import helper, numpy_helper
 from depthwise.bench.peers import copies, parts
 from depthwise.bench.peers.graphs import GraphEngine
 from depthwise.bench.peers.parts import Layer, Limits, Order
+from depthwise.measure.catalogue import EXACT
 from depthwise.measure.engine import Array, Clock
 from depthwise.problem.dtypes import DEFAULT, QUANTIZED
 from depthwise.problem.problem import Problem
@@ -57,9 +58,12 @@ class Engine(GraphEngine):
         """Refuse what has no CPU kernel."""
         return _LIMITS.reason(spec)
 
-    def read(self, file: Path, inputs: Mapping[str, Array], open_sizes: Mapping[str, int]) -> File:  # noqa: ARG002
+    def read(
+        self, file: Path, inputs: Mapping[str, Array], open_sizes: Mapping[str, int], variant: str
+    ) -> File:
         """Return the file itself, which a session reads."""
-        return File(file, open_sizes)
+        del inputs
+        return File(file, open_sizes, exact=variant == EXACT)
 
     def problem(self, spec: Problem, arrays: tuple[Array, ...], outside: Order) -> Graph:
         """Return the problem, between transpositions where its arrays are NHWC."""
@@ -105,6 +109,8 @@ class Engine(GraphEngine):
         if isinstance(graph, File):
             for word, size in graph.open_sizes.items():
                 settings.add_free_dimension_override_by_name(word, size)
+            if graph.exact:
+                settings.add_session_config_entry("session.x64quantprecision", "1")
             return bound_call(settings, str(graph.path), inputs, outputs)
         if graph.dtype == np.int8:  # otherwise computed in float32
             settings.add_session_config_entry("session.qdqisint8allowed", "1")
@@ -119,6 +125,8 @@ class File:
     path: Path
     open_sizes: Mapping[str, int]
     """The size that stands for each word in the shapes of its inputs."""
+    exact: bool
+    """Whether sums of whole numbers may not saturate, where the processor has no dot products."""
 
 
 def options(threads: int, clock: Clock) -> Any:

@@ -55,8 +55,11 @@ class Engine(GraphEngine):
             return "compiling ends the process where whole numbers are transposed (2026.4.1)"
         return _LIMITS.reason(spec)
 
-    def read(self, file: Path, inputs: Mapping[str, Array], open_sizes: Mapping[str, int]) -> Any:  # noqa: ARG002
+    def read(
+        self, file: Path, inputs: Mapping[str, Array], open_sizes: Mapping[str, int], variant: str
+    ) -> Any:
         """Return the model in an ONNX file, its open sizes those of the inputs."""
+        del open_sizes, variant
         model = self._core.read_model(file)
         if model.is_dynamic():
             model.reshape({name: list(array.shape) for name, array in inputs.items()})
