@@ -86,9 +86,7 @@ SOURCES = {
         Source("depthwise", "depthwise", networks=("optimized",), module="ours"),
         Source("tvm", "apache-tvm"),
         Source("torch", "torch", networks=("nchw", "channels_last", "compiled")),
-        Source(
-            "onnxruntime", "onnxruntime", networks=("nchwc",), reads_onnx=True, has_exact=True
-        ),
+        Source("onnxruntime", "onnxruntime", networks=("nchwc",), reads_onnx=True, has_exact=True),
         Source("mxnet", "mxnet", MXNET),
         Source("tensorflow", "tensorflow-cpu", TENSORFLOW),
         Source(

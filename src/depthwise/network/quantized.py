@@ -37,12 +37,12 @@ from depthwise.network.operators import (
 from depthwise.network.quantized_images import (
     added,
     concatenated,
-    looked_up,
     mean,
     moved,
     multiplied,
     pooled,
 )
+from depthwise.network.tables import look_up_in_convolutions, looked_up
 from depthwise.problem.arrays import Array
 from depthwise.problem.dtypes import DEFAULT, QUANTIZED
 from depthwise.problem.spec import ConvSpec
@@ -58,6 +58,7 @@ def stage_quantized(graph: Graph) -> None:
         if isinstance(node.operator, (Convolution, Linear)):
             _real(graph, node)
     graph.drop_unused()
+    look_up_in_convolutions(graph)
 
 
 def _real(graph: Graph, node: Node) -> None:
@@ -151,6 +152,11 @@ def _unpadded(ending: Ending, core: Node, how: Convolution) -> tuple[Taken | Non
     return inner, replace(how, padding=padding)
 
 
+def _two(ending: Ending, core: Node) -> Node | None:
+    """Stage what combines two images, or an image and a function of it."""
+    return looked_up(ending, core) or _sum(ending, core)
+
+
 def _sum(ending: Ending, core: Node) -> Node | None:
     """Stage a sum of two images as the residual of the later of two pointwise convolutions."""
     first, second = (taken(value) for value in core.inputs[:2])
@@ -203,7 +209,7 @@ def _residual(ending: Ending, own: Taken, other: Taken) -> Node:
 _RULES: dict[type[Operator], Rule] = {
     Convolution: _convolution,
     Linear: _linear,
-    Binary: _sum,
+    Binary: _two,
     Activate: looked_up,
     Unary: looked_up,
     HardSigmoid: looked_up,

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 
 from depthwise.errors import SpecError
-from depthwise.network.absorb import draft_of, place
-from depthwise.network.chains import single
+from depthwise.network.absorb import place
 from depthwise.network.draft import Draft
 from depthwise.network.endings import Ending, Taken, is_image, meant, taken
 from depthwise.network.graph import Graph, Node, Value
 from depthwise.network.operators import PIXELS, Binary, Dequantize, Pool, Quantize, Reduce, Reshape
 from depthwise.network.pixels import is_beside_kernels
 from depthwise.network.pools import pool_of
-from depthwise.problem.arrays import Array
+from depthwise.network.tables import lookup, numbers, stood_for
 from depthwise.problem.dtypes import element
-from depthwise.problem.elementwise import ElementwiseSpec
 from depthwise.problem.quantized_images import QuantizedKind, QuantizedSpec
-from depthwise.problem.reference import forward
 
 
 def added(ending: Ending, first: Taken, second: Taken) -> Node | None:
@@ -71,52 +67,6 @@ def mean(ending: Ending, core: Node) -> Node | None:
     return made
 
 
-def looked_up(ending: Ending, core: Node) -> Node | None:
-    """Stage a function of one image as a table, within the convolution before it if it can be."""
-    operator = meant(core)
-    x = taken(core.output if isinstance(operator, Dequantize) else core.inputs[0])
-    if x is None or not x.is_image or x.source.dtype != ending.how.dtype:
-        return None
-    if isinstance(operator, Dequantize):
-        ending.passed.append(core)
-        if ending.same(x) and ending.bounds == element(ending.how.dtype).range:
-            return None
-    table = _table(ending, core, x)
-    if table is None:
-        return None
-    draft = draft_of(x.source)
-    conv = None if draft is None else draft.conv
-    alone = ending.graph.used_once(x.source) and ending.graph.used_once(x.node.output)
-    if draft is None or conv is None or conv.table or conv.residual or not alone:
-        return place(ending.graph, ending.node, _lookup(x.source, table), x.source)
-    before = cast(Node, x.source.maker)
-    made = Draft(spec=replace(conv, table=True), operands={**draft.operands, "table": table})
-    ending.passed += [x.node, before]
-    return place(ending.graph, ending.node, made, cast(Value, before.inputs[0]))
-
-
-def _table(ending: Ending, core: Node, x: Taken) -> Array | None:
-    """Return what a function makes of each number of a type."""
-    real = _real_numbers(ending, x)
-    operator = meant(core)
-    if not isinstance(operator, Dequantize):
-        pieces = single(operator, "float32")
-        if not pieces:
-            return None
-        chain = tuple(piece.link for piece in pieces)
-        operands = [cast(Array, each.operand) for each in pieces if each.operand is not None]
-        spec = ElementwiseSpec(channels=len(real), height=1, width=1, chain=chain)
-        real = forward(spec, real.reshape(spec.input_shape), *operands).reshape(-1)
-    return ending.rounded(real).astype(ending.how.dtype)
-
-
-def _real_numbers(ending: Ending, x: Taken) -> Array:
-    """Return what each number of a type stands for, in float32."""
-    least, most = element(ending.how.dtype).range
-    real: Array = (np.arange(least, most + 1) - x.how.zero).astype(np.float32) * x.scale
-    return real
-
-
 def concatenated(ending: Ending, core: Node) -> Node | None:
     """Concatenate whole numbers, those of another scale brought to that of the result before."""
     given = [taken(value) for value in core.inputs]
@@ -128,8 +78,9 @@ def concatenated(ending: Ending, core: Node) -> Node | None:
     for x in images:
         value = x.source
         if not (plain and ending.same(x)):
-            table = ending.rounded(_real_numbers(ending, x)).astype(ending.how.dtype)
-            made = ending.graph.insert(ending.node, _lookup(value, table), [value], like=value)
+            real = stood_for(numbers(ending.how.dtype), x.how)
+            table = ending.rounded(real).astype(ending.how.dtype)
+            made = ending.graph.insert(ending.node, lookup(value, table), [value], like=value)
             value = made.output
         sources.append(value)
     joined = ending.graph.insert(ending.node, core.operator, sources, like=ending.node.output)
@@ -158,10 +109,6 @@ def pooled(ending: Ending, core: Node) -> Node | None:
         return None
     spec = pool_of(x.source, pool)
     return place(ending.graph, ending.node, Draft(spec=spec, operands={}), x.source)
-
-
-def _lookup(value: Value, table: Array) -> Draft:
-    return Draft(spec=_spec("lookup", value), operands={"table": table})
 
 
 def _placed(
