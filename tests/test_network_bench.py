@@ -17,14 +17,16 @@ from torch import nn
 from depthwise import console
 from depthwise.bench import command
 from depthwise.bench.inference import command as inference
-from depthwise.bench.inference import plot, report, run
+from depthwise.bench.inference import plot, quantized, report, run
 from depthwise.bench.inference.problem import SIZES, NetworkProblem
 from depthwise.bench.inference.run import NetworkResult
 from depthwise.bench.networks.layers import Classifier, ConvNorm, InvertedResidual
 from depthwise.bench.options import Options
 from depthwise.bench.peers import ours, torch_networks
 from depthwise.errors import PeerError, SpecError
+from depthwise.machine import target
 from depthwise.measure import environments, network_files
+from depthwise.measure.catalogue import EXACT
 from depthwise.measure.engine import Prepared
 from depthwise.measure.memory import Memory
 from depthwise.measure.network_files import TOLERANCE
@@ -274,7 +276,12 @@ def test_results_are_right_within_a_tolerance_where_they_say_something(
     [
         ({"workloads": ["resnet"]}, SpecError, "a network is one of .*got 'resnet'"),
         ({"batch": 0}, SpecError, "batch is at least 1; got 0"),
-        ({"dtype": "float64"}, SpecError, "measured in float32; got float64"),
+        (
+            {"dtype": "float64"},
+            SpecError,
+            "measured in float32, or beside that in int8; got float64",
+        ),
+        ({"dtype": "int8", "model": "x.onnx"}, SpecError, "--model is measured alone and as it is"),
         ({"layers": Path("x.json")}, SpecError, "takes no layers; got x.json"),
         ({"cpu": "x86-64-v3"}, SpecError, "takes no target; got x86-64-v3"),
         ({"peers": ["tvm"]}, PeerError, "run by depthwise, torch, onnxruntime, .*got 'tvm'"),
@@ -378,3 +385,18 @@ def test_a_peer_runs_a_network_rightly(tmp_path: Path, way: tuple[str, str]) -> 
         assert prepared.verified
         assert min(worker.sample(prepared.key)) > 0
         assert worker.memory(prepared.key).touched > 0
+
+
+def test_networks_are_measured_in_whole_numbers_behind_themselves(tmp_path: Path) -> None:
+    words: list[str] = []
+    networks = [NetworkProblem("tiny")]
+    plain, whole = quantized.problems(networks, tmp_path, words.append)
+    assert words == ["quantize network tiny n1"]
+    assert [each.network for each in (plain, whole)] == ["tiny.onnx", "tiny.int8.onnx"]
+    assert EXACT not in plain.variants("onnxruntime")
+    saturates = target.named(None).dots != "quads"
+    assert (EXACT in whole.variants("onnxruntime")) == saturates
+    folders = [tmp_path / name for name in ("plain", "whole")]
+    for folder in folders:
+        folder.mkdir()
+    assert whole.write(folders[1]).tolerance > plain.write(folders[0]).tolerance

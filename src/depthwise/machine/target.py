@@ -14,7 +14,7 @@ from depthwise.problem.dtypes import element
 from depthwise.problem.values import meant, shown
 
 Isa = Literal["avx512", "avx2", "sse", "neon"]
-Dots = Literal["quads", "pairs", "none"]
+Dots = Literal["quads", "signed quads", "pairs", "none"]
 TableBytes = Literal[0, 16, 128]
 
 _VECTORS: dict[Isa, tuple[int, int]] = {
@@ -61,8 +61,9 @@ class Target:
     architecture: str = platform.machine()
     """The architecture as LLVM's triples begin with it."""
     dots: Dots = "none"
-    """What is multiplied and added to an int32 in one instruction: four bytes (VNNI), two 16-bit
-    numbers (`vpmaddwd`), or nothing that is used here."""
+    """What is multiplied and added to an int32 in one instruction: four bytes, without a sign by
+    such with one (VNNI, i8mm) or both with one (NEON's dot product), two 16-bit numbers
+    (`vpmaddwd`), or nothing that is used here."""
     table_bytes: TableBytes = 0
     """The entries of a table of bytes that one instruction looks up in: 128 (VBMI's `vpermi2b`), 16
     (`vpshufb`), or none where vectors have nothing that is faster than loads."""
@@ -163,6 +164,8 @@ def _llvm_name(machine: Any) -> str:
 
 def _dots(machine: Any) -> Dots:
     isa = _isa(machine)
+    if isa == "neon":
+        return "quads" if "i8mm" in machine else "signed quads" if "asimddp" in machine else "none"
     if (isa == "avx512" and "avx512_vnni" in machine) or "avx_vnni" in machine:
         return "quads"
     if isa == "avx2" or (isa == "avx512" and "avx512bw" in machine):

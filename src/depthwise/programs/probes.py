@@ -15,7 +15,8 @@ from tvm.script import tirx as T  # noqa: N812
 from depthwise.machine.target import Target
 from depthwise.problem.dtypes import element
 from depthwise.programs.direct import spread, vector
-from depthwise.programs.dots import add_bytes, of
+from depthwise.programs.dots import add_bytes
+from depthwise.programs.quantized_numbers import of
 
 SPARE_REGISTERS = 4
 """Vector registers left for the factor, the addend and whatever the compiler wants."""
@@ -75,7 +76,7 @@ def product_chain(target: Target, tasks: int, steps: int) -> tirx.PrimFunc:
             return y * factor + added
         word = int.from_bytes(np.array(WEIGHTS, np.int8).tobytes(), "little", signed=True)
         weights = spread(tirx.const(word, "int32"), lanes)
-        return add_bytes(y, y, weights, lanes, in_pairs=target.dots == "pairs")
+        return add_bytes(y, y, weights, target)
 
     @T.prim_func(s_tir=True)  # type: ignore[untyped-decorator]
     def main(x: T.handle, y: T.handle) -> None:

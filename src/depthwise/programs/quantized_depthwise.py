@@ -17,8 +17,9 @@ from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS, Program
 from depthwise.programs.define import source
 from depthwise.programs.dense_sums import each_vector
 from depthwise.programs.direct import spread, vector
-from depthwise.programs.dots import Dots, of
+from depthwise.programs.dots import Dots
 from depthwise.programs.quantized import Arrays, End, Numbers
+from depthwise.programs.quantized_numbers import of
 from depthwise.schedule import quantized_depthwise as rule
 from depthwise.schedule.form import INT_BYTES, TapsForm
 from depthwise.schedule.plan import Plan
@@ -39,7 +40,7 @@ def programs(spec: ConvSpec, plan: Plan, target: Target) -> tuple[Program]:
 def _function(spec: ConvSpec, plan: Plan, target: Target) -> tirx.PrimFunc:
     """Return a function of the problem's arrays, of scratch memory and of a run of tasks."""
     weaving, form = Weaving(spec, plan, target), rule.form(spec, plan, target)
-    dots = Dots(weaving.group, weaving.lanes, spec.dtype)
+    dots = Dots(target, weaving.group, spec.dtype)
     near = (weaving.kept_lines * weaving.line + weaving.lanes) * weaving.group
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
@@ -206,7 +207,7 @@ class Lines:
         pixel = weaving.channels * weaving.group
         lanes = 4 * self.dots.lanes // self.dots.bytes
         if weaving.spec.padding_mode == "zeros":
-            value = T.Bind(self.dots.padding(self.zero))
+            value = T.Bind(self.dots.taken(tirx.Cast(self.dots.dtype, self.zero), 1))
             for at, run in each_vector(count * pixel, lanes):
                 place = vector((to + first * weaving.channels) * weaving.group + at, run)
                 T.buffer_store(array, spread(value, run), [place])

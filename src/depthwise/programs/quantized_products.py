@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import Any, TypeAlias
 
@@ -17,9 +17,10 @@ from depthwise.programs import products
 from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS, Program
 from depthwise.programs.dense_sums import Windows, bring, copy_row
 from depthwise.programs.direct import spread, vector
-from depthwise.programs.dots import add_bytes, add_words, of
+from depthwise.programs.dots import WORD_BYTES, Dots, add_words
 from depthwise.programs.fetching import LINE_BYTES, fetch
 from depthwise.programs.quantized import Arrays, End, Numbers
+from depthwise.programs.quantized_numbers import of
 from depthwise.schedule import quantized_products as rule
 from depthwise.schedule import tiling
 from depthwise.schedule.form import INT_BYTES, DotsForm
@@ -41,11 +42,11 @@ def _function(spec: ConvSpec, plan: Plan, target: Target) -> tirx.PrimFunc:
     form, stack = rule.form(spec, plan, target), Stack.of(spec)
     runs, shares = rule.tasks(spec, plan, target)
     ends = rule.ends(spec, plan)
-    dots = _Dots(form, target.lanes("int32"), spec.dtype)
+    dots = Dots(target, form.group, spec.dtype)
     read = -(-(stack.most_rows(ends) * stack.row + form.group) // LINE_BYTES) * LINE_BYTES
     near = read if rule.is_brought(spec, target) else 0
     wide = read if form.ordered else 0
-    size = near * dots.input_bytes + wide * _WORD_BYTES
+    size = near * dots.bytes + wide * WORD_BYTES
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
         T.func_attr({TASKS: runs * shares, SCRATCH_BYTES: size})
@@ -53,10 +54,10 @@ def _function(spec: ConvSpec, plan: Plan, target: Target) -> tirx.PrimFunc:
         x, packed = arrays["x"], arrays["weight"]
         scratch = words = None
         if size:
-            scratch = T.arg("scratch", T.Buffer((size // dots.input_bytes,), dots.input_type))
+            scratch = T.arg("scratch", T.Buffer((size // dots.bytes,), dots.input_type))
         start, stop = T.arg("first", T.int32()), T.arg("last", T.int32())
         if scratch is not None and wide:
-            words = T.decl_buffer((wide,), "int16", scratch.data, elem_offset=near // _WORD_BYTES)
+            words = T.decl_buffer((wide,), "int16", scratch.data, elem_offset=near // WORD_BYTES)
         numbers = Numbers.read(arrays, target)
         has_halves = T.Bind(_whole(packed, 0) > 0) if wide else None
         with T.serial(start, stop) as number:
@@ -70,109 +71,34 @@ def _function(spec: ConvSpec, plan: Plan, target: Target) -> tirx.PrimFunc:
             if near:
                 windows = Windows(stack, scratch, above, ends)
                 with T.If(is_new), T.Then():
-                    dots.bring(spec, x, scratch, (above, below), zero)
+                    _bring(dots, spec, x, scratch, (above, below), zero)
             if wide:
                 with T.If(tirx.all(is_new, has_halves)), T.Then():
-                    dots.bring(spec, x, words, (above, below), zero)
-            _product(arrays, numbers, dots, (windows, halves), (first, last), (share, shares))
+                    _bring(dots, spec, x, words, (above, below), zero)
+            _product(arrays, numbers, dots, form, (windows, halves), (first, last), (share, shares))
     return builder.get()
 
 
-_WORD_BYTES = 2
+def _bring(
+    dots: Dots, spec: ConvSpec, x: Any, near: Any, rows: tuple[Expr, Expr], zero: Expr
+) -> None:  # fmt: skip
+    """Copy rows as they are taken; bytes may become 16-bit numbers."""
+    lanes = 4 * dots.lanes // (1 if near.dtype == dots.input_type else WORD_BYTES) // dots.bytes
 
+    def taken(value: Expr, lanes: int) -> Expr:
+        return dots.taken(value, lanes).astype(of(near.dtype, lanes))
 
-@dataclass(frozen=True)
-class _Dots:
-    """How inputs are taken, and multiplied with weights."""
-
-    form: DotsForm
-    lanes: int
-    """Sums of a vector."""
-    dtype: str
-
-    @property
-    def of_bytes(self) -> bool:
-        """Whether inputs are bytes without a sign."""
-        return self.form.group > 1
-
-    @property
-    def input_type(self) -> str:
-        """The type of inputs that were brought."""
-        return "uint8" if self.of_bytes else "int16"
-
-    @property
-    def input_bytes(self) -> int:
-        """The bytes of one of them."""
-        return 1 if self.of_bytes else _WORD_BYTES
-
-    def bring(self, spec: ConvSpec, x: Any, near: Any, rows: tuple[Expr, Expr], zero: Expr) -> None:
-        """Copy rows as they are multiplied: see `_taken`; bytes may become 16-bit numbers."""
-        lanes = 4 * self.lanes // (1 if near.dtype == "uint8" else _WORD_BYTES)
-
-        def taken(value: Expr, lanes: int) -> Expr:
-            return self._taken(value, zero, lanes).astype(of(near.dtype, lanes))
-
-        nothing = taken(tirx.Cast(x.dtype, zero), 1)
-        bring(spec, near, *rows, lanes, copy_row(spec, x, near, lanes, taken), nothing)
-
-    def _taken(self, value: Expr, zero: Expr, lanes: int) -> Expr:
-        """Return bytes without a sign, or 16-bit differences from the zero point."""
-        if not self.of_bytes:
-            return tirx.Cast(of("int16", lanes), value) - spread(tirx.Cast("int16", zero), lanes)
-        if self.dtype == "uint8":
-            return value
-        bits = T.reinterpret(of("uint8", lanes), value)
-        return bits ^ spread(tirx.const(128, "uint8"), lanes)
-
-    def zero(self, zero: Expr) -> Expr:
-        """Return what inputs as they are taken have for their zero point."""
-        if not self.of_bytes:
-            return tirx.const(0, "int32")
-        return zero if self.dtype == "uint8" else zero + 128
-
-    def input(self, array: Any, at: Expr) -> Expr:
-        """Return a step of a row for all lanes."""
-        group, lanes = self.form.group, self.lanes
-        if not self.of_bytes:
-            return spread(tirx.Cast("int32", array[at]), lanes)
-        return spread(T.reinterpret("int32", array[vector(at, group)]), lanes)
-
-    def weights(self, packed: Any, at: Expr) -> Expr:
-        """Return a step of a vector of columns, from a place in bytes on."""
-        lanes = self.lanes
-        if not self.of_bytes:
-            weights = T.reinterpret(of("int16", lanes), packed[vector(at, 2 * lanes)])
-            return tirx.Cast(of("int32", lanes), weights)
-        return T.reinterpret(of("int32", lanes), packed[vector(at, 4 * lanes)])
-
-    def add(self, total: Expr, x: Expr, weights: Expr) -> Expr:
-        """Return sums with a step more, of which no pair saturates."""
-        if not self.of_bytes:
-            return total + x * weights
-        return add_bytes(total, x, weights, self.lanes, in_pairs=self.form.ordered)
-
-    def half_of_input(self, words: Any, at: Expr) -> Expr:
-        """Return a half of a step of a row for all lanes, as 16-bit numbers."""
-        two = T.reinterpret("int32", words[vector(at, 2)])
-        return T.reinterpret(of("int16", 2 * self.lanes), spread(two, self.lanes))
-
-    def half_of_weights(self, packed: Any, at: Expr) -> Expr:
-        """Return a half of a step of a vector of columns, from a place in bytes on."""
-        return tirx.Cast(of("int16", 2 * self.lanes), packed[vector(at, 2 * self.lanes)])
-
-    def add_half(self, total: Expr, x: Expr, weights: Expr) -> Expr:
-        """Return sums with a half of a step more."""
-        return add_words(total, x, weights, self.lanes)
+    nothing = taken(tirx.Cast(x.dtype, zero), 1)
+    bring(spec, near, *rows, lanes, copy_row(spec, x, near, lanes, taken), nothing)
 
 
 def _product(
-    arrays: Arrays, numbers: Numbers, dots: _Dots, windows: tuple[Windows, Windows],
+    arrays: Arrays, numbers: Numbers, dots: Dots, form: DotsForm, windows: tuple[Windows, Windows],
     pixels: tuple[Expr, Expr], share: tuple[Expr, int],
 ) -> None:  # fmt: skip
     """Write the loops over panels and tiles of pixels, of windows of bytes, and of halves."""
     first, last = pixels
     part, parts = share
-    form = dots.form
     whole, halves = windows
     fewest = min(tiling.runs_between(whole.ends))[0]
     for panel in form.panels:
@@ -190,7 +116,7 @@ def _product(
 
 
 def _starts(
-    arrays: Arrays, numbers: Numbers, dots: _Dots, panel: Panels, column: Expr, start: Expr
+    arrays: Arrays, numbers: Numbers, dots: Dots, panel: Panels, column: Expr, start: Expr
 ) -> Any:
     """Return what the sums of a panel begin with: biases, less what the zero point adds."""
     starts = T.alloc_buffer((panel.width,), "int32", scope="local")
@@ -213,7 +139,7 @@ class _Steps:
     def __init__(
         self, arrays: Arrays, stack: Stack, form: DotsForm, panel: Panels, start: Expr, tiles: int
     ) -> None:
-        self._spec, self._stack, self._form = arrays.spec, stack, form
+        self._spec, self._stack, self.form = arrays.spec, stack, form
         self._matrix = T.Bind(start + form.matrix(panel))
         self._size = panel.width * form.step_bytes
         self._packed, self._next = arrays["weight"], T.Bind(start + form.bytes_of(panel))
@@ -231,7 +157,7 @@ class _Steps:
 
     def _distance(self, number: Expr) -> Expr:
         """Return how far from the first of a window the inputs of a step are."""
-        spec, form = self._spec, self._form
+        spec, form = self._spec, self.form
         turn, step = number // form.steps, number % form.steps
         columns = form.turns // spec.kernel[0]
         down, right = spec.dilation[0] * self._stack.row, spec.dilation[1] * spec.channels
@@ -244,7 +170,7 @@ class _Steps:
         In the first steps of each turn, a tile begins to fetch its share of the next panel: the
         weights of a layer were not used since the last call, and are in no near cache.
         """
-        form, count = self._form, self._form.turns * self._form.steps
+        form, count = self.form, self.form.turns * self.form.steps
         if form.ordered:
             for first, last in ((0, self._fitting), (self._fitting, count)):
                 with T.serial(first, last) as place:
@@ -267,6 +193,17 @@ class _Steps:
                 step(number)
 
 
+def _half_of_input(dots: Dots, words: Any, at: Expr) -> Expr:
+    """Return a half of a step of a row for all lanes, as 16-bit numbers."""
+    two = T.reinterpret("int32", words[vector(at, 2)])
+    return T.reinterpret(of("int16", 2 * dots.lanes), spread(two, dots.lanes))
+
+
+def _half_of_weights(dots: Dots, packed: Any, at: Expr) -> Expr:
+    """Return a half of a step of a vector of columns, from a place in bytes on."""
+    return tirx.Cast(of("int16", 2 * dots.lanes), packed[vector(at, 2 * dots.lanes)])
+
+
 def _whole(packed: Any, at: Expr) -> Expr:
     """Return a number of 32 bits that lies in an array of bytes."""
     return T.reinterpret("int32", packed[vector(at, INT_BYTES)])
@@ -275,7 +212,7 @@ def _whole(packed: Any, at: Expr) -> Expr:
 class _Sums:
     """The sums of a tile, in registers."""
 
-    def __init__(self, dots: _Dots, panel: Panels, starts: Any) -> None:
+    def __init__(self, dots: Dots, panel: Panels, starts: Any) -> None:
         self._dots, self._panel = dots, panel
         self._sums = T.alloc_buffer((panel.rows * panel.width,), "int32", scope="local")
         for at, _, column in self._vectors():
@@ -297,23 +234,24 @@ class _Sums:
         dots, rows = self._dots, self._panel.rows
         columns = range(0, self._panel.width, dots.lanes)
         begins = whole.begins(top, rows)
-        wide = halves.begins(top, rows) if dots.form.ordered else begins
+        wide = halves.begins(top, rows) if steps.form.ordered else begins
+        step, add_half = steps.form.step_bytes, partial(add_words, lanes=dots.lanes)
 
         def add(at: Expr, distance: Expr, fits: bool) -> None:
             far = T.Bind(tirx.Cast("int64", distance))
             if fits:
-                weights = [dots.weights(packed, at + c * dots.form.step_bytes) for c in columns]
+                weights = [dots.weights(packed, at + c * step) for c in columns]
                 inputs = (dots.input(whole.array, begin + far) for begin in begins)
                 self._add(inputs, weights, dots.add)
                 return
             for half in range(2):
-                own = at + half * _WORD_BYTES * self._panel.width
-                weights = [dots.half_of_weights(packed, own + c * _WORD_BYTES) for c in columns]
+                own = at + half * WORD_BYTES * self._panel.width
+                weights = [_half_of_weights(dots, packed, own + c * WORD_BYTES) for c in columns]
                 inputs = (
-                    dots.half_of_input(halves.array, begin + far + half * _WORD_BYTES)
+                    _half_of_input(dots, halves.array, begin + far + half * WORD_BYTES)
                     for begin in wide
                 )
-                self._add(inputs, weights, dots.add_half)
+                self._add(inputs, weights, add_half)
 
         steps.each(add, tile)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil
 
-from depthwise.machine.target import Target
+from depthwise.machine.target import Dots, Target
 from depthwise.problem.spec import ConvSpec
 from depthwise.schedule import dense, tiling
 from depthwise.schedule.form import DotsForm, Form
@@ -28,7 +28,7 @@ from depthwise.schedule.tiling import Panels, Tiling
 name = "quantized_products"
 tiles = {"tc": "output channels in a tile, whole vectors", "tw": "output pixels in a tile"}
 
-_GROUPS = {"quads": 4, "pairs": 4, "none": 1}
+_GROUPS: dict[Dots, int] = {"quads": 4, "signed quads": 4, "pairs": 4, "none": 1}
 """Elements of a step by `Target.dots`."""
 
 
@@ -91,7 +91,11 @@ def _lanes(target: Target) -> int:
 
 def _registers(target: Target) -> int:
     """Return how many registers a tile may take: products are in one before they are added."""
-    return target.vector_registers - {"quads": 0, "pairs": 2, "none": 1}[target.dots]
+    return target.vector_registers - _TAKEN.get(target.dots, 0)
+
+
+_TAKEN: dict[Dots, int] = {"pairs": 2, "none": 1}
+"""Registers of what is multiplied before it is added, and of ones."""
 
 
 def panels_of(spec: ConvSpec, plan: Plan, target: Target) -> tuple[Panels, ...]:
@@ -121,4 +125,5 @@ def is_brought(spec: ConvSpec, target: Target) -> bool:
     """Whether a task copies what its pixels read: as they lie, bytes alone would be read."""
     padded = spec.padding != ((0, 0), (0, 0)) or spec.pitch("x") != spec.channels
     whole = _runs_of(spec)[1] % _GROUPS[target.dots] == 0
-    return padded or not whole or target.dots == "none" or spec.dtype == "int8"
+    as_it_lies = "int8" if target.dots == "signed quads" else "uint8"
+    return padded or not whole or target.dots == "none" or spec.dtype != as_it_lies

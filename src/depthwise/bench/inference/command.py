@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,16 +13,17 @@ from depthwise.bench import report
 from depthwise.bench.comparison import OURS, is_ours
 from depthwise.bench.findings import Findings
 from depthwise.bench.html import networks as page
-from depthwise.bench.inference import files, plot, run
+from depthwise.bench.inference import files, plot, quantized, run
 from depthwise.bench.inference.problem import NetworkProblem, Posable
 from depthwise.bench.inference.report import print_results
 from depthwise.bench.inference.run import NetworkResult
 from depthwise.bench.options import Options
 from depthwise.errors import PeerError, SpecError
-from depthwise.machine import team
+from depthwise.machine import team, trust
 from depthwise.measure import environments, state
 from depthwise.measure.catalogue import SOURCES
 from depthwise.measure.process import Worker
+from depthwise.problem.dtypes import DEFAULT
 
 if TYPE_CHECKING:
     from depthwise.measure.roofline import Roofline
@@ -42,9 +44,15 @@ def bench(options: Options, measure_limits: Callable[[], Roofline]) -> int:
     Raises:
         DepthwiseError: an option asks for what is not there.
     """
-    problems = _problems(options)
+    with ExitStack() as stack:
+        return _bench(options, _problems(options, stack), measure_limits)
+
+
+def _bench(
+    options: Options, problems: list[Posable], measure_limits: Callable[[], Roofline]
+) -> int:  # fmt: skip
     engines = _engines(options, problems[0])
-    entries = run.ways(problems[0], engines)
+    entries = {problem: run.ways(problem, engines) for problem in problems}
     about = state.describe()
     for warning in state.warnings(about):
         report.tell(f"warning: {warning}", "yellow")
@@ -56,9 +64,9 @@ def bench(options: Options, measure_limits: Callable[[], Roofline]) -> int:
     start = partial(_start, options=options)
     peak = findings.limits.peak_gflops
     try:
-        with console.progress(len(problems) * run.steps(entries)) as step:
-            for problem in problems:
-                findings.add(*run.measure(problem, entries, start, options.repeats, peak, step))
+        with console.progress(sum(map(run.steps, entries.values()))) as step:
+            for problem, ways in entries.items():
+                findings.add(*run.measure(problem, ways, start, options.repeats, peak, step))
                 findings.write(options.json, last=False)
     finally:  # what is complete is reported, after Ctrl-C too
         if findings.results:
@@ -68,24 +76,31 @@ def bench(options: Options, measure_limits: Callable[[], Roofline]) -> int:
     return int(any(note.grave and is_ours(note) for note in findings.notes))
 
 
-def _problems(options: Options) -> list[Posable]:
+def _problems(options: Options, stack: ExitStack) -> list[Posable]:
     for name, value in (("layers", options.layers), ("target", options.cpu)):
         if value is not None:
             raise SpecError(f"--op network takes no {name}; got {value}")
-    if options.dtype != "float32":
-        raise SpecError(f"networks are measured in float32; got {options.dtype}")
+    if options.dtype not in (DEFAULT, quantized.DTYPE):
+        raise SpecError(
+            f"networks are measured in {DEFAULT}, or beside that in {quantized.DTYPE}; got "
+            f"{options.dtype}"
+        )
     if options.model:
-        if options.workloads or options.batch != 1:
+        if options.workloads or options.batch != 1 or options.dtype != DEFAULT:
             raise SpecError(
-                "--model is measured alone, its sizes given with --input; got a --workload or a "
-                "--batch as well"
+                "--model is measured alone and as it is, its sizes given with --input; got a "
+                "--workload, a --batch or a --dtype as well"
             )
         return [files.read(options.model, options.inputs)]
     if options.inputs:
         raise SpecError(f"--input gives sizes of a --model; got {options.inputs} alone")
     problems = [NetworkProblem(name, options.batch) for name in options.workloads or WORKLOADS]
     environments.interpreter("torch")  # raises where it is not installed: networks are its modules
-    return list(problems)
+    if options.dtype == DEFAULT:
+        return list(problems)
+    folder = stack.enter_context(trust.temporary_folder())
+    with console.progress(len(problems)) as step:
+        return quantized.problems(problems, folder, step)
 
 
 def _engines(options: Options, problem: Posable) -> list[str]:

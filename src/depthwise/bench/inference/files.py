@@ -151,6 +151,7 @@ class OnnxFile(_File):
         self._model = self._read(path)
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 3
         self._in_a_line = in_a_line
         try:
             self._session: Any = onnxruntime.InferenceSession(self._given(path), options)
