@@ -26,13 +26,22 @@ from depthwise.torch.network.tracing import trace
 from transformer_models import MODELS, transformer_model
 
 SIZES = dict.fromkeys(
-    ("mobilenet_v1", "mobilenet_v2", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny"), 224
+    (
+        "mobilenet_v1",
+        "mobilenet_v2",
+        "mobilenet_v3_large",
+        "efficientnet_b0",
+        "efficientnet_lite0",
+        "convnext_tiny",
+    ),
+    224,
 ) | {"xception": 299}
 PARAMETERS = {
     "mobilenet_v1": 4_231_976,
     "mobilenet_v2": 3_504_872,
     "mobilenet_v3_large": 5_483_032,
     "efficientnet_b0": 5_288_548,
+    "efficientnet_lite0": 4_652_008,
     "convnext_tiny": 28_589_128,
     "xception": 22_855_952,
 }

@@ -16,6 +16,7 @@ SIZES = {
     "mobilenet_v2": 224,
     "mobilenet_v3_large": 224,
     "efficientnet_b0": 224,
+    "efficientnet_lite0": 224,
     "convnext_tiny": 224,
     "xception": 299,
     "mobileone_s0": 224,
