@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from depthwise.errors import ModelError
-from depthwise.network.agreement import ROUNDINGS
+from depthwise.network.agreement import ROUNDINGS, granted
 from depthwise.torch.network.agreement import Agreement
 from models import Call
 
@@ -76,3 +77,10 @@ def test_what_is_no_number_in_both_agrees():
 
     found = Agreement(Call(results), X).differences(results)
     assert found["largest_difference_given"] == 0
+
+
+@pytest.mark.parametrize(("moved", "within"), [(1.0, 0.05), (1.04, 0.08), (1.3, 0.1)])
+def test_quantized_networks_may_differ_by_units_and_no_further(moved: float, within: float):
+    results = [np.ones(3, np.float32)]
+    found = granted(5, results, [np.float32(moved) * results[0]], quantized=True)
+    assert found == pytest.approx(within, rel=1e-4)

@@ -20,6 +20,9 @@ NETWORKS_OWN = 4
 differ instead: some cancel what they computed, and amplify every rounding."""
 FARTHEST = 0.05
 """The part of the largest result by which none may differ, however far that is."""
+QUANTIZED_OWN, QUANTIZED_FARTHEST = 2, 0.1
+"""The same two where results are rounded to few numbers on their way, if that is more than
+`FARTHEST`: a rounding that falls the other way is a whole unit, and layers may amplify it."""
 
 
 def tolerance(depth: int, epsilon: float) -> float:
@@ -45,11 +48,11 @@ def granted(
         quantized: whether results are rounded to few numbers on their way, where an engine that
             rounds once less, or in another order, is whole units off.
     """
+    _, own = differences(moved, expected)
     if quantized:
-        return FARTHEST
+        return max(FARTHEST, min(QUANTIZED_OWN * own, QUANTIZED_FARTHEST))
     kinds = [each.dtype for each in expected if each.dtype.kind == "f"]
     epsilon = max((float(np.finfo(kind).eps) for kind in kinds), default=0.0)
-    _, own = differences(moved, expected)
     most = max(TOLERANCE, tolerance(depth, epsilon))
     return max(most, min(NETWORKS_OWN * own, FARTHEST))
 

@@ -15,7 +15,7 @@ from depthwise.machine import team
 from depthwise.network.engine import Engine
 from depthwise.network.steps import Call, Program, Shape, Stage, Step, View, in_order
 from depthwise.problem.arrays import Array, Memory
-from depthwise.problem.dtypes import DTYPES
+from depthwise.problem.dtypes import DTYPES, QUANTIZED
 from depthwise.problem.gathers import GatherSpec
 from depthwise.problem.gathers import Run as Channels
 
@@ -245,7 +245,8 @@ def interleaving(shape: Shape, dtype: str) -> GatherSpec | None:
 
     The images that it gathers are the planes.  None for what is copied otherwise.
     """
-    if len(shape) != 4 or not 1 < shape[1] <= _FEW_CHANNELS or 0 in shape or dtype not in DTYPES:
+    few = len(shape) == 4 and 1 < shape[1] <= _FEW_CHANNELS and 0 not in shape
+    if not few or dtype not in (*DTYPES, *QUANTIZED):
         return None
     _, channels, height, width = shape
     picks = tuple((Channels(plane, 0, 1),) for plane in range(channels))
