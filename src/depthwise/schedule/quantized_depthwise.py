@@ -5,7 +5,9 @@ the taps of up to four neighbouring rows in one column, of the same channel.  Fo
 the rows that it reads are woven into *lines* in scratch memory, padding included: an element of a
 line is what lies one below the other in the rows of a step.  Each is used by all columns of a
 window, by all rows of a tile, and, where lines of tiles overlap by whole steps, by the next line of
-tiles.  Channels are cut into blocks whose lines stay in the first cache.
+tiles.  A column of tiles goes through the channels before the next one, so that what it reads of
+the lines stays in the first cache, and images are read and written pixel by pixel.  Channels are
+cut into blocks where their weights would not stay there too, or the lines not in the second cache.
 
 Rows and columns change places where a kernel has one row, so that sequences have steps too.
 """

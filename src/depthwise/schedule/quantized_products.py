@@ -1,14 +1,15 @@
 """Quantized pointwise and dense convolution: a product of whole numbers whose rows are windows.
 
 The columns are output channels, packed in panels as in `dense`; their sums are int32.  What one
-instruction multiplies and adds to a sum is a step: four bytes where the processor has that (VNNI).
-Others add pairs of products of bytes in 16 bits, which saturate (`vpmaddubsw`), and those in 32
-bits.  Steps in which a pair could saturate come last in their panel, and are computed in 16 bits,
-in two halves.  Where there is neither, a step is one element.
+instruction multiplies and adds to a sum is a step: four bytes where the processor has that (VNNI,
+ARM's dot products).  Others add pairs of products of bytes in 16 bits, which saturate
+(`vpmaddubsw`), and those in 32 bits.  Steps in which a pair could saturate come last in their
+panel, and are two halves, each a product of pairs of 16-bit numbers.  Where there is none of these,
+a step is one element.
 
-Bytes are taken as they are, and each sum begins with the zero point times the sum of its weights,
-which lies before them.  Single elements are 16-bit differences from the zero point.  A task copies
-the rows that its pixels read where they are taken otherwise than they lie.
+Inputs are not moved by their zero point: each sum begins with that times the sum of its weights,
+which lies before them.  A task copies the rows that its pixels read where they are taken otherwise
+than they lie, and once more as 16-bit numbers if any step of the layer has halves.
 """
 
 from __future__ import annotations
