@@ -10,7 +10,7 @@ import unittest
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -131,10 +131,17 @@ class Outcome:
         return self.operators[0] if alone and self.operators else None
 
 
-@cache
-def _cases(backend):
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Ignore what onnx warns of and prints while it makes cases, or runs one."""
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
+        yield
+
+
+@cache
+def _cases(backend):
+    with _quietly():
         return BackendTest(backend, __name__).test_cases
 
 
@@ -147,8 +154,7 @@ def names(kind: str) -> list[str]:
 def fails(backend: type[Backend], kind: str, name: str) -> str | None:
     """Return the last line of what goes wrong with a case; None where it passes."""
     result = unittest.TestResult()
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
+    with _quietly():
         _cases(backend)[f"OnnxBackend{kind}ModelTest"](name).run(result)
     wrong = [*result.failures, *result.errors]
     assert result.testsRun == 1
@@ -203,7 +209,8 @@ def counted(found: list[Outcome]) -> str:
 
 def claimed() -> list[str]:
     """Return the names of the node cases of operators that kernels or views may compute."""
-    nodes = {case.name: case.model.graph.node for case in load_model_tests(kind="node")}
+    with _quietly():
+        nodes = {case.name: case.model.graph.node for case in load_model_tests(kind="node")}
     named = {name: {node.op_type for node in each} for name, each in nodes.items()}
     return sorted(f"{name}_cpu" for name, found in named.items() if found <= set(READERS))
 

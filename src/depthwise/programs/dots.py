@@ -23,7 +23,8 @@ class Dots:
 
     target: Target
     group: int
-    """Elements of a step, whose products one or two instructions add to a sum."""
+    """Elements of a step, whose products one or two instructions add to a sum: four bytes, two
+    16-bit numbers, or one."""
     dtype: str
     """The type of inputs as they are given."""
 
@@ -35,7 +36,7 @@ class Dots:
     @property
     def of_bytes(self) -> bool:
         """Whether bytes are multiplied, and not 16-bit numbers."""
-        return self.group > WORD_BYTES
+        return self.group == 4
 
     @property
     def input_type(self) -> str:
@@ -91,7 +92,7 @@ class Dots:
         """Return sums with a step more; where bytes are added in pairs, none may saturate."""
         if self.group == 1:
             return total + x * weights
-        if self.group == WORD_BYTES:
+        if self.group == 2:
             kind = of("int16", 2 * self.lanes)
             return add_words(
                 total, T.reinterpret(kind, x), T.reinterpret(kind, weights), self.lanes

@@ -32,6 +32,8 @@ _ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "hardsigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
     "silu": ("Sigmoid", {}),
 }
+_EXACT = "session.x64quantprecision", "1"
+"""No sum of whole numbers saturates, where the processor has no dot products either."""
 _LIMITS = Limits(dtypes=(DEFAULT, *QUANTIZED), padding_modes=("zeros", *_PADDING_MODES))
 
 
@@ -110,10 +112,12 @@ class Engine(GraphEngine):
             for word, size in graph.open_sizes.items():
                 settings.add_free_dimension_override_by_name(word, size)
             if graph.exact:
-                settings.add_session_config_entry("session.x64quantprecision", "1")
+                settings.add_session_config_entry(*_EXACT)
             return bound_call(settings, str(graph.path), inputs, outputs)
         if graph.dtype == np.int8:  # otherwise computed in float32
             settings.add_session_config_entry("session.qdqisint8allowed", "1")
+        elif graph.dtype == np.uint8:
+            settings.add_session_config_entry(*_EXACT)
         model = graph.model(inputs["x"].shape, outputs["y"].shape)
         return bound_call(settings, model, inputs, outputs)
 
