@@ -12,12 +12,10 @@ import pytest
 
 from depthwise.machine.target import Target
 from depthwise.problem.arrays import Array
-from depthwise.problem.data import random_problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.programs.build import SYMBOL, Built
 from depthwise.programs.writers import programs
-from depthwise.schedule import rule_of, rules_for
-from depthwise.schedule.plan import Plan
+from depthwise.schedule import default_plan, rule_of
 
 COMPILERS = {"aarch64": "aarch64-linux-gnu-gcc"}
 
@@ -58,14 +56,8 @@ def emulator(architecture: str) -> str:
     return found
 
 
-def default_plan(spec: ConvSpec, target: Target) -> Plan:
-    """Return the plan of the first rule that takes a convolution."""
-    rule = next(each for each in rules_for(spec) if each.rejects(spec, target) is None)
-    return rule.default_plan(spec, target, 1)
-
-
 def result(
-    spec: ConvSpec, arrays: tuple[Array, ...], target: Target, folder: Path, step: int = 2
+    spec: ConvSpec, arrays: list[Array], target: Target, folder: Path, step: int = 2
 ) -> Array:
     """Return what a kernel for a target computes of arrays, `step` tasks in a call."""
     emulator(target.architecture)
@@ -99,13 +91,3 @@ def _run(
     command = [emulator(target.architecture), "-cpu", "max", program]
     subprocess.run([*command, str(folder / "given"), str(folder / "result")], check=True)
     output[...] = np.fromfile(folder / "result", output.dtype).reshape(output.shape)
-
-
-def extreme(spec: ConvSpec, seed: int = 0) -> tuple[Array, ...]:
-    """Return arrays of a quantized convolution, inputs and weights at their bounds."""
-    x, weight, *others = random_problem(spec, seed)[:-1]
-    rng = np.random.default_rng(seed)
-    bounds = np.iinfo(spec.dtype)
-    x[...] = rng.choice([bounds.min, bounds.max], x.shape)
-    weight[...] = rng.choice([-128, 127], weight.shape)
-    return (x, weight, *others)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -10,8 +11,8 @@ import onnxruntime
 import pytest
 
 import depthwise as dw
-from depthwise.network.steps import Stage
 from onnx_models import model, node, port
+from test_network_quantized import kinds
 
 SCALES = {"x": (0.04, 110), "s": (1 / 255, 0), "y": (0.03, 12), "z": (0.05, 140)}
 CONSTANTS = {
@@ -30,9 +31,9 @@ def quantize(value: str, to: str, scale: str) -> list:
     ]
 
 
-def network(nodes: list, *inputs: str) -> onnx.ModelProto:
+def network(nodes: list, *inputs: str, constants: Mapping = CONSTANTS) -> onnx.ModelProto:
     """Return a model from real images to the real numbers of `y_q`."""
-    arrays = dict(CONSTANTS)
+    arrays = dict(constants)
     for name, (scale, zero) in SCALES.items():
         arrays |= {f"{name}_scale": np.float32(scale), f"{name}_zero": np.uint8(zero)}
     before = [each for name in inputs for each in quantize(f"{name}_in", name, name)]
@@ -57,6 +58,14 @@ TWICE = [
     node("Relu", "x", "a"), *quantize("a", "s", "z"), node("Tanh", "s", "b"),
     *quantize("b", "y", "y"),
 ]  # fmt: skip
+CONVOLUTION = [
+    node("DequantizeLinear", "w_q w_scale w_zero", "w"), node("Conv", "z w", "v"),
+    *quantize("v", "x", "x"),
+]  # fmt: skip
+WEIGHTS = CONSTANTS | {
+    "w_q": np.random.default_rng(3).integers(-60, 60, (4, 4, 1, 1)).astype(np.int8),
+    "w_scale": np.float32(0.01), "w_zero": np.int8(0),
+}  # fmt: skip
 FUNCTIONS = {"hardswish": HARDSWISH, "silu": SILU, "gelu": GELU, "turned": TURNED, "twice": TWICE}
 
 
@@ -67,10 +76,6 @@ def results(made: onnx.ModelProto, *arrays: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(made.SerializeToString(), options)
     names = [each.name for each in session.get_inputs()]
     return session.run(None, dict(zip(names, arrays, strict=True)))[0]
-
-
-def kinds(net: dw.Network) -> list[str]:
-    return [step.work.spec.kind for step in net.program.steps if isinstance(step.work, Stage)]
 
 
 def every_number(scale: str) -> np.ndarray:
@@ -106,18 +111,24 @@ def test_a_function_of_two_images_is_none() -> None:
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_convolution_looks_up_its_own_result(name: str) -> None:
-    weights = np.random.default_rng(3).integers(-60, 60, (4, 4, 1, 1)).astype(np.int8)
-    arrays = {"w_q": weights, "w_scale": np.float32(0.01), "w_zero": np.int8(0)}
-    nodes = [
-        node("DequantizeLinear", "w_q w_scale w_zero", "w"), node("Conv", "z w", "v"),
-        *quantize("v", "x", "x"), *FUNCTIONS[name],
-    ]  # fmt: skip
-    made = network(nodes, "z")
-    for key, array in arrays.items():
-        made.graph.initializer.append(onnx.numpy_helper.from_array(array, key))
+    made = network([*CONVOLUTION, *FUNCTIONS[name]], "z", constants=WEIGHTS)
     net, z = dw.load(made), every_number("z")
     assert kinds(net) == ["quantize", "pointwise", "dequantize"]
     assert "table" in str(net.program.stages()[1].spec)
+    assert np.abs(net(z) - results(made, z)).max() <= 2.001 * SCALES["y"][0]
+
+
+def test_what_is_looked_up_twice_in_a_row_is_looked_up_once() -> None:
+    """Numbers that are concatenated with others are brought to the scale of the result before."""
+    nodes = [
+        node("Sigmoid", "x", "a"), *quantize("a", "s", "s"),
+        node("Concat", "s z", "c", axis=1), *quantize("c", "y", "y"),
+    ]  # fmt: skip
+    made = network([*CONVOLUTION, *nodes], "z", constants=WEIGHTS)
+    net, z = dw.load(made), every_number("z")
+    assert kinds(net).count("lookup") == 1  # of z
+    (conv,) = [each.spec for each in net.program.stages() if each.spec.kind == "pointwise"]
+    assert "table" in str(conv)
     assert np.abs(net(z) - results(made, z)).max() <= 2.001 * SCALES["y"][0]
 
 

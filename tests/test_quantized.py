@@ -33,8 +33,6 @@ def arrays_of(spec: ConvSpec, seed: int, extreme: bool) -> list[np.ndarray]:
 
 def check(spec: ConvSpec, arrays: list[np.ndarray], cpu: str | None, threads: int = 1) -> None:
     kernel = dw.compile(spec, target=cpu, threads=threads)
-    if kernel.target.missing:
-        pytest.skip(f"this machine is no {cpu}")
     np.testing.assert_array_equal(kernel(*arrays, threads=threads), forward(spec, *arrays))
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cross import default_plan, extreme, result
+from cross import result
 from depthwise.machine.target import Target
 from depthwise.problem import reference
-from depthwise.problem.data import random_problem
 from depthwise.problem.parse import parse
 from depthwise.programs.writers import programs
+from depthwise.schedule import default_plan
+from test_quantized import arrays_of
 
 CPUS = {"cortex-a72": "none", "neoverse-n1": "signed quads", "neoverse-v1": "quads"}
 """What each has for products of whole numbers."""
@@ -41,7 +42,7 @@ PROBLEMS = [
 @pytest.mark.parametrize("line", PROBLEMS)
 def test_results_are_the_oracles(line: str, dtype: str, cpu: str, tmp_path: Path) -> None:
     spec = parse(line.format(dtype))
-    for arrays in (random_problem(spec, 3)[:-1], extreme(spec)):
+    for arrays in (arrays_of(spec, 3, extreme=False), arrays_of(spec, 1, extreme=True)):
         right = reference.forward(spec, *arrays).astype(spec.dtype_of("y"))
         found = result(spec, arrays, TARGETS[cpu], tmp_path)
         np.testing.assert_array_equal(found, right)

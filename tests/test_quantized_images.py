@@ -36,8 +36,6 @@ LINES = (
 
 def check(spec: QuantizedSpec, arrays: list[np.ndarray], cpu: str | None = None) -> np.ndarray:
     kernel = dw.compile(spec, target=cpu)
-    if kernel.target.missing:
-        pytest.skip(f"this machine is no {cpu}")
     got = kernel(*arrays)
     assert got.dtype == spec.dtype_of("y")
     np.testing.assert_array_equal(got, forward(spec, *arrays))

@@ -93,9 +93,7 @@ def _whole(value: Value | None, read: dict[Node, _Function]) -> _Function | None
     return read[maker]
 
 
-def _of_two(
-    node: Node, function: str, read: dict[Node, _Function], most: int
-) -> _Function | None:  # fmt: skip
+def _of_two(node: Node, function: str, read: dict[Node, _Function], most: int) -> _Function | None:
     """Return what combines two functions of one image, or one with a number."""
     if function not in BINARY:
         return None

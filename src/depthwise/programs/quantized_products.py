@@ -67,12 +67,13 @@ def _function(spec: ConvSpec, plan: Plan, target: Target) -> tirx.PrimFunc:
             first, last = products.run_of_rows(run, runs, stack.pixels, plan.tw)
             above, below = map(T.Bind, stack.rows(first, last))
             is_new, zero = tirx.any(number == start, share == 0), numbers.zero_of_x
-            windows, halves = Windows(stack, x, 0, ends), Windows(stack, words, above, ends)
+            windows, halves = Windows(stack, x, 0, ends), None
             if near:
                 windows = Windows(stack, scratch, above, ends)
                 with T.If(is_new), T.Then():
                     _bring(dots, spec, x, scratch, (above, below), zero)
             if wide:
+                halves = Windows(stack, words, above, ends)
                 with T.If(tirx.all(is_new, has_halves)), T.Then():
                     _bring(dots, spec, x, words, (above, below), zero)
             _product(arrays, numbers, dots, form, (windows, halves), (first, last), (share, shares))
@@ -81,7 +82,7 @@ def _function(spec: ConvSpec, plan: Plan, target: Target) -> tirx.PrimFunc:
 
 def _bring(
     dots: Dots, spec: ConvSpec, x: Any, near: Any, rows: tuple[Expr, Expr], zero: Expr
-) -> None:  # fmt: skip
+) -> None:
     """Copy rows as they are taken; bytes may become 16-bit numbers."""
     lanes = 4 * dots.lanes // (1 if near.dtype == dots.input_type else WORD_BYTES) // dots.bytes
 
@@ -93,8 +94,8 @@ def _bring(
 
 
 def _product(
-    arrays: Arrays, numbers: Numbers, dots: Dots, form: DotsForm, windows: tuple[Windows, Windows],
-    pixels: tuple[Expr, Expr], share: tuple[Expr, int],
+    arrays: Arrays, numbers: Numbers, dots: Dots, form: DotsForm,
+    windows: tuple[Windows, Windows | None], pixels: tuple[Expr, Expr], share: tuple[Expr, int],
 ) -> None:  # fmt: skip
     """Write the loops over panels and tiles of pixels, of windows of bytes, and of halves."""
     first, last = pixels
@@ -228,13 +229,14 @@ class _Sums:
         ]
 
     def add_all(
-        self, packed: Any, whole: Windows, halves: Windows, top: Expr, steps: _Steps, tile: Expr
-    ) -> None:
+        self, packed: Any, whole: Windows, halves: Windows | None, top: Expr, steps: _Steps,
+        tile: Expr,
+    ) -> None:  # fmt: skip
         """Add all products, in this tile of the panel."""
         dots, rows = self._dots, self._panel.rows
         columns = range(0, self._panel.width, dots.lanes)
         begins = whole.begins(top, rows)
-        wide = halves.begins(top, rows) if steps.form.ordered else begins
+        wide = halves.begins(top, rows) if halves else []
         step, add_half = steps.form.step_bytes, partial(add_words, lanes=dots.lanes)
 
         def add(at: Expr, distance: Expr, fits: bool) -> None:
@@ -244,6 +246,7 @@ class _Sums:
                 inputs = (dots.input(whole.array, begin + far) for begin in begins)
                 self._add(inputs, weights, dots.add)
                 return
+            assert halves is not None
             for half in range(2):
                 own = at + half * WORD_BYTES * self._panel.width
                 weights = [_half_of_weights(dots, packed, own + c * WORD_BYTES) for c in columns]

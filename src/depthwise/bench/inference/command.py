@@ -50,7 +50,7 @@ def bench(options: Options, measure_limits: Callable[[], Roofline]) -> int:
 
 def _bench(
     options: Options, problems: list[Posable], measure_limits: Callable[[], Roofline]
-) -> int:  # fmt: skip
+) -> int:
     engines = _engines(options, problems[0])
     entries = {problem: run.ways(problem, engines) for problem in problems}
     about = state.describe()

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from torch import nn
 
-from depthwise.bench.networks.layers import Classifier, ConvNorm, InvertedResidual, SqueezeExcite
+from depthwise.bench.networks.layers import (
+    Activation,
+    Classifier,
+    ConvNorm,
+    InvertedResidual,
+    SqueezeExcite,
+)
 
 STAGES = (
     (1, 3, 16, 1, 1), (6, 3, 24, 2, 2), (6, 5, 40, 2, 2), (6, 3, 80, 2, 3), (6, 5, 112, 1, 3),
@@ -17,19 +24,26 @@ STAGES = (
 
 def efficientnet_b0() -> nn.Sequential:
     """Return the network: (N, 3, 224, 224) to (N, 1000) logits."""
-    network = nn.Sequential(ConvNorm(3, 32, 3, 2, activation=nn.SiLU))
+    return efficientnet(nn.SiLU, squeeze)
+
+
+def efficientnet(
+    activation: Activation, squeeze: Callable[..., nn.Module] | None = None
+) -> nn.Sequential:
+    """Return a network of these stages, with squeeze-and-excite or without."""
+    network = nn.Sequential(ConvNorm(3, 32, 3, 2, activation=activation))
     channels = 32
     for expansion, kernel, out_channels, first_stride, blocks in STAGES:
         for block in range(blocks):
             network.append(
                 InvertedResidual(
                     channels, expansion * channels, out_channels, kernel,
-                    first_stride if block == 0 else 1, nn.SiLU,
-                    partial(squeeze, reduced=channels // 4),
+                    first_stride if block == 0 else 1, activation,
+                    partial(squeeze, reduced=channels // 4) if squeeze else None,
                 )
             )  # fmt: skip
             channels = out_channels
-    network.append(ConvNorm(channels, 1280, 1, activation=nn.SiLU))
+    network.append(ConvNorm(channels, 1280, 1, activation=activation))
     return network.append(Classifier(1280))
 
 
