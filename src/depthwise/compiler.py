@@ -12,7 +12,8 @@ import threading
 import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from depthwise import schedule
 from depthwise.errors import SpecError
@@ -23,6 +24,7 @@ from depthwise.machine.target import Target, named
 from depthwise.problem.block import BlockSpec
 from depthwise.problem.parse import specification
 from depthwise.problem.problem import Problem
+from depthwise.programs.emitted import Emitted, Form
 from depthwise.schedule.plan import AnyPlan, BlockPlan, Plan, parse_plan
 from depthwise.schedule.steps import Step
 from depthwise.store import cache, database
@@ -178,13 +180,65 @@ def _shown(steps: tuple[Step, ...], target: Target) -> tuple[Program, ...]:
 def _code(step: Step, target: Target, written: Callable[..., tuple[Program, ...]]) -> Code:
     """Return the machine code of a step: what the disk remembers, or what is built now."""
     key = step.problem, step.plan, target, step.number
-    if found := _remembered(cache.load(*key)):
+    if not target.is_foreign and (found := _remembered(cache.load(*key))):
         return found
     built = written(step.problem, step.plan, target)[step.number].built
+    if target.is_foreign:
+        return Code(0, built.tasks, built.scratch_bytes, built)
     meta = {"tasks": built.tasks, "scratch_bytes": built.scratch_bytes}
     write = partial(code.write, built)
     stored = cache.store(step.problem, step.plan, target, write, meta, code.suffix(), step.number)
     return _remembered(stored) or code.loaded(built)
+
+
+def steps(problem: Problem, plan: AnyPlan, target: Target) -> tuple[Step, ...]:
+    """Return what a call of a problem's kernel runs, one after the other."""
+    return _steps(problem, plan, target)
+
+
+def emitted(step: Step, target: Target, form: Form) -> Emitted:
+    """Return the code of a step to take along: what the disk remembers, or what is made now."""
+    key = step.problem, step.plan, target, step.number
+    suffix = EMITTED[form]
+    if (entry := cache.load(*key, suffixes=(suffix,))) and (found := _read(entry, form)):
+        return found
+    with _one_at_a_time, _importing:
+        from depthwise.programs import emit
+
+        program = _programs(step.problem, step.plan, target)[step.number]
+        made = emit.emitted(program, form, emit.symbol(cache.fingerprint(), *key))
+    cache.store(*key[:3], partial(_write, made), _about(made), suffix, step.number)
+    return made
+
+
+EMITTED: dict[Form, str] = {"c": ".c", "object": ".o"}
+"""The suffixes of code to take along, as the cache keeps it."""
+
+
+def _write(made: Emitted, path: Path) -> None:
+    path.write_bytes(made.object or made.text.encode())
+
+
+def _about(made: Emitted) -> dict[str, Any]:
+    """Return what the cache keeps beside the code."""
+    return {
+        "tasks": made.tasks, "scratch_bytes": made.scratch_bytes, "symbol": made.symbol,
+        "helpers": sorted(made.helpers), "headers": sorted(made.headers),
+    }  # fmt: skip
+
+
+def _read(entry: cache.Entry, form: Form) -> Emitted | None:
+    """Return what an entry holds; None where it is gone by now."""
+    try:
+        content = entry.object()
+    except (OSError, ValueError):
+        return None
+    about = entry.meta
+    return Emitted(
+        about["tasks"], about["scratch_bytes"], content.decode() if form == "c" else "",
+        frozenset(about["helpers"]), frozenset(about["headers"]),
+        content if form == "object" else b"", about["symbol"],
+    )  # fmt: skip
 
 
 def _remembered(entry: cache.Entry | None) -> Code | None:

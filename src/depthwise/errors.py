@@ -42,6 +42,10 @@ class TargetError(DepthwiseError, ValueError):
     """A CPU that is not known, or code for a CPU that this machine cannot run."""
 
 
+class MemoryBudgetError(DepthwiseError, ValueError):
+    """A network that takes more memory than it may."""
+
+
 class PeerError(DepthwiseError, RuntimeError):
     """A peer engine that is not installed, does not start, or gives wrong results."""
 

@@ -54,15 +54,21 @@ def load(
     team.thread_count(threads, "a network")
     if isinstance(source, (str, os.PathLike)) and not os.path.isfile(source):
         source = Path(source).read_bytes()  # of a pipe, which is read once
-    if isinstance(source, (str, os.PathLike, bytes)) and begins_one(_head(source)):
-        net = _saved(source, inputs, threads, trust)
-        return _made_ready(net, step, known=False)
+    net = read(source, inputs, threads, trust)
+    is_saved = isinstance(source, (str, os.PathLike, bytes)) and begins_one(_head(source))
+    return _made_ready(net, step, known=inputs is not None and not is_saved)
 
-    if isinstance(source, (str, os.PathLike, bytes)) and of_tflite(source):
-        net = _of_tflite(source, inputs, threads)
-    else:
-        net = _of_onnx(source, inputs, threads)
-    return _made_ready(net, step, known=inputs is not None)
+
+def read(
+    source: Source, inputs: Shapes | None = None, threads: int | None = None, trust: bool = False
+) -> Network:
+    """Return a network of which no kernel is compiled yet; see `load`."""
+    if isinstance(source, (str, os.PathLike, bytes)):
+        if begins_one(_head(source)):
+            return _saved(source, inputs, threads, trust)
+        if of_tflite(source):
+            return _of_tflite(source, inputs, threads)
+    return _of_onnx(source, inputs, threads)
 
 
 def of_tflite(source: str | os.PathLike[str] | bytes) -> bool:

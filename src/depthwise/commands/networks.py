@@ -237,3 +237,77 @@ def _optimize_file(
     command.run(
         command.Options(model=model, inputs=inputs, threads=threads, form=how, plot=plot, save=save)
     )
+
+
+@app.command(
+    short_help="Write a problem or a network as a library in C, for devices without Python.",
+    epilog=examples(
+        "depthwise export model.onnx --target cortex-m4f --optimize memory --output person",
+        "depthwise export model.tflite --target c --memory 64k --output keywords --plot memory.png",
+        "depthwise export fast.dw --target cortex-a76 --name classify --threads 4 --output lib",
+        'depthwise export "depthwise c144 hw56 k3 p1 nhwc" --target x86-64-v3 --output dw',
+    ),
+)
+def export(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A problem, model.onnx, model.tflite, or what Network.save wrote.",
+            metavar="PROBLEM|MODEL",
+        ),
+    ],
+    output: Annotated[Path, typer.Option(help="The folder that is made.")],
+    target: Annotated[str, typer.Option(help="The device: c is any.  [see below]")] = "c",
+    format: Annotated[  # noqa: A002
+        Literal["c", "object"] | None,
+        typer.Option(help="Of the kernels.  [default: c for the target c, object for others]"),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of the function.  [default: that of the file]")
+    ] = None,
+    optimize: Annotated[
+        Literal["speed", "memory"],
+        typer.Option(help="memory: parts of a network are computed row by row."),
+    ] = "speed",
+    memory: Annotated[
+        str | None, typer.Option(help="The most that the arena may have, as 65536, 64k or 1m.")
+    ] = None,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Of the caller's, as many as may run a call; 0: none.")
+    ] = 0,
+    blob: Annotated[
+        bool, typer.Option("--blob", help="Write the weights as a file of bytes to load.")
+    ] = False,
+    plan: Annotated[str | None, typer.Option(help="How to compute a problem.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="An .npz with those of a problem.  [default: random ones]")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="The shape of an input whose sizes are open, x=1,3,96,96."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a folder that is there.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw the memory of each part of a call: .png, .svg, .pdf.")
+    ] = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    _wide: Wide = False,
+) -> None:
+    """Write a library in C that computes a problem or a network without Python or a heap.
+
+    It has a header, the code, the weights, a test with results of the oracle, a CMakeLists.txt and
+    a README.  Targets are x86-64 to x86-64-v4, aarch64, cortex-a53, cortex-a72, cortex-a76, armv7,
+    cortex-m0plus, cortex-m4f, cortex-m7, cortex-m55, riscv64, riscv64-v, wasm32, and the CPUs of
+    this machine's family.
+    """
+    from depthwise.commands import export as command
+
+    command.run(
+        command.Options(
+            source=source, output=output, target=target, format=format, name=name,
+            optimize=optimize, memory=memory, threads=threads, blob=blob, plan=plan,
+            operands=weights, inputs=inputs or [], force=force, form=form(as_json, as_csv),
+            plot=plot,
+        )
+    )  # fmt: skip

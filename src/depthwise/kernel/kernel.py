@@ -131,7 +131,7 @@ class Kernel:
             ]
             for step, code in zip(self.steps, self.codes, strict=True)
         ]  # fmt: skip
-        return as_html(f"{self.spec}, for {self.target.cpu}", headers, rows, words=2)
+        return as_html(f"{self.spec}, for {self.target.name}", headers, rows, words=2)
 
     @cached_property
     def buffers(self) -> dict[str, tuple[int, ...]]:
@@ -319,7 +319,7 @@ class BoundKernel:
         spec = self._spec
         if self._target.missing:
             raise TargetError(
-                f"code runs on a CPU with its features; {self._target.cpu} needs "
+                f"code runs on a CPU with its features; {self._target.name} needs "
                 f"{', '.join(self._target.missing)}, which this machine lacks: {spec}"
             )
         count = team.thread_count(threads, spec)

@@ -13,17 +13,26 @@ from depthwise.errors import TargetError
 from depthwise.problem.dtypes import element
 from depthwise.problem.values import meant, shown
 
-Isa = Literal["avx512", "avx2", "sse", "neon"]
-Dots = Literal["quads", "signed quads", "pairs", "none"]
+Isa = Literal["avx512", "avx2", "sse", "neon", "neon of 32 bits", "rvv", "simd128", "scalar"]
+Dots = Literal["quads", "signed quads", "pairs", "words", "none"]
 TableBytes = Literal[0, 16, 128]
+FloatAbi = Literal["", "hard", "soft"]
 
 _VECTORS: dict[Isa, tuple[int, int]] = {
     "avx512": (64, 32),
     "avx2": (32, 16),
     "sse": (16, 16),
     "neon": (16, 32),
+    "neon of 32 bits": (16, 16),
+    "rvv": (16, 32),
+    "simd128": (16, 16),
+    "scalar": (4, 16),
 }
-"""The bytes of a vector register, and how many registers there are."""
+"""The bytes of a vector register, and how many registers there are.
+
+RISC-V's are taken for as wide as they are at least, and WebAssembly's for those of the processors
+below it.
+"""
 _KIB = 2**10
 _CACHES = {
     **dict.fromkeys(("nehalem", "westmere", "sandybridge", "ivybridge"), (32 * _KIB, 256 * _KIB)),
@@ -58,15 +67,36 @@ class Target:
     """About a core's share of the last cache; a virtual machine does not say how many share it."""
     line_bytes: int = 64
     """What a cache fetches at once."""
-    architecture: str = platform.machine()
-    """The architecture as LLVM's triples begin with it."""
+    triple: str = f"{platform.machine()}-linux-gnu"
+    """The architecture and the system as LLVM names them; empty where there is no machine code."""
+    features: tuple[str, ...] = ()
+    """Features with their signs that code may use, or not, beyond those of the CPU."""
+    float_abi: FloatAbi = ""
+    """Whether functions take floats in registers of floats; empty where there is no choice."""
     dots: Dots = "none"
     """What is multiplied and added to an int32 in one instruction: four bytes, without a sign by
-    such with one (VNNI, i8mm) or both with one (NEON's dot product), two 16-bit numbers
-    (`vpmaddwd`), or nothing that is used here."""
+    such with one (VNNI, i8mm) or both with one (NEON's dot product), two 16-bit numbers after
+    pairs of bytes (`vpmaddwd`), two 16-bit numbers alone (SMLAD), or nothing that is used here."""
     table_bytes: TableBytes = 0
     """The entries of a table of bytes that one instruction looks up in: 128 (VBMI's `vpermi2b`), 16
     (`vpshufb`), or none where vectors have nothing that is faster than loads."""
+    device: str = ""
+    """Its name in `machine.devices`; empty for a CPU of this machine's family."""
+
+    @property
+    def name(self) -> str:
+        """The name by which it was asked for."""
+        return self.device or self.cpu
+
+    @property
+    def architecture(self) -> str:
+        """The architecture as the triple begins with it."""
+        return self.triple.partition("-")[0]
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether its code cannot even be loaded here."""
+        return self.architecture != platform.machine()
 
     @property
     def vector_bytes(self) -> int:
@@ -80,10 +110,10 @@ class Target:
 
     def lanes(self, dtype: str) -> int:
         """Return how many elements of the type of that name fit into one vector register."""
-        return self.vector_bytes // element(dtype).bytes
+        return max(self.vector_bytes // element(dtype).bytes, 1)
 
     def __str__(self) -> str:
-        return f"{self.cpu} ({self.isa})"
+        return f"{self.name} ({self.isa})"
 
 
 @cache
@@ -106,8 +136,10 @@ def host() -> Target:
 def named(cpu: str | None) -> Target:
     """Return the CPU that LLVM calls `cpu` (the `-mcpu` of a compiler); None is this machine.
 
+    These are CPUs of this machine's family, and the devices of `machine.devices`.
+
     Raises:
-        TargetError: no CPU of this machine's family has that name.
+        TargetError: none has that name.
     """
     if cpu is not None and not isinstance(cpu, str):
         raise TargetError(f"target is the name of a CPU; got {shown(cpu)}")
@@ -118,14 +150,19 @@ def named(cpu: str | None) -> Target:
 def _known(cpu: str | None) -> Target:
     import archspec.cpu
 
+    from depthwise.machine.devices import DEVICES  # which are targets
+
     if cpu is None or cpu == host().cpu:
         return host()
     here = archspec.cpu.host()
     family = [m for m in archspec.cpu.TARGETS.values() if m.family == here.family]
     known = {_llvm_name(machine): machine for machine in reversed(family)}
     if cpu not in known:
-        got = f"{shown(cpu)}{meant(cpu, known)}"
-        raise TargetError(f"target is one of {', '.join(sorted(known))}; got {got}")
+        if cpu in DEVICES:
+            return DEVICES[cpu]
+        names = sorted({*known, *DEVICES})
+        got = f"{shown(cpu)}{meant(cpu, names)}"
+        raise TargetError(f"target is one of {', '.join(names)}; got {got}")
     lacking = {f for f in known[cpu].features - here.features if _CODE_FEATURES.match(f)}
     usual = Target.first_cache_bytes, Target.private_cache_bytes
     machine = known[cpu]

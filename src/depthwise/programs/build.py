@@ -21,7 +21,7 @@ import tvm
 import tvm_ffi
 from tvm import s_tir, tirx
 
-from depthwise.errors import DepthwiseError, InternalError
+from depthwise.errors import DepthwiseError, InternalError, TargetError
 from depthwise.machine.target import Target
 
 SYMBOL = "kernel"
@@ -40,6 +40,10 @@ _PASS_CONFIG = {
 }
 _STACK_BYTES = 256 * 1024
 """Larger buffers come from the heap: threads have stacks of megabytes, and few are guarded."""
+_SMALL_STACK_BYTES = 1024
+"""Of code that is taken along, larger buffers lie in the memory that it is given."""
+_PLACE_BYTES = 16
+"""What those begin at a multiple of, from the beginning of that memory."""
 _SEVERAL_FUNCTIONS = ["-inline-threshold:int=-1000000", "-enable-tbaa:bool=false"]
 """TVM says of each parameter that it points to a type of its own, which is no longer true where
 functions that hand memory to each other are inlined."""
@@ -74,7 +78,7 @@ class Program:
         if stage == "definition":
             return _scripts(self.definitions)
         if stage == "schedule":
-            return _scripts({name: _lowered(func) for name, func in self.functions.items()})
+            return _scripts({name: _opened(func) for name, func in self.functions.items()})
         return self.built.llvm if stage == "llvm" else self.built.assembly
 
 
@@ -137,6 +141,49 @@ def build(functions: Mapping[str, tirx.PrimFunc], target: Target) -> Built:
     return Built(module, task_count(kernel), int((kernel.attrs or {}).get(SCRATCH_BYTES, 0)))
 
 
+def build_to_take_along(
+    functions: Mapping[str, tirx.PrimFunc], target: Target, symbol: str
+) -> Built:
+    """Compile functions under names of their own, which take no memory but what they are given.
+
+    Args:
+        functions: see `build`.
+        target: the CPU to generate code for.
+        symbol: what the function is called; the names of others begin with it.
+    """
+    names = {name: symbol if name == SYMBOL else f"{symbol}_{name}" for name in functions}
+    plain = {
+        names[name]: _renamed(_any_alignment(func), names).with_attr("global_symbol", names[name])
+        for name, func in functions.items()
+    }
+    llvm = _llvm(target, _SEVERAL_FUNCTIONS if len(functions) > 1 else [])
+    passes = [
+        tirx.transform.BindTarget(llvm.with_host(llvm)),
+        *_flat_loops(wide=True),
+        _buffers_into_scratch,
+        tirx.transform.VerifyMemory(),
+        tirx.transform.AnnotateEntryFunc(),
+        _arrays_to_pointers,
+    ]
+    with tvm.transform.PassContext(config=_PASS_CONFIG):
+        flat = tvm.transform.Sequential(passes)(tvm.IRModule(plain))
+        module = tirx.build(flat, target=llvm, pipeline="depthwise_flat")
+    tasks, size = task_count(functions[SYMBOL]), flat[symbol].attrs.get(SCRATCH_BYTES, 0)
+    return Built(module, tasks, int(size))
+
+
+def _renamed(func: tirx.PrimFunc, names: Mapping[str, str]) -> tirx.PrimFunc:
+    """Call functions by other names."""
+
+    def call(found: Any) -> Any:
+        if found.op.name != "tirx.call_extern" or found.args[0].value not in names:
+            return found
+        others = found.args[1:]
+        return tirx.call_extern(found.ty, names[found.args[0].value], *others)
+
+    return tvm_ffi.structural_map(func, [(tvm.ir.Call, call)])
+
+
 def address_in(path: Path) -> tuple[int, Any]:
     """Load a file of `Built.write_llvm`: the kernel's address, and what must live as long."""
     module = tvm_ffi.get_global_func("ffi.Module.load_from_file.ll")(str(path), "ll")
@@ -167,7 +214,24 @@ def _file_in_memory() -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _lowered(func: tirx.PrimFunc) -> tirx.PrimFunc:
+def lowered(functions: Mapping[str, tirx.PrimFunc]) -> dict[str, tirx.PrimFunc]:
+    """Return functions as loops over flat arrays, with no vectors but those they are written with.
+
+    Each takes its run of tasks, as machine code does.
+    """
+    c = tvm.target.Target({"kind": "c"})
+    named = {name: func.with_attr("global_symbol", name) for name, func in functions.items()}
+    passes = [
+        tirx.transform.BindTarget(c.with_host(c)),
+        *_flat_loops(wide=False),
+        tirx.transform.LowerIntrin(),
+    ]
+    with tvm.transform.PassContext(config=_PASS_CONFIG):
+        module = tvm.transform.Sequential(passes)(tvm.IRModule(named))
+    return {name: module[name] for name in functions}
+
+
+def _opened(func: tirx.PrimFunc) -> tirx.PrimFunc:
     """Return the program as plain loops: blocks opened, buffers no larger than they are used."""
     module = tvm.IRModule({"main": func.with_attr("global_symbol", "main")})
     passes = [*_open_blocks(), tirx.transform.StmtSimplify()]
@@ -175,14 +239,18 @@ def _lowered(func: tirx.PrimFunc) -> tirx.PrimFunc:
 
 
 def _llvm(target: Target, options: Sequence[str]) -> tvm.target.Target:
-    return tvm.target.Target(
-        {
-            "kind": "llvm",
-            "mcpu": target.cpu,
-            "mtriple": f"{target.architecture}-linux-gnu",
-            "cl-opt": options,
-        }
-    )
+    if not target.triple:
+        raise TargetError(f"{target.name} has no machine code; its code is C, which is exported")
+    about = {
+        "kind": "llvm",
+        "mcpu": target.cpu,
+        "mtriple": target.triple,
+        "mattr": target.features,
+        "mfloat-abi": target.float_abi,
+        "vector-width": 8 * target.vector_bytes if target.device else 0,
+        "cl-opt": options,
+    }
+    return tvm.target.Target({key: value for key, value in about.items() if value})
 
 
 def _getter() -> str:
@@ -260,6 +328,17 @@ def _narrow_indices(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.PrimFunc:
 
 
 @tirx.transform.prim_func_pass(opt_level=0)  # type: ignore[untyped-decorator]
+def _share_subexpressions(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.PrimFunc:
+    """Compute once what is used several times.
+
+    A function stays as it is where TVM would give something its name in one loop and use it in
+    another, as may happen where loops are not unrolled.
+    """
+    shared = tirx.transform.CommonSubexprElim()(tvm.IRModule({"main": func}))["main"]
+    return shared if tirx.analysis.verify_well_formed(shared, assert_mode=False) else func
+
+
+@tirx.transform.prim_func_pass(opt_level=0)  # type: ignore[untyped-decorator]
 def _iterations_to_tasks(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.PrimFunc:
     """Run a part of the iterations: those of the two parameters that are put behind the others."""
     if TASKS in (func.attrs or {}):
@@ -292,6 +371,42 @@ def _arrays_to_pointers(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.PrimF
     parameters = [pointers.get(parameter, parameter) for parameter in func.params]
     plain = tirx.PrimFunc(parameters, body, func.ret_type, func.attrs)
     return plain.with_attr("tirx.noalias", True)
+
+
+@tirx.transform.prim_func_pass(opt_level=0)  # type: ignore[untyped-decorator]
+def _buffers_into_scratch(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.PrimFunc:
+    """Put buffers that are large for a small stack behind the function's scratch memory."""
+    attrs = func.attrs or {}
+    given = int(attrs.get(SCRATCH_BYTES, 0))
+    arrays = [each for each in func.params if not _is_number(each)]
+    size, added = given, []
+
+    def place(alloc: Any) -> Any:
+        nonlocal size
+        buffer = alloc.buffer
+        bytes_each = tvm_ffi.dtype(buffer.dtype).itemsize
+        nbytes = math.prod(int(extent) for extent in buffer.shape) * bytes_each
+        if nbytes <= _SMALL_STACK_BYTES:
+            return alloc
+        start = -(-size // _PLACE_BYTES) * _PLACE_BYTES
+        size = start + nbytes
+        pointer = tirx.Var(f"{buffer.name}_scratch", _pointer_to(buffer.dtype))
+        added.append((pointer, start))
+        return tirx.DeclBuffer(buffer, data=pointer)
+
+    body = tvm_ffi.structural_map(func.body, [(tirx.AllocBuffer, place)])
+    if not added:
+        return func
+    scratch = arrays[-1] if given else tirx.decl_buffer((size,), "uint8", "scratch")
+    bytes_each = tvm_ffi.dtype(scratch.dtype).itemsize
+    binds = [
+        tirx.Bind(pointer, tirx.reinterpret(pointer.ty, tirx.address_of(scratch[start // bytes_each])))
+        for pointer, start in added
+    ]
+    count = len(arrays)
+    params = [*func.params[:count], *[scratch] * (not given), *func.params[count:]]
+    whole = tirx.PrimFunc(params, tirx.SeqStmt([*binds, body]), func.ret_type, func.attrs)
+    return whole.with_attr(SCRATCH_BYTES, size)
 
 
 @tirx.transform.prim_func_pass(opt_level=0)  # type: ignore[untyped-decorator]
@@ -340,24 +455,37 @@ def _open_blocks() -> Sequence[Any]:
     )
 
 
-def _pipeline() -> tuple[Any, Any, Any]:
-    """Return TVM's own passes as far as a CPU needs them, with ours among them."""
-    passes = [
+def _flat_loops(*, wide: bool) -> Sequence[Any]:
+    """Return TVM's own passes as far as a CPU needs them, with ours among them.
+
+    Args:
+        wide: whether loops become vectors, or statements one after another, as they say.
+    """
+    unrolled = [tirx.transform.UnrollLoop()] if wide else []
+    share = tirx.transform.CommonSubexprElim() if wide else _share_subexpressions
+    return (
         s_tir.transform.CanonicalizeLoop(),
         *_open_blocks(),
         tirx.transform.FlattenBuffer(),
         _narrow_indices,
         s_tir.transform.LoopPartition(),
-        tirx.transform.VectorizeLoop(True),
+        tirx.transform.VectorizeLoop(wide),
         tirx.transform.StorageRewrite(),
         s_tir.transform.HoistIfThenElse(),
-        tirx.transform.UnrollLoop(),
+        *unrolled,
         s_tir.transform.RenormalizeSplitPattern(),
         tirx.transform.StmtSimplify(),
         tirx.transform.RemoveNoOp(),
         s_tir.transform.RewriteUnsafeSelect(),
-        tirx.transform.CommonSubexprElim(),
+        share,
         _iterations_to_tasks,
+    )
+
+
+def _pipeline() -> tuple[Any, Any, Any]:
+    """Return the passes up to LLVM."""
+    passes = [
+        *_flat_loops(wide=True),
         tirx.transform.VerifyMemory(),
         tirx.transform.AnnotateEntryFunc(),
         _arrays_to_pointers,
@@ -375,3 +503,6 @@ def _pipeline() -> tuple[Any, Any, Any]:
 
 
 tirx.compilation_pipeline.register_tir_pipeline("depthwise", _pipeline)
+tirx.compilation_pipeline.register_tir_pipeline(
+    "depthwise_flat", lambda: (tvm.transform.Sequential([]), *_pipeline()[1:])
+)

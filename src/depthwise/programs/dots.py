@@ -124,6 +124,9 @@ def add_bytes(total: Expr, x: Expr, weights: Expr, target: Target) -> Expr:
 
 def add_words(total: Expr, x: Expr, weights: Expr, lanes: int) -> Expr:
     """Return sums with the products of two int16 each more."""
+    if lanes == 1:
+        ints = [T.reinterpret("int32", each) for each in (x, weights)]
+        return T.call_llvm_pure_intrin("int32", "llvm.arm.smlad", *ints, total)
     name = _MULTIPLY_PAIRS[32 * lanes]
     return total + T.call_llvm_pure_intrin(of("int32", lanes), name, x, weights)
 

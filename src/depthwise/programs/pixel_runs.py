@@ -126,6 +126,9 @@ def _transpose(
         for column, value in enumerate(_exchanged(rows)):
             store(value, j + column, i, _vector(lanes))
 
+    if lanes == 1:
+        one(0, channels)
+        return
     with T.If(pixels >= lanes):
         runs = (pixels + (lanes - 1)) // lanes
         with T.Then(), T.serial(0, channels // lanes) as block, T.serial(0, runs) as run:

@@ -18,7 +18,7 @@ from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
 from depthwise.programs.direct import spread, vector
 from depthwise.programs.lookups import Table
-from depthwise.programs.quantized_numbers import Ends, added, apart, of, rounded
+from depthwise.programs.quantized_numbers import Ends, added, apart, of, rounded, rounded_to_word
 
 Expr: TypeAlias = Any
 
@@ -150,14 +150,14 @@ class Arrays:
         if numbers.own is None:
             T.buffer_store(self["y"], scaled, [place])
             return
-        q = rounded(scaled, lanes, numbers.own)
+        q = numbers.rounded(scaled, lanes, numbers.own)
         if numbers.table:
             q = numbers.table.of(tirx.Cast(of(spec.dtype, lanes), q), lanes)
         if spec.residual:
             at = vector(pixel * spec.pitch("residual") + channel, lanes)
             total = numbers.added(q, self["residual"][at], lanes)
             assert numbers.sum is not None
-            q = rounded(total, lanes, numbers.sum)
+            q = numbers.rounded(total, lanes, numbers.sum)
         T.buffer_store(self["y"], tirx.Cast(of(spec.dtype, lanes), q), [place])
 
 
@@ -166,6 +166,7 @@ class Numbers:
     """Zero points and bounds, read once in a task."""
 
     zero_of_x: Expr
+    target: Target
     own: Ends | None = None
     """The zero point of the convolution's result, and its bounds; None where it is real."""
     zero_of_residual: Expr | None = None
@@ -178,7 +179,7 @@ class Numbers:
     def read(cls, arrays: Arrays, target: Target) -> Numbers:
         """Read those of a convolution."""
         if arrays.spec.real:
-            return cls(arrays.number("zeros", 0))
+            return cls(arrays.number("zeros", 0), target)
         zeros, bounds = (
             [arrays.number(name, at) for at in range(arrays.spec.operands[name][0])]
             for name in ("zeros", "bounds")
@@ -187,9 +188,16 @@ class Numbers:
         if spec.table:
             table = Table(arrays["table"], spec.dtype, target)
         if not spec.residual:
-            return cls(zeros[0], own, table=table)
+            return cls(zeros[0], target, own, table=table)
         factors = arrays.number("factors", 0), arrays.number("factors", 1)
-        return cls(zeros[0], own, zeros[2], factors, (zeros[3], bounds[2], bounds[3]), table)
+        both = zeros[3], bounds[2], bounds[3]
+        return cls(zeros[0], target, own, zeros[2], factors, both, table)
+
+    def rounded(self, value: Expr, lanes: int, ends: Ends) -> Expr:
+        """Return clip(round(value) + zero, least, most) as int32."""
+        if self.target.dots == "words":
+            return rounded_to_word(value, ends)
+        return rounded(value, lanes, ends)
 
     def added(self, q: Expr, other: Expr, lanes: int) -> Expr:
         """Return the sum of the result and of a residual, not rounded yet."""

@@ -44,3 +44,14 @@ def rounded(value: Expr, lanes: int, ends: Ends) -> Expr:
     inside = tirx.min(tirx.max(value, low), high)
     near = T.call_llvm_pure_intrin(of("int32", lanes), "llvm.lrint", inside)
     return near + spread(zero, lanes)
+
+
+def rounded_to_word(value: Expr, ends: Ends) -> Expr:
+    """Return the same of one value, where an instruction rounds to an int32, and saturates.
+
+    A NaN becomes the zero point.
+    """
+    zero, least, most = ends
+    near = T.call_llvm_pure_intrin("float32", "llvm.arm.vcvtr", value)
+    moved = T.call_llvm_pure_intrin("int32", "llvm.sadd.sat", T.reinterpret("int32", near), zero)
+    return tirx.max(tirx.min(moved, most), least)

@@ -13,7 +13,7 @@ from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
-from depthwise.programs import products
+from depthwise.programs import products, quantized_words
 from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS, Program
 from depthwise.programs.dense_sums import Windows, bring, copy_row
 from depthwise.programs.direct import spread, vector
@@ -33,6 +33,8 @@ Expr: TypeAlias = Any
 
 def programs(spec: ConvSpec, plan: Plan, target: Target) -> tuple[Program]:
     """Return the one program of a convolution."""
+    if target.dots == "words":
+        return quantized_words.programs(spec, plan, target)
     function = _function(spec, plan, target)
     return (Program({SYMBOL: function}, {SYMBOL: function}, target),)
 

@@ -152,6 +152,8 @@ class DotsForm(Form):
     """The type of the elements."""
     ordered: bool
     """Whether steps are in order."""
+    crossed: bool = False
+    """Whether the middle ones of four elements have changed places."""
 
     slow_to_pack: ClassVar[bool] = True
 
@@ -159,7 +161,8 @@ class DotsForm(Form):
     def layout(self) -> Hashable:
         """All but how many rows are computed at once."""
         panels = tuple((each.width, each.count, each.used) for each in self.panels)
-        return panels, self.turns, self.run, self.group, self.dtype, self.ordered
+        kind = self.group, self.dtype, self.ordered, self.crossed
+        return panels, self.turns, self.run, kind
 
     @property
     def steps(self) -> int:
@@ -326,6 +329,8 @@ def _dots(spec: ConvSpec, form: DotsForm, weight: Memory) -> Array:
     matrix = np.zeros((columns, form.turns, form.steps * form.group), form.dtype)
     matrix[: spec.out_channels, :, : form.run] = windows.reshape(-1, form.turns, form.run)
     steps = matrix.reshape(columns, form.turns * form.steps, form.group)
+    if form.crossed:
+        steps = steps[..., [0, 2, 1, 3]]
     halves = 0
     for panel in form.panels:
         for number in range(panel.count):

@@ -38,7 +38,7 @@ tiles = {
 
 ELEMENT_BYTES = {4: 4, 2: 4, 1: 2}
 """Of a line, by the rows of a step: bytes, or 16-bit numbers."""
-_GROUPS: dict[Dots, int] = {"quads": 4, "signed quads": 4, "pairs": 2, "none": 1}
+_GROUPS: dict[Dots, int] = {"quads": 4, "signed quads": 4, "pairs": 2, "words": 2, "none": 1}
 """Rows of a step: those of four bytes, or of two 16-bit numbers, are multiplied and added up by one
 instruction.  (Bytes in pairs could saturate, and those that cannot are few: lanes are channels.)"""
 

@@ -29,7 +29,7 @@ from depthwise.schedule.tiling import Panels, Tiling
 name = "quantized_products"
 tiles = {"tc": "output channels in a tile, whole vectors", "tw": "output pixels in a tile"}
 
-_GROUPS: dict[Dots, int] = {"quads": 4, "signed quads": 4, "pairs": 4, "none": 1}
+_GROUPS: dict[Dots, int] = {"quads": 4, "signed quads": 4, "pairs": 4, "words": 4, "none": 1}
 """Elements of a step by `Target.dots`."""
 
 
@@ -43,7 +43,10 @@ def rejects(spec: ConvSpec, target: Target) -> str | None:
 
 def default_plan(spec: ConvSpec, target: Target, threads: int) -> Plan:
     """Return the tile that takes the fewest cycles."""
-    rows = ((Stack.of(spec).pixels, 1),)
+    pixels = Stack.of(spec).pixels
+    if target.dots == "words":
+        return Plan(name, tc=min(2, spec.out_channels), tw=min(3, pixels))
+    rows = ((pixels, 1),)
     return _plan(
         tiling.fastest(spec.out_channels, rows, _lanes(target), _registers(target)), target
     )
@@ -65,8 +68,10 @@ def plans(spec: ConvSpec, target: Target) -> Iterator[Plan]:
 def form(spec: ConvSpec, plan: Plan, target: Target) -> DotsForm:
     """Take the weights in panels."""
     group = _GROUPS[target.dots]
-    turns, run = _runs_of(spec)
     panels = panels_of(spec, plan, target)
+    if target.dots == "words":
+        return DotsForm(panels, 1, spec.depth, group, "int8", ordered=False, crossed=True)
+    turns, run = _runs_of(spec)
     dtype = "int8" if group > 1 else "int16"
     return DotsForm(panels, turns, run, group, dtype, ordered=target.dots == "pairs")
 
@@ -102,10 +107,20 @@ _TAKEN: dict[Dots, int] = {"pairs": 2, "none": 1}
 def panels_of(spec: ConvSpec, plan: Plan, target: Target) -> tuple[Panels, ...]:
     """Return the panels of output channels."""
     lanes = _lanes(target)
+    if target.dots == "words":
+        return _panels_of_words(spec, plan)
     return tiling.cut(
         spec.out_channels, tiling.runs_between(ends(spec, plan)),
         Tiling(plan.tw, max(1, plan.tc // lanes)), lanes, _registers(target),
     )  # fmt: skip
+
+
+def _panels_of_words(spec: ConvSpec, plan: Plan) -> tuple[Panels, ...]:
+    """Return panels of one width, whose tiles share what they copy."""
+    rows = min(plan.tw, *(rows for rows, _ in tiling.runs_between(ends(spec, plan))))
+    count, rest = divmod(spec.out_channels, plan.tc)
+    whole = (Panels(0, count, plan.tc, plan.tc, rows),) if count else ()
+    return (*whole, Panels(count * plan.tc, 1, plan.tc, rest, rows)) if rest else whole
 
 
 def ends(spec: ConvSpec, plan: Plan) -> list[int]:
@@ -116,6 +131,8 @@ def ends(spec: ConvSpec, plan: Plan) -> list[int]:
 def tasks(spec: ConvSpec, plan: Plan, target: Target) -> tuple[int, int]:
     """Return into how many runs the pixels are cut, and into how many shares the panels."""
     count = dense.runs(spec, plan)
+    if target.dots == "words":
+        return count, 1
     return count, min(panels_of(spec, plan, target)[0].count, ceil(_ENOUGH_TASKS / count))
 
 

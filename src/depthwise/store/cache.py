@@ -17,7 +17,7 @@ import platform
 import re
 import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -35,8 +35,10 @@ KERNELS = "kernels"
 """The subfolder of the entries."""
 PLANS = "plans"
 """The subfolder of what tuning learnt: JSON files with the keys "spec", "target" and "tuned"."""
-SUFFIXES = (".so", ".ll")
-"""The forms of objects, first the one that loads faster."""
+LOADED = (".so", ".ll")
+"""The forms of code that is loaded into a process, first the one that loads faster."""
+SUFFIXES = (*LOADED, ".o", ".c")
+"""The forms of code, also of that which is taken along."""
 CHOICE = ".plan"
 """The suffix of choices."""
 LARGEST_BYTES = 512 * 2**20
@@ -113,8 +115,10 @@ class _Contents:
     """What this package did not write: files, and folders with all that is in them."""
 
 
-def load(spec: Problem, plan: AnyPlan, target: Target, number: int = 0) -> Entry | None:
-    """Return the stored kernel of a problem, or None where there is none.
+def load(
+    spec: Problem, plan: AnyPlan, target: Target, number: int = 0, suffixes: Iterable[str] = LOADED
+) -> Entry | None:
+    """Return the stored kernel of a problem in one of some forms, or None where there is none.
 
     `number` tells the programs of one problem from each other.
 
@@ -124,7 +128,7 @@ def load(spec: Problem, plan: AnyPlan, target: Target, number: int = 0) -> Entry
     if place is None:
         return None
     identity = _identity(spec, plan, target, number)
-    for suffix in SUFFIXES:
+    for suffix in suffixes:
         path = _path(place, identity, suffix)
         if head := _read(path, identity):
             return Entry(path, head["meta"])
@@ -135,7 +139,7 @@ def has(spec: Problem, plan: AnyPlan, target: Target, number: int = 0) -> bool:
     """Whether `load` finds an entry, which may still turn out to be damaged."""
     place = _place()
     identity = _identity(spec, plan, target, number)
-    return place is not None and any(_path(place, identity, each).exists() for each in SUFFIXES)
+    return place is not None and any(_path(place, identity, each).exists() for each in LOADED)
 
 
 def chosen(spec: Problem, target: Target, threads: int) -> str | None:

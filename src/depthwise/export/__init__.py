@@ -1,0 +1,1 @@
+"""Kernels and whole networks as C and objects, for devices without Python."""

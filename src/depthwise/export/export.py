@@ -1,0 +1,256 @@
+"""`export`: a problem or a network as C or objects, for devices without Python; read it first.
+
+source -> Model (importing) -> Plan (planning, memory) -> Kernels (kernels) -> files (writing)
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Union
+
+import numpy as np
+
+from depthwise import compiler
+from depthwise.errors import DepthwiseError, SpecError
+from depthwise.export import writing
+from depthwise.export.importing import model_of_network, model_of_problem
+from depthwise.export.kernels import Kernels
+from depthwise.export.memory.planner import layer_by_layer, smallest, within
+from depthwise.export.model import Model
+from depthwise.export.names import checked, named_after
+from depthwise.export.planning import Planned, planned
+from depthwise.export.report import Report
+from depthwise.export.vectors import vectors
+from depthwise.loading import read
+from depthwise.machine.target import Target, named
+from depthwise.network.prepare import Told
+from depthwise.problem.arrays import Array, fit
+from depthwise.problem.data import random_problem
+from depthwise.problem.parse import specification
+from depthwise.problem.problem import Layer
+from depthwise.problem.training import PassSpec
+from depthwise.problem.values import shown
+from depthwise.schedule.plan import parse_plan
+
+if TYPE_CHECKING:
+    from depthwise.loading import Shapes, Source
+
+Format = Literal["c", "object"]
+Aim = Literal["speed", "memory"]
+Exported = Union["str", "os.PathLike[str]", "bytes", Layer, "Source"]
+_NETWORKS = (".onnx", ".tflite", ".dw")
+_TEMPORARY = ".depthwise-export-"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """How something is exported; see `export`."""
+
+    name: str | None
+    target: Target
+    form: Format
+    aim: Aim
+    memory: int | None
+    workers: int
+    blob: bool
+    plan: str | None
+
+
+def export(
+    source: Exported,
+    output: str | os.PathLike[str],
+    *,
+    target: str = "c",
+    format: Format | None = None,  # noqa: A002
+    name: str | None = None,
+    optimize: Aim = "speed",
+    memory: int | None = None,
+    workers: int = 0,
+    blob: bool = False,
+    plan: str | None = None,
+    operands: Mapping[str, Any] | None = None,
+    inputs: Shapes | None = None,
+    force: bool = False,
+    step: Told = lambda _: None,
+) -> Report:
+    """Write a problem or a network as a library in C that needs neither Python nor a heap.
+
+    Args:
+        source: a problem or its text form; or a file of a network (ONNX, TFLite, or what
+            `Network.save` wrote), its content, or a `ModelProto`.
+        output: the folder that is made.
+        target: the device, e.g. "cortex-m4f" or "cortex-a76"; "c" is any.
+        format: "c", portable C99, or "object", machine code of the kernels beside a small file of
+            C.  None is "c" for the target "c", and "object" for others.
+        name: of the function in C; None is that of the file.
+        optimize: "speed", or "memory": parts of a network are computed row by row, so that the
+            arena becomes as small as can be.
+        memory: the most bytes that the arena may have; what is row by row is chosen for it.
+        workers: on how many threads of the caller's a call may run; 0: it takes no threads.
+        blob: write the weights as a file of bytes, which the caller hands over.
+        plan: of a problem, how to compute it.
+        operands: of a problem, its weights by name; None is random ones.
+        inputs: the shape of each input of a network whose sizes are open; see `load`.
+        force: replace a folder that is there.
+        step: called before each piece of work with words that name it.
+
+    Raises:
+        ModelError: the network is no file of one, or has parts that no kernel computes.
+        SpecError: the problem cannot exist, or a name is none in C.
+        TargetError: no such device, or it has no machine code.
+        MemoryBudgetError: no plan fits into `memory`.
+        DepthwiseError: the folder is there, or cannot be written; what was there is left.
+    """
+    folder = Path(output)
+    _check_folder(folder, force=force)
+    device = named(target)
+    form: Format = format or ("object" if device.triple else "c")
+    if workers < 0:
+        raise SpecError(f"there are no fewer than 0 threads; got {workers}")
+    wishes = Wishes(
+        name=None if name is None else checked(name), target=device, form=form, aim=optimize,
+        memory=memory, workers=workers, blob=blob, plan=plan,
+    )  # fmt: skip
+    step("read")
+    title, model = _model(source, wishes, operands, inputs)
+    step(f"plan {len(model.operations)} operations")
+    own = wishes.name or named_after(title, "network")
+    kernels = Kernels(own, _code_target(device, form), form, _plans(wishes), step)
+    made = planned(model, kernels, max(workers, 1), _planned(wishes))
+    exported = writing.Export(own, device, model, made, kernels, workers, blob)
+    step("compute the test by the oracle")
+    files = writing.files(exported, vectors(model))
+    step("write")
+    _write(folder, files)
+    return Report.of(exported, files, folder)
+
+
+def _code_target(device: Target, form: Format) -> Target:
+    """Return the target that programs are written for: of C, one of plain numbers."""
+    return named("c") if form == "c" else device
+
+
+def _model(
+    source: Exported, wishes: Wishes, operands: Mapping[str, Any] | None, inputs: Shapes | None
+) -> tuple[str, Model]:
+    """Return what a source is called, and its model."""
+    if not _is_network(source):
+        problem: Any = specification(source)
+        if problem.kernels != (problem,):
+            raise SpecError(f"one kernel is exported at a time: {problem}")
+        name = wishes.name or str(problem.kind)
+        return name, model_of_problem(problem, _weights(problem, operands), name)
+    if operands is not None or wishes.plan is not None:
+        raise SpecError("operands and a plan are those of a problem; a network has its own")
+    program = read(source, inputs).program  # type: ignore[arg-type]
+    is_path = isinstance(source, (str, os.PathLike))
+    name = Path(source).name.partition(".")[0] if is_path else "network"  # type: ignore[arg-type]
+    apart = wishes.aim == "memory" or wishes.memory is not None
+    return name, model_of_network(program, name, apart=apart)
+
+
+def _is_network(source: Exported) -> bool:
+    if isinstance(source, str):
+        return source.endswith(_NETWORKS) or os.path.isfile(source)
+    return isinstance(source, (os.PathLike, bytes)) or hasattr(source, "SerializeToString")
+
+
+def _weights(problem: Any, operands: Mapping[str, Any] | None) -> dict[str, Array]:
+    """Return the weights of a problem: those given, or random ones.
+
+    Raises:
+        SpecError: there are others than it has.
+        ArrayError: one does not fit.
+    """
+    images = {*problem.computed, *(["x"] if isinstance(problem, PassSpec) else [])}
+    shapes = {n: shape for n, shape in problem.operands.items() if n not in images}
+    if operands is None:
+        drawn = dict(zip(problem.array_names, random_problem(problem), strict=False))
+        return {name: drawn[name] for name in shapes}
+    if set(operands) != set(shapes):
+        wanted, got = ", ".join(shapes) or "none", ", ".join(operands) or "none"
+        raise SpecError(f"operands are {wanted}; got {got}: {problem}")
+    return {n: np.array(fit(operands[n], n, shape, problem)) for n, shape in shapes.items()}
+
+
+def _plans(wishes: Wishes) -> Callable[[Layer], Any]:
+    """Return what chooses the plan of a kernel."""
+    if wishes.plan is not None:
+        own = parse_plan(wishes.plan)
+        return lambda _: own
+    target = _code_target(wishes.target, wishes.form)
+    return lambda problem: compiler.plan_of(problem, target, max(wishes.workers, 1))
+
+
+def _planned(wishes: Wishes) -> Planned:
+    """Return what plans the memory."""
+    if wishes.memory is not None:
+        return partial(within, budget=wishes.memory)
+    return smallest if wishes.aim == "memory" else layer_by_layer
+
+
+def _check_folder(folder: Path, *, force: bool) -> None:
+    """Refuse a folder that is there, or that cannot be made.
+
+    Raises:
+        DepthwiseError: see above.
+    """
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists() and not (force and folder.is_dir()):
+        remedy = "--force (force=True) replaces a folder" if folder.is_dir() else "it is a file"
+        raise DepthwiseError(f"an export makes a folder anew; {remedy}: {shown(str(folder))}")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=folder.parent):
+            pass
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _write(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Put a folder with files into place whole.
+
+    Raises:
+        DepthwiseError: that is not possible; what was there is left.
+    """
+    try:
+        beside = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder.parent))
+        try:
+            for name, content in files.items():
+                (beside / name).parent.mkdir(exist_ok=True)
+                (beside / name).write_bytes(content)
+            beside.chmod(0o755)
+            _replace(folder, beside)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _replace(folder: Path, beside: Path) -> None:
+    """Put a folder in the place of one that may be there, which is removed behind that."""
+    if not folder.exists():
+        beside.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder.parent))
+    folder.rename(old / "old")
+    try:
+        beside.rename(folder)
+    except OSError:
+        with suppress(OSError):
+            (old / "old").rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _unwritable(folder: Path, error: OSError) -> DepthwiseError:
+    why = error.strerror or error
+    return DepthwiseError(f"an export goes to a folder that can be made; got {folder}: {why}")

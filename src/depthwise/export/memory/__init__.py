@@ -1,0 +1,1 @@
+"""Where the tensors of a network lie in one arena, and what is computed row by row."""

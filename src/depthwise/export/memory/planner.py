@@ -1,0 +1,117 @@
+"""Plans of memory: layer by layer, the smallest, and the fastest within a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from depthwise.errors import MemoryBudgetError
+from depthwise.export.memory.arranging import Segment, arranged
+from depthwise.export.memory.chains import Chains, Run
+from depthwise.export.memory.graph import Graph
+from depthwise.export.memory.nodes import Node, Tensor
+from depthwise.export.memory.plan import MemoryPlan
+from depthwise.export.memory.segments import Segments
+from depthwise.export.memory.widening import widened
+
+NEAR = 0.02
+"""How much more memory, as a part, the smallest plan may take to be a faster one."""
+ROUNDS = 4
+"""How often a smaller plan is looked for than one that has gaps."""
+
+
+def least_layer_by_layer(
+    tensors: Sequence[Tensor], nodes: Sequence[Node], *, with_callers: bool = False
+) -> int:
+    """Return the most bytes of tensors that are alive together when none is computed by rows.
+
+    The inputs and outputs of the network, which lie in the caller's memory, count only
+    `with_callers`.
+    """
+    if with_callers:
+        tensors = [replace(tensor, role="arena") for tensor in tensors]
+    graph = Graph(tensors, nodes)
+    return max(graph.total(graph.alive_in(n, n + 1)) for n in range(len(nodes)))
+
+
+def layer_by_layer(tensors: Sequence[Tensor], nodes: Sequence[Node], align: int = 16) -> MemoryPlan:
+    """Return the plan in which every node is computed at once."""
+    graph = Graph(tensors, nodes, align, overlapping=True)
+    return arranged(graph, [Segment(n, n + 1) for n in range(len(nodes))])
+
+
+def smallest(tensors: Sequence[Tensor], nodes: Sequence[Node], align: int = 16) -> MemoryPlan:
+    """Return the fastest plan of those that take about the least memory."""
+    planner = _Planner(tensors, nodes, align)
+    least = planner.least()
+    return planner.fastest(int(least.peak * (1 + NEAR))) or least
+
+
+def within(
+    tensors: Sequence[Tensor], nodes: Sequence[Node], budget: int, align: int = 16
+) -> MemoryPlan:
+    """Return the fastest plan that takes at most some bytes."""
+    planner = _Planner(tensors, nodes, align)
+    plan = planner.fastest(budget) or planner.least()
+    if plan.peak > budget:
+        raise MemoryBudgetError(
+            f"a network takes at least the memory of its smallest plan; budget: {budget} bytes, "
+            f"smallest plan: {plan.peak} bytes"
+        )
+    return plan
+
+
+class _Planner:
+    """Finds plans: which nodes are chains first, then where everything lies.
+
+    What is alive together does not always fit without gaps.  If a plan needs more than it should,
+    one is tried that has less alive.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor], nodes: Sequence[Node], align: int) -> None:
+        self._graph = Graph(tensors, nodes, align, overlapping=True)
+        plain = Graph(tensors, nodes, align)
+        self._ways = [Segments(Chains(graph)) for graph in (self._graph, plain)]
+
+    def fastest(self, budget: int) -> MemoryPlan | None:
+        """Return the fastest plan within a budget, None if none is found."""
+        plans = (self._fastest(way, budget) for way in self._ways)
+        return next((plan for plan in plans if plan is not None), None)
+
+    def least(self) -> MemoryPlan:
+        """Return the plan of the least memory that is found."""
+        runs = [way.fastest(way.least()) or [] for way in self._ways]
+        best = min((self._arranged(each, 0, 0) for each in runs), key=lambda plan: plan.peak)
+        for _ in range(ROUNDS):
+            better = self.fastest(best.peak - 1)
+            if better is None:
+                break
+            best = better
+        return best
+
+    def _fastest(self, way: Segments, budget: int) -> MemoryPlan | None:
+        aim = budget
+        while (runs := way.fastest(aim)) is not None:
+            if self._arranged(runs, 0, budget).peak <= budget:
+                return self._widest(runs, budget)
+            aim = max(run.nbytes for run in runs) - 1
+        return None
+
+    def _widest(self, runs: Sequence[Run], budget: int) -> MemoryPlan:
+        """Return the plan of some runs that computes the most rows at a time within a budget."""
+        least = max(run.nbytes for run in runs)
+        for part in (1.0, 0.75, 0.5, 0.25):
+            aim = least + int((budget - least) * part)
+            plan = self._arranged(runs, aim, budget)
+            if plan.peak <= budget:
+                return plan
+        return self._arranged(runs, 0, budget)
+
+    def _arranged(self, runs: Sequence[Run], widest: int, enough: int) -> MemoryPlan:
+        """Return the plan of some runs, whose chains are widened as far as some bytes allow."""
+        return arranged(self._graph, [self._segment(run, widest) for run in runs], enough)
+
+    def _segment(self, run: Run, widest: int) -> Segment:
+        if run.end == run.first + 1:
+            return Segment(run.first, run.end)
+        return Segment(run.first, run.end, widened(self._graph, run, widest))

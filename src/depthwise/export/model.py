@@ -1,0 +1,119 @@
+"""What is exported: operations one after the other, and the arrays that they take and make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from depthwise.problem.arrays import Array
+from depthwise.problem.problem import Layer
+from depthwise.schedule.steps import OUTPUT
+
+Role: TypeAlias = Literal["input", "output", "between", "constant"]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An array of a call.
+
+    Attributes:
+        name: what the network calls it.
+        shape: as it lies in memory, the last axis without gaps.
+        dtype: NumPy's name of its element type.
+        role: who has it: the caller, or what lies between input and output in the arena.
+        axes: what its axes are, a letter each, e.g. "NHWC"; "" where nobody says.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    role: Role
+    axes: str = ""
+
+    @property
+    def nbytes(self) -> int:
+        """Its bytes."""
+        return prod(self.shape) * self.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        """The bytes of an element."""
+        return np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where an array of an operation lies: in a tensor, from an element on."""
+
+    tensor: int
+    first: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Operation:
+    """A problem, its weights, and where its other arrays lie.
+
+    Attributes:
+        name: what the network calls it.
+        problem: at the size at which it is computed.
+        weights: the operands that are the same in each call, by name.
+        slots: the input, the operands that are computed, and the result, by the names of `steps`.
+    """
+
+    name: str
+    problem: Layer
+    weights: Mapping[str, Array]
+    slots: Mapping[str, Slot]
+
+    @property
+    def reads(self) -> dict[str, Slot]:
+        """Where it reads, by name."""
+        return {name: slot for name, slot in self.slots.items() if name != OUTPUT}
+
+    @property
+    def makes(self) -> int:
+        """The number of the tensor that it writes."""
+        return self.slots[OUTPUT].tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Copy:
+    """What is copied behind all operations: results that lie elsewhere, or are there twice."""
+
+    source: Slot
+    target: int
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """What a call computes.
+
+    Attributes:
+        title: what it is, in a line.
+        tensors: numbered by their place.
+        constants: the arrays of those that are the same in each call, by number.
+        inputs: the numbers of those that a call is given, in order.
+        outputs: the numbers of those that it fills, in order.
+        operations: each behind those whose results it reads.
+        copies: what follows them.
+    """
+
+    title: str
+    tensors: tuple[Tensor, ...]
+    constants: Mapping[int, Array]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    operations: tuple[Operation, ...]
+    copies: tuple[Copy, ...] = ()
+
+    @cached_property
+    def macs(self) -> int:
+        """Products that are added up in a call."""
+        from depthwise.problem.costs import cost
+
+        return sum(cost(operation.problem).macs for operation in self.operations)

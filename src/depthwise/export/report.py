@@ -1,0 +1,107 @@
+"""What was exported: files, sizes, and the memory of each part of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from depthwise.export.memory.plan import Chain
+from depthwise.export.memory.planner import least_layer_by_layer
+
+if TYPE_CHECKING:
+    from depthwise.export.writing import Export
+
+HEADERS = ("operations", "by rows", "arena bytes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """A part of a call.
+
+    Attributes:
+        title: its operations.
+        by_rows: how many of them are computed row by row; 0 where it is one that is not.
+        nbytes: the memory of the arena that is in use meanwhile.
+    """
+
+    title: str
+    by_rows: int
+    nbytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """An export.
+
+    Attributes:
+        name: of the function.
+        target: the device.
+        folder: where the files are.
+        files: their names and bytes.
+        arena_bytes: the memory of a call.
+        layers_bytes: the least memory of a call that computes one operation behind the other.
+        weight_bytes: the bytes of the constants.
+        macs: the multiply-adds of a call.
+        kernels: how many machine functions there are.
+        segments: the parts of a call, in order.
+    """
+
+    name: str
+    target: str
+    folder: Path
+    files: Mapping[str, int]
+    arena_bytes: int
+    layers_bytes: int
+    weight_bytes: int
+    macs: int
+    kernels: int
+    segments: tuple[Segment, ...]
+
+    @classmethod
+    def of(cls, export: Export, files: Mapping[str, bytes], folder: Path) -> Report:
+        """Return the report of an export that was written."""
+        plan = export.plan
+        return cls(
+            name=export.name, target=export.target.name, folder=folder,
+            files={name: len(content) for name, content in files.items()},
+            arena_bytes=export.arena_bytes,
+            layers_bytes=least_layer_by_layer(plan.tensors, plan.nodes),
+            weight_bytes=export.weight_bytes, macs=export.model.macs,
+            kernels=len(export.kernels.functions), segments=tuple(_segments(export)),
+        )  # fmt: skip
+
+    def cells(self) -> Iterator[tuple[str, ...]]:
+        """Yield the rows of its table: the parts of a call."""
+        for part in self.segments:
+            yield part.title, str(part.by_rows or ""), f"{part.nbytes:,}"
+
+    def notes(self) -> Iterator[str]:
+        """Yield the lines below it."""
+        yield (
+            f"{self.folder}: {self.name} for {self.target}, {self.kernels} kernels, "
+            f"{self.macs:,} multiply-adds."
+        )
+        yield (
+            f"Arena {self.arena_bytes:,} bytes, at least {self.layers_bytes:,} where operations "
+            f"are computed one after the other; weights {self.weight_bytes:,} bytes."
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain data for JSON."""
+        return {**asdict(self), "folder": str(self.folder)}
+
+
+def _segments(export: Export) -> list[Segment]:
+    operations, memory = export.model.operations, export.plan.memory
+    found = []
+    for segment, (_, nbytes) in zip(memory.segments, memory.timeline, strict=True):
+        nodes = segment.nodes if isinstance(segment, Chain) else (segment.node,)
+        titles = [
+            str(operations[node].problem) if node < len(operations) else "copy" for node in nodes
+        ]
+        title = titles[0] if len(titles) == 1 else f"{titles[0]} to {titles[-1]}"
+        by_rows = len(nodes) if isinstance(segment, Chain) else 0
+        found.append(Segment(title=title, by_rows=by_rows, nbytes=nbytes))
+    return found

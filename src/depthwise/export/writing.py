@@ -1,0 +1,331 @@
+"""The files of an export, as texts and bytes by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import numpy as np
+
+from depthwise.errors import DepthwiseError, installs
+from depthwise.export import chains
+from depthwise.export.arrays_text import C_TYPES, number, weights_file, weights_header
+from depthwise.export.driver import Names, Places, compute_body, prototype, task_text
+from depthwise.export.kernels import PLACE_BYTES, Kernels
+from depthwise.export.memory.plan import Chain
+from depthwise.export.model import Model, Tensor
+from depthwise.export.names import distinct
+from depthwise.export.planning import Plan
+from depthwise.export.vectors import Vectors
+from depthwise.machine.target import Target
+from depthwise.problem.arrays import Array
+from depthwise.programs.emitted import NAME
+from depthwise.version import __version__
+
+
+@dataclass(frozen=True)
+class Export:
+    """Everything that is written.
+
+    Attributes:
+        name: the function.
+        target: what it is for.
+        model: what it computes.
+        plan: in which memory.
+        kernels: of which functions and constants.
+        workers: how many threads of the caller's may work at a time; 0 where there are none.
+        blob: whether the constants are a file of bytes that the caller loads.
+    """
+
+    name: str
+    target: Target
+    model: Model
+    plan: Plan
+    kernels: Kernels
+    workers: int
+    blob: bool
+
+    @property
+    def arena_bytes(self) -> int:
+        """The memory of a call, wherever it begins."""
+        return self.plan.memory.peak + PLACE_BYTES - 1 if self.plan.memory.peak else 1
+
+    @property
+    def weight_bytes(self) -> int:
+        """The bytes of the constants."""
+        return sum(array.nbytes for array in self.kernels.weights)
+
+
+def files(export: Export, vectors: Vectors) -> dict[str, bytes]:
+    """Return the files of an export by their names, in the order in which a reader wants them.
+
+    Raises:
+        DepthwiseError: a package is missing.
+    """
+    name = export.name
+    about = _About(export, vectors)
+    found: dict[str, str | bytes] = {
+        f"{name}.h": about.rendered("header.h"),
+        f"{name}.c": about.rendered("compute.c"),
+    }
+    found |= about.weights()
+    found[f"{name}_test.c"] = about.rendered("test.c")
+    found[f"{name}_vectors.c"] = about.vectors_file()
+    for function in export.kernels.functions:
+        if function.emitted.object:
+            found[f"objects/{function.name}.o"] = function.emitted.object
+    found["CMakeLists.txt"] = about.rendered("CMakeLists.txt")
+    found["README.md"] = about.rendered("README.md", files=_described(name, found))
+    return {
+        file: content if isinstance(content, bytes) else content.encode()
+        for file, content in found.items()
+    }
+
+
+class _About:
+    """What the templates say of an export."""
+
+    def __init__(self, export: Export, vectors: Vectors) -> None:
+        self._export, self._vectors = export, vectors
+        model, kernels = export.model, export.kernels
+        called = [*model.inputs, *model.outputs]
+        names = distinct((model.tensors[each].name for each in called), (export.name,))
+        self._parameters = dict(zip(called, names, strict=True))
+        self._constants = {
+            each: kernels.constant(array).number for each, array in _images(model).items()
+        }
+        weights = self._weight_expressions()
+        self._places = Places(model, export.plan, Names(
+            export.name, self._parameters, weights,
+            {each: weights[at] for each, at in self._constants.items()},
+        ))  # fmt: skip
+        self._words = self._all_words()
+
+    def rendered(self, template: str, **more: Any) -> str:
+        """Return a file."""
+        try:
+            from jinja2 import Environment, PackageLoader, StrictUndefined
+        except ModuleNotFoundError:
+            raise DepthwiseError(
+                f"an export is written by jinja2; this installs it: {installs('export')}"
+            ) from None
+        templates = Environment(
+            loader=PackageLoader("depthwise.export"), undefined=StrictUndefined,
+            trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        )  # fmt: skip
+        return templates.get_template(f"{template}.j2").render(self._words, **more)
+
+    def weights(self) -> dict[str, str | bytes]:
+        """Return the files of the constants."""
+        name, arrays = self._export.name, self._export.kernels.weights
+        if self._export.blob:
+            return {f"{name}_weights.bin": _blob(arrays)}
+        names = [f"{name}_w{place}" for place in range(len(arrays))]
+        guard = f"{name}_weights_h".upper()
+        return {
+            f"{name}_weights.h": weights_header(guard, names, arrays),
+            f"{name}_weights.c": weights_file(
+                self._export.model.title, f"{name}_weights.h", names, arrays
+            ),
+        }
+
+    def vectors_file(self) -> str:
+        """Return the arrays of the test."""
+        name, vectors, model = self._export.name, self._vectors, self._export.model
+        pairs = [
+            *((f"{name}_test_{self._parameters[n]}", array)
+              for n, array in zip(model.inputs, vectors.inputs, strict=True)),
+            *((f"{name}_want_{self._parameters[n]}", array)
+              for n, array in zip(model.outputs, vectors.outputs, strict=True)),
+        ]  # fmt: skip
+        if self._export.blob:
+            blob = np.frombuffer(_blob(self._export.kernels.weights), np.uint64)
+            pairs.append((f"{name}_test_weights", blob))
+        arrays = [array.reshape(-1) for _, array in pairs]
+        names = [each for each, _ in pairs]
+        guard, title = f"{name}_vectors_h".upper(), self._export.model.title
+        declared = weights_header(guard, names, arrays)
+        defined = weights_file(title, "", names, arrays).replace('#include ""\n', "")
+        return f"{declared}\n{defined}"
+
+    def _weight_expressions(self) -> tuple[str, ...]:
+        export = self._export
+        arrays = export.kernels.weights
+        if export.blob:
+            return tuple(f"(const void *)(w + {start})" for start in _starts(arrays)[:-1])
+        return tuple(f"{export.name}_w{place}" for place in range(len(arrays)))
+
+    def _all_words(self) -> dict[str, Any]:
+        export = self._export
+        functions = export.kernels.functions
+        helpers, headers = self._shared()
+        segments = export.plan.memory.segments
+        rows = [each for each in segments if isinstance(each, Chain)]
+        parameters = self._signature(plain=True)
+        texts = [chains.chain_text(self._places, each, at, parameters)
+                 for at, each in enumerate(rows)]  # fmt: skip
+        if any("lrintf(" in text for text in texts):
+            headers |= {"math.h"}
+        threaded = [f for f in functions if export.workers and f.emitted.tasks > 1]
+        return {
+            "name": export.name, "NAME": export.name.upper(), "title": export.model.title,
+            "version": __version__, "target": export.target.name,
+            "subject": f"{len(export.model.operations)} operations"
+            if len(export.model.operations) > 1 else export.model.title,
+            "arrays": self._arrays(), "arena_bytes": export.arena_bytes,
+            "weight_bytes": export.weight_bytes, "threads": bool(export.workers),
+            "workers": export.workers, "signature": self._signature(),
+"headers": sorted(headers), "helpers": helpers,
+            "texts": [
+                {"title": f.title, "text": f.emitted.text.replace(NAME, f.name)}
+                for f in functions if f.emitted.text
+            ],
+            "prototypes": [prototype(f) for f in functions if f.emitted.object],
+            "most_read": max((f.writes.count(False) for f in threaded), default=1),
+            "most_made": max((f.writes.count(True) for f in threaded), default=1),
+            "tasks": [task_text(f) for f in threaded],
+            "runs": bool(threaded),
+            "rings": self._rings(rows, texts), "chains": texts, "align": PLACE_BYTES,
+            "body": list(compute_body(self._places, threads=bool(export.workers))),
+            "inputs": self._tested(export.model.inputs, self._vectors.inputs, None),
+            "outputs": self._tested(
+                export.model.outputs, self._vectors.outputs, self._vectors.tolerances
+            ),
+            "call": self._call(), "blob": export.blob,
+            "objects": any(f.emitted.object for f in functions),
+            "math": "math.h" in headers or any(f.emitted.object for f in functions),
+            "macs": f"{export.model.macs:,}", "kernels": len(functions),
+            "launches": sum(len(call.launches) for call in export.plan.calls.values()),
+            "example": self._example(), "build": self._build(),
+        }  # fmt: skip
+
+    def _shared(self) -> tuple[str, set[str]]:
+        """Return the small functions that kernels of C share, and the headers that they need."""
+        emitted = [function.emitted for function in self._export.kernels.functions]
+        if not any(each.text for each in emitted):
+            return "", set()
+        from depthwise.programs.c99_helpers import HELPERS
+
+        wanted = frozenset().union(*(each.helpers for each in emitted))
+        text = "\n".join(HELPERS[each] for each in HELPERS if each in wanted)
+        return text, set().union(*(each.headers for each in emitted))
+
+    def _rings(self, rows: Sequence[Chain], texts: Sequence[str]) -> list[str]:
+        found = [chains.RINGS] if any(chain.rings for chain in rows) else []
+        return [*found, *[chains.LESSER] * any("lesser(" in text for text in texts)]
+
+    def _signature(self, *, plain: bool = False) -> str:
+        """Return the parameters of the function; `plain`: its arrays and constants alone."""
+        export, model = self._export, self._export.model
+        words = [
+            f"const {C_TYPES[model.tensors[n].dtype]} *{self._parameters[n]}" for n in model.inputs
+        ]
+        words += [
+            f"{C_TYPES[model.tensors[n].dtype]} *{self._parameters[n]}" for n in model.outputs
+        ]
+        if plain:
+            return ", ".join([*words, *["const unsigned char *w"] * export.blob])
+        words += [*["const void *weights"] * export.blob, "void *arena"]
+        if export.workers:
+            words += [f"{export.name}_threads threads", "void *context"]
+        return ", ".join(words)
+
+    def _arguments(self) -> list[str]:
+        return [*self._parameters.values()]
+
+    def _call(self) -> str:
+        """Return the arguments of the test's call."""
+        words = self._arguments()
+        words += [f"{self._export.name}_test_weights"] * self._export.blob
+        words += ["(unsigned char *)arena + shift"]
+        return ", ".join([*words, *["split, NULL"] * bool(self._export.workers)])
+
+    def _arrays(self) -> list[dict[str, Any]]:
+        model = self._export.model
+        found = []
+        for role, numbers in (("input", model.inputs), ("output", model.outputs)):
+            for each in numbers:
+                tensor = model.tensors[each]
+                found.append({
+                    "role": role, "name": self._parameters[each], "dtype": tensor.dtype,
+                    "words": _shape_words(tensor), "macro": self._parameters[each].upper(),
+                    "elements": int(np.prod(tensor.shape)), "nbytes": tensor.nbytes,
+                })  # fmt: skip
+        return found
+
+    def _tested(
+        self, numbers: Sequence[int], arrays: Sequence[Array], tolerances: Sequence[float] | None
+    ) -> list[dict[str, Any]]:
+        allowed = tolerances or [0.0] * len(arrays)
+        return [
+            {
+                "name": self._parameters[each], "type": C_TYPES[array.dtype.name],
+                "elements": array.size, "tolerance": most and number(most, "float64"),
+            }
+            for each, array, most in zip(numbers, arrays, allowed, strict=True)
+        ]  # fmt: skip
+
+    def _example(self) -> str:
+        export, model = self._export, self._export.model
+        lines = [f'#include "{export.name}.h"', ""]
+        lines.append(f"static unsigned char arena[{export.name.upper()}_ARENA_BYTES];")
+        for each in (*model.inputs, *model.outputs):
+            kind, name = C_TYPES[model.tensors[each].dtype], self._parameters[each]
+            size = f"{export.name}_{name}_elements".upper()
+            lines.append(f"static {kind} {name}[{size}];")
+        words = [*self._arguments(), *["weights"] * export.blob, "arena"]
+        words += ["NULL, NULL"] * bool(export.workers)
+        return "\n".join([*lines, "", f"{export.name}({', '.join(words)});"])
+
+    def _build(self) -> str:
+        name = self._export.name
+        own = [f"{name}.c", *[f"{name}_weights.c"] * (not self._export.blob)]
+        objects = any(function.emitted.object for function in self._export.kernels.functions)
+        words = ["cc -std=c99 -O2", *own, f"{name}_test.c {name}_vectors.c"]
+        return " ".join([*words, *["objects/*.o"] * objects, f"-lm -o {name}_test"])
+
+
+def _images(model: Model) -> Mapping[int, Array]:
+    """Return the constants that operations read as tensors, as they lie in memory."""
+    found = {}
+    for each, array in model.constants.items():
+        is_image = model.tensors[each].axes == "NHWC"
+        found[each] = np.ascontiguousarray(array.transpose(0, 2, 3, 1) if is_image else array)
+    return found
+
+
+def _starts(arrays: Sequence[Array]) -> list[int]:
+    """Return where each constant begins in the file of them, and where the last ends."""
+    sizes = (-(-array.nbytes // PLACE_BYTES) * PLACE_BYTES for array in arrays)
+    return [*accumulate(sizes, initial=0)]
+
+
+def _blob(arrays: Sequence[Array]) -> bytes:
+    starts = _starts(arrays)
+    content = bytearray(starts[-1])
+    for start, array in zip(starts, arrays, strict=False):
+        content[start : start + array.nbytes] = array.tobytes()
+    return bytes(content)
+
+
+def _shape_words(tensor: Tensor) -> str:
+    sizes = "x".join(map(str, tensor.shape)) or "1"
+    return f"{sizes} ({', '.join(tensor.axes)})" if tensor.axes else sizes
+
+
+def _described(name: str, found: Mapping[str, object]) -> list[dict[str, str]]:
+    words = {
+        f"{name}.h": "what the function takes, and how much memory it needs",
+        f"{name}.c": "the function and its kernels in C99",
+        f"{name}_weights.h": "the constant arrays, declared",
+        f"{name}_weights.c": "the constant arrays",
+        f"{name}_weights.bin": "the constant arrays, little-endian, which the caller loads",
+        f"{name}_test.c": "a program that computes known inputs and compares the results",
+        f"{name}_vectors.c": "these inputs and results",
+    }
+    listed = [{"name": file, "words": words[file]} for file in found if file in words]
+    if any(file.startswith("objects/") for file in found):
+        listed.append({"name": "objects/", "words": "the kernels, an object each"})
+    return [*listed, {"name": "CMakeLists.txt", "words": "builds the library and its test"}]
