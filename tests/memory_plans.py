@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from depthwise.export.memory.nodes import Node, Reads, Tensor
-from depthwise.export.memory.plan import Chain, MemoryPlan, Ring
+from depthwise.exporting.memory.nodes import Node, Reads, Tensor
+from depthwise.exporting.memory.plan import Chain, MemoryPlan, Ring
 
 NOTHING = -1
 """A byte that nobody has written."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from depthwise.errors import MemoryBudgetError
-from depthwise.export.memory.nodes import Kind, Node, Reads, Tensor
-from depthwise.export.memory.plan import Chain
-from depthwise.export.memory.planner import (
+from depthwise.errors import InternalError, MemoryBudgetError
+from depthwise.exporting.memory.nodes import Kind, Node, Reads, Tensor
+from depthwise.exporting.memory.plan import Chain, Event
+from depthwise.exporting.memory.planner import (
     layer_by_layer,
     least_layer_by_layer,
     smallest,
@@ -211,3 +212,101 @@ def test_every_plan_computes_what_it_should(net, align):
     if least.peak > 0:
         with pytest.raises(MemoryBudgetError, match=f"budget: {least.peak // 2}"):
             within(net.tensors, net.nodes, least.peak // 2, align)
+
+
+def test_a_budget_that_is_too_small_names_what_takes_the_memory():
+    net = mobilenet_v1()
+    tensors = [replace(t, name=f"image {number}") for number, t in enumerate(net.tensors)]
+    least = smallest(tensors, net.nodes).peak
+    with pytest.raises(MemoryBudgetError) as caught:
+        within(tensors, net.nodes, least // 2)
+    assert f"budget: {least // 2} bytes" in str(caught.value)
+    assert re.search(r"3 of 48 rows of image 3 \(2304 bytes\)", str(caught.value))
+
+
+@pytest.mark.parametrize("part", [0.3, 0.5, 0.8, 1.0])
+def test_the_plan_within_a_budget_is_faster_the_more_memory_there_is(part):
+    net = mobilenet_v2()
+    least = least_layer_by_layer(net.tensors, net.nodes)
+    plan = within(net.tensors, net.nodes, int(part * least))
+    verify(net.tensors, net.nodes, plan)
+    assert plan.peak <= part * least
+    chained = sum(len(s.nodes) for s in plan.segments if isinstance(s, Chain))
+    assert chained <= {0.3: 7, 0.5: 4, 0.8: 2, 1.0: 0}[part]
+
+
+def test_the_bound_counts_arrays_of_the_caller_if_asked():
+    tensors = [Tensor(8, 10, "input"), Tensor(8, 20), Tensor(8, 40), Tensor(8, 1, "output")]
+    nodes = [Node((Reads(n),), n + 1, "rows") for n in range(3)]
+    assert least_layer_by_layer(tensors, nodes) == 8 * 60
+    assert least_layer_by_layer(tensors, nodes[:1]) == 8 * 20
+    assert least_layer_by_layer(tensors, nodes[:1], with_callers=True) == 8 * 30
+
+
+def test_a_result_lies_in_the_place_of_what_it_may_overwrite():
+    tensors = [Tensor(8, 10, "input"), *[Tensor(8, 10)] * 3, Tensor(8, 10, "output")]
+    nodes = [Node((Reads(n, may_overwrite=True),), n + 1, "whole") for n in range(4)]
+    plan = layer_by_layer(tensors, nodes, align=1)
+    verify(tensors, nodes, plan)
+    assert plan.peak == 80
+    nodes = [replace(node, reads=(Reads(n),)) for n, node in enumerate(nodes)]
+    assert layer_by_layer(tensors, nodes, align=1).peak == 160
+
+
+def test_a_chain_writes_its_result_over_its_input():
+    """Two images of 640 bytes take one row more than one of them, and rings of three rows."""
+    tensors = [Tensor(64, 10, "input"), *[Tensor(64, 10)] * 4, Tensor(64, 10, "output")]
+    reads = [Reads(0), Reads(1, 3, 1, 1, 1, 0), Reads(2, 3, 1, 1, 1, 0), Reads(3), Reads(4)]
+    kinds: list[Kind] = ["whole", "rows", "rows", "rows", "whole"]
+    nodes = [
+        Node((read,), number + 1, kind)
+        for number, (read, kind) in enumerate(zip(reads, kinds, strict=True))
+    ]
+    plan = smallest(tensors, nodes, align=1)
+    verify(tensors, nodes, plan)
+    assert plan.peak <= 640 + 10 * (3 + 3 + 1 + 1)
+
+
+def test_rings_hold_what_kernels_read():
+    """A 3x3 convolution reads three rows, a skip beside it one that is still there."""
+    tensors = [Tensor(16, 4, "input"), Tensor(16, 40), Tensor(16, 40), Tensor(16, 4, "output")]
+    nodes = [
+        Node((Reads(0),), 1, "rows"),
+        Node((Reads(1, 3, 1, 1, 1, 0),), 2, "rows"),
+        Node((Reads(2), Reads(1)), 3, "rows"),
+    ]
+    (chain,) = smallest(tensors, nodes).segments
+    assert isinstance(chain, Chain)
+    assert {ring.tensor: (ring.capacity, ring.above, ring.below) for ring in chain.rings} == {
+        1: (3, 1, 1),
+        2: (1, 0, 0),
+    }
+    assert chain.events[:4] == (
+        Event("fire", 0),
+        Event("fire", 0),
+        Event("fire", 1),
+        Event("fire", 2),
+    )
+    assert chain.events[-3:] == (Event("pad", 1), Event("fire", 1), Event("fire", 2))
+
+
+def test_sums_keep_their_scratch_memory_and_others_share_one():
+    tensors = [Tensor(16, 4, "input"), Tensor(16, 40), Tensor(16, 40)]
+    tensors += [Tensor(1, 4, "output"), Tensor(1, 4, "output")]
+    nodes = [
+        Node((Reads(0),), 1, "rows", 100),
+        Node((Reads(1, 3, 1, 1, 1, 0),), 2, "rows", 50),
+        Node((Reads(1),), 3, "sum", 20),
+        Node((Reads(2),), 4, "sum", 30),
+    ]
+    plan = smallest(tensors, nodes, align=1)
+    verify(tensors, nodes, plan)
+    assert plan.scratch[0] == plan.scratch[1]
+    assert plan.peak == 3 * 40 + 40 + 100 + 20 + 30
+
+
+def test_reading_rows_that_are_not_there_is_an_error():
+    tensors = [Tensor(8, 10, "input"), Tensor(8, 10), Tensor(8, 10, "output")]
+    nodes = [Node((Reads(0, window=3),), 1, "rows"), Node((Reads(1),), 2, "rows")]
+    with pytest.raises(InternalError, match="tensor 0 has 8 rows"):
+        smallest(tensors, nodes)

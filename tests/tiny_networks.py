@@ -87,7 +87,7 @@ def file(name: str, dtype: str = "float32") -> bytes:
         data = rng.standard_normal((_SAMPLES, *SHAPES[name][1:]), dtype=np.float32)
         return quantize(file(name), data, calibration="minmax").model.SerializeToString()
     torch.manual_seed(0)
-    network = randomized(nn.Sequential(*_MADE[name]())).eval()
+    network = randomized(nn.Sequential(*_MADE[name]()), SHAPES[name]).eval()
     content = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter's own age

@@ -12,7 +12,7 @@ from depthwise.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from depthwise.compiler import compile, explain  # noqa: A004
-    from depthwise.export.export import export
+    from depthwise.exporting.export import export
     from depthwise.functions.blocks import inverted_residual, separable_conv2d
     from depthwise.functions.convolutions import (
         depthwise_conv1d,
@@ -59,7 +59,7 @@ __all__ = [
 
 _HOMES = {
     "depthwise.compiler": ("compile", "explain"),
-    "depthwise.export.export": ("export",),
+    "depthwise.exporting.export": ("export",),
     "depthwise.functions.blocks": ("inverted_residual", "separable_conv2d"),
     "depthwise.functions.convolutions": (
         "depthwise_conv1d",

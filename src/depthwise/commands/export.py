@@ -15,8 +15,8 @@ from depthwise.commands.shapes import named_shapes
 from depthwise.console import Form
 from depthwise.drawing import check_plot
 from depthwise.errors import SpecError
-from depthwise.export.export import Aim, Format, export
-from depthwise.export.report import HEADERS
+from depthwise.exporting.export import Aim, Format, export
+from depthwise.exporting.report import HEADERS
 from depthwise.network.array_files import arrays_in
 from depthwise.problem.values import shown
 
@@ -26,7 +26,7 @@ _UNITS = {"": 1, "k": 2**10, "m": 2**20}
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What `depthwise export` was asked for; see `depthwise.export.export`."""
+    """What `depthwise export` was asked for; see `depthwise.exporting.export`."""
 
     source: str
     output: Path
@@ -51,7 +51,7 @@ def run(options: Options) -> None:
     """Write the library and print its report; draw it if asked to.
 
     Raises:
-        DepthwiseError: see `depthwise.export.export`; or a file cannot be written.
+        DepthwiseError: see `depthwise.exporting.export`; or a file cannot be written.
     """
     if options.plot:
         check_plot(options.plot)

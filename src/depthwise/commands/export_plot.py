@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from depthwise.drawing import COLOURS, OUR_COLOUR, canvas, save
 
 if TYPE_CHECKING:
-    from depthwise.export.report import Report
+    from depthwise.exporting.report import Report
 
 WIDTH, ROW_HEIGHT, MARGIN = 9.0, 0.24, 1.8
 """Inches of the picture: across, of each part, and of what surrounds them."""

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from depthwise.export.kernels import Call, Kernels
-from depthwise.export.memory.nodes import Node, Reads, Tensor
-from depthwise.export.memory.plan import Chain, MemoryPlan
-from depthwise.export.model import Model
-from depthwise.export.rows import Window, is_mean, of_rows, window
+from depthwise.exporting.kernels import Call, Kernels
+from depthwise.exporting.memory.nodes import Node, Reads, Tensor
+from depthwise.exporting.memory.plan import Chain, MemoryPlan
+from depthwise.exporting.model import Model
+from depthwise.exporting.rows import Window, is_mean, of_rows, window
 from depthwise.problem.costs import cost
 from depthwise.schedule.steps import INPUT
 

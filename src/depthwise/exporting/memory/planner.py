@@ -6,18 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from depthwise.errors import MemoryBudgetError
-from depthwise.export.memory.arranging import Segment, arranged
-from depthwise.export.memory.chains import Chains, Run
-from depthwise.export.memory.graph import Graph
-from depthwise.export.memory.nodes import Node, Tensor
-from depthwise.export.memory.plan import MemoryPlan
-from depthwise.export.memory.segments import Segments
-from depthwise.export.memory.widening import widened
+from depthwise.exporting.memory.arranging import Segment, arranged
+from depthwise.exporting.memory.chains import Chains, Run
+from depthwise.exporting.memory.graph import Graph
+from depthwise.exporting.memory.nodes import Node, Tensor
+from depthwise.exporting.memory.plan import Chain, MemoryPlan
+from depthwise.exporting.memory.segments import Segments
+from depthwise.exporting.memory.widening import widened
 
 NEAR = 0.02
 """How much more memory, as a part, the smallest plan may take to be a faster one."""
 ROUNDS = 4
 """How often a smaller plan is looked for than one that has gaps."""
+MOST_NAMED = 4
+"""How many tensors an error names."""
 
 
 def least_layer_by_layer(
@@ -56,9 +58,26 @@ def within(
     if plan.peak > budget:
         raise MemoryBudgetError(
             f"a network takes at least the memory of its smallest plan; budget: {budget} bytes, "
-            f"smallest plan: {plan.peak} bytes"
+            f"smallest plan: {plan.peak} bytes, most of them for {_largest(tensors, nodes, plan)}"
         )
     return plan
+
+
+def _largest(tensors: Sequence[Tensor], nodes: Sequence[Node], plan: MemoryPlan) -> str:
+    """Return the largest of what is needed together where a plan takes most, as a phrase."""
+    graph = Graph(tensors, nodes)
+    in_use = [nbytes for _, nbytes in plan.timeline]
+    segment = plan.segments[in_use.index(max(in_use))]
+    numbers = segment.nodes if isinstance(segment, Chain) else (segment.node,)
+    rows = {tensor: tensors[tensor].rows for tensor in graph.alive_in(numbers[0], numbers[-1] + 1)}
+    if isinstance(segment, Chain):
+        rows |= {ring.tensor: ring.capacity for ring in segment.rings}
+    sizes = {tensor: count * tensors[tensor].row_bytes for tensor, count in rows.items()}
+    return ", ".join(
+        f"{rows[tensor]} of {tensors[tensor].rows} rows of {tensors[tensor].name or tensor} "
+        f"({sizes[tensor]} bytes)"
+        for tensor in sorted(sizes, key=lambda tensor: -sizes[tensor])[:MOST_NAMED]
+    )
 
 
 class _Planner:

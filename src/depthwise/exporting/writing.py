@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from depthwise.errors import DepthwiseError, installs
-from depthwise.export import chains
-from depthwise.export.arrays_text import C_TYPES, number, weights_file, weights_header
-from depthwise.export.driver import Names, Places, compute_body, prototype, task_text
-from depthwise.export.kernels import PLACE_BYTES, Kernels
-from depthwise.export.memory.plan import Chain
-from depthwise.export.model import Model, Tensor
-from depthwise.export.names import distinct
-from depthwise.export.planning import Plan
-from depthwise.export.vectors import Vectors
+from depthwise.exporting import chains
+from depthwise.exporting.arrays_text import C_TYPES, number, weights_file, weights_header
+from depthwise.exporting.driver import Names, Places, compute_body, prototype, task_text
+from depthwise.exporting.kernels import PLACE_BYTES, Function, Kernels
+from depthwise.exporting.memory.plan import Chain, Whole
+from depthwise.exporting.model import Model, Tensor
+from depthwise.exporting.names import distinct
+from depthwise.exporting.planning import Plan
+from depthwise.exporting.vectors import Vectors
 from depthwise.machine.target import Target
 from depthwise.problem.arrays import Array
 from depthwise.programs.emitted import NAME
@@ -99,7 +99,7 @@ class _About:
         weights = self._weight_expressions()
         self._places = Places(model, export.plan, Names(
             export.name, self._parameters, weights,
-            {each: weights[at] for each, at in self._constants.items()},
+            {each: weights[at] for each, at in self._constants.items()}, export.blob,
         ))  # fmt: skip
         self._words = self._all_words()
 
@@ -112,7 +112,7 @@ class _About:
                 f"an export is written by jinja2; this installs it: {installs('export')}"
             ) from None
         templates = Environment(
-            loader=PackageLoader("depthwise.export"), undefined=StrictUndefined,
+            loader=PackageLoader("depthwise.exporting"), undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
         )  # fmt: skip
         return templates.get_template(f"{template}.j2").render(self._words, **more)
@@ -168,7 +168,7 @@ class _About:
                  for at, each in enumerate(rows)]  # fmt: skip
         if any("lrintf(" in text for text in texts):
             headers |= {"math.h"}
-        threaded = [f for f in functions if export.workers and f.emitted.tasks > 1]
+        threaded = self._threaded()
         return {
             "name": export.name, "NAME": export.name.upper(), "title": export.model.title,
             "version": __version__, "target": export.target.name,
@@ -200,6 +200,18 @@ class _About:
             "launches": sum(len(call.launches) for call in export.plan.calls.values()),
             "example": self._example(), "build": self._build(),
         }  # fmt: skip
+
+    def _threaded(self) -> list[Function]:
+        """Return the functions whose tasks the caller's threads run."""
+        plan = self._export.plan
+        whole = [
+            plan.calls[segment.node]
+            for segment in plan.memory.segments
+            if isinstance(segment, Whole) and segment.node in plan.calls
+        ]
+        found = [launch.function for call in whole for launch in call.launches]
+        distinct_ones = dict.fromkeys(f for f in found if f.emitted.tasks > 1)
+        return list(distinct_ones) if self._export.workers else []
 
     def _shared(self) -> tuple[str, set[str]]:
         """Return the small functions that kernels of C share, and the headers that they need."""

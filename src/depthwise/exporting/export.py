@@ -19,15 +19,15 @@ import numpy as np
 
 from depthwise import compiler
 from depthwise.errors import DepthwiseError, SpecError
-from depthwise.export import writing
-from depthwise.export.importing import model_of_network, model_of_problem
-from depthwise.export.kernels import Kernels
-from depthwise.export.memory.planner import layer_by_layer, smallest, within
-from depthwise.export.model import Model
-from depthwise.export.names import checked, named_after
-from depthwise.export.planning import Planned, planned
-from depthwise.export.report import Report
-from depthwise.export.vectors import vectors
+from depthwise.exporting import writing
+from depthwise.exporting.importing import model_of_network, model_of_problem
+from depthwise.exporting.kernels import Kernels
+from depthwise.exporting.memory.planner import layer_by_layer, smallest, within
+from depthwise.exporting.model import Model
+from depthwise.exporting.names import checked, named_after
+from depthwise.exporting.planning import Planned, planned
+from depthwise.exporting.report import Report
+from depthwise.exporting.vectors import vectors
 from depthwise.loading import read
 from depthwise.machine.target import Target, named
 from depthwise.network.prepare import Told
@@ -36,7 +36,7 @@ from depthwise.problem.data import random_problem
 from depthwise.problem.parse import specification
 from depthwise.problem.problem import Layer
 from depthwise.problem.training import PassSpec
-from depthwise.problem.values import shown
+from depthwise.problem.values import shown, whole
 from depthwise.schedule.plan import parse_plan
 
 if TYPE_CHECKING:
@@ -112,8 +112,9 @@ def export(
     _check_folder(folder, force=force)
     device = named(target)
     form: Format = format or ("object" if device.triple else "c")
-    if workers < 0:
-        raise SpecError(f"there are no fewer than 0 threads; got {workers}")
+    for what, value, least in (("threads", workers, 0), ("bytes of memory", memory, 1)):
+        if value is not None and whole(what, value) < least:
+            raise SpecError(f"{what} are at least {least}; got {value}")
     wishes = Wishes(
         name=None if name is None else checked(name), target=device, form=form, aim=optimize,
         memory=memory, workers=workers, blob=blob, plan=plan,
@@ -153,7 +154,7 @@ def _model(
     is_path = isinstance(source, (str, os.PathLike))
     name = Path(source).name.partition(".")[0] if is_path else "network"  # type: ignore[arg-type]
     apart = wishes.aim == "memory" or wishes.memory is not None
-    return name, model_of_network(program, name, apart=apart)
+    return name, model_of_network(program, name, asked=inputs is not None, apart=apart)
 
 
 def _is_network(source: Exported) -> bool:

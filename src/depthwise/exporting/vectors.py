@@ -8,7 +8,7 @@ from math import prod
 
 import numpy as np
 
-from depthwise.export.model import Model, Operation, Slot
+from depthwise.exporting.model import Model, Operation, Slot
 from depthwise.network.agreement import tolerance
 from depthwise.problem import reference
 from depthwise.problem.arrays import Array

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from depthwise.export.memory.graph import Graph
-from depthwise.export.memory.overlaps import Overlap
-from depthwise.export.memory.placing import Piece, placed
-from depthwise.export.memory.plan import Chain, MemoryPlan, Ring, Whole
-from depthwise.export.memory.rows import Rows
+from depthwise.exporting.memory.graph import Graph
+from depthwise.exporting.memory.overlaps import Overlap
+from depthwise.exporting.memory.placing import Piece, placed
+from depthwise.exporting.memory.plan import Chain, MemoryPlan, Ring, Whole
+from depthwise.exporting.memory.rows import Rows
 
 Key = tuple[str, int, int]
 """What a piece of memory holds: a word, the segment or -1, and a tensor or node or -1."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from depthwise.errors import ModelError
-from depthwise.export.model import Copy, Model, Operation, Slot, Tensor
+from depthwise.exporting.model import Copy, Model, Operation, Slot, Tensor
 from depthwise.network.runs import Runs, lying
 from depthwise.network.shapes import known
 from depthwise.network.steps import Call, Program, Shape, Stage, Step, View, channels_last, in_order
@@ -42,24 +42,27 @@ def model_of_problem(problem: Layer, operands: Mapping[str, Array], name: str) -
     )
 
 
-def model_of_network(program: Program, title: str, *, apart: bool) -> Model:
+def model_of_network(program: Program, title: str, *, asked: bool, apart: bool) -> Model:
     """Return the model of a network at the size of its example.
 
     Args:
         program: the network.
         title: what it is, in a line.
+        asked: whether somebody asked for sizes that are open.
         apart: whether the convolutions of a block are operations of their own.
 
     Raises:
         ModelError: a size is open, or something is computed that no kernel computes.
     """
-    inputs = [_example(program, number) for number in range(len(program.inputs))]
+    inputs = [_example(program, number, asked) for number in range(len(program.inputs))]
     return _Reading(program, inputs, apart=apart).model(title)
 
 
-def _example(program: Program, number: int) -> Array:
+def _example(program: Program, number: int, asked: bool) -> Array:
+    """Return an input; of images the batch may be open, and is that of the example."""
     port, shape = program.inputs[number], program.shapes.get(number)
-    if shape is None or port.dtype is None:
+    is_open = not asked and any(isinstance(size, str) for size in (port.sizes or ())[1:])
+    if shape is None or port.dtype is None or is_open:
         raise ModelError(
             f"a network is exported for inputs of one size; that of {port.name} is not known: give "
             "its shape"

@@ -12,8 +12,8 @@ class Ring:
     """The last rows of a tensor, in `capacity` rows of memory.
 
     It begins with the rows of padding that are above.  When further rows do not fit behind those
-    that are there, rows that nobody needs any more are dropped, and the rest moves to the
-    beginning.
+    that are there, rows before the first that the next firing of any reader needs are dropped,
+    and the rest moves to the beginning.
     """
 
     tensor: int

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from depthwise.export.memory.nodes import Node, Tensor
-from depthwise.export.memory.overlaps import Overlap
+from depthwise.exporting.memory.nodes import Node, Tensor
+from depthwise.exporting.memory.overlaps import Overlap
 
 
 class Graph:
@@ -53,9 +53,9 @@ class Graph:
         return last >= end or last == self.maker[tensor] or self.tensors[tensor].role == "output"
 
     def alive_before(self, node: int) -> list[int]:
-        """Return the tensors made before a node that it or a later one reads."""
-        made = (self.nodes[earlier].makes for earlier in range(node))
-        return [t for t in made if self.in_arena(t) and self._last[t] >= node]
+        """Return the tensors in the arena made before a node that it or a later one reads."""
+        read = (tensor for tensor, last in self._last.items() if last >= node)
+        return [t for t in read if self.maker.get(t, -1) < node and self.in_arena(t)]
 
     def alive_in(self, first: int, end: int) -> list[int]:
         """Return the tensors that lie whole in the arena while nodes `first` to `end - 1` run."""

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from depthwise import compiler
-from depthwise.export.model import Operation
+from depthwise.exporting.model import Operation
 from depthwise.machine.target import Target
 from depthwise.network.prepare import Told
 from depthwise.problem.arrays import Array
@@ -158,7 +158,8 @@ class Kernels:
         if packing is None:
             return self.constant(array)
         shaped = np.ascontiguousarray(array.reshape(packing.conv.weight_shape))
-        return self.constant(np.asarray(packing.form.pack(packing.conv)(shaped)))
+        pack = packing.form.pack(packing.conv)
+        return self.constant(shaped if pack is None else np.asarray(pack(shaped)))
 
     def _function(self, step: Step) -> Function:
         writes = tuple(self._writes(step))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from depthwise.export.model import Operation
+from depthwise.exporting.model import Operation
 from depthwise.problem.elementwise import ElementwiseSpec
 from depthwise.problem.pixels import PixelSpec
 from depthwise.problem.pools import PoolSpec

@@ -9,11 +9,11 @@ from math import prod
 
 import numpy as np
 
-from depthwise.export.arrays_text import number
-from depthwise.export.driver import Places
-from depthwise.export.kernels import Buffer, Launch, Weight
-from depthwise.export.memory.nodes import Reads
-from depthwise.export.memory.plan import Chain, Event
+from depthwise.exporting.arrays_text import number
+from depthwise.exporting.driver import Places
+from depthwise.exporting.kernels import Buffer, Launch, Weight
+from depthwise.exporting.memory.nodes import Reads
+from depthwise.exporting.memory.plan import Chain, Event
 from depthwise.problem.dtypes import QUANTIZED
 
 RINGS = """\

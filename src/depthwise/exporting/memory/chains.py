@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
-from depthwise.export.memory.graph import Graph
-from depthwise.export.memory.nodes import Node, Reads
-from depthwise.export.memory.rows import Rows
+from depthwise.exporting.memory.graph import Graph
+from depthwise.exporting.memory.nodes import Reads
+from depthwise.exporting.memory.rows import Rows
 
 
 @dataclass
 class Run:
-    """A run of nodes that can be a chain, and the least memory that it may take."""
+    """A run of nodes that can be a chain, and the memory that it takes."""
 
     first: int
     end: int
     nbytes: int
     exact: bool = False
-    """Whether it takes just that; otherwise it takes at least that."""
+    """Whether it takes just that; otherwise that is an estimate."""
 
 
 class Chains:
@@ -26,40 +26,49 @@ class Chains:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self._windows: dict[int, int] = {}
-        for node in graph.nodes:
-            for reads in node.reads:
-                window = (node.choices[0] - 1) * reads.stride + reads.window
-                self._windows[reads.tensor] = max(window, self._windows.get(reads.tensor, 0))
+        self.alone = [graph.bytes_alive(number) for number in range(len(graph.nodes))]
+        """The bytes in use while each node runs by itself."""
+        self._rings: dict[int, int] = {}
+        for run in _longest(graph):
+            self._rings |= {ring.tensor: ring.capacity for ring in self._rows(run).rings}
         self.runs = [list(self._from(first)) for first in range(len(graph.nodes))]
 
     def weigh(self, run: Run) -> None:
         """Find out what memory a chain takes that computes as few rows at a time as possible."""
-        numbers = range(run.first, run.end)
-        fewest = {number: self.graph.nodes[number].choices[0] for number in numbers}
-        run.nbytes = memory(self.graph, run, Rows(self.graph, run.first, run.end, fewest))
+        run.nbytes = memory(self.graph, run, self._rows(run))
         run.exact = True
 
+    def _rows(self, run: Run) -> Rows:
+        numbers = range(run.first, run.end)
+        fewest = {number: self.graph.nodes[number].choices[0] for number in numbers}
+        return Rows(self.graph, run.first, run.end, fewest)
+
     def _from(self, first: int) -> Iterator[Run]:
-        """Yield the chains that begin with a node, with the least that each may take."""
+        """Yield the chains that begin with a node.
+
+        A ring is expected to hold as much as it does in the longest chain that it is in.
+        """
         graph = self.graph
         alive = graph.alive_before(first)
-        total = graph.total(alive)
-        one_by_one = 0
+        total, one_by_one = graph.total(alive), 0
+        scratch, sums = 0, 0
         pads: dict[int, Hashable] = {}
         for number in range(first, len(graph.nodes)):
             node = graph.nodes[number]
             if node.kind == "whole" or not _agree(pads, node.reads):
                 return
             total += graph.bytes_of(node.makes) + self._less(first, number)
-            one_by_one = max(one_by_one, graph.bytes_alive(number))
-            scratch = _scratch(graph, graph.nodes[first : number + 1])
-            nbytes = total + scratch - self._most_saved(alive, first, number + 1)
+            one_by_one = max(one_by_one, self.alone[number])
+            if node.kind == "sum":
+                sums += graph.aligned(node.scratch_bytes)
+            else:
+                scratch = max(scratch, graph.aligned(node.scratch_bytes))
+            nbytes = total + sums + scratch - self._saved(alive, first, number + 1)
             if number > first and nbytes < one_by_one:
                 yield Run(first, number + 1, nbytes)
 
-    def _most_saved(self, alive: list[int], first: int, end: int) -> int:
-        """Return what a chain might save at most by writing over a tensor that it reads."""
+    def _saved(self, alive: list[int], first: int, end: int) -> int:
+        """Return what a chain is expected to save by writing over a tensor that it reads."""
         graph = self.graph
         if not graph.overlapping:
             return 0
@@ -74,26 +83,36 @@ class Chains:
         for tensor in {reads.tensor for reads in graph.nodes[number].reads}:
             is_inside = graph.maker.get(tensor, -1) >= first
             if is_inside and graph.in_arena(tensor) and not graph.outlives(tensor, number + 1):
-                ring = self._windows[tensor] * graph.tensors[tensor].row_bytes
+                rows = self._rings.get(tensor, graph.tensors[tensor].rows)
+                ring = rows * graph.tensors[tensor].row_bytes
                 less += graph.aligned(ring) - graph.bytes_of(tensor)
         return less
 
 
+def _longest(graph: Graph) -> Iterator[Run]:
+    """Yield runs that are as long as chains can be, one behind the other."""
+    first, pads = 0, dict[int, Hashable]()
+    for number, node in enumerate(graph.nodes):
+        is_whole = node.kind == "whole"
+        if is_whole or not _agree(pads, node.reads):
+            yield Run(first, number, 0)
+            first, pads = number + is_whole, {}
+            _agree(pads, node.reads)
+    yield Run(first, len(graph.nodes), 0)
+
+
 def memory(graph: Graph, run: Run, rows: Rows) -> int:
-    """Return the bytes in use while a chain runs."""
+    """Return the bytes in use while a chain runs.
+
+    Sums keep their scratch memory, and all other nodes share one piece.
+    """
     sizes = (ring.capacity * graph.tensors[ring.tensor].row_bytes for ring in rows.rings)
     rings = sum(graph.aligned(size) for size in sizes)
     whole = graph.total(graph.alive_in(run.first, run.end))
-    scratch = _scratch(graph, graph.nodes[run.first : run.end])
+    nodes = graph.nodes[run.first : run.end]
+    scratch = sum(graph.aligned(node.scratch_bytes) for node in nodes if node.kind == "sum")
+    scratch += max(graph.aligned(n.scratch_bytes) if n.kind == "rows" else 0 for n in nodes)
     return whole + rings + scratch - graph.saved(rows.overlaps)
-
-
-def _scratch(graph: Graph, nodes: Sequence[Node]) -> int:
-    """Return the scratch memory of a chain: sums keep theirs, all others share one piece."""
-    sums = sum(graph.aligned(node.scratch_bytes) for node in nodes if node.kind == "sum")
-    return sums + max(
-        (graph.aligned(n.scratch_bytes) for n in nodes if n.kind == "rows"), default=0
-    )
 
 
 def _agree(pads: dict[int, Hashable], reads: Sequence[Reads]) -> bool:

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from depthwise.export.memory.plan import Chain
-from depthwise.export.memory.planner import least_layer_by_layer
+from depthwise.exporting.memory.plan import Chain
+from depthwise.exporting.memory.planner import least_layer_by_layer
 
 if TYPE_CHECKING:
-    from depthwise.export.writing import Export
+    from depthwise.exporting.writing import Export
 
 HEADERS = ("operations", "by rows", "arena bytes")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from depthwise.export.memory.graph import Graph
-from depthwise.export.memory.nodes import Node, Reads
-from depthwise.export.memory.overlaps import Overlap
-from depthwise.export.memory.plan import Event
+from depthwise.errors import InternalError
+from depthwise.exporting.memory.graph import Graph
+from depthwise.exporting.memory.nodes import Node, Reads
+from depthwise.exporting.memory.overlaps import Overlap
+from depthwise.exporting.memory.plan import Event
 
 
 class Reader:
@@ -112,11 +113,6 @@ class Rows:
         """The rings of the chain."""
         return list(self._rings.values())
 
-    @property
-    def wholes(self) -> list[Buffer]:
-        """The tensors that the chain makes whole."""
-        return [buffer for buffer in self._wholes.values() if buffer.maker is not None]
-
     def _work(self, number: int, at_once: int) -> Work:
         """Return a node that makes a ring, or a whole tensor that is needed after the chain."""
         node = self._graph.nodes[number]
@@ -186,6 +182,11 @@ class Rows:
 
     def _supply(self, buffer: Buffer) -> Work | None:
         """Append to a buffer that lacks rows, or return the node that has to fire for it."""
+        if buffer.high >= buffer.rows + buffer.below:
+            raise InternalError(
+                f"nodes read rows that are there or padding; tensor {buffer.tensor} has "
+                f"{buffer.rows} rows and {buffer.below} below"
+            )
         if buffer.high >= buffer.rows:
             self.events.append(Event("pad", buffer.tensor))
             buffer.append(buffer.below)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from depthwise.export.kernels import Argument, Buffer, Call, Function, Launch, Weight
-from depthwise.export.memory.plan import Chain
-from depthwise.export.model import Model, Slot
-from depthwise.export.planning import Plan
+from depthwise.exporting.kernels import Argument, Buffer, Call, Function, Launch, Weight
+from depthwise.exporting.memory.plan import Chain
+from depthwise.exporting.model import Model, Slot
+from depthwise.exporting.planning import Plan
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,14 @@ class Names:
         parameters: the arrays of a call, by the number of their tensor.
         weights: the constant arrays in order.
         constants: those of the tensors that are constant, by number.
+        blob: whether constants lie in a run of bytes, `w`.
     """
 
     name: str
     parameters: Mapping[int, str]
     weights: tuple[str, ...]
     constants: Mapping[int, str]
+    blob: bool
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def compute_body(places: Places, *, threads: bool) -> Iterator[str]:
         if isinstance(segment, Chain):
             first, last = segment.nodes[0], segment.nodes[-1]
             yield f"/* {_title(places, first)} to {_title(places, last)}, row by row */"
-            yield f"rows_{chains}({', '.join([*places.names.parameters.values(), 'a'])});"
+            given = [*places.names.parameters.values(), *["w"] * places.names.blob, "a"]
+            yield f"rows_{chains}({', '.join(given)});"
             chains += 1
         elif segment.node < len(places.model.operations):
             call = places.plan.calls[segment.node]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import accumulate
 
-from depthwise.export.memory.chains import Chains, Run
-from depthwise.export.memory.nodes import Node
+from depthwise.exporting.memory.chains import Chains, Run
+from depthwise.exporting.memory.nodes import Node
 
 ROW_OVERHEAD = 0.25
 """How much longer a node takes, as a part of its time, that computes one row at a time."""
@@ -17,7 +17,10 @@ class Segments:
 
     def __init__(self, chains: Chains) -> None:
         self._chains, self._graph = chains, chains.graph
-        self._alone = [self._run_of_one(number) for number in range(len(self._graph.nodes))]
+        self._alone = [
+            Run(number, number + 1, nbytes, exact=True)
+            for number, nbytes in enumerate(chains.alone)
+        ]
         times = (chained_time(node, node.choices[0]) for node in self._graph.nodes)
         self._chained = list(accumulate(times, initial=0.0))
 
@@ -29,11 +32,8 @@ class Segments:
         """Return the fastest way that takes at most some bytes, None if there is none."""
         return self._settled(budget)
 
-    def _run_of_one(self, number: int) -> Run:
-        return Run(number, number + 1, self._graph.bytes_alive(number), exact=True)
-
     def _settled(self, budget: int | None) -> list[Run] | None:
-        """Return the best way, with every chain on it weighed."""
+        """Return the best way, looked for again as long as a chain on it was not weighed."""
         while True:
             runs = self._best(budget)
             guessed = [run for run in runs or () if not run.exact]
@@ -43,23 +43,20 @@ class Segments:
                 self._chains.weigh(run)
 
     def _best(self, budget: int | None) -> list[Run] | None:
-        """Return the way of least time within a budget, or of least memory without one.
-
-        Chains that are not weighed yet are taken to need as little as they might.
-        """
-        best: list[_Way | None] = [_Way(0, 0.0, None, None)] + [None] * len(self._alone)
+        """Return the way of least time within a budget, or of least memory without one."""
+        best: list[_Way | None] = [_Way((0, 0), 0, 0.0, None, None)] + [None] * len(self._alone)
         for first, alone in enumerate(self._alone):
             before = best[first]
             if before is None:
                 continue
             for run in (alone, *self._chains.runs[first]):
-                if budget is None or run.nbytes <= budget:
-                    way = _Way(
-                        max(before.nbytes, run.nbytes), before.time + self._time(run), before, run
-                    )
-                    other = best[run.end]
-                    if other is None or way.is_better(other, budget is None):
-                        best[run.end] = way
+                if budget is not None and run.nbytes > budget:
+                    continue
+                nbytes, time = max(before.nbytes, run.nbytes), before.time + self._time(run)
+                rank = (nbytes, time) if budget is None else (time, nbytes)
+                other = best[run.end]
+                if other is None or rank < other.rank:
+                    best[run.end] = _Way(rank, nbytes, time, before, run)
         last = best[-1]
         return None if last is None else last.runs()
 
@@ -73,16 +70,12 @@ class Segments:
 class _Way:
     """The best way of computing the nodes before one."""
 
+    rank: tuple[float, float]
+    """The way of the lowest is the best."""
     nbytes: int
     time: float
     before: _Way | None
     run: Run | None
-
-    def is_better(self, other: _Way, memory_first: bool) -> bool:
-        """Whether this takes less memory, or less time; the other decides where they are equal."""
-        if memory_first:
-            return (self.nbytes, self.time) < (other.nbytes, other.time)
-        return (self.time, self.nbytes) < (other.time, other.nbytes)
 
     def runs(self) -> list[Run]:
         """Return its runs, the first one first."""

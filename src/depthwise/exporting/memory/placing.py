@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from math import inf
 from random import Random
 from typing import Generic, TypeVar
 
-from depthwise.export.memory.overlaps import Overlap
+from depthwise.exporting.memory.overlaps import Overlap
 
 Key = TypeVar("Key", bound=Hashable)
 
-TRIES = 1000
-"""How many orders are tried where the first ones leave gaps."""
+TRIES, PIECES = 1000, 100_000
+"""How many orders are tried where the first ones leave gaps, and how many pieces in all."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class _Placing(Generic[Key]):
         self, pieces: Mapping[Key, Piece], overlaps: Mapping[tuple[Key, Key], Overlap]
     ) -> None:
         self._pieces, self._overlaps = pieces, overlaps
+        self._either = {*overlaps, *((result, read) for read, result in overlaps)}
         self._meeting = {
             key: [other for other in pieces if other != key and piece.meets(pieces[other])]
             for key, piece in pieces.items()
@@ -66,48 +67,55 @@ class _Placing(Generic[Key]):
         pieces = self._pieces
         largest = sorted(pieces, key=lambda key: -pieces[key].nbytes)
         longest = sorted(largest, key=lambda key: pieces[key].born - pieces[key].dies)
-        order, best = largest, self._fit(largest, sum(piece.nbytes for piece in pieces.values()))
-        if other := self._fit(longest, best.end - 1):
+        order, best = largest, self._fit(largest)
+        if (other := self._fit(longest)).end < best.end:
             order, best = longest, other
         chance = Random(0)
-        for _ in range(TRIES):
+        for _ in range(min(TRIES, PIECES // max(1, len(pieces)))):
             if best.end <= enough:
                 break
             changed = self._changed(order, best, chance)
-            if other := self._fit(changed, best.end):
+            if (other := self._fit(changed, best.end)).end <= best.end:
                 order, best = changed, other
         return best
 
-    def _fit(self, order: Sequence[Key], most: int) -> Places[Key] | None:
+    def _fit(self, order: Sequence[Key], most: float = inf) -> Places[Key]:
         """Place pieces one after the other, each as near the beginning as it fits.
 
-        Nothing is returned if that takes more than some bytes.
+        Those that are left when that takes more than some bytes are not placed.
         """
         offsets: dict[Key, int] = {}
         end = 0
         for key in order:
-            others = (other for other in self._meeting[key] if other in offsets)
-            taken = (self._taken(key, other, offsets[other]) for other in others)
-            offsets[key] = _first_gap(chain.from_iterable(taken))
-            end = max(end, offsets[key] + self._pieces[key].nbytes)
+            nbytes = self._pieces[key].nbytes
+            taken = []
+            for other in self._meeting[key]:
+                there = offsets.get(other)
+                if there is not None:
+                    if (other, key) in self._either:
+                        taken += self._around(key, other, there)
+                    else:
+                        taken.append((there - nbytes, there + self._pieces[other].nbytes))
+            offsets[key] = _first_gap(taken)
+            end = max(end, offsets[key] + nbytes)
             if end > most:
-                return None
+                break
         return Places(offsets, end)
 
-    def _taken(self, key: Key, other: Key, there: int) -> list[tuple[int, int]]:
-        """Return where a piece must not begin because of another: between each two offsets."""
+    def _around(self, key: Key, other: Key, there: int) -> list[tuple[int, int]]:
+        """Return where a piece must not begin because of one that it may lie over."""
         start, end = there - self._pieces[key].nbytes, there + self._pieces[other].nbytes
-        in_place = False
         if over := self._overlaps.get((other, key)):
-            start, in_place = max(start, there + over.behind), over.in_place
-        if under := self._overlaps.get((key, other)):
-            end, in_place = min(end, there - under.behind), under.in_place
-        if in_place and start < there < end:
+            start = max(start, there + over.behind)
+        else:
+            over = self._overlaps[key, other]
+            end = min(end, there - over.behind)
+        if over.in_place and start < there < end:
             return [(start, there), (there, end)]
         return [(start, end)]
 
     def _changed(self, order: Sequence[Key], places: Places[Key], chance: Random) -> list[Key]:
-        """Return an order in which a piece that lies highest, or one beside it, has another turn."""
+        """Return an order in which a piece that lies highest, or meets it, has another turn."""
         pieces, offsets = self._pieces, places.offsets
         key = chance.choice([k for k in order if offsets[k] + pieces[k].nbytes == places.end])
         key = chance.choice([key, *self._meeting[key]])
@@ -116,7 +124,7 @@ class _Placing(Generic[Key]):
         return changed
 
 
-def _first_gap(taken: Iterable[tuple[int, int]]) -> int:
+def _first_gap(taken: list[tuple[int, int]]) -> int:
     """Return the lowest offset that is not between two of a pair."""
     offset = 0
     for start, end in sorted(taken):
