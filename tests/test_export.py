@@ -1,4 +1,4 @@
-"""`export`: problems and networks as C and objects, built and run here; names, folders, refusals."""
+"""`export`: problems and networks as C and objects, built and run here; names, folders, errors."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def test_what_no_kernel_computes_is_named(tmp_path):
         [node("Softmax", "x", "s", axis=1), node("CumSum", "s axis", "y")],
         [port("x", (1, 4))], [port("y", (1, 4))], {"axis": np.array(1, np.int64)},
     )  # fmt: skip
-    with pytest.raises(ModelError, match="CumSum|y"):
+    with pytest.raises(ModelError, match="CumSum"):
         dw.export(strange.SerializeToString(), tmp_path / "f")
     assert not list(tmp_path.iterdir())
 

@@ -259,7 +259,7 @@ def export(
     output: Annotated[Path, typer.Option(help="The folder that is made.")],
     target: Annotated[str, typer.Option(help="The device: c is any.  [see below]")] = "c",
     format: Annotated[  # noqa: A002
-        Literal["c", "object"] | None,
+        Literal["c", "object", "static-library", "shared-library"] | None,
         typer.Option(help="Of the kernels.  [default: c for the target c, object for others]"),
     ] = None,
     name: Annotated[

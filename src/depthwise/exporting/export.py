@@ -13,15 +13,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal, Union, get_args
 
 import numpy as np
 
 from depthwise import compiler
 from depthwise.errors import DepthwiseError, SpecError
-from depthwise.exporting import writing
+from depthwise.exporting import building, writing
+from depthwise.exporting.building import Library
 from depthwise.exporting.importing import model_of_network, model_of_problem
-from depthwise.exporting.kernels import Kernels
+from depthwise.exporting.kernels import PLACE_BYTES, Kernels
 from depthwise.exporting.memory.planner import layer_by_layer, smallest, within
 from depthwise.exporting.model import Model
 from depthwise.exporting.names import checked, named_after
@@ -37,15 +38,17 @@ from depthwise.problem.parse import specification
 from depthwise.problem.problem import Layer
 from depthwise.problem.training import PassSpec
 from depthwise.problem.values import shown, whole
+from depthwise.programs.emitted import Form
 from depthwise.schedule.plan import parse_plan
 
 if TYPE_CHECKING:
     from depthwise.loading import Shapes, Source
 
-Format = Literal["c", "object"]
+Format = Literal["c", "object", "static-library", "shared-library"]
 Aim = Literal["speed", "memory"]
 Exported = Union["str", "os.PathLike[str]", "bytes", Layer, "Source"]
 _NETWORKS = (".onnx", ".tflite", ".dw")
+_LIBRARIES: dict[str, Library] = {each: each for each in get_args(Library)}
 _TEMPORARY = ".depthwise-export-"
 
 
@@ -55,7 +58,7 @@ class Wishes:
 
     name: str | None
     target: Target
-    form: Format
+    form: Form
     aim: Aim
     memory: int | None
     workers: int
@@ -87,8 +90,9 @@ def export(
             `Network.save` wrote), its content, or a `ModelProto`.
         output: the folder that is made.
         target: the device, e.g. "cortex-m4f" or "cortex-a76"; "c" is any.
-        format: "c", portable C99, or "object", machine code of the kernels beside a small file of
-            C.  None is "c" for the target "c", and "object" for others.
+        format: "c", portable C99; "object", machine code of the kernels beside a small file of C;
+            "static-library" or "shared-library", these linked.  None is "c" for the target "c", and
+            "object" for others.
         name: of the function in C; None is that of the file.
         optimize: "speed", or "memory": parts of a network are computed row by row, so that the
             arena becomes as small as can be.
@@ -111,7 +115,10 @@ def export(
     folder = Path(output)
     _check_folder(folder, force=force)
     device = named(target)
-    form: Format = format or ("object" if device.triple else "c")
+    form: Form = "object" if (device.triple and format != "c") or format == "object" else "c"
+    library = _LIBRARIES.get(format or "")
+    if library:
+        building.check(device, library)
     for what, value, least in (("threads", workers, 0), ("bytes of memory", memory, 1)):
         if value is not None and whole(what, value) < least:
             raise SpecError(f"{what} are at least {least}; got {value}")
@@ -127,13 +134,13 @@ def export(
     made = planned(model, kernels, max(workers, 1), _planned(wishes))
     exported = writing.Export(own, device, model, made, kernels, workers, blob)
     step("compute the test by the oracle")
-    files = writing.files(exported, vectors(model))
+    files, built = writing.files(exported, vectors(model), library, step)
     step("write")
     _write(folder, files)
-    return Report.of(exported, files, folder)
+    return Report.of(exported, files, built, folder)
 
 
-def _code_target(device: Target, form: Format) -> Target:
+def _code_target(device: Target, form: Form) -> Target:
     """Return the target that programs are written for: of C, one of plain numbers."""
     return named("c") if form == "c" else device
 
@@ -143,14 +150,14 @@ def _model(
 ) -> tuple[str, Model]:
     """Return what a source is called, and its model."""
     if not _is_network(source):
-        problem: Any = specification(source)
+        problem: Any = specification(source)  # type: ignore[arg-type]
         if problem.kernels != (problem,):
             raise SpecError(f"one kernel is exported at a time: {problem}")
         name = wishes.name or str(problem.kind)
         return name, model_of_problem(problem, _weights(problem, operands), name)
     if operands is not None or wishes.plan is not None:
         raise SpecError("operands and a plan are those of a problem; a network has its own")
-    program = read(source, inputs).program  # type: ignore[arg-type]
+    program = read(source, inputs).program
     is_path = isinstance(source, (str, os.PathLike))
     name = Path(source).name.partition(".")[0] if is_path else "network"  # type: ignore[arg-type]
     apart = wishes.aim == "memory" or wishes.memory is not None
@@ -193,7 +200,7 @@ def _plans(wishes: Wishes) -> Callable[[Layer], Any]:
 def _planned(wishes: Wishes) -> Planned:
     """Return what plans the memory."""
     if wishes.memory is not None:
-        return partial(within, budget=wishes.memory)
+        return partial(within, budget=wishes.memory - (PLACE_BYTES - 1))
     return smallest if wishes.aim == "memory" else layer_by_layer
 
 

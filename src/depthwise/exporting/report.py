@@ -11,6 +11,7 @@ from depthwise.exporting.memory.plan import Chain
 from depthwise.exporting.memory.planner import least_layer_by_layer
 
 if TYPE_CHECKING:
+    from depthwise.exporting.building import Built
     from depthwise.exporting.writing import Export
 
 HEADERS = ("operations", "by rows", "arena bytes")
@@ -43,6 +44,8 @@ class Report:
         arena_bytes: the memory of a call.
         layers_bytes: the least memory of a call that computes one operation behind the other.
         weight_bytes: the bytes of the constants.
+        code_bytes: of the function and its kernels, where a compiler for the target is there.
+        stack_bytes: what a call takes of the stack at most, where all of it is C.
         macs: the multiply-adds of a call.
         kernels: how many machine functions there are.
         segments: the parts of a call, in order.
@@ -55,12 +58,14 @@ class Report:
     arena_bytes: int
     layers_bytes: int
     weight_bytes: int
+    code_bytes: int | None
+    stack_bytes: int | None
     macs: int
     kernels: int
     segments: tuple[Segment, ...]
 
     @classmethod
-    def of(cls, export: Export, files: Mapping[str, bytes], folder: Path) -> Report:
+    def of(cls, export: Export, files: Mapping[str, bytes], built: Built, folder: Path) -> Report:
         """Return the report of an export that was written."""
         plan = export.plan
         return cls(
@@ -68,7 +73,8 @@ class Report:
             files={name: len(content) for name, content in files.items()},
             arena_bytes=export.arena_bytes,
             layers_bytes=least_layer_by_layer(plan.tensors, plan.nodes),
-            weight_bytes=export.weight_bytes, macs=export.model.macs,
+            weight_bytes=export.weight_bytes, code_bytes=built.code_bytes,
+            stack_bytes=built.stack_bytes, macs=export.model.macs,
             kernels=len(export.kernels.functions), segments=tuple(_segments(export)),
         )  # fmt: skip
 
@@ -79,18 +85,25 @@ class Report:
 
     def notes(self) -> Iterator[str]:
         """Yield the lines below it."""
+        by_rows = sum(part.by_rows for part in self.segments)
+        count = by_rows + sum(not part.by_rows for part in self.segments)
         yield (
             f"{self.folder}: {self.name} for {self.target}, {self.kernels} kernels, "
-            f"{self.macs:,} multiply-adds."
+            f"{self.macs:,} multiply-adds; {by_rows} of {count} operations row by row."
         )
         yield (
             f"Arena {self.arena_bytes:,} bytes, at least {self.layers_bytes:,} where operations "
-            f"are computed one after the other; weights {self.weight_bytes:,} bytes."
+            f"are computed one after the other; weights {self.weight_bytes:,} bytes"
+            f"{_said(self.code_bytes, 'code')}{_said(self.stack_bytes, 'stack at most')}."
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain data for JSON."""
         return {**asdict(self), "folder": str(self.folder)}
+
+
+def _said(size: int | None, what: str) -> str:
+    return "" if size is None else f", {what} {size:,} bytes"
 
 
 def _segments(export: Export) -> list[Segment]:

@@ -12,6 +12,7 @@ import numpy as np
 from depthwise.errors import DepthwiseError, installs
 from depthwise.exporting import chains
 from depthwise.exporting.arrays_text import C_TYPES, number, weights_file, weights_header
+from depthwise.exporting.building import Built, Library, built, library_name
 from depthwise.exporting.driver import Names, Places, compute_body, prototype, task_text
 from depthwise.exporting.kernels import PLACE_BYTES, Function, Kernels
 from depthwise.exporting.memory.plan import Chain, Whole
@@ -20,6 +21,7 @@ from depthwise.exporting.names import distinct
 from depthwise.exporting.planning import Plan
 from depthwise.exporting.vectors import Vectors
 from depthwise.machine.target import Target
+from depthwise.network.prepare import Told
 from depthwise.problem.arrays import Array
 from depthwise.programs.emitted import NAME
 from depthwise.version import __version__
@@ -58,14 +60,29 @@ class Export:
         return sum(array.nbytes for array in self.kernels.weights)
 
 
-def files(export: Export, vectors: Vectors) -> dict[str, bytes]:
-    """Return the files of an export by their names, in the order in which a reader wants them.
+def files(
+    export: Export, vectors: Vectors, library: Library | None, step: Told
+) -> tuple[dict[str, bytes], Built]:
+    """Return the files of an export by name, as a reader wants them, and what compiling tells.
+
+    Args:
+        export: what is written.
+        vectors: its test.
+        library: what is linked of it; None where that is nothing.
+        step: called before each piece of work with words that name it.
 
     Raises:
-        DepthwiseError: a package is missing.
+        DepthwiseError: a package is missing, or the library cannot be made.
     """
     name = export.name
     about = _About(export, vectors)
+    step("compile it" if library else "compile it to see how large it is")
+    needed = {
+        f"{name}.h": about.rendered("header.h"), f"{name}.c": about.rendered("compute.c"),
+        **about.weights(), **about.objects(),
+    }  # fmt: skip
+    made = built(name, _encoded(needed), export.target, library)
+    about.know(made)
     found: dict[str, str | bytes] = {
         f"{name}.h": about.rendered("header.h"),
         f"{name}.c": about.rendered("compute.c"),
@@ -73,11 +90,15 @@ def files(export: Export, vectors: Vectors) -> dict[str, bytes]:
     found |= about.weights()
     found[f"{name}_test.c"] = about.rendered("test.c")
     found[f"{name}_vectors.c"] = about.vectors_file()
-    for function in export.kernels.functions:
-        if function.emitted.object:
-            found[f"objects/{function.name}.o"] = function.emitted.object
+    found |= about.objects()
+    if library:
+        found[library_name(name, library)] = made.library
     found["CMakeLists.txt"] = about.rendered("CMakeLists.txt")
     found["README.md"] = about.rendered("README.md", files=_described(name, found))
+    return _encoded(found), made
+
+
+def _encoded(found: Mapping[str, str | bytes]) -> dict[str, bytes]:
     return {
         file: content if isinstance(content, bytes) else content.encode()
         for file, content in found.items()
@@ -130,6 +151,21 @@ class _About:
                 self._export.model.title, f"{name}_weights.h", names, arrays
             ),
         }
+
+    def objects(self) -> dict[str, str | bytes]:
+        """Return the files of kernels that are objects."""
+        return {
+            f"objects/{function.name}.o": function.emitted.object
+            for function in self._export.kernels.functions
+            if function.emitted.object
+        }
+
+    def know(self, made: Built) -> None:
+        """Say from now on how large it is."""
+        self._words |= {
+            "code_bytes": made.code_bytes, "stack_bytes": made.stack_bytes,
+            "compiler": made.compiler,
+        }  # fmt: skip
 
     def vectors_file(self) -> str:
         """Return the arrays of the test."""
@@ -194,6 +230,7 @@ class _About:
                 export.model.outputs, self._vectors.outputs, self._vectors.tolerances
             ),
             "call": self._call(), "blob": export.blob,
+            "code_bytes": None, "stack_bytes": None, "compiler": "",
             "objects": any(f.emitted.object for f in functions),
             "math": "math.h" in headers or any(f.emitted.object for f in functions),
             "macs": f"{export.model.macs:,}", "kernels": len(functions),
@@ -333,6 +370,8 @@ def _described(name: str, found: Mapping[str, object]) -> list[dict[str, str]]:
         f"{name}.c": "the function and its kernels in C99",
         f"{name}_weights.h": "the constant arrays, declared",
         f"{name}_weights.c": "the constant arrays",
+        f"lib{name}.a": "all of these, compiled, as a library to link",
+        f"lib{name}.so": "all of these, compiled, as a library to load",
         f"{name}_weights.bin": "the constant arrays, little-endian, which the caller loads",
         f"{name}_test.c": "a program that computes known inputs and compares the results",
         f"{name}_vectors.c": "these inputs and results",
