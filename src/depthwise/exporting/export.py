@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Union, get_args
 import numpy as np
 
 from depthwise import compiler
-from depthwise.errors import DepthwiseError, SpecError
+from depthwise.errors import DepthwiseError, ModelError, SpecError
 from depthwise.exporting import building, writing
 from depthwise.exporting.building import Library
 from depthwise.exporting.importing import model_of_network, model_of_problem
@@ -157,8 +157,10 @@ def _model(
         return name, model_of_problem(problem, _weights(problem, operands), name)
     if operands is not None or wishes.plan is not None:
         raise SpecError("operands and a plan are those of a problem; a network has its own")
-    program = read(source, inputs).program
     is_path = isinstance(source, (str, os.PathLike))
+    if is_path and not os.path.exists(source):  # type: ignore[arg-type]
+        raise ModelError(f"there is no such file: {source!s}")
+    program = read(source, inputs).program
     name = Path(source).name.partition(".")[0] if is_path else "network"  # type: ignore[arg-type]
     apart = wishes.aim == "memory" or wishes.memory is not None
     return name, model_of_network(program, name, asked=inputs is not None, apart=apart)

@@ -99,7 +99,8 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain data for JSON."""
-        return {**asdict(self), "folder": str(self.folder)}
+        value = asdict(self)
+        return {**value, "folder": str(self.folder), "segments": list(value["segments"])}
 
 
 def _said(size: int | None, what: str) -> str:
