@@ -26,6 +26,7 @@ from depthwise.exporting.names import distinct, named_after
 from depthwise.problem.parse import specification
 from exporting import SANITIZED, assert_right, built, name_of, run, sources
 from pages import place
+from quantized_networks import NETWORKS, quantized
 from strategies import specs
 from test_families import LINES
 from tiny_networks import SHAPES, file
@@ -178,6 +179,28 @@ def test_a_budget_of_memory_is_kept_or_refused(tmp_path):
     assert not (tmp_path / "d").exists()
 
 
+def test_size_is_less_code(tmp_path):
+    usual, small = (
+        dw.export(file("small"), tmp_path / aim, name="net", optimize=aim)
+        for aim in ("speed", "size")
+    )
+    assert_right(tmp_path / "size")
+    assert small.files["net.c"] < usual.files["net.c"]
+    if usual.code_bytes is not None:
+        assert small.code_bytes < usual.code_bytes
+
+
+@pytest.mark.parametrize("whole", [False, True])
+@pytest.mark.parametrize("name", ["silu", "residual", "branches", "gated", "product"])
+def test_networks_of_all_kinds_are_right(name, whole, tmp_path):
+    """Softmax, concatenations, squeeze-and-excite, and a flattened image are among them."""
+    model = quantized(name) if whole else NETWORKS[name]()
+    dw.export(model.SerializeToString(), tmp_path / "f", name="f", optimize="memory")
+    assert_right(tmp_path / "f", *SANITIZED)
+    if name == "branches":
+        assert "@40" in (tmp_path / "f" / "f.c").read_text()  # images that lie in others
+
+
 def test_weights_of_a_problem_are_those_given(tmp_path):
     spec = specification("depthwise c3 hw5 k3 p1 nhwc bias")
     x, weight, bias, _ = dw.random_problem(spec, seed=7)
@@ -253,7 +276,7 @@ def test_what_no_kernel_computes_is_named(tmp_path):
     from onnx_models import model, node, port
 
     strange = model(
-        [node("Softmax", "x", "s", axis=1), node("CumSum", "s axis", "y")],
+        [node("Relu", "x", "s"), node("CumSum", "s axis", "y")],
         [port("x", (1, 4))], [port("y", (1, 4))], {"axis": np.array(1, np.int64)},
     )  # fmt: skip
     with pytest.raises(ModelError, match="CumSum"):

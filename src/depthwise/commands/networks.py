@@ -266,8 +266,8 @@ def export(
         str | None, typer.Option(help="Of the function.  [default: that of the file]")
     ] = None,
     optimize: Annotated[
-        Literal["speed", "memory"],
-        typer.Option(help="memory: parts of a network are computed row by row."),
+        Literal["speed", "size", "memory"],
+        typer.Option(help="size: less code; memory: parts of a network row by row."),
     ] = "speed",
     memory: Annotated[
         str | None, typer.Option(help="The most that the arena may have, as 65536, 64k or 1m.")

@@ -118,7 +118,7 @@ class _Chain:
         return [node for node in self.chain.nodes if nodes[node].kind == "sum"]
 
     def _sum_bytes(self, node: int) -> int:
-        return 4 * self.places.model.operations[node].problem.output_shape[-1]
+        return 4 * self.places.operation(node).problem.output_shape[-1]
 
     def _pad(self, tensor: int) -> int:
         pads = {
@@ -176,7 +176,7 @@ class _Chain:
             yield f"memcpy(room(&rings[{ring}], 1, {keep}), row, {size});"
 
     def _fired(self, node: int) -> Iterator[str]:
-        operation, call = self.places.model.operations[node], self.places.plan.calls[node]
+        operation, call = self.places.operation(node), self.places.plan.calls[node]
         rows, done = self.chain.at_once[node], f"done[{self._place_of[node]}]"
         reads = dict(zip(operation.reads, self.places.plan.nodes[node].reads, strict=True))
         yield f"/* {call.title} */"
@@ -221,7 +221,7 @@ class _Chain:
 
     def _summed(self, node: int) -> Iterator[str]:
         """Yield the lines that add a row to the sums of pixels, and behind the last make means."""
-        operation = self.places.model.operations[node]
+        operation = self.places.operation(node)
         problem, done = operation.problem, f"done[{self._place_of[node]}]"
         _, height, width, channels = problem.input_shape
         (read,) = self.places.plan.nodes[node].reads
@@ -244,10 +244,10 @@ class _Chain:
         yield "}"
 
     def _quantized_mean(self, node: int, pixels: int, channels: int) -> Iterator[str]:
-        weights = self.places.model.operations[node].weights
+        weights = self.places.operation(node).weights
         scale = np.float32(weights["scale"].ravel()[0]) / np.float32(pixels)
         zeros, bounds = weights["zeros"].ravel(), weights["bounds"].ravel()
-        kind = self.places.model.operations[node].problem.dtype
+        kind = self.places.operation(node).problem.dtype
         yield f"  for (int32_t c = 0; c < {channels}; ++c) {{"
         zero, factor = int(zeros[0]) * pixels, number(float(scale), "float32")
         yield f"    float mean = (float)(sums[c] - ({zero})) * {factor};"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from depthwise.exporting.kernels import Argument, Buffer, Call, Function, Launch, Weight
 from depthwise.exporting.memory.plan import Chain
-from depthwise.exporting.model import Model, Slot
+from depthwise.exporting.model import Model, Move, Operation, Slot
 from depthwise.exporting.planning import Plan
 
 
@@ -38,6 +38,12 @@ class Places:
     plan: Plan
     names: Names
 
+    def operation(self, node: int) -> Operation:
+        """Return the operation of a node that has a problem."""
+        operation = self.model.operations[node]
+        assert isinstance(operation, Operation)
+        return operation
+
     def tensor(self, number: int) -> str:
         """Return where a whole tensor lies."""
         if number in self.names.parameters:
@@ -62,7 +68,7 @@ class Places:
             return self.names.weights[argument.number]
         if isinstance(argument, Buffer):
             return f"(void *)({self.work(node, argument.first)})"
-        where = self.slot(self.model.operations[node].slots[argument], written=written)
+        where = self.slot(self.operation(node).slots[argument], written=written)
         return where if where.isidentifier() else f"({'' if written else 'const '}void *)({where})"
 
     def work(self, node: int, first: int = 0) -> str:
@@ -85,16 +91,36 @@ def compute_body(places: Places, *, threads: bool) -> Iterator[str]:
             given = [*places.names.parameters.values(), *["w"] * places.names.blob, "a"]
             yield f"rows_{chains}({', '.join(given)});"
             chains += 1
-        elif segment.node < len(places.model.operations):
+            continue
+        operation = places.model.operations[segment.node]
+        if isinstance(operation, Move):
+            yield f"/* {operation.title} */"
+            yield from moved(places, operation)
+        else:
             call = places.plan.calls[segment.node]
             yield f"/* {call.title} */"
             for launch in call.launches:
                 yield from launched(places, launch, call, segment.node, threads=threads)
-        else:
-            copy = places.model.copies[segment.node - len(places.model.operations)]
-            target = places.model.tensors[copy.target]
-            where = places.slot(copy.source)
-            yield f"memcpy({places.tensor(copy.target)}, {where}, {target.nbytes});"
+
+
+def moved(places: Places, move: Move) -> Iterator[str]:
+    """Yield the lines that copy elements into another order."""
+    tensor = places.model.tensors[move.makes]
+    source, target = places.slot(move.source), places.tensor(move.makes)
+    if move.is_in_order:
+        yield f"memcpy({target}, {source}, {tensor.nbytes});"
+        return
+    yield "{"
+    yield f"  const unsigned char *from = (const unsigned char *)({source});"
+    yield f"  unsigned char *to = (unsigned char *)({target});"
+    indent, terms = "  ", []
+    for axis, (size, stride) in enumerate(zip(move.shape, move.strides, strict=True)):
+        yield f"{indent}for (size_t i{axis} = 0; i{axis} < {size}; ++i{axis})"
+        terms.append(f"i{axis} * {stride * tensor.itemsize}")
+        indent += "  "
+    size, where = tensor.itemsize, " + ".join(terms)
+    yield f"{indent}memcpy(to, from + {where}, {size}), to += {size};"
+    yield "}"
 
 
 def launched(
@@ -147,4 +173,4 @@ def _task(function: Function) -> str:
 
 def _title(places: Places, node: int) -> str:
     call = places.plan.calls.get(node)
-    return call.title if call else str(places.model.operations[node].problem)
+    return call.title if call else str(places.operation(node).problem)

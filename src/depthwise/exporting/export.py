@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Union, get_args
 
@@ -39,13 +40,14 @@ from depthwise.problem.problem import Layer
 from depthwise.problem.training import PassSpec
 from depthwise.problem.values import shown, whole
 from depthwise.programs.emitted import Form
-from depthwise.schedule.plan import parse_plan
+from depthwise.schedule import legal_plans
+from depthwise.schedule.plan import AnyPlan, Plan, parse_plan
 
 if TYPE_CHECKING:
     from depthwise.loading import Shapes, Source
 
 Format = Literal["c", "object", "static-library", "shared-library"]
-Aim = Literal["speed", "memory"]
+Aim = Literal["speed", "size", "memory"]
 Exported = Union["str", "os.PathLike[str]", "bytes", Layer, "Source"]
 _NETWORKS = (".onnx", ".tflite", ".dw")
 _LIBRARIES: dict[str, Library] = {each: each for each in get_args(Library)}
@@ -94,8 +96,9 @@ def export(
             "static-library" or "shared-library", these linked.  None is "c" for the target "c", and
             "object" for others.
         name: of the function in C; None is that of the file.
-        optimize: "speed", or "memory": parts of a network are computed row by row, so that the
-            arena becomes as small as can be.
+        optimize: "speed"; "size": the least code, in which convolutions of a shape are one function
+            and have small tiles; or "memory": parts of a network are computed row by row, so that
+            the arena becomes as small as can be.
         memory: the most bytes that the arena may have; what is row by row is chosen for it.
         workers: on how many threads of the caller's a call may run; 0: it takes no threads.
         blob: write the weights as a file of bytes, which the caller hands over.
@@ -162,7 +165,7 @@ def _model(
         raise ModelError(f"there is no such file: {source!s}")
     program = read(source, inputs).program
     name = Path(source).name.partition(".")[0] if is_path else "network"  # type: ignore[arg-type]
-    apart = wishes.aim == "memory" or wishes.memory is not None
+    apart = wishes.aim != "speed" or wishes.memory is not None
     return name, model_of_network(program, name, asked=inputs is not None, apart=apart)
 
 
@@ -195,14 +198,31 @@ def _plans(wishes: Wishes) -> Callable[[Layer], Any]:
     if wishes.plan is not None:
         own = parse_plan(wishes.plan)
         return lambda _: own
-    target = _code_target(wishes.target, wishes.form)
-    return lambda problem: compiler.plan_of(problem, target, max(wishes.workers, 1))
+    target, threads = _code_target(wishes.target, wishes.form), max(wishes.workers, 1)
+    if wishes.aim == "size":
+        return cache(partial(_least_code, target=target, form=wishes.form))
+    return lambda problem: compiler.plan_of(problem, target, threads)
+
+
+def _least_code(problem: Layer, target: Target, form: Form) -> AnyPlan:
+    """Return the plan with less code: the usual one, or the one of the smallest tiles."""
+    usual = compiler.plan_of(problem, target, 1)
+    plans = [usual]
+    if isinstance(usual, Plan):
+        plans.append(min(legal_plans(problem, target), key=lambda plan: prod(plan.tiles.values())))
+
+    def size(plan: AnyPlan) -> int:
+        steps = compiler.steps(problem, plan, target)
+        made = (compiler.emitted(step, target, form) for step in steps)
+        return sum(len(each.object) + len(each.text) for each in made)
+
+    return min(plans, key=size)
 
 
 def _planned(wishes: Wishes) -> Planned:
     """Return what plans the memory."""
     if wishes.memory is not None:
-        return partial(within, budget=wishes.memory - (PLACE_BYTES - 1))
+        return partial(within, budget=wishes.memory, spare=PLACE_BYTES - 1)
     return smallest if wishes.aim == "memory" else layer_by_layer
 
 

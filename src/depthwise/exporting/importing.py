@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from depthwise.errors import ModelError
-from depthwise.exporting.model import Copy, Model, Operation, Slot, Tensor
+from depthwise.exporting.model import Model, Move, Operation, Slot, Tensor
 from depthwise.network.runs import Runs, lying
 from depthwise.network.shapes import known
 from depthwise.network.steps import Call, Program, Shape, Stage, Step, View, channels_last, in_order
@@ -49,12 +49,14 @@ def model_of_network(program: Program, title: str, *, asked: bool, apart: bool) 
         program: the network.
         title: what it is, in a line.
         asked: whether somebody asked for sizes that are open.
-        apart: whether the convolutions of a block are operations of their own.
+        apart: whether the convolutions of a block are operations of their own, where there is one
+            image, which can be computed row by row.
 
     Raises:
         ModelError: a size is open, or something is computed that no kernel computes.
     """
     inputs = [_example(program, number, asked) for number in range(len(program.inputs))]
+    apart &= all(each.shape[:1] == (1,) for each in inputs)
     return _Reading(program, inputs, apart=apart).model(title)
 
 
@@ -82,7 +84,7 @@ class _Reading:
         """What stands for the memory of each tensor; its elements do not matter."""
         self._values: dict[int, Array] = {}
         self._constants: dict[int, Array] = {}
-        self._operations: list[Operation] = []
+        self._operations: list[Operation | Move] = []
         self._left: list[str] = []
 
     def model(self, title: str) -> Model:
@@ -101,10 +103,10 @@ class _Reading:
             self._read(step)
         if self._left:
             raise _not_exported(self._left)
-        outputs, copies = self._results()
+        outputs = self._results()
         return Model(
             title, tuple(self._tensors), self._constants, tuple(range(len(program.inputs))),
-            outputs, tuple(self._operations), copies,
+            outputs, tuple(self._operations),
         )  # fmt: skip
 
     def _roots(self) -> Iterator[int]:
@@ -157,16 +159,36 @@ class _Reading:
         return np.empty(self._known.shapes.get(number, ()), "float32")
 
     def _view(self, step: Step, view: View) -> None:
+        """Let a value lie where what it is a view of lies, or move the elements to its place."""
         source = self._values.get(step.inputs[0])
         if source is None:
             return  # of a constant, which is known
-        seen, made = view.of(source), step.outputs[0]
-        place = self._values.get(made)
-        if np.shares_memory(seen, source) and (made not in self._program.images or in_order(seen)):
+        made, image = step.outputs[0], step.outputs[0] in self._program.images
+        seen = self._seen(step, view, source)
+        if np.shares_memory(seen, source) and (not image or in_order(seen)):
             self._values[made] = seen
-        elif place is None or not self._left:
+        elif image:
+            place = self._values[made]
+            lies = seen.transpose(0, 2, 3, 1) if seen.ndim == 4 else seen
+            self._operations.append(self._moved(step.name, lies, self._slot(place).tensor))
+        else:
             self._left.append(f"{step.name} ({view.title} moves elements)")
-            self._values.setdefault(made, seen)
+
+    def _seen(self, step: Step, view: View, source: Array) -> Array:
+        """Return a view; where there is none of elements as they lie, of those in order."""
+        seen = view.of(source)
+        if np.shares_memory(seen, source):
+            return seen
+        number = len(self._tensors)
+        memory = np.empty(source.size, source.dtype)
+        self._memory.append(memory)
+        self._tensors.append(Tensor(step.name, source.shape, source.dtype.name, "between"))
+        self._operations.append(self._moved(step.name, source, number))
+        return view.of(memory.reshape(source.shape))
+
+    def _moved(self, name: str, source: Array, target: int) -> Move:
+        strides = tuple(stride // source.itemsize for stride in source.strides)
+        return Move(name, self._slot(source), strides, source.shape, target)
 
     def _slot(self, array: Array) -> Slot:
         """Return where an array lies."""
@@ -205,26 +227,30 @@ class _Reading:
         self._memory.append(np.empty(0, dtype))
         return Slot(len(self._tensors) - 1)
 
-    def _results(self) -> tuple[tuple[int, ...], tuple[Copy, ...]]:
+    def _results(self) -> tuple[int, ...]:
         """Let each result be made in its place, or be copied there."""
-        outputs, copies = [], []
+        outputs = []
         made = {operation.makes for operation in self._operations}
         for port, number in zip(self._program.outputs, self._program.results, strict=True):
             value = self._values[number]
             slot = self._slot(value)
-            tensor = self._tensors[slot.tensor]
-            shape = self._known.shapes[number]
+            tensor, shape = self._tensors[slot.tensor], self._known.shapes[number]
             lies, axes = _as_it_lies(shape, tensor.axes != "" and len(shape) == 4)
-            whole = slot.first == 0 and prod(shape) == prod(tensor.shape)
             result = Tensor(port.name, lies, tensor.dtype, "output", axes)
-            if whole and tensor.role == "between" and slot.tensor in made:
+            seen = value.transpose(0, 2, 3, 1) if axes == "NHWC" else value
+            whole = slot.first == 0 and prod(shape) == prod(tensor.shape)
+            if (
+                whole and tensor.role == "between" and slot.tensor in made
+                and seen.flags.c_contiguous
+            ):  # fmt: skip
                 self._tensors[slot.tensor] = result
                 outputs.append(slot.tensor)
                 continue
             self._tensors.append(result)
+            self._memory.append(np.empty(0, tensor.dtype))
             outputs.append(len(self._tensors) - 1)
-            copies.append(Copy(slot, outputs[-1]))
-        return tuple(outputs), tuple(copies)
+            self._operations.append(self._moved(port.name, seen, outputs[-1]))
+        return tuple(outputs)
 
 
 def _as_it_lies(shape: Shape, is_image: bool) -> tuple[Shape, str]:

@@ -82,11 +82,34 @@ class Operation:
 
 
 @dataclass(frozen=True, eq=False)
-class Copy:
-    """What is copied behind all operations: results that lie elsewhere, or are there twice."""
+class Move:
+    """Elements in another order, or in another place.
 
+    Attributes:
+        name: what the network calls it.
+        source: where the first of them lies.
+        strides: how many elements lie from one place along an axis of the result to the next.
+        shape: of the result, which lies without gaps.
+        makes: the number of its tensor.
+    """
+
+    name: str
     source: Slot
-    target: int
+    strides: tuple[int, ...]
+    shape: tuple[int, ...]
+    makes: int
+
+    @property
+    def title(self) -> str:
+        """What it does."""
+        return f"copy of {'x'.join(map(str, self.shape)) or '1'}"
+
+    @property
+    def is_in_order(self) -> bool:
+        """Whether the elements lie without gaps, in the order of the result."""
+        steps = [prod(self.shape[axis + 1 :]) for axis in range(len(self.shape))]
+        axes = zip(self.shape, self.strides, steps, strict=True)
+        return all(size == 1 or stride == step for size, stride, step in axes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +123,6 @@ class Model:
         inputs: the numbers of those that a call is given, in order.
         outputs: the numbers of those that it fills, in order.
         operations: each behind those whose results it reads.
-        copies: what follows them.
     """
 
     title: str
@@ -108,12 +130,12 @@ class Model:
     constants: Mapping[int, Array]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    operations: tuple[Operation, ...]
-    copies: tuple[Copy, ...] = ()
+    operations: tuple[Operation | Move, ...]
 
     @cached_property
     def macs(self) -> int:
         """Products that are added up in a call."""
         from depthwise.problem.costs import cost
 
-        return sum(cost(operation.problem).macs for operation in self.operations)
+        problems = (each.problem for each in self.operations if isinstance(each, Operation))
+        return sum(cost(problem).macs for problem in problems)

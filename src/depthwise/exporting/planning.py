@@ -10,7 +10,7 @@ from typing import TypeAlias
 from depthwise.exporting.kernels import Call, Kernels
 from depthwise.exporting.memory.nodes import Node, Reads, Tensor
 from depthwise.exporting.memory.plan import Chain, MemoryPlan
-from depthwise.exporting.model import Model
+from depthwise.exporting.model import Model, Move, Operation
 from depthwise.exporting.rows import Window, is_mean, of_rows, window
 from depthwise.problem.costs import cost
 from depthwise.schedule.steps import INPUT
@@ -34,7 +34,7 @@ class Plan:
         calls: the launches of each node that has some; of a few rows where it is in a chain.
         windows: the rows that each operation reads that can be computed row by row.
         tensors: those of the memory: of the model, and behind them what only orders nodes.
-        nodes: the operations, and behind them the copies.
+        nodes: the operations.
     """
 
     memory: MemoryPlan
@@ -69,7 +69,7 @@ class _Planning:
         self._windows = {
             number: found
             for number, operation in enumerate(model.operations)
-            if (found := window(operation))
+            if isinstance(operation, Operation) and (found := window(operation))
         }
         self._calls: dict[tuple[int, int], Call] = {}
         self._makers: dict[int, list[int]] = defaultdict(list)
@@ -79,9 +79,7 @@ class _Planning:
 
     def posed(self) -> tuple[tuple[Tensor, ...], tuple[Node, ...]]:
         """Return what memory is planned for."""
-        nodes = [self._node(number) for number in range(len(self._model.operations))]
-        for copy in self._model.copies:
-            nodes.append(Node((*self._whole(copy.source.tensor),), copy.target, "whole", cost=0.0))
+        nodes = (self._node(number) for number in range(len(self._model.operations)))
         return self._tensors, tuple(nodes)
 
     def learnt(self, memory: MemoryPlan) -> bool:
@@ -101,7 +99,8 @@ class _Planning:
 
     def _needed(self, memory: MemoryPlan) -> dict[int, int]:
         """Return how many rows each operation computes at a time, 0 for all, that has a kernel."""
-        needed = dict.fromkeys(range(len(self._model.operations)), 0)
+        operations = enumerate(self._model.operations)
+        needed = {number: 0 for number, each in operations if isinstance(each, Operation)}
         for segment in memory.segments:
             if isinstance(segment, Chain):
                 for number in segment.nodes:
@@ -112,10 +111,15 @@ class _Planning:
 
     def _call(self, number: int, rows: int) -> Call:
         if (number, rows) not in self._calls:
-            operation = self._model.operations[number]
+            operation = self._operation(number)
             problem = of_rows(operation.problem, rows) if rows else None
             self._calls[number, rows] = self._kernels.call(operation, problem)
         return self._calls[number, rows]
+
+    def _operation(self, number: int) -> Operation:
+        operation = self._model.operations[number]
+        assert isinstance(operation, Operation)
+        return operation
 
     def _all_tensors(self) -> tuple[tuple[Tensor, ...], dict[int, int]]:
         """Return all tensors, and what stands for the parts of those that several operations make.
@@ -137,7 +141,10 @@ class _Planning:
         return Tensor(rows, tensor.nbytes // rows, role, tensor.name)  # type: ignore[arg-type]
 
     def _node(self, number: int) -> Node:
-        operation = self._model.operations[number]
+        move = self._model.operations[number]
+        if isinstance(move, Move):
+            return Node(tuple(self._whole(move.source.tensor)), move.makes, "whole", cost=0.0)
+        operation = self._operation(number)
         found = self._windows.get(number)
         alone = all(len(self._makers[slot.tensor]) < 2 for slot in operation.slots.values())
         rows = self._tensors[operation.makes].rows

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from depthwise.exporting.memory.plan import Chain
 from depthwise.exporting.memory.planner import least_layer_by_layer
+from depthwise.exporting.model import Move, Operation
 
 if TYPE_CHECKING:
     from depthwise.exporting.building import Built
@@ -103,6 +104,10 @@ class Report:
         return {**value, "folder": str(self.folder), "segments": list(value["segments"])}
 
 
+def _title(operation: Operation | Move) -> str:
+    return str(operation.problem) if isinstance(operation, Operation) else operation.title
+
+
 def _said(size: int | None, what: str) -> str:
     return "" if size is None else f", {what} {size:,} bytes"
 
@@ -112,9 +117,7 @@ def _segments(export: Export) -> list[Segment]:
     found = []
     for segment, (_, nbytes) in zip(memory.segments, memory.timeline, strict=True):
         nodes = segment.nodes if isinstance(segment, Chain) else (segment.node,)
-        titles = [
-            str(operations[node].problem) if node < len(operations) else "copy" for node in nodes
-        ]
+        titles = [_title(operations[node]) for node in nodes]
         title = titles[0] if len(titles) == 1 else f"{titles[0]} to {titles[-1]}"
         by_rows = len(nodes) if isinstance(segment, Chain) else 0
         found.append(Segment(title=title, by_rows=by_rows, nbytes=nbytes))

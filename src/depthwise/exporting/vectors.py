@@ -8,8 +8,8 @@ from math import prod
 
 import numpy as np
 
-from depthwise.exporting.model import Model, Operation, Slot
-from depthwise.network.agreement import tolerance
+from depthwise.exporting.model import Model, Move, Operation, Slot
+from depthwise.network.agreement import FARTHEST, tolerance
 from depthwise.problem import reference
 from depthwise.problem.arrays import Array
 from depthwise.problem.dtypes import QUANTIZED, element
@@ -42,12 +42,10 @@ def vectors(model: Model, seed: int = 0) -> Vectors:
         inputs.append(_drawn(rng, tensor.shape, tensor.dtype))
         values[number] = inputs[-1].astype(_exact(inputs[-1].dtype))
     for operation in model.operations:
-        _compute(model, operation, values)
-    for copy in model.copies:
-        tensor = model.tensors[copy.target]
-        flat = values[copy.source.tensor].reshape(-1)
-        first = copy.source.first
-        values[copy.target] = flat[first : first + prod(tensor.shape)]
+        if isinstance(operation, Move):
+            values[operation.makes] = _moved(operation, values)
+        else:
+            _compute(model, operation, values)
     outputs = tuple(
         values[number].reshape(model.tensors[number].shape).astype(model.tensors[number].dtype)
         for number in model.outputs
@@ -91,6 +89,13 @@ def _compute(model: Model, operation: Operation, values: dict[int, Array]) -> No
     target[...] = result
 
 
+def _moved(move: Move, values: Mapping[int, Array]) -> Array:
+    """Return elements in another order."""
+    flat = np.ascontiguousarray(values[move.source.tensor]).reshape(-1)[move.source.first :]
+    strides = [stride * flat.itemsize for stride in move.strides]
+    return np.array(np.lib.stride_tricks.as_strided(flat, move.shape, strides, writeable=False))
+
+
 def _pitch(problem: Layer, name: str) -> int:
     return dict(problem.pitches).get(name, 0)
 
@@ -106,12 +111,14 @@ def _seen(values: Mapping[int, Array], slot: Slot, shape: tuple[int, ...], pitch
 
 def _tolerance(model: Model, output: Array) -> float:
     """Return how far an output may be off: nothing where all are whole numbers on the way."""
-    problems = [operation.problem for operation in model.operations]
+    problems = [each.problem for each in model.operations if isinstance(each, Operation)]
     if all(problem.dtype in QUANTIZED for problem in problems) or output.dtype.kind != "f":
         return 0.0
     largest = float(np.abs(output).max(initial=0.0))
     if len(problems) == 1:
         relative, absolute = reference.tolerance(problems[0])
         return absolute + relative * largest
-    epsilon = max(element(p.dtype).epsilon for p in problems if p.dtype not in QUANTIZED)
+    if any(problem.dtype in QUANTIZED for problem in problems):
+        return FARTHEST * largest  # a rounding that falls the other way is a whole unit
+    epsilon = max(element(problem.dtype).epsilon for problem in problems)
     return tolerance(len(problems), epsilon) * largest

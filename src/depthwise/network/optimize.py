@@ -1,7 +1,8 @@
 """From the graph of a trained network to the program that runs: the page to read first.
 
 graph -> simplify -> stage_quantized -> merge -> absorb -> separate_groups -> join
-      -> stage_ends, stage_pixels, stage_pools, stage_channels, stage_chains -> lowered
+      -> stage_ends, stage_softmax, stage_pixels, stage_pools, stage_resizes, stage_channels,
+         stage_chains -> lowered
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from depthwise.network.quantized import stage_quantized
 from depthwise.network.quantized_images import stage_ends
 from depthwise.network.resizes import stage_resizes
 from depthwise.network.simplify import simplify
+from depthwise.network.softmax import stage_softmax
 from depthwise.network.steps import Program
 
 
@@ -39,7 +41,15 @@ def optimized(graph: Graph, engine: Engine) -> Program:
     absorb(graph)
     separate_groups(graph)
     join(graph)
-    stages = stage_ends, stage_pixels, stage_pools, stage_resizes, stage_channels, stage_chains
+    stages = (
+        stage_ends,
+        stage_softmax,
+        stage_pixels,
+        stage_pools,
+        stage_resizes,
+        stage_channels,
+        stage_chains,
+    )
     while any(stage(graph) for stage in stages):
         pass
     return lowered(graph, engine)

@@ -50,15 +50,19 @@ def smallest(tensors: Sequence[Tensor], nodes: Sequence[Node], align: int = 16) 
 
 
 def within(
-    tensors: Sequence[Tensor], nodes: Sequence[Node], budget: int, align: int = 16
+    tensors: Sequence[Tensor], nodes: Sequence[Node], budget: int, align: int = 16, spare: int = 0
 ) -> MemoryPlan:
-    """Return the fastest plan that takes at most some bytes."""
+    """Return the fastest plan that takes at most some bytes, beside those that are spared.
+
+    Raises:
+        MemoryBudgetError: no plan does.
+    """
     planner = _Planner(tensors, nodes, align)
-    plan = planner.fastest(budget) or planner.least()
-    if plan.peak > budget:
+    plan = planner.fastest(budget - spare) or planner.least()
+    if (size := plan.peak + spare) > budget:
         raise MemoryBudgetError(
             f"a network takes at least the memory of its smallest plan; budget: {budget} bytes, "
-            f"smallest plan: {plan.peak} bytes, most of them for {_largest(tensors, nodes, plan)}"
+            f"smallest plan: {size} bytes, most of them for {_largest(tensors, nodes, plan)}"
         )
     return plan
 
