@@ -8,7 +8,6 @@ import subprocess
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
@@ -176,9 +175,7 @@ def _calls(printed, steps, out, blob):
         if source.scratch_bytes:
             lines.append(f"void *s{i} = memory({source.scratch_bytes}, 16);")
             names.append(f"s{i}")
-        lines.append(
-            f"void *t{i}[] = {{{', '.join(names)}}}; {printed.name}_step_{i}(t{i}, 0, {source.tasks});"
-        )
+        lines.append(f"void *t{i}[] = {{{', '.join(names)}}};")
+        lines.append(f"{printed.name}_step_{i}(t{i}, 0, {source.tasks});")
     lines.append(f"fwrite({places[id(out)]}, 1, {out.nbytes}, to);")
-    names = [*places.values(), *(f"s{i}" for i, s in enumerate(printed.sources) if s.scratch_bytes)]
     return [*lines, "}"]

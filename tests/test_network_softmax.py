@@ -1,4 +1,4 @@
-"""Softmax over the channels behind a kernel: written as passes over them, as ONNX Runtime has it."""
+"""Softmax over the channels behind a kernel, as passes over them: what ONNX Runtime computes."""
 
 from __future__ import annotations
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from cross import result
-from depthwise.machine.target import Target
+from depthwise.machine.target import named
 from depthwise.problem import reference
 from depthwise.problem.parse import parse
 from depthwise.programs.writers import programs
@@ -18,10 +19,9 @@ from test_quantized import arrays_of
 
 CPUS = {"cortex-a72": "none", "neoverse-n1": "signed quads", "neoverse-v1": "quads"}
 """What each has for products of whole numbers."""
-TARGETS = {
-    cpu: Target(cpu, "neon", architecture="aarch64", dots=dots) for cpu, dots in CPUS.items()
-}
-INSTRUCTIONS = {"neoverse-n1": r"\bsdot\b", "neoverse-v1": r"\busdot\b"}
+TARGETS = {cpu: replace(named("aarch64"), cpu=cpu, dots=dots) for cpu, dots in CPUS.items()}
+EMULATOR = "qemu-aarch64", "-cpu", "max"
+INSTRUCTIONS = {"neoverse-n1": r"\bsdot\b", "neoverse-v1": r"\b(?:usdot|sudot)\b"}
 
 PROBLEMS = [
     "pointwise c20 o13 hw5 nhwc {} bias",
@@ -44,7 +44,7 @@ def test_results_are_the_oracles(line: str, dtype: str, cpu: str, tmp_path: Path
     spec = parse(line.format(dtype))
     for arrays in (arrays_of(spec, 3, extreme=False), arrays_of(spec, 1, extreme=True)):
         right = reference.forward(spec, *arrays).astype(spec.dtype_of("y"))
-        found = result(spec, arrays, TARGETS[cpu], tmp_path)
+        found = result(spec, arrays, TARGETS[cpu], tmp_path, emulator=EMULATOR)
         np.testing.assert_array_equal(found, right)
 
 

@@ -24,10 +24,10 @@ from depthwise.machine.target import Target, named
 from depthwise.problem.block import BlockSpec
 from depthwise.problem.parse import specification
 from depthwise.problem.problem import Problem
-from depthwise.programs.emitted import Emitted, Form
 from depthwise.schedule.plan import AnyPlan, BlockPlan, Plan, parse_plan
 from depthwise.schedule.steps import Step
 from depthwise.store import cache, database
+from depthwise.store.emitted import Emitted, Form
 
 if TYPE_CHECKING:
     from depthwise.kernel.kernel import Kernel

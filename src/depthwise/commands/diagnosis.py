@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 LEAST_FREE_BYTES = 64 * 2**20
@@ -71,6 +71,8 @@ class Facts:
     """The versions of the installed engines."""
     trial: str | None
     """What is wrong with a small kernel's result; None where it is right."""
+    devices: dict[str, str] = field(default_factory=dict)
+    """By their names, what is not there to compile for them and to run that here; or nothing."""
 
 
 @dataclass(frozen=True)

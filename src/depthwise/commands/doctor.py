@@ -23,7 +23,7 @@ from depthwise.commands.diagnosis import BesideTorch, Disk, Facts, Finding, Team
 from depthwise.console import Form
 from depthwise.errors import PeerError
 from depthwise.kernel import code
-from depthwise.machine import team, trust
+from depthwise.machine import team, toolchains, trust
 from depthwise.measure import environments, state
 from depthwise.measure.process import PreparedInfo, Worker
 from depthwise.problem.parse import parse
@@ -86,6 +86,7 @@ def examine() -> Facts:
         cache=_cache(),
         peers={name: environments.installed_version(name) or "" for name in roster.installed()},
         trial=_trial(own_team.size),
+        devices=toolchains.lacking(),
     )
 
 
@@ -203,6 +204,10 @@ def _rows(facts: Facts) -> Iterator[tuple[str, str]]:
     yield "linker", facts.linker or "none"
     yield "cache", _cache_text(facts.cache)
     yield "peers", ", ".join(f"{name} {version}" for name, version in facts.peers.items())
+    ready = [name for name, missing in facts.devices.items() if not missing]
+    yield "devices, emulated", ", ".join(ready) or "none"
+    for missing in filter(None, facts.devices.values()):
+        yield "a device", missing
     yield "a small kernel", "does not work" if facts.trial else f"is right: {TRIAL}"
 
 

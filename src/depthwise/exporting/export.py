@@ -39,9 +39,9 @@ from depthwise.problem.parse import specification
 from depthwise.problem.problem import Layer
 from depthwise.problem.training import PassSpec
 from depthwise.problem.values import shown, whole
-from depthwise.programs.emitted import Form
 from depthwise.schedule import legal_plans
 from depthwise.schedule.plan import AnyPlan, Plan, parse_plan
+from depthwise.store.emitted import Form
 
 if TYPE_CHECKING:
     from depthwise.loading import Shapes, Source

@@ -15,9 +15,9 @@ from depthwise.network.prepare import Told
 from depthwise.problem.arrays import Array
 from depthwise.problem.problem import Layer
 from depthwise.problem.values import nbytes
-from depthwise.programs.emitted import Emitted, Form
 from depthwise.schedule.plan import AnyPlan
 from depthwise.schedule.steps import OUTPUT, Step
+from depthwise.store.emitted import Emitted, Form
 
 PLACE_BYTES = 16
 """What every place in the arena begins at a multiple of, from its beginning."""

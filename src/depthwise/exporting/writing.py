@@ -23,7 +23,7 @@ from depthwise.exporting.vectors import Vectors
 from depthwise.machine.target import Target
 from depthwise.network.prepare import Told
 from depthwise.problem.arrays import Array
-from depthwise.programs.emitted import NAME
+from depthwise.store.emitted import NAME
 from depthwise.version import __version__
 
 

@@ -10,17 +10,18 @@ from __future__ import annotations
 import platform
 from typing import Any
 
-from depthwise.machine.target import Isa, Target
-
 _KIB = 2**10
 _M_CLASS: dict[str, Any] = {"private_cache_bytes": 2**20, "shared_cache_bytes": 2**20}
 _NO_CACHE: dict[str, Any] = {**_M_CLASS, "first_cache_bytes": 64 * _KIB, "line_bytes": 32}
 
 
-def _device(name: str, cpu: str, isa: Isa, triple: str, **limits: Any) -> tuple[str, Target]:
+def _device(
+    name: str, cpu: str, isa: str, triple: str, **limits: Any
+) -> tuple[str, dict[str, Any]]:
     architecture = triple.partition("-")[0]
     missing = () if name == platform.machine() else (architecture or "a compiler of C",)
-    return name, Target(cpu, isa, missing, triple=triple, device=name, **limits)
+    own = {"cpu": cpu, "isa": isa, "missing": missing, "triple": triple, "device": name}
+    return name, own | limits
 
 
 def _sizes(first: int, private: int, shared: int, line: int = 64) -> dict[str, Any]:
@@ -37,7 +38,7 @@ _X86, _ARM, _RISC_V = (
     f"{architecture}-unknown-linux-gnu" for architecture in ("x86_64", "aarch64", "riscv64")
 )
 
-DEVICES: dict[str, Target] = dict(
+DEVICES: dict[str, dict[str, Any]] = dict(
     (
         _device("x86-64", "x86-64", "sse", _X86),
         _device("x86-64-v2", "x86-64-v2", "sse", _X86),
@@ -61,13 +62,14 @@ DEVICES: dict[str, Target] = dict(
                 features=("+fp-armv8d16sp",), float_abi="hard", dots="words",
                 **_sizes(16, 512, 512, 32)),
         _device("cortex-m55", "cortex-m55", "scalar", "thumbv8.1m.main-unknown-none-eabihf",
-                float_abi="hard", **_sizes(32, 1024, 1024, 32)),
+                float_abi="hard", dots="words", **_sizes(32, 1024, 1024, 32)),
         _device("riscv64", "generic-rv64", "scalar", _RISC_V,
                 features=("+m", "+a", "+f", "+d", "+c"), **_sizes(32, 256, 2048)),
         _device("riscv64-v", "generic-rv64", "rvv", _RISC_V,
-                features=("+m", "+a", "+f", "+d", "+c", "+zve64d", "+zvl128b"), **_sizes(32, 256, 512)),
+                features=("+m", "+a", "+f", "+d", "+c", "+zve64d", "+zvl128b"),
+                **_sizes(32, 256, 512)),
         _device("wasm32", "generic", "simd128", "wasm32-unknown-unknown", features=("+simd128",)),
         _device("c", "c", "scalar", "", **_sizes(16, 256, 1024)),
     )
 )  # fmt: skip
-"""By the name that `named` takes."""
+"""What a target has, by the name that `target.named` takes."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from depthwise.errors import TargetError
+from depthwise.machine.devices import DEVICES
 from depthwise.problem.dtypes import element
 from depthwise.problem.values import meant, shown
 
@@ -150,8 +151,6 @@ def named(cpu: str | None) -> Target:
 def _known(cpu: str | None) -> Target:
     import archspec.cpu
 
-    from depthwise.machine.devices import DEVICES  # which are targets
-
     if cpu is None or cpu == host().cpu:
         return host()
     here = archspec.cpu.host()
@@ -159,7 +158,7 @@ def _known(cpu: str | None) -> Target:
     known = {_llvm_name(machine): machine for machine in reversed(family)}
     if cpu not in known:
         if cpu in DEVICES:
-            return DEVICES[cpu]
+            return Target(**DEVICES[cpu])
         names = sorted({*known, *DEVICES})
         got = f"{shown(cpu)}{meant(cpu, names)}"
         raise TargetError(f"target is one of {', '.join(names)}; got {got}")

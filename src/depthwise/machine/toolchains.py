@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 
 from depthwise.errors import TargetError
-from depthwise.machine.target import Target
+from depthwise.machine.target import Target, named
 
 Command = tuple[str, ...]
 
@@ -123,9 +123,24 @@ def found(target: Target, *, running: bool = False) -> Toolchain:
     return toolchain
 
 
+def lacking() -> dict[str, str]:
+    """Return by the names of devices what is not there to compile and to run programs; or ""."""
+    missing = {}
+    for name in _TOOLCHAINS:
+        try:
+            found(named(name), running=True)
+        except TargetError as error:
+            missing[name] = str(error)
+        else:
+            missing[name] = ""
+    return missing
+
+
 def _of(target: Target) -> Toolchain:
     if known := _TOOLCHAINS.get(target.device):
         return known
+    if target.is_foreign:
+        raise TargetError(f"no compiler of C is known here for {target.name}")
     flag = "-march" if platform.machine() == "x86_64" else "-mcpu"
     return Toolchain(("cc", f"{flag}={target.cpu}"), ("ar",))
 

@@ -23,6 +23,7 @@ from tvm import s_tir, tirx
 
 from depthwise.errors import DepthwiseError, InternalError, TargetError
 from depthwise.machine.target import Target
+from depthwise.programs.rounding import without_library
 
 SYMBOL = "kernel"
 """The name of the function in the machine code."""
@@ -40,9 +41,9 @@ _PASS_CONFIG = {
 }
 _STACK_BYTES = 256 * 1024
 """Larger buffers come from the heap: threads have stacks of megabytes, and few are guarded."""
-_SMALL_STACK_BYTES = 1024
+SMALL_STACK_BYTES = 1024
 """Of code that is taken along, larger buffers lie in the memory that it is given."""
-_PLACE_BYTES = 16
+PLACE_BYTES = 16
 """What those begin at a multiple of, from the beginning of that memory."""
 _SEVERAL_FUNCTIONS = ["-inline-threshold:int=-1000000", "-enable-tbaa:bool=false"]
 """TVM says of each parameter that it points to a type of its own, which is no longer true where
@@ -131,7 +132,7 @@ def build(functions: Mapping[str, tirx.PrimFunc], target: Target) -> Built:
         target: the CPU to generate code for.
     """
     plain = {
-        name: _any_alignment(func).with_attr("global_symbol", name)
+        name: _any_alignment(without_library(func, target)).with_attr("global_symbol", name)
         for name, func in functions.items()
     }
     with tvm.transform.PassContext(config=_PASS_CONFIG):
@@ -153,7 +154,9 @@ def build_to_take_along(
     """
     names = {name: symbol if name == SYMBOL else f"{symbol}_{name}" for name in functions}
     plain = {
-        names[name]: _renamed(_any_alignment(func), names).with_attr("global_symbol", names[name])
+        names[name]: _renamed(_any_alignment(without_library(func, target)), names).with_attr(
+            "global_symbol", names[name]
+        )
         for name, func in functions.items()
     }
     llvm = _llvm(target, _SEVERAL_FUNCTIONS if len(functions) > 1 else [])
@@ -162,7 +165,6 @@ def build_to_take_along(
         *_flat_loops(wide=True),
         _buffers_into_scratch,
         tirx.transform.VerifyMemory(),
-        tirx.transform.AnnotateEntryFunc(),
         _arrays_to_pointers,
     ]
     with tvm.transform.PassContext(config=_PASS_CONFIG):
@@ -386,9 +388,9 @@ def _buffers_into_scratch(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.Pri
         buffer = alloc.buffer
         bytes_each = tvm_ffi.dtype(buffer.dtype).itemsize
         nbytes = math.prod(int(extent) for extent in buffer.shape) * bytes_each
-        if nbytes <= _SMALL_STACK_BYTES:
+        if nbytes <= SMALL_STACK_BYTES:
             return alloc
-        start = -(-size // _PLACE_BYTES) * _PLACE_BYTES
+        start = -(-size // PLACE_BYTES) * PLACE_BYTES
         size = start + nbytes
         pointer = tirx.Var(f"{buffer.name}_scratch", _pointer_to(buffer.dtype))
         added.append((pointer, start))
@@ -400,7 +402,9 @@ def _buffers_into_scratch(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.Pri
     scratch = arrays[-1] if given else tirx.decl_buffer((size,), "uint8", "scratch")
     bytes_each = tvm_ffi.dtype(scratch.dtype).itemsize
     binds = [
-        tirx.Bind(pointer, tirx.reinterpret(pointer.ty, tirx.address_of(scratch[start // bytes_each])))
+        tirx.Bind(
+            pointer, tirx.reinterpret(pointer.ty, tirx.address_of(scratch[start // bytes_each]))
+        )
         for pointer, start in added
     ]
     count = len(arrays)

@@ -15,16 +15,21 @@ from typing import Any
 import tvm_ffi
 from tvm import ir, tirx
 
-from depthwise.errors import InternalError
-from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, Program, lowered, task_count
-from depthwise.programs.c99_expressions import Used
+from depthwise.errors import InternalError, TargetError
+from depthwise.programs.build import (
+    PLACE_BYTES,
+    SCRATCH_BYTES,
+    SYMBOL,
+    Program,
+    lowered,
+    task_count,
+)
 from depthwise.programs.c99_helpers import C_TYPES, HELPERS
 from depthwise.programs.c99_statements import Body, Callee, is_array
+from depthwise.programs.c99_texts import Used
 
-__all__ = ["HELPERS", "SCRATCH_ALIGNMENT", "Source", "c_source"]
+__all__ = ["HELPERS", "Source", "c_source"]
 
-SCRATCH_ALIGNMENT = 16
-"""Scratch memory begins at a multiple of so many bytes."""
 _LINE = 100
 
 
@@ -37,7 +42,8 @@ class Source:
     tasks: int
     """How many tasks a call has."""
     scratch_bytes: int
-    """How much memory a call works in, given as the last array; there is none where it is 0."""
+    """How much memory a call works in, given as the last array, where `PLACE_BYTES` divides its
+    address; there is none where it is 0."""
     arguments: tuple[str, ...]
     """The C types of the arrays in order, such as "const float *"."""
     helpers: frozenset[str]
@@ -50,9 +56,16 @@ def c_source(program: Program, name: str) -> Source:
     """Print the functions of a program.
 
     Args:
-        program: what is printed, written for a target of plain numbers (`Target.isa` is "scalar").
+        program: what is printed.  Vectors of its target become lanes, so that targets without are
+            best (`Target.isa` is "scalar").
         name: what its function is called; other functions of the program begin with it.
+
+    Raises:
+        TargetError: the program may have instructions that only some processors have.
     """
+    target = program.target
+    if target.dots != "none" or target.table_bytes:
+        raise TargetError(f"C is printed of programs without instructions of a CPU; got {target}")
     functions = lowered(program.functions)
     used, texts, callees = Used(), [], dict[str, Callee]()
     for inner in _callees_first(functions):
@@ -78,7 +91,7 @@ class _Scratch:
 
     def place(self, dtype: str, nbytes: int) -> str:
         """Return the address of so many bytes more."""
-        start = -(-self.size // SCRATCH_ALIGNMENT) * SCRATCH_ALIGNMENT
+        start = -(-self.size // PLACE_BYTES) * PLACE_BYTES
         self.size, self.added = start + nbytes, True
         memory = f"(uint8_t *)(void *){self._name}"
         where = f"({memory} + {start})" if start else self._name

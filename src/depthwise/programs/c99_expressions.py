@@ -5,19 +5,33 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import tvm_ffi
 from tvm import ir, tirx
 
 from depthwise.errors import InternalError
 from depthwise.programs.c99_helpers import C_TYPES
+from depthwise.programs.c99_texts import (
+    PRIMARY,
+    UNARY,
+    Text,
+    Used,
+    bits_of,
+    cast,
+    dtype_of,
+    integer,
+    is_short,
+    lanes_of,
+    narrowed,
+    real,
+)
 
 Expr: TypeAlias = Any
+Lane: TypeAlias = int | str
+"""Which lane of a vector: its number, or the variable of a loop over all of them."""
 
-_PRIMARY, _UNARY = 15, 14
 _COMPARED, _TERNARY = 9, 3
 _SIGNS = {
     tirx.Mul: ("*", 13), tirx.Div: ("/", 13), tirx.Mod: ("%", 13),
@@ -29,70 +43,13 @@ _SIGNS = {
 _BITWISE = {
     tirx.RShift: ">>", tirx.BitwiseAnd: "&", tirx.BitwiseOr: "|", tirx.BitwiseXor: "^",
 }  # fmt: skip
-_NARROW = {"int8", "uint8", "int16", "uint16"}
-"""What C computes as `int`."""
 _MATHEMATICS = {
     "exp", "exp2", "exp10", "log", "log2", "log10", "log1p", "sqrt", "tanh", "erf", "fabs", "floor",
     "ceil", "trunc", "nearbyint", "round", "pow", "sin", "cos", "tan", "sinh", "cosh", "atan",
     "atan2", "asin", "acos", "fmod", "hypot", "copysign",
 }  # fmt: skip
-_INSTRUCTIONS = {
-    ("llvm.lrint", "float32"): "dw_round",
-    ("llvm.fma", "float32"): "dw_fma",
-    ("llvm.arm.smlad", "int32"): "dw_smlad",
-}
-"""Helpers by the name that LLVM has for an instruction, and the type that it takes."""
-_INT32 = 2**31
-
-
-class Text(NamedTuple):
-    """C text, and how closely its outermost operator binds."""
-
-    text: str
-    level: int = _PRIMARY
-
-    def within(self, level: int) -> str:
-        """Return it as an operand of an operator that binds so closely."""
-        return self.text if self.level >= level else f"({self.text})"
-
-
-@dataclass
-class Used:
-    """What printed functions need."""
-
-    helpers: set[str] = field(default_factory=set)
-    headers: set[str] = field(default_factory=set)
-
-    def helper(self, name: str, *arguments: str) -> Text:
-        """Return a call of a helper."""
-        self.helpers.add(name)
-        return Text(f"{name}({', '.join(arguments)})")
-
-    def unroll(self) -> str:
-        """Return what stands before a loop whose arrays are to be registers."""
-        self.helpers.add("dw_unroll")
-        return "DW_UNROLL"
-
-
-@cache
-def scalar(dtype: str) -> str:
-    """Return the type of an element of a vector."""
-    return dtype.partition("x")[0]
-
-
-def dtype_of(expr: Expr) -> str:
-    """Return the element type of an expression."""
-    return scalar(str(expr.ty.dtype))
-
-
-def lanes_of(expr: Expr) -> int:
-    """Return how many elements an expression has."""
-    return int(expr.ty.dtype.lanes)
-
-
-def bits_of(dtype: str) -> int:
-    """Return the size of an element type."""
-    return int(tvm_ffi.dtype(dtype).bits)
+_INSTRUCTIONS = {"llvm.lrint": "dw_round", "llvm.fma": "dw_fma"}
+"""Helpers by the name that LLVM has for what they do, for float32."""
 
 
 class Expressions:
@@ -138,14 +95,14 @@ class Expressions:
         """Print a number as an operand of an operator that binds so closely."""
         return self.lane(expr, 0).within(level)
 
-    def lane(self, expr: Expr, i: int) -> Text:
+    def lane(self, expr: Expr, i: Lane) -> Text:
         """Print one lane."""
         printer = _PRINTERS.get(type(expr))
         if printer is None:
             raise InternalError(f"C is printed of what is known; got {type(expr).__name__}: {expr}")
         return printer(self, expr, i)
 
-    def element(self, buffer: Any, index: Expr, i: int) -> str:
+    def element(self, buffer: Any, index: Expr, i: Lane) -> str:
         """Return the element of an array at lane i of an index."""
         return f"{self._array(buffer)}[{self._index(index, i)}]"
 
@@ -165,11 +122,12 @@ class Expressions:
     def _array(self, buffer: Any) -> str:
         return self.arrays[buffer]
 
-    def _index(self, index: Expr, i: int) -> str:
+    def _index(self, index: Expr, i: Lane) -> str:
         if not isinstance(index, tirx.Ramp):
             return self.lane(index, i).text
-        base = self.lane(index.base, 0)
-        distance = int(index.stride) * i
+        base, distance = self.lane(index.base, 0), _distance(index, i)
+        if isinstance(distance, str):
+            return f"{base.within(12)} + {distance}"
         if base.text.isdigit():
             return str(int(base.text) + distance)
         start = self._place(base, dtype_of(index))
@@ -177,7 +135,7 @@ class Expressions:
 
     def _place(self, base: Text, dtype: str) -> str:
         """Return the name of the first of several indices."""
-        if base.level == _PRIMARY and base.text.isidentifier():
+        if base.level == PRIMARY and base.text.isidentifier():
             return base.text
         if base.text not in self._places:
             self._places[base.text] = self.declare("at", dtype, base).text
@@ -185,17 +143,18 @@ class Expressions:
 
     def _simple(self, value: Text, dtype: str) -> Text:
         """Return a value that may be printed several times."""
-        if value.level == _PRIMARY and "(" not in value.text:
+        if value.level == PRIMARY and "(" not in value.text:
             return value
         return self.declare("value", dtype, value)
 
-    def _var(self, var: Expr, i: int) -> Text:
-        return self.values[var][i]
+    def _var(self, var: Expr, i: Lane) -> Text:
+        values = self.values[var]
+        return values[int(i)] if len(values) > 1 else values[0]
 
-    def _integer(self, expr: Expr, _i: int) -> Text:
+    def _integer(self, expr: Expr, _i: Lane) -> Text:
         return integer(int(expr.value), dtype_of(expr))
 
-    def _float(self, expr: Expr, _i: int) -> Text:
+    def _float(self, expr: Expr, _i: Lane) -> Text:
         value, dtype = float(expr.value), dtype_of(expr)
         if math.isfinite(value):
             return real(value, dtype)
@@ -203,20 +162,22 @@ class Expressions:
         patterns = {32: (0x7F800000, 0x7FC00000), 64: (0x7FF << 52, 0xFFF << 51)}[bits]
         pattern = integer(patterns[math.isnan(value)], f"int{bits}").text
         found = self.used.helper(f"dw_{dtype}_of_int{bits}", pattern)
-        return Text(f"-{found.text}", _UNARY) if value < 0 else found
+        return Text(f"-{found.text}", UNARY) if value < 0 else found
 
-    def _binary(self, expr: Expr, i: int) -> Text:
+    def _binary(self, expr: Expr, i: Lane) -> Text:
         sign, level = _SIGNS[type(expr)]
         first, second = self.lane(expr.a, i), self.lane(expr.b, i)
+        if isinstance(expr, tirx.Add) and "0" in (first.text, second.text):
+            return second if first.text == "0" else first
         text = f"{first.within(level)} {sign} {second.within(level + 1)}"
-        return _narrowed(Text(text, level), dtype_of(expr))
+        return narrowed(Text(text, level), dtype_of(expr))
 
-    def _choice(self, expr: Expr, i: int) -> Text:
+    def _choice(self, expr: Expr, i: Lane) -> Text:
         name = "min" if isinstance(expr, tirx.Min) else "max"
         values = self.lane(expr.a, i).text, self.lane(expr.b, i).text
         return self.used.helper(f"dw_{name}_{dtype_of(expr)}", *values)
 
-    def _logical(self, expr: Expr, i: int) -> Text:
+    def _logical(self, expr: Expr, i: Lane) -> Text:
         sign, level = ("&&", 5) if isinstance(expr, tirx.And) else ("||", 4)
         first = self.lane(expr.a, i)
         with self._apart() as lines:
@@ -227,25 +188,25 @@ class Expressions:
             test = whole if sign == "&&" else f"!{whole}"
             self._branch(f"if ({test})", lines, f"{whole} = {second.text};")
             return Text(whole)
-        kept = {level, *range(8, _PRIMARY + 1)}
+        kept = {level, *range(8, PRIMARY + 1)}
         parts = [each.text if each.level in kept else f"({each.text})" for each in (first, second)]
         return Text(f" {sign} ".join(parts), level)
 
-    def _not(self, expr: Expr, i: int) -> Text:
-        return Text(f"!{self.lane(expr.a, i).within(_UNARY)}", _UNARY)
+    def _not(self, expr: Expr, i: Lane) -> Text:
+        return Text(f"!{self.lane(expr.a, i).within(UNARY)}", UNARY)
 
-    def _cast(self, expr: Expr, i: int) -> Text:
+    def _cast(self, expr: Expr, i: Lane) -> Text:
         value, dtype = self.lane(expr.value, i), dtype_of(expr)
         if dtype == dtype_of(expr.value):
             return value
         if dtype == "bool":
             return Text(f"{value.within(_COMPARED + 1)} != 0", _COMPARED)
-        return _cast(value, dtype)
+        return cast(value, dtype)
 
-    def _select(self, expr: Expr, i: int) -> Text:
+    def _select(self, expr: Expr, i: Lane) -> Text:
         return self._either(expr.condition, expr.true_value, expr.false_value, i)
 
-    def _either(self, condition: Expr, first: Expr, second: Expr, i: int) -> Text:
+    def _either(self, condition: Expr, first: Expr, second: Expr, i: Lane) -> Text:
         """Print a choice of which only one side is computed."""
         test = self.lane(condition, i if lanes_of(condition) > 1 else 0)
         with self._apart() as first_lines:
@@ -276,7 +237,7 @@ class Expressions:
             yield lines
         self._emit = emit
 
-    def _let(self, expr: Expr, i: int) -> Text:
+    def _let(self, expr: Expr, i: Lane) -> Text:
         if expr.var not in self.values:
             self.values[expr.var] = self.named(expr.var.name, expr.value)
         return self.lane(expr.body, i)
@@ -289,33 +250,33 @@ class Expressions:
         """Give values names, which are lanes of one vector."""
         names = [f"{name}_lane{i}" for i in range(len(values))] if len(values) > 1 else [name]
         return tuple(
-            value if _is_short(value) else self.declare(each, dtype, value)
+            value if is_short(value) else self.declare(each, dtype, value)
             for each, value in zip(names, values, strict=True)
         )
 
-    def _load(self, expr: Expr, i: int) -> Text:
+    def _load(self, expr: Expr, i: Lane) -> Text:
         (index,) = expr.indices
         return Text(self.element(expr.source, index, i))
 
-    def _broadcast(self, expr: Expr, _i: int) -> Text:
+    def _broadcast(self, expr: Expr, _i: Lane) -> Text:
         return self.lane(expr.value, 0)
 
-    def _ramp(self, expr: Expr, i: int) -> Text:
-        base, distance = self.lane(expr.base, 0), int(expr.stride) * i
+    def _ramp(self, expr: Expr, i: Lane) -> Text:
+        base, distance = self.lane(expr.base, 0), _distance(expr, i)
         if distance == 0:
             return base
         dtype = dtype_of(expr)
-        return _narrowed(Text(f"{base.within(12)} + {distance}", 12), dtype)
+        return narrowed(Text(f"{base.within(12)} + {distance}", 12), dtype)
 
-    def _shuffle(self, expr: Expr, i: int) -> Text:
-        at = int(expr.indices[i])
+    def _shuffle(self, expr: Expr, i: Lane) -> Text:
+        at = int(expr.indices[int(i)])
         for vector in expr.vectors:
             if at < lanes_of(vector):
                 return self.lane(vector, at)
             at -= lanes_of(vector)
         raise InternalError(f"lanes are taken of vectors that have them; got {expr}")
 
-    def _call(self, expr: Expr, i: int) -> Text:
+    def _call(self, expr: Expr, i: Lane) -> Text:
         name = expr.op.name
         if printer := _CALLS.get(name):
             return printer(self, expr, i)
@@ -324,50 +285,52 @@ class Expressions:
             return self._function(short, expr.args, i, dtype_of(expr))
         raise InternalError(f"C is printed of calls that are known; got {name}: {expr}")
 
-    def _bits(self, expr: Expr, i: int) -> Text:
-        first, second = (self.lane(each, i).within(_UNARY) for each in (expr.a, expr.b))
+    def _bits(self, expr: Expr, i: Lane) -> Text:
+        if _is_sign(expr):
+            return Text(f"-({self.lane(expr.a, i).within(_COMPARED)} < 0)", UNARY)
+        first, second = (self.lane(each, i).within(UNARY) for each in (expr.a, expr.b))
         text = f"{first} {_BITWISE[type(expr)]} {second}"
-        return _narrowed(Text(text, 6), dtype_of(expr))
+        return narrowed(Text(text, 6), dtype_of(expr))
 
-    def _shift_left(self, expr: Expr, i: int) -> Text:
+    def _shift_left(self, expr: Expr, i: Lane) -> Text:
         first, second, dtype = self.lane(expr.a, i), self.lane(expr.b, i), dtype_of(expr)
-        bits = _cast(first, f"uint{max(bits_of(dtype), 32)}").within(_UNARY)
-        return _cast(Text(f"{bits} << {second.within(_UNARY)}", 11), dtype)
+        bits = cast(first, f"uint{max(bits_of(dtype), 32)}").within(UNARY)
+        return cast(Text(f"{bits} << {second.within(UNARY)}", 11), dtype)
 
-    def _bitwise_not(self, expr: Expr, i: int) -> Text:
-        text = Text(f"~{self.lane(expr.a, i).within(_UNARY)}", _UNARY)
-        return _narrowed(text, dtype_of(expr))
+    def _bitwise_not(self, expr: Expr, i: Lane) -> Text:
+        text = Text(f"~{self.lane(expr.a, i).within(UNARY)}", UNARY)
+        return narrowed(text, dtype_of(expr))
 
-    def _chosen(self, expr: Expr, i: int) -> Text:
+    def _chosen(self, expr: Expr, i: Lane) -> Text:
         condition, first, second = expr.args
         return self._either(condition, first, second, i)
 
-    def _is_nan(self, expr: Expr, i: int) -> Text:
+    def _is_nan(self, expr: Expr, i: Lane) -> Text:
         value = self._simple(self.lane(expr.args[0], i), dtype_of(expr.args[0]))
         return Text(f"{value.text} != {value.text}", _COMPARED)
 
-    def _intrinsic(self, expr: Expr, i: int) -> Text:
+    def _intrinsic(self, expr: Expr, i: Lane) -> Text:
         name = intrinsic(expr)
         values = [self.lane(each, i).text for each in expr.args[1:]]
-        helper = _INSTRUCTIONS.get((name, dtype_of(expr.args[1])))
-        if helper is None:
-            raise InternalError(f"C is printed of portable instructions; got {name}: {expr}")
+        helper = _INSTRUCTIONS.get(name)
+        if helper is None or dtype_of(expr.args[1]) != "float32":
+            raise InternalError(f"C is printed of instructions that are known; got {name}: {expr}")
         return self.used.helper(helper, *values)
 
-    def _extern(self, expr: Expr, i: int) -> Text:
+    def _extern(self, expr: Expr, i: Lane) -> Text:
         called, *values = expr.args
         name = str(called.value)
         short = name if name in _MATHEMATICS else name.removesuffix("f")
         return self._function(short, values, i, dtype_of(expr))
 
-    def _function(self, name: str, values: Sequence[Expr], i: int, dtype: str) -> Text:
+    def _function(self, name: str, values: Sequence[Expr], i: Lane, dtype: str) -> Text:
         if name not in _MATHEMATICS:
             raise InternalError(f"C calls functions of mathematics; got {name}")
         self.used.headers.add("math.h")
         arguments = ", ".join(self.lane(each, i).text for each in values)
         return Text(f"{name}{'f' * (dtype == 'float32')}({arguments})")
 
-    def _reinterpret(self, expr: Expr, i: int) -> Text:
+    def _reinterpret(self, expr: Expr, i: Lane) -> Text:
         value = expr
         while isinstance(value, ir.Call) and value.op.name == "tirx.reinterpret":
             (value,) = value.args
@@ -376,17 +339,17 @@ class Expressions:
         if given == wanted:
             return self.lane(value, i)
         if ratio == 1 and given[0] != "f" and wanted[0] != "f":
-            return _cast(self.lane(value, i), wanted)
+            return cast(self.lane(value, i), wanted)
         if ratio == 1:
             return self.used.helper(f"dw_{wanted}_of_{given}", self.lane(value, i).text)
         if ratio > 1:
-            return self._wider(value, i, int(ratio), given, wanted)
+            return self._wider(value, int(i), int(ratio), given, wanted)
         parts = round(1 / ratio)
-        whole = self._simple(self.lane(value, i // parts), given)
-        bits = _cast(whole, f"uint{max(bits_of(given), 32)}").text
-        shift = bits_of(wanted) * (i % parts)
-        part = Text(f"({bits} >> {shift})") if shift else Text(bits, _UNARY)
-        return _cast(_cast(part, f"uint{bits_of(wanted)}"), wanted)
+        whole = self._simple(self.lane(value, int(i) // parts), given)
+        bits = cast(whole, f"uint{max(bits_of(given), 32)}").text
+        shift = bits_of(wanted) * (int(i) % parts)
+        part = Text(f"({bits} >> {shift})") if shift else Text(bits, UNARY)
+        return cast(cast(part, f"uint{bits_of(wanted)}"), wanted)
 
     def _wider(self, value: Expr, i: int, parts: int, given: str, wanted: str) -> Text:
         """Print an element that several smaller ones are together, the lowest first."""
@@ -399,11 +362,11 @@ class Expressions:
                 return self.used.helper(f"dw_load_{wanted}", f"&{place}")
         whole, size = f"uint{bits_of(wanted)}", bits_of(given)
         bits = [
-            _cast(_cast(self.lane(value, i * parts + part), f"uint{size}"), whole).text
+            cast(cast(self.lane(value, i * parts + part), f"uint{size}"), whole).text
             for part in range(parts)
         ]
         terms = [f"({each} << {size * part})" if part else each for part, each in enumerate(bits)]
-        return _cast(Text(" | ".join(terms), 6), wanted)
+        return cast(Text(" | ".join(terms), 6), wanted)
 
 
 def intrinsic(call: Expr) -> str:
@@ -411,39 +374,43 @@ def intrinsic(call: Expr) -> str:
     return _intrinsic_name(int(call.args[0]))
 
 
-def integer(value: int, dtype: str) -> Text:
-    """Print a whole number."""
-    unsigned = "u" if dtype in ("uint32", "uint64") else ""
-    if -_INT32 < value < _INT32:
-        return Text(f"{value}{unsigned}", _PRIMARY if value >= 0 else _UNARY)
-    if dtype in ("int32", "uint32"):
-        return Text(f"{value}u") if unsigned else Text("-2147483647 - 1", 12)
-    if value == -(2**63):
-        return Text("-INT64_C(9223372036854775807) - 1", 12)
-    sign = "-" * (value < 0)
-    return Text(f"{sign}{unsigned.upper()}INT64_C({abs(value)})", _UNARY if sign else _PRIMARY)
+def is_uniform(expr: Expr) -> bool:
+    """Whether all lanes are computed alike, each of the same lane of other vectors."""
+    others: list[Any] = []
+
+    def look(part: Expr) -> None:
+        number = isinstance(part.ty, ir.PrimType)
+        if number and lanes_of(part) > 1 and not _is_elementwise(part):
+            others.append(part)
+
+    kinds = (tirx.Ramp, tirx.Shuffle, tirx.Let, ir.Var, ir.Call)
+    tvm_ffi.structural_walk(expr, (kinds, look))
+    return not others
 
 
-def real(value: float, dtype: str) -> Text:
-    """Print a number as the decimals that are read as the same number."""
-    short = f"{value:.9g}" if dtype == "float32" else repr(value)
-    if not set(short) & set(".e"):
-        short += ".0"
-    return Text(short + "f" * (dtype == "float32"), _UNARY if short[0] == "-" else _PRIMARY)
+def _is_elementwise(part: Expr) -> bool:
+    """Whether a lane of a vector is made of the same lane of others, or of the number of the lane.
+
+    (A variable has a name for each lane.)
+    """
+    if isinstance(part, tirx.Ramp):
+        return int(part.stride) == 1
+    return isinstance(part, ir.Call) and part.op.name != "tirx.reinterpret"
 
 
-def _is_short(text: Text) -> bool:
-    """Whether a value is a name or a number."""
-    return text.text.lstrip("-").replace(".", "").isalnum() or text.text.isidentifier()
+def _distance(ramp: Expr, i: Lane) -> Lane:
+    """Return how far a lane of a run is from the first."""
+    if isinstance(i, str):
+        return i
+    return int(ramp.stride) * i
 
 
-def _cast(value: Text, dtype: str) -> Text:
-    return Text(f"({C_TYPES[dtype]}){value.within(_UNARY)}", _UNARY)
-
-
-def _narrowed(value: Text, dtype: str) -> Text:
-    """Return a value of a type that C has computed as `int`."""
-    return _cast(value, dtype) if dtype in _NARROW else value
+def _is_sign(expr: Expr) -> bool:
+    """Whether all bits that are left are the sign's, which not every C says."""
+    dtype = dtype_of(expr)
+    if not isinstance(expr, tirx.RShift) or dtype[0] == "u":
+        return False
+    return isinstance(expr.b, tirx.IntImm) and int(expr.b) == bits_of(dtype) - 1
 
 
 @cache
@@ -451,7 +418,7 @@ def _intrinsic_name(number: int) -> str:
     return str(tvm_ffi.get_global_func("target.llvm_get_intrinsic_name")(number))
 
 
-_PRINTERS: dict[type, Callable[[Expressions, Expr, int], Text]] = {
+_PRINTERS: dict[type, Callable[[Expressions, Expr, Lane], Text]] = {
     ir.Var: Expressions._var,
     tirx.IntImm: Expressions._integer,
     tirx.FloatImm: Expressions._float,
@@ -471,7 +438,7 @@ _PRINTERS: dict[type, Callable[[Expressions, Expr, int], Text]] = {
     tirx.Shuffle: Expressions._shuffle,
     ir.Call: Expressions._call,
 }
-_CALLS: dict[str, Callable[[Expressions, Expr, int], Text]] = {
+_CALLS: dict[str, Callable[[Expressions, Expr, Lane], Text]] = {
     "prim.if_then_else": Expressions._chosen,
     "tirx.isnan": Expressions._is_nan,
     "tirx.call_llvm_pure_intrin": Expressions._intrinsic,

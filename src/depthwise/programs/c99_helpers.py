@@ -35,11 +35,6 @@ static inline {type} dw_load_{dtype}(const void *at) {{
   return value;
 }}
 """
-_STORE = """\
-static inline void dw_store_{dtype}(void *at, {type} value) {{
-  memcpy(at, &value, sizeof value);
-}}
-"""
 _BITS = """\
 static inline {type} dw_{name}({given} bits) {{
   {type} value;
@@ -80,21 +75,6 @@ static inline float dw_fma(float a, float b, float c) {
 #endif
 }
 """
-_SMLAD = """\
-/* A sum with the products of two 16-bit numbers each more: one instruction of some processors. */
-#ifdef __ARM_FEATURE_SIMD32
-#include <arm_acle.h>
-static inline int32_t dw_smlad(int32_t a, int32_t b, int32_t sum) {
-  return __smlad(a, b, sum);
-}
-#else
-static inline int32_t dw_smlad(int32_t a, int32_t b, int32_t sum) {
-  const int32_t low = (int32_t)(int16_t)(uint16_t)((uint32_t)a & 0xFFFFu) *
-                      (int32_t)(int16_t)(uint16_t)((uint32_t)b & 0xFFFFu);
-  return sum + low + (a >> 16) * (b >> 16);
-}
-#endif
-"""
 
 
 def _helpers() -> dict[str, str]:
@@ -103,7 +83,6 @@ def _helpers() -> dict[str, str]:
         "dw_unroll": _UNROLL,
         "dw_round": _ROUND,
         "dw_fma": _FMA,
-        "dw_smlad": _SMLAD,
     }
     for dtype, c_type in C_TYPES.items():
         if dtype == "bool":
@@ -112,7 +91,6 @@ def _helpers() -> dict[str, str]:
             text = _CHOICE.format(type=c_type, name=name, dtype=dtype, sign=sign)
             found[f"dw_{name}_{dtype}"] = text
         found[f"dw_load_{dtype}"] = _LOAD.format(type=c_type, dtype=dtype)
-        found[f"dw_store_{dtype}"] = _STORE.format(type=c_type, dtype=dtype)
     for real, bits in (("float32", "int32"), ("float64", "int64")):
         for given, wanted in ((real, bits), (bits, real)):
             name = f"{wanted}_of_{given}"

@@ -13,13 +13,15 @@ import tvm_ffi
 from tvm import ir, tirx
 
 from depthwise.errors import InternalError
-from depthwise.programs.c99_expressions import Expressions, Text, Used, dtype_of, intrinsic
+from depthwise.programs.build import SMALL_STACK_BYTES
+from depthwise.programs.c99_expressions import Expressions, intrinsic, is_uniform
 from depthwise.programs.c99_helpers import C_TYPES
+from depthwise.programs.c99_texts import Text, Used, dtype_of, lanes_of
 
 Expr: TypeAlias = Any
 
-LOCAL_BYTES = 1024
-"""Larger buffers lie in scratch memory."""
+_MANY = 4
+"""The lanes of a vector from which on they are stored in a loop, where they are alike."""
 _RESERVED = {
     "auto", "break", "case", "char", "const", "continue", "default", "do", "double", "else", "enum",
     "extern", "float", "for", "goto", "if", "inline", "int", "long", "register", "restrict",
@@ -134,7 +136,7 @@ class Body:
         nbytes = size * tvm_ffi.dtype(dtype).itemsize
         name, c_type = self._fresh(buffer.name), C_TYPES[dtype]
         self._declare(buffer, name)
-        if nbytes <= LOCAL_BYTES:
+        if nbytes <= SMALL_STACK_BYTES:
             self._emit(f"{c_type} {name}[{size}] = {{0}};")
         else:
             self._emit(f"{c_type} *restrict const {name} = {self._place(dtype, nbytes)};")
@@ -149,6 +151,9 @@ class Body:
     def _store(self, store: Any) -> None:
         (index,) = store.indices
         self.stored.add(self._arrays[store.buffer])
+        if lanes_of(store.value) >= _MANY and self._is_alike(store):
+            self._store_in_loop(store)
+            return
         with self._expressions.statement():
             values = self._expressions.lanes(store.value)
             if self._overlaps(store):
@@ -156,6 +161,20 @@ class Body:
             for i, value in enumerate(values):
                 place = self._expressions.element(store.buffer, index, i)
                 self._emit(_assignment(place, store.value, value.text))
+
+    def _is_alike(self, store: Any) -> bool:
+        alike = is_uniform(store.value) and is_uniform(store.indices[0])
+        return alike and not self._overlaps(store)
+
+    def _store_in_loop(self, store: Any) -> None:
+        """Store the lanes of a vector in a loop."""
+        (index,) = store.indices
+        with self._inner() as lines:
+            lane = self._fresh("lane")
+            value = self._expressions.lane(store.value, lane)
+            place = self._expressions.element(store.buffer, index, lane)
+            self._emit(_assignment(place, store.value, value.text))
+        self._block(f"for (int32_t {lane} = 0; {lane} < {lanes_of(index)}; ++{lane})", lines)
 
     def _overlaps(self, store: Any) -> bool:
         """Whether a vector that is stored may be made of what storing a part of it changes."""
@@ -176,7 +195,7 @@ class Body:
             self._print(loop.body)
             return
         stop = self._expressions.lane(_stop(start, extent), 0)
-        if "[" in stop.text:
+        if {"[", "("} & set(stop.text):
             stop = self._expressions.declare("stop", dtype_of(extent), stop)
         with self._inner() as lines:
             name = self._fresh(loop.loop_var.name)

@@ -119,6 +119,8 @@ def add_bytes(total: Expr, x: Expr, weights: Expr, target: Target) -> Expr:
     sign = "int8" if target.dots == "signed quads" else "uint8"
     own = T.reinterpret(of(sign, 4 * lanes), x)
     others = T.reinterpret(of("int8", 4 * lanes), weights)
+    if sign == "int8":  # the instruction that takes one step of a vector has that as the second
+        own, others = others, own
     return T.call_llvm_pure_intrin(ints, _MULTIPLY_QUADS[bits, sign], total, own, others)
 
 

@@ -7,7 +7,7 @@ import hashlib
 from depthwise.errors import TargetError
 from depthwise.programs import c99
 from depthwise.programs.build import Program, build_to_take_along
-from depthwise.programs.emitted import NAME, Emitted, Form
+from depthwise.store.emitted import NAME, Emitted, Form
 
 _HEX_DIGITS = 16
 

@@ -15,6 +15,7 @@ from tvm import tirx
 from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.machine.target import Target
+from depthwise.problem.dtypes import element
 from depthwise.problem.spec import ConvSpec
 from depthwise.programs.direct import spread, vector
 from depthwise.programs.lookups import Table
@@ -83,15 +84,35 @@ class Arrays:
             narrow: whether there are instructions that narrow vectors of words.  Four vectors are
                 narrowed together then: as many instructions as for one.
         """
-        plain = narrow and not (self.spec.residual or self.spec.real)
+        if numbers.of_words and not self.spec.real:
+            self._finish_words(numbers, ends)
+            return
+        plain = not (self.spec.residual or self.spec.real)
+        narrowing = _NARROWED if narrow else {}
+        four = self._finish_four
+        if numbers.target.isa == "neon":
+            narrowing, four = {4: ("", 1)}, self._finish_on_neon
         for start in range(0, len(ends), _AT_ONCE):
             some = ends[start : start + _AT_ONCE]
             lanes = some[0].lanes
-            if plain and lanes in _NARROWED and all(end.lanes == lanes for end in some):
-                self._finish_four(numbers, some, lanes)
+            if plain and lanes in narrowing and all(end.lanes == lanes for end in some):
+                four(numbers, some, lanes)
                 continue
             for end in some:
                 self.finish(numbers, end.total, end.channel, end.pixel, end.lanes)
+
+    def _finish_words(self, numbers: Numbers, ends: Sequence[End]) -> None:
+        """Write those of single sums, in fewer instructions where the bounds are the type's."""
+        assert numbers.own is not None
+        least, most = element(self.spec.dtype).range
+        _, low, high = numbers.own
+        with T.If(tirx.all(low == int(least), high == int(most))):
+            for block, whole in ((T.Then, True), (T.Else, False)):
+                with block():
+                    for end in ends:
+                        self.finish(
+                            numbers, end.total, end.channel, end.pixel, end.lanes, whole=whole
+                        )
 
     def _finish_four(self, numbers: Numbers, ends: Sequence[End], lanes: int) -> None:
         """Write those of up to four vectors."""
@@ -126,6 +147,41 @@ class Arrays:
             at = ends[start].pixel * self.spec.pitch("y") + ends[start].channel
             T.buffer_store(self["y"], run, [vector(at, 4 * len(own))])
 
+    def _finish_on_neon(self, numbers: Numbers, ends: Sequence[End], lanes: int) -> None:
+        """Write those of up to four vectors of ARM."""
+        assert numbers.own is not None
+        zero, least, most = numbers.own
+        kind, name = (
+            of(self.spec.dtype, 2 * lanes),
+            "sqxtn" if self.spec.dtype == "int8" else "sqxtun",
+        )
+        words = [self._word(end) for end in ends]
+        words += [words[-1]] * (_AT_ONCE - len(words))
+        halves = []
+        for pair in (words[:2], words[2:]):
+            both = tirx.Shuffle(pair, list(range(2 * lanes)))
+            shift = spread(tirx.Cast("int16", zero), 2 * lanes)
+            moved = T.call_llvm_pure_intrin(of("int16", 2 * lanes), "llvm.sadd.sat", both, shift)
+            halves.append(T.call_llvm_pure_intrin(kind, f"llvm.aarch64.neon.{name}", moved))
+        packed = tirx.Shuffle(halves, list(range(4 * lanes)))
+        low, high = (spread(tirx.Cast(self.spec.dtype, end), 4 * lanes) for end in (least, most))
+        inside = T.Bind(tirx.min(tirx.max(packed, low), high))
+        if numbers.table:
+            inside = T.Bind(numbers.table.of(inside, 4 * lanes))
+        starts = [place for place, end in enumerate(ends) if not (place and end.goes_on)]
+        for start, stop in pairwise([*starts, len(ends)]):
+            own = list(range(start * lanes, stop * lanes))
+            at = ends[start].pixel * self.spec.pitch("y") + ends[start].channel
+            T.buffer_store(self["y"], tirx.Shuffle([inside], own), [vector(at, len(own))])
+
+    def _word(self, end: End) -> Expr:
+        """Return scaled sums of ARM, rounded and narrowed to 16 bits, both with saturation."""
+        lanes = end.lanes
+        floats = tirx.Cast(of("float32", lanes), end.total)
+        scaled = floats * self["scale"][vector(end.channel, lanes)]
+        near = T.call_llvm_pure_intrin(of("int32", lanes), "llvm.aarch64.neon.fcvtns", scaled)
+        return T.call_llvm_pure_intrin(of("int16", lanes), "llvm.aarch64.neon.sqxtn", near)
+
     def _whole(self, end: End, most: Expr) -> Expr:
         """Return scaled sums, rounded, the largest of them cut."""
         lanes = end.lanes
@@ -134,7 +190,10 @@ class Arrays:
         bound = spread(tirx.Cast("float32", most), lanes)
         return T.call_llvm_pure_intrin(of("int32", lanes), "llvm.lrint", tirx.min(scaled, bound))
 
-    def finish(self, numbers: Numbers, total: Expr, channel: Expr, pixel: Expr, lanes: int) -> None:
+    def finish(
+        self, numbers: Numbers, total: Expr, channel: Expr, pixel: Expr, lanes: int, *,
+        whole: bool = False,
+    ) -> None:  # fmt: skip
         """Write the numbers of neighbouring channels of a pixel of the output.
 
         Args:
@@ -143,6 +202,7 @@ class Arrays:
             channel: the first channel.
             pixel: the number of the pixel in the output.
             lanes: how many channels.
+            whole: whether the bounds are those of the type.
         """
         spec, run = self.spec, vector(channel, lanes)
         scaled = tirx.Cast(of("float32", lanes), total) * self["scale"][run]
@@ -150,7 +210,7 @@ class Arrays:
         if numbers.own is None:
             T.buffer_store(self["y"], scaled, [place])
             return
-        q = numbers.rounded(scaled, lanes, numbers.own)
+        q = numbers.rounded(scaled, lanes, numbers.own, whole=whole)
         if numbers.table:
             q = numbers.table.of(tirx.Cast(of(spec.dtype, lanes), q), lanes)
         if spec.residual:
@@ -167,6 +227,8 @@ class Numbers:
 
     zero_of_x: Expr
     target: Target
+    dtype: str
+    """The type of the numbers."""
     own: Ends | None = None
     """The zero point of the convolution's result, and its bounds; None where it is real."""
     zero_of_residual: Expr | None = None
@@ -179,7 +241,7 @@ class Numbers:
     def read(cls, arrays: Arrays, target: Target) -> Numbers:
         """Read those of a convolution."""
         if arrays.spec.real:
-            return cls(arrays.number("zeros", 0), target)
+            return cls(arrays.number("zeros", 0), target, arrays.spec.dtype)
         zeros, bounds = (
             [arrays.number(name, at) for at in range(arrays.spec.operands[name][0])]
             for name in ("zeros", "bounds")
@@ -188,15 +250,27 @@ class Numbers:
         if spec.table:
             table = Table(arrays["table"], spec.dtype, target)
         if not spec.residual:
-            return cls(zeros[0], target, own, table=table)
+            return cls(zeros[0], target, spec.dtype, own, table=table)
         factors = arrays.number("factors", 0), arrays.number("factors", 1)
         both = zeros[3], bounds[2], bounds[3]
-        return cls(zeros[0], target, own, zeros[2], factors, both, table)
+        return cls(zeros[0], target, spec.dtype, own, zeros[2], factors, both, table)
 
-    def rounded(self, value: Expr, lanes: int, ends: Ends) -> Expr:
-        """Return clip(round(value) + zero, least, most) as int32."""
-        if self.target.dots == "words":
-            return rounded_to_word(value, ends)
+    @property
+    def of_words(self) -> bool:
+        """Whether numbers are finished one by one, by instructions of Cortex-M."""
+        return self.target.dots == "words"
+
+    def rounded(self, value: Expr, lanes: int, ends: Ends, *, whole: bool = False) -> Expr:
+        """Return clip(round(value) + zero, least, most) as int32.
+
+        Args:
+            value: what is rounded.
+            lanes: how many values.
+            ends: the zero point and the bounds.
+            whole: whether the bounds are known to be those of the type.
+        """
+        if self.of_words:
+            return rounded_to_word(value, ends, self.dtype, whole=whole)
         return rounded(value, lanes, ends)
 
     def added(self, q: Expr, other: Expr, lanes: int) -> Expr:

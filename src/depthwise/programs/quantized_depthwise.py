@@ -20,6 +20,8 @@ from depthwise.programs.direct import spread, vector
 from depthwise.programs.dots import Dots
 from depthwise.programs.quantized import Arrays, End, Numbers
 from depthwise.programs.quantized_numbers import of
+from depthwise.programs.quantized_words import LOW, halves
+from depthwise.programs.smlad_rows import Row
 from depthwise.schedule import quantized_depthwise as rule
 from depthwise.schedule.form import INT_BYTES, TapsForm
 from depthwise.schedule.plan import Plan
@@ -171,30 +173,62 @@ class Lines:
         if count == self._strides[1] == spec.out_channels:
             count, pixels = count * pixels, 1
         lanes = self.dots.lanes * (2 if weaving.group == 1 else 1)
+        many = count // self._most_woven * self._most_woven if self._most_woven else 0
         with T.serial(0, pixels) as pixel:
             if spec.multiplier > 1:
                 with T.serial(0, count) as each:
                     channel = (self.channel + each) // spec.multiplier
                     self._weave_run(begins, conditions, pixel, channel, to + pixel * count + each)
                 return
-            for at, run in each_vector(count, lanes):
-                self._weave_run(
-                    begins, conditions, pixel, self.channel + at, to + pixel * count + at, run
-                )
+            for first, end, most in ((0, many, self._most_woven), (many, count, lanes)):
+                for start, run in each_vector(end - first, most) if end > first else ():
+                    at = start + first
+                    there = to + pixel * count + at
+                    self._weave_run(begins, conditions, pixel, self.channel + at, there, run)
+
+    @property
+    def _most_woven(self) -> int:
+        """Elements of a row that are woven with those of others in one go; 0: no more than sums."""
+        if self._of_words:
+            return 4
+        return _VECTOR_BYTES if self._on_neon else 0
+
+    @property
+    def _on_neon(self) -> bool:
+        return self.dots.target.isa == "neon" and self.weaving.group == 4
+
+    @property
+    def _of_words(self) -> bool:
+        return self.dots.target.dots == "words"
 
     def _weave_run(
         self, begins: list[Expr], conditions: list[Expr | None], pixel: Expr, channel: Expr,
         to: Expr, lanes: int = 1,
     ) -> None:  # fmt: skip
         dots, values = self.dots, []
+        fours = self._of_words and lanes == 4
         for begin, inside in zip(begins, conditions, strict=True):
             at = vector(begin + pixel * self._strides[1] + channel, lanes)
             value = self.x[at]
-            if inside is not None:
+            if fours:
+                value = T.reinterpret("int32", value)
+            if inside is not None and fours:
+                nothing = (self.zero & 0xFF) * 0x01010101
+                value = tirx.Select(inside, value, nothing)
+            elif inside is not None:
                 nothing = spread(tirx.Cast(dots.dtype, self.zero), lanes)
                 value = tirx.Select(spread(inside, lanes), value, nothing)
             values.append(T.Bind(value))
         count = lanes * len(values)
+        if self._on_neon and lanes == _VECTOR_BYTES:
+            for number, some in enumerate(_woven_whole(values, dots.dtype)):
+                at = to * 4 + number * lanes
+                T.buffer_store(self.array, dots.taken(some, lanes), [vector(at, lanes)])
+            return
+        if fours:
+            for number, pair in enumerate(_pairs_of_four(values, dots.dtype)):
+                T.buffer_store(self.array, pair, [vector((to + number) * 2, 2)])
+            return
         if len(values) == 2:
             taken = paired(values, lanes)
         else:
@@ -220,6 +254,35 @@ class Lines:
             for at, run in each_vector(pixel, lanes):
                 value = array[vector(source_pixel + at, run)]
                 T.buffer_store(array, value, [vector(begin + (first + pad) * pixel + at, run)])
+
+
+_VECTOR_BYTES = 16
+"""Of NEON."""
+
+
+def _woven_whole(values: list[Expr], dtype: str) -> list[Expr]:
+    """Return the elements of four vectors of NEON in turn: those of two, and pairs of these."""
+
+    def zipped(one: Expr, other: Expr, lanes: int) -> list[Expr]:
+        order = [lane + number * lanes for lane in range(lanes) for number in range(2)]
+        return [T.Bind(tirx.Shuffle([one, other], order[at : at + lanes])) for at in (0, lanes)]
+
+    rows = (values[:2], values[2:])
+    first, second = (zipped(one, other, _VECTOR_BYTES) for one, other in rows)
+    found = []
+    for one, other in zip(first, second, strict=True):
+        low, high = (T.reinterpret("int16x8", each) for each in (one, other))
+        found += zipped(low, high, _VECTOR_BYTES // 2)
+    return [T.reinterpret(of(dtype, _VECTOR_BYTES), each) for each in found]
+
+
+def _pairs_of_four(values: list[Expr], dtype: str) -> list[Expr]:
+    """Return the elements of two vectors of four bytes in turn, as pairs of 16-bit numbers."""
+    first, second = (halves(each, dtype) for each in values)
+    pairs = []
+    for low, high in zip(first, second, strict=True):
+        pairs += [(low & LOW) | (high << 16), (high & ~LOW) | ((low >> 16) & LOW)]
+    return [T.reinterpret("int16x2", pairs[number]) for number in (0, 2, 1, 3)]
 
 
 def paired(values: list[Expr], lanes: int) -> Expr:
@@ -277,6 +340,9 @@ class Rows:
     def tiles(self, image: Expr, tile: Expr, panels: tuple[Expr, Expr]) -> None:
         """Write the loops over columns and channels."""
         weaving, (first, last) = self.weaving, panels
+        if weaving.in_rows:
+            self._whole_rows(image, tile, panels)
+            return
         vectors, width = weaving.vectors, weaving.width
         slots = None
         if not self._rolled:
@@ -289,6 +355,40 @@ class Rows:
                 sums = _Sums(self, [_Panel.of(self, panel + each) for each in range(vectors)])
                 sums.add_all(tile, column, slots)
                 sums.store(image, tile, column)
+
+    def _whole_rows(self, image: Expr, tile: Expr, panels: tuple[Expr, Expr]) -> None:
+        """Write the loops over channels and rows."""
+        weaving, spec, arrays = self.weaving, self.weaving.spec, self.arrays
+        assert self.numbers.own is not None
+        zero, least, most = self.numbers.own
+        bounds = [tirx.Cast("float32", bound - zero) for bound in (least, most)]
+        ends = [int(end) for end in spec.element.range]
+        slots = [T.Bind(self.lines.slot(tile, step)) for step in range(weaving.steps)]
+        rows = T.min(weaving.height, weaving.rows.outputs - tile * weaving.height)
+        with T.serial(*panels) as number:
+            panel = _Panel.of(self, number)
+            floats = [arrays["scale"][panel.channel], T.reinterpret("float32", panel.starts[0])]
+            lines = [T.address_of(self.lines.array[(slot + panel.place) * 2]) for slot in slots]
+            with T.serial(0, rows) as row:
+                pixel = (image * spec.out_height + tile * weaving.height + row) * spec.out_width
+                address = {
+                    "weights": T.address_of(arrays["weight"][panel.weights + row * 4]),
+                    "first": lines[0], "second": lines[1],
+                    "y": T.address_of(arrays["y"][pixel * spec.pitch("y") + panel.channel]),
+                }  # fmt: skip
+                with T.If(tirx.all(least == ends[0], most == ends[1])):
+                    for block, whole in ((T.Then, True), (T.Else, False)):
+                        with block():
+                            self._row(whole).write(
+                                self.lines.array.data, address, [*floats, *bounds], zero
+                            )
+
+    def _row(self, whole: bool) -> Row:
+        weaving, spec = self.weaving, self.weaving.spec
+        return Row(
+            weaving.columns.outputs, weaving.columns.stride, weaving.channels * 4, spec.pitch("y"),
+            weaving.height * 4, spec.dtype, whole,
+        )  # fmt: skip
 
     @property
     def _rolled(self) -> bool:

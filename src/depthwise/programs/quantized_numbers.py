@@ -46,12 +46,21 @@ def rounded(value: Expr, lanes: int, ends: Ends) -> Expr:
     return near + spread(zero, lanes)
 
 
-def rounded_to_word(value: Expr, ends: Ends) -> Expr:
+def rounded_to_word(value: Expr, ends: Ends, dtype: str, *, whole: bool) -> Expr:
     """Return the same of one value, where an instruction rounds to an int32, and saturates.
 
     A NaN becomes the zero point.
+
+    Args:
+        value: what is rounded.
+        ends: the zero point and the bounds.
+        dtype: the type of bytes that they are of.
+        whole: whether the bounds are those of the type, so that an instruction cuts, too.
     """
     zero, least, most = ends
     near = T.call_llvm_pure_intrin("float32", "llvm.arm.vcvtr", value)
     moved = T.call_llvm_pure_intrin("int32", "llvm.sadd.sat", T.reinterpret("int32", near), zero)
-    return tirx.max(tirx.min(moved, most), least)
+    if not whole:
+        return tirx.max(tirx.min(moved, most), least)
+    name = f"llvm.arm.{'s' if dtype == 'int8' else 'u'}sat"
+    return T.call_llvm_pure_intrin("int32", name, moved, tirx.const(8, "int32"))

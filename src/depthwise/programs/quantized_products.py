@@ -136,6 +136,10 @@ def _starts(
     return starts
 
 
+_BLOCK = 4
+"""Steps of which inputs are loaded together, where instructions take one of them."""
+
+
 class _Steps:
     """The steps of a panel: where the weights of each are, and how far its inputs."""
 
@@ -167,8 +171,13 @@ class _Steps:
         far = turn // columns * down + turn % columns * right if form.turns > 1 else 0
         return far + step * form.group
 
-    def each(self, add: Callable[[Expr, Expr, bool], None], tile: Expr) -> None:
+    def each(
+        self, add: Callable[[Expr, Expr, bool], None], tile: Expr,
+        add_block: Callable[[Expr, Expr], None] | None = None,
+    ) -> None:  # fmt: skip
         """Write the loops: `add(where the weights are, distance, whether all pairs fit)`.
+
+        Blocks of steps are added by `add_block(where the weights are, distance)`, if there is that.
 
         In the first steps of each turn, a tile begins to fetch its share of the next panel: the
         weights of a layer were not used since the last call, and are in no near cache.
@@ -180,20 +189,30 @@ class _Steps:
                     at = self._matrix + place * self._size
                     add(at, self._distances[place], first is not self._fitting)
             return
-        ahead = min(form.steps, self._lines)
+        blocks = form.steps // _BLOCK if add_block else 0
+        ahead = min(blocks or form.steps, self._lines)
         with T.serial(0, form.turns) as turn:
 
             def step(number: Expr) -> None:
                 at = self._matrix + (turn * form.steps + number) * self._size
                 add(at, self._distance(turn * form.steps) + number * form.group, True)
 
+            def block(number: Expr) -> None:
+                assert add_block is not None
+                at = self._matrix + (turn * form.steps + number * _BLOCK) * self._size
+                add_block(at, self._distance(turn * form.steps) + number * (_BLOCK * form.group))
+
+            one = block if blocks else step
             with T.serial(0, ahead) as number:
                 share = (tile * form.turns + turn) * ahead + number
                 there = self._next + share * LINE_BYTES
                 fetch(self._packed, T.min(there, self._end))
-                step(number)
-            with T.serial(ahead, form.steps) as number:
-                step(number)
+                one(number)
+            with T.serial(ahead, blocks or form.steps) as number:
+                one(number)
+            if blocks:
+                with T.serial(blocks * _BLOCK, form.steps) as number:
+                    step(number)
 
 
 def _half_of_input(dots: Dots, words: Any, at: Expr) -> Expr:
@@ -258,7 +277,17 @@ class _Sums:
                 )
                 self._add(inputs, weights, add_half)
 
-        steps.each(add, tile)
+        def add_block(at: Expr, distance: Expr) -> None:
+            far, kind = T.Bind(tirx.Cast("int64", distance)), of("int32", _BLOCK)
+            read = [whole.array[vector(begin + far, _BLOCK * dots.group)] for begin in begins]
+            inputs = [T.Bind(T.reinterpret(kind, each)) for each in read]
+            size = self._panel.width * step
+            for number in range(_BLOCK):
+                weights = [dots.weights(packed, at + number * size + c * step) for c in columns]
+                spread_out = (tirx.Shuffle([each], [number] * dots.lanes) for each in inputs)
+                self._add(spread_out, weights, dots.add)
+
+        steps.each(add, tile, add_block if rule.in_blocks(dots.target) else None)
 
     def _add(
         self, inputs: Iterable[Expr], weights: list[Expr], add: Callable[[Expr, Expr, Expr], Expr]
@@ -280,5 +309,6 @@ class _Sums:
             used = min(self._dots.lanes, self._panel.used - at)
             if used > 0:
                 total = self._sums[vector(row * self._panel.width + at, used)]
-                ends.append(End(total, column + at, top + row, used))
+                goes_on = at > 0 and self._dots.target.isa == "neon"
+                ends.append(End(total, column + at, top + row, used, goes_on))
         arrays.finish_all(numbers, ends, narrow=self._dots.of_bytes)

@@ -16,13 +16,12 @@ from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.machine.target import Target
 from depthwise.problem.spec import ConvSpec
-from depthwise.programs import products
+from depthwise.programs import products, smlad
 from depthwise.programs.build import SCRATCH_BYTES, SYMBOL, TASKS, Program
 from depthwise.programs.define import source
-from depthwise.programs.dense_sums import each_vector
 from depthwise.programs.direct import vector
 from depthwise.programs.dots import add_words
-from depthwise.programs.quantized import Arrays, Numbers
+from depthwise.programs.quantized import Arrays, End, Numbers
 from depthwise.schedule import quantized_products as rule
 from depthwise.schedule.form import INT_BYTES, DotsForm
 from depthwise.schedule.plan import Plan
@@ -50,8 +49,8 @@ def _function(spec: ConvSpec, plan: Plan, target: Target) -> tirx.PrimFunc:
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
         T.func_attr({TASKS: runs, SCRATCH_BYTES: size * INT_BYTES})
-        arrays = Arrays.declare(spec, (form.weight_shape(spec)[0], "int8"))
-        scratch = T.arg("scratch", T.Buffer((size // 2,), "int64"))
+        arrays = Arrays.declare(spec, (form.weight_shape(spec)[0], "int32"))
+        scratch = T.arg("scratch", T.Buffer((size,), "int32"))
         start, stop = T.arg("first", T.int32()), T.arg("last", T.int32())
         words = T.decl_buffer((size * _HALVES,), "int16", scratch.data)
         numbers = Numbers.read(arrays, target)
@@ -61,21 +60,25 @@ def _function(spec: ConvSpec, plan: Plan, target: Target) -> tirx.PrimFunc:
             with T.serial(0, (last - first + (rows - 1)) // rows) as tile:
                 top = T.Bind(T.min(first + tile * rows, last - rows))
                 with T.serial(0, rows) as row:
-                    _Window(arrays, words, row * window * _HALVES).bring(top + row, numbers)
+                    _Window(arrays, words, row, rows).bring(top + row, numbers)
                 for panel in form.panels:
                     with T.serial(0, panel.count) as index:
                         sums = _Sums(arrays, numbers, form, panel, index)
-                        sums.add_all(scratch, window)
+                        sums.add_all(scratch)
                         sums.store(top)
     return builder.get()
 
 
 class _Window:
-    """The window of a pixel, in scratch memory."""
+    """The window of a pixel, in scratch memory, four elements of each row of a tile in turn."""
 
-    def __init__(self, arrays: Arrays, words: Any, begin: Expr) -> None:
+    def __init__(self, arrays: Arrays, words: Any, row: Expr, rows: int) -> None:
         self._spec, self._x, self._words = arrays.spec, arrays["x"], words
-        self._begin = T.Bind(begin)
+        self._row, self._rows = row, rows
+
+    def _place(self, at: Expr) -> Expr:
+        """Return where an element of the window lies."""
+        return (at // 4 * self._rows + self._row) * 4 + at % 4
 
     def bring(self, pixel: Expr, numbers: Numbers) -> None:
         """Copy it, tap by tap, or row by row where the taps of a row lie side by side."""
@@ -90,7 +93,7 @@ class _Window:
                 spec.padding_mode, row + tap * spec.dilation[0], spec.height, spec.padding[0]
             )
             begin = T.Bind((image + at) * spec.width)
-            to = T.Bind(self._begin + tap * (taps * spec.channels))
+            to = T.Bind(tap * (taps * spec.channels))
             if joined:
                 self._whole_row(begin, column, above, to, numbers)
             else:
@@ -138,26 +141,25 @@ class _Window:
                     self._copy((begin + at) * spec.pitch("x"), there, channels)
                 with T.Else(), T.serial(0, channels) as channel:
                     nothing = tirx.Cast("int16", numbers.zero_of_x)
-                    T.buffer_store(self._words, nothing, [there + channel])
+                    T.buffer_store(self._words, nothing, [self._place(there + channel)])
 
     def _copy(self, begin: Expr, to: Expr, count: int) -> None:
-        """Copy neighbours, four at a time as long as there are."""
-        begin = T.Bind(begin)
-        for at, run in each_vector(count, 4):
-            elements = self._x[vector(begin + at, run)]
-            if run < 4:
-                kind = "int16" if run == 1 else f"int16x{run}"
-                T.buffer_store(self._words, tirx.Cast(kind, elements), [vector(to + at, run)])
-                continue
-            even, odd = halves(elements, self._spec.dtype)
-            low = (even & _LOW) | (odd << 16)
-            high = (odd & ~_LOW) | ((even >> 16) & _LOW)
+        """Copy neighbours, four at a time where windows hold whole fours of them."""
+        begin, whole = T.Bind(begin), count // 4 if self._spec.channels % 4 == 0 else 0
+        with T.serial(0, whole) as four:
+            even, odd = halves(self._x[vector(begin + four * 4, 4)], self._spec.dtype)
+            low = (even & LOW) | (odd << 16)
+            high = (odd & ~LOW) | ((even >> 16) & LOW)
+            first = T.Bind(self._place(to + four * 4))
             for number, word in enumerate((low, high)):
-                place = vector(to + at + number * 2, 2)
+                place = vector(first + number * 2, 2)
                 T.buffer_store(self._words, T.reinterpret("int16x2", word), [place])
+        with T.serial(whole * 4, count) as at:
+            value = tirx.Cast("int16", self._x[begin + at])
+            T.buffer_store(self._words, value, [self._place(to + at)])
 
 
-_LOW = tirx.const(0xFFFF, "int32")
+LOW = tirx.const(0xFFFF, "int32")
 
 
 def halves(elements: Expr, dtype: str) -> tuple[Expr, Expr]:
@@ -178,7 +180,8 @@ class _Sums:
     ) -> None:
         self._arrays, self._numbers, self._form, self._panel = arrays, numbers, form, panel
         self._packed = arrays["weight"]
-        self._start = T.Bind(index * form.bytes_of(panel) + form.start(panel))
+        size, first = form.bytes_of(panel) // INT_BYTES, form.start(panel) // INT_BYTES
+        self._start = T.Bind(index * size + first)
         self._column = T.Bind(index * panel.width + panel.start)
         self._sums = T.alloc_buffer((panel.rows * panel.width,), "int32", scope="local")
         for column in range(panel.width):
@@ -188,27 +191,27 @@ class _Sums:
 
     def _first(self, column: int) -> Expr:
         """Return what sums begin with: the bias, less what the zero point adds."""
-        own = self._whole(self._start + column * INT_BYTES) * self._numbers.zero_of_x
+        own = self._packed[self._start + column] * self._numbers.zero_of_x
         if self._arrays.spec.bias and column < self._panel.used:
             return self._arrays["bias"][self._column + column] - own
         return tirx.const(0, "int32") - own
 
-    def _whole(self, at: Expr) -> Expr:
-        return T.reinterpret("int32", self._packed[vector(at, INT_BYTES)])
-
-    def add_all(self, scratch: Any, window: int) -> None:
+    def add_all(self, scratch: Any) -> None:
         """Add all products."""
         form, panel = self._form, self._panel
-        matrix = T.Bind(self._start + form.matrix(panel))
+        matrix = T.Bind(self._start + form.matrix(panel) // INT_BYTES)
+        if (panel.rows, panel.width) == (smlad.ROWS, smlad.COLUMNS):
+            x, weights = T.address_of(scratch[0]), T.address_of(self._packed[matrix])
+            smlad.add_tile(self._sums, x, weights, form.steps, scratch.data)
+            return
         with T.serial(0, form.steps) as step:
             weights = []
             for column in range(panel.width):
-                at = matrix + (step * panel.width + column) * form.step_bytes
-                weights.append(halves(self._packed[vector(at, form.group)], "int8"))
+                at = matrix + step * panel.width + column
+                weights.append(halves(self._packed[at], "int8"))
             for row in range(panel.rows):
-                both = T.Bind(scratch[row * (window // 2) + step])
                 for half in range(_HALVES):
-                    x = T.Bind(tirx.Cast("int32", both >> (32 * half) if half else both))
+                    x = T.Bind(scratch[(step * panel.rows + row) * _HALVES + half])
                     for column in range(panel.width):
                         place = [row * panel.width + column]
                         total = add_words(self._sums[place[0]], x, weights[column][half], 1)
@@ -217,9 +220,9 @@ class _Sums:
     def store(self, top: Expr) -> None:
         """Finish the sums of the columns that exist."""
         panel = self._panel
-        for row in range(panel.rows):
-            for column in range(panel.used):
-                total = self._sums[row * panel.width + column]
-                self._arrays.finish(self._numbers, total, self._column + column, top + row, 1)
-
-
+        ends = [
+            End(self._sums[row * panel.width + at], self._column + at, top + row, 1)
+            for row in range(panel.rows)
+            for at in range(panel.used)
+        ]
+        self._arrays.finish_all(self._numbers, ends, narrow=False)

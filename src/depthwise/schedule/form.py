@@ -153,7 +153,7 @@ class DotsForm(Form):
     ordered: bool
     """Whether steps are in order."""
     crossed: bool = False
-    """Whether the middle ones of four elements have changed places."""
+    """Whether the middle ones of four elements have changed places, and all are taken as int32."""
 
     slow_to_pack: ClassVar[bool] = True
 
@@ -192,9 +192,9 @@ class DotsForm(Form):
         return size + (CACHE_LINE if self.ordered else 0)
 
     def weight_shape(self, spec: ConvSpec) -> tuple[int, ...]:
-        """Return the bytes of all panels, on one axis."""
+        """Return the bytes of all panels, or the int32, on one axis."""
         del spec
-        return (self._end(self.panels),)
+        return (self._end(self.panels) // (INT_BYTES if self.crossed else 1),)
 
     def pack(self, spec: ConvSpec) -> Pack:
         """Return what lays out weights so, zero in columns that do not exist."""
@@ -323,7 +323,8 @@ def _parts(spec: ConvSpec, form: PartsForm, weight: Memory) -> Array:
 
 
 def _dots(spec: ConvSpec, form: DotsForm, weight: Memory) -> Array:
-    packed = aligned(form.weight_shape(spec), "int8")
+    whole = aligned(form.weight_shape(spec), "int32" if form.crossed else "int8")
+    packed = whole.view(np.int8)
     windows = as_array(weight, spec).transpose(0, 2, 3, 1)
     columns = packed_columns(form.panels)
     matrix = np.zeros((columns, form.turns, form.steps * form.group), form.dtype)
@@ -339,7 +340,7 @@ def _dots(spec: ConvSpec, form: DotsForm, weight: Memory) -> Array:
             halves += _panel_of_dots(form, steps[first : first + panel.width], place)
     if form.ordered:
         _write(packed, 0, np.array([halves], np.int32))
-    return packed
+    return whole
 
 
 def _panel_of_dots(form: DotsForm, steps: Array, place: Array) -> int:

@@ -100,6 +100,15 @@ class Weaving:
         return self.target.lanes("int32")
 
     @property
+    def in_rows(self) -> bool:
+        """Whether each channel of a row is computed in one go, its weights in registers."""
+        spec, columns = self.spec, self.columns
+        shape = (self.rows.taps, columns.taps, columns.dilation, self.steps) == (3, 3, 1, 2)
+        near = 2 * max(4 * self.channels, spec.pitch("y")) <= _LARGEST_OFFSET
+        plain = not (spec.real or spec.table)
+        return self.target.dots == "words" and shape and near and plain and columns.stride <= 2
+
+    @property
     def height(self) -> int:
         """Rows of a tile: one where taps do not lie side by side."""
         return min(self.plan.th, self.rows.outputs) if self.rows.dilation == 1 else 1
@@ -227,9 +236,16 @@ class Weaving:
         return self.spec.batch * self.strips * self.blocks * self.strip
 
 
+_LARGEST_OFFSET = 4095
+"""Of an access of memory, in bytes, on processors that multiply words."""
+
+
 def default_plan(spec: ConvSpec, target: Target, threads: int) -> Plan:
     """Return the tile that takes the fewest instructions."""
     del threads
+    in_rows = Plan(name, tc=1, tw=1, th=min(2 // spec.stride[0] or 1, spec.out_height))
+    if Weaving(spec, in_rows, target).in_rows:
+        return in_rows
     return min(plans(spec, target), key=lambda plan: _instructions(Weaving(spec, plan, target)))
 
 

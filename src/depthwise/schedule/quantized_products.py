@@ -96,8 +96,18 @@ def _lanes(target: Target) -> int:
 
 
 def _registers(target: Target) -> int:
-    """Return how many registers a tile may take: products are in one before they are added."""
+    """Return how many registers a tile may take: products are in one before they are added.
+
+    Where inputs are taken in blocks, each row has one more, and what is loaded ahead takes others.
+    """
+    if in_blocks(target):
+        return target.vector_registers // 2
     return target.vector_registers - _TAKEN.get(target.dots, 0)
+
+
+def in_blocks(target: Target) -> bool:
+    """Whether an instruction takes one step of a vector of inputs for all lanes: NEON's."""
+    return target.isa == "neon" and target.dots != "none"
 
 
 _TAKEN: dict[Dots, int] = {"pairs": 2, "none": 1}
