@@ -172,17 +172,20 @@ def run(
 def link(target: Target, count: int, kernel: Path, turns: int = 1) -> str:
     """Return a static program that calls a kernel of so many arrays."""
     program = str(kernel.with_name("program"))
-    objects = [str(kernel), main(target, count, turns)]
+    objects = [str(kernel), main(target, count, turns), *alone(target)]
+    subprocess.run([*toolchain(target).compiler, *objects, "-o", program, "-lm"], check=True)
+    return program
+
+
+def alone(target: Target) -> list[str]:
+    """Return what makes a program of sources that an emulator of a device starts."""
     if target.triple.startswith("thumb"):
         origin, size = _RAM.get(target.device, _USUAL_RAM)
-        objects += [
+        return [
             str(_START / "start.c"), "--specs=rdimon.specs", "-T", str(_START / "memory.ld"),
             f"-Wl,--defsym=RAM={origin},--defsym=RAM_BYTES={size}",
         ]  # fmt: skip
-    elif target.device != "wasm32":
-        objects.append("-static")
-    subprocess.run([*toolchain(target).compiler, *objects, "-o", program, "-lm"], check=True)
-    return program
+    return [] if target.device in ("wasm32", "c") else ["-static"]
 
 
 @cache

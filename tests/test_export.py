@@ -222,7 +222,10 @@ def test_the_same_export_has_the_same_files(tmp_path):
         assert made.read_bytes() == again.read_bytes()
 
 
-@pytest.mark.parametrize("name", ["", "1st", "a-b", "int", "class", "main", "ä", "a" * 60, "_a"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "1st", "a-b", "int", "class", "main", "ä", "a" * 60, "_a", "printf", "rows_0", "size_t"],
+)
 def test_names_are_those_of_functions(name, tmp_path):
     with pytest.raises(SpecError, match="a name is that of a function in C"):
         dw.export(PROBLEM, tmp_path / "f", name=name)
@@ -230,10 +233,21 @@ def test_names_are_those_of_functions(name, tmp_path):
 
 
 def test_names_of_arrays_are_made_for_c():
-    assert distinct(["x.1", "x_1", "X 1", "int", "arena", "", "3d"]) == [
-        "x_1", "x_1_2", "x_1_3", "int_", "arena_2", "array", "array_3d",
+    assert distinct(["x.1", "x_1", "X 1", "int", "arena", "", "3d", "f_w0", "size_t"], "f") == [
+        "x_1", "x_1_2", "x_1_3", "data_of_int", "data_of_arena", "data", "data_3d", "data_of_f_w0",
+        "data_of_size_t",
     ]  # fmt: skip
     assert named_after("My net (v2)", "network") == "my_net_v2"
+
+
+@pytest.mark.parametrize("name", ["f_w0", "i", "arena", "memmove", "f_version", "f_want_y", "y"])
+def test_inputs_of_any_name_are_right(name, tmp_path):
+    from onnx_models import model, node, noise, port
+
+    nodes = [node("Conv", f"{name} weight", "y.1")]
+    network = model(nodes, [port(name, (1, 3, 5, 4))], ["y.1"], {"weight": noise(2, 3, 3, 3)})
+    dw.export(network.SerializeToString(), tmp_path / "f", name="f", workers=2)
+    assert_right(tmp_path / "f", "-Wshadow")
 
 
 def test_a_folder_is_replaced_only_where_that_is_wanted(tmp_path):

@@ -104,13 +104,15 @@ class _Work:
 
     def built(self, library: Library | None) -> Built:
         shared = ["-fPIC"] * (library == "shared-library")
-        self._run(
-            *self._toolchain.compiler, *_FLAGS, "-fstack-usage", *shared, "-c", *self._sources
-        )
-        objects = [f"{Path(source).stem}.o" for source in self._sources] + self._kernels
+        flags = *_FLAGS, "-fstack-usage", *shared
+        objects = [f"{Path(source).stem}.o" for source in self._sources]
+        for source, made in zip(self._sources, objects, strict=True):
+            self._run(*self._toolchain.compiler, *flags, "-c", source, "-o", made)
+        objects += self._kernels
         content = self._library(library, objects) if library else b""
         return Built(
-            content, self._code_bytes(objects), self._stack_bytes(), self._toolchain.compiler[0]
+            content, self._code_bytes(objects), self._stack_bytes(),
+            " ".join(self._toolchain.compiler),
         )  # fmt: skip
 
     def _library(self, library: Library, objects: Sequence[str]) -> bytes:

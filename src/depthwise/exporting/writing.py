@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -94,7 +95,8 @@ def files(
     if library:
         found[library_name(name, library)] = made.library
     found["CMakeLists.txt"] = about.rendered("CMakeLists.txt")
-    found["README.md"] = about.rendered("README.md", files=_described(name, found))
+    described = _described(name, found)
+    found["README.md"] = about.rendered("README.md", files=described, build=about.build_line())
     return _encoded(found), made
 
 
@@ -112,7 +114,7 @@ class _About:
         self._export, self._vectors = export, vectors
         model, kernels = export.model, export.kernels
         called = [*model.inputs, *model.outputs]
-        names = distinct((model.tensors[each].name for each in called), (export.name,))
+        names = distinct((model.tensors[each].name for each in called), export.name)
         self._parameters = dict(zip(called, names, strict=True))
         self._constants = {
             each: kernels.constant(array).number for each, array in _images(model).items()
@@ -208,11 +210,10 @@ class _About:
         return {
             "name": export.name, "NAME": export.name.upper(), "title": export.model.title,
             "version": __version__, "target": export.target.name,
-            "subject": f"{len(export.model.operations)} operations"
-            if len(export.model.operations) > 1 else export.model.title,
+            "subject": _subject(export.model),
             "arrays": self._arrays(), "arena_bytes": export.arena_bytes,
             "weight_bytes": export.weight_bytes, "threads": bool(export.workers),
-            "workers": export.workers, "signature": self._signature(),
+            "workers": export.workers, "prototype": self._prototype(),
 "headers": sorted(headers), "helpers": helpers,
             "texts": [
                 {"title": f.title, "text": f.emitted.text.replace(NAME, f.name)}
@@ -235,7 +236,7 @@ class _About:
             "math": "math.h" in headers or any(f.emitted.object for f in functions),
             "macs": f"{export.model.macs:,}", "kernels": len(functions),
             "launches": sum(len(call.launches) for call in export.plan.calls.values()),
-            "example": self._example(), "build": self._build(),
+            "example": self._example(),
         }  # fmt: skip
 
     def _threaded(self) -> list[Function]:
@@ -281,12 +282,17 @@ class _About:
             words += [f"{export.name}_threads threads", "void *context"]
         return ", ".join(words)
 
+    def _prototype(self) -> str:
+        start = f"void {self._export.name}("
+        lines = textwrap.wrap(f"{self._signature()});", 100 - len(start), break_long_words=False)
+        return start + f"\n{' ' * len(start)}".join(lines)
+
     def _arguments(self) -> list[str]:
         return [*self._parameters.values()]
 
     def _call(self) -> str:
         """Return the arguments of the test's call."""
-        words = self._arguments()
+        words = [f"array_{each}" for each in self._arguments()]
         words += [f"{self._export.name}_test_weights"] * self._export.blob
         words += ["(unsigned char *)arena + shift"]
         return ", ".join([*words, *["split, NULL"] * bool(self._export.workers)])
@@ -301,6 +307,7 @@ class _About:
                     "role": role, "name": self._parameters[each], "dtype": tensor.dtype,
                     "words": _shape_words(tensor), "macro": self._parameters[each].upper(),
                     "elements": int(np.prod(tensor.shape)), "nbytes": tensor.nbytes,
+                    "sizes": _sizes(tensor),
                 })  # fmt: skip
         return found
 
@@ -328,12 +335,19 @@ class _About:
         words += ["NULL, NULL"] * bool(export.workers)
         return "\n".join([*lines, "", f"{export.name}({', '.join(words)});"])
 
-    def _build(self) -> str:
+    def build_line(self) -> str:
+        """Return the command that builds the test."""
         name = self._export.name
         own = [f"{name}.c", *[f"{name}_weights.c"] * (not self._export.blob)]
         objects = any(function.emitted.object for function in self._export.kernels.functions)
-        words = ["cc -std=c99 -O2", *own, f"{name}_test.c {name}_vectors.c"]
+        compiler = self._words["compiler"] or "cc"
+        words = [f"{compiler} -std=c99 -O2", *own, f"{name}_test.c {name}_vectors.c"]
         return " ".join([*words, *["objects/*.o"] * objects, f"-lm -o {name}_test"])
+
+
+def _subject(model: Model) -> str:
+    count = len(model.operations)
+    return f"the network {model.title}: {count} operations" if count > 1 else model.title
 
 
 def _images(model: Model) -> Mapping[int, Array]:
@@ -362,6 +376,15 @@ def _blob(arrays: Sequence[Array]) -> bytes:
 def _shape_words(tensor: Tensor) -> str:
     sizes = "x".join(map(str, tensor.shape)) or "1"
     return f"{sizes} ({', '.join(tensor.axes)})" if tensor.axes else sizes
+
+
+_SIZES = {"N": "IMAGES", "H": "HEIGHT", "W": "WIDTH", "C": "CHANNELS", "L": "LENGTH"}
+"""What macros call the size of an axis."""
+
+
+def _sizes(tensor: Tensor) -> list[tuple[str, int]]:
+    """Return the sizes of the axes that have a name."""
+    return [(_SIZES[axis], size) for axis, size in zip(tensor.axes, tensor.shape, strict=False)]
 
 
 def _described(name: str, found: Mapping[str, object]) -> list[dict[str, str]]:

@@ -1,8 +1,7 @@
 """Devices that code is made for elsewhere, by name, each with its own limits.
 
-Caches are those of common chips with such a core, from the makers' manuals: a core's share where
-several have one.  Microcontrollers without caches have memory that is as near as one; nothing is
-far from their core.
+Caches are about those of common chips with such a core: a core's share where several have one.
+Microcontrollers without caches have memory that is as near as one, but little of it.
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ import platform
 from typing import Any
 
 _KIB = 2**10
-_M_CLASS: dict[str, Any] = {"private_cache_bytes": 2**20, "shared_cache_bytes": 2**20}
-_NO_CACHE: dict[str, Any] = {**_M_CLASS, "first_cache_bytes": 64 * _KIB, "line_bytes": 32}
 
 
 def _device(
@@ -34,6 +31,8 @@ def _sizes(first: int, private: int, shared: int, line: int = 64) -> dict[str, A
     }
 
 
+_LITTLE: dict[str, Any] = {"work_bytes": 2 * _KIB}
+_NO_CACHE: dict[str, Any] = {**_sizes(64, 1024, 1024, 32), **_LITTLE}
 _X86, _ARM, _RISC_V = (
     f"{architecture}-unknown-linux-gnu" for architecture in ("x86_64", "aarch64", "riscv64")
 )
@@ -60,16 +59,16 @@ DEVICES: dict[str, dict[str, Any]] = dict(
                 features=("+vfp4d16sp",), float_abi="hard", dots="words", **_NO_CACHE),
         _device("cortex-m7", "cortex-m7", "scalar", "thumbv7em-unknown-none-eabihf",
                 features=("+fp-armv8d16sp",), float_abi="hard", dots="words",
-                **_sizes(16, 512, 512, 32)),
+                **_sizes(16, 512, 512, 32), **_LITTLE),
         _device("cortex-m55", "cortex-m55", "scalar", "thumbv8.1m.main-unknown-none-eabihf",
-                float_abi="hard", dots="words", **_sizes(32, 1024, 1024, 32)),
+                float_abi="hard", dots="words", **_sizes(32, 1024, 1024, 32), **_LITTLE),
         _device("riscv64", "generic-rv64", "scalar", _RISC_V,
                 features=("+m", "+a", "+f", "+d", "+c"), **_sizes(32, 256, 2048)),
         _device("riscv64-v", "generic-rv64", "rvv", _RISC_V,
                 features=("+m", "+a", "+f", "+d", "+c", "+zve64d", "+zvl128b"),
                 **_sizes(32, 256, 512)),
         _device("wasm32", "generic", "simd128", "wasm32-unknown-unknown", features=("+simd128",)),
-        _device("c", "c", "scalar", "", **_sizes(16, 256, 1024)),
+        _device("c", "c", "scalar", "", **_sizes(16, 256, 1024), **_LITTLE),
     )
 )  # fmt: skip
 """What a target has, by the name that `target.named` takes."""

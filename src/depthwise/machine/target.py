@@ -68,6 +68,8 @@ class Target:
     """About a core's share of the last cache; a virtual machine does not say how many share it."""
     line_bytes: int = 64
     """What a cache fetches at once."""
+    work_bytes: int | None = None
+    """What a kernel may work in beside its arrays, where memory is short; None: as is fastest."""
     triple: str = f"{platform.machine()}-linux-gnu"
     """The architecture and the system as LLVM names them; empty where there is no machine code."""
     features: tuple[str, ...] = ()

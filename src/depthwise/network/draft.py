@@ -87,7 +87,8 @@ def convolution(
     """
     batch, channels, height, width = shape
     out_channels, _, *kernel = weight.shape
-    kind: Kind = "depthwise" if how.groups == channels else "conv"
+    several = channels == 1 < out_channels  # of one channel: a product, whose rows are windows
+    kind: Kind = "depthwise" if how.groups == channels and not several else "conv"
     if how == POINT and kernel == [1, 1]:
         kind, weight = "pointwise", weight.reshape(out_channels, -1)
     window: dict[str, Any] = {

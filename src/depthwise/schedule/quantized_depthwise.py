@@ -154,7 +154,8 @@ class Weaving:
     def spacing(self) -> int:
         """Rows from line to line where lines of tiles share them; 0 where they share none."""
         spacing = gcd(self.advance, self.step_rows)
-        return spacing if self.advance // spacing < self.steps else 0
+        share = self.tiles > 1 and self.advance // spacing < self.steps
+        return spacing if share else 0
 
     @property
     def new_lines(self) -> int:
@@ -187,8 +188,9 @@ class Weaving:
         pixel = ELEMENT_BYTES[self.group] * self.lanes
         lines = self.line_pixels * self.kept_lines * pixel
         weights = len(self.taps) * len(self.taps[0]) * self.columns.taps * pixel
+        room = self.target.work_bytes or self.target.private_cache_bytes // 2
         panels = min(
-            self.target.private_cache_bytes // 2 // lines,
+            room // lines,
             self.target.first_cache_bytes // 2 // weights,
         )
         panels = max(self.vectors, panels)
