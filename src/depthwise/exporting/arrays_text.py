@@ -49,10 +49,12 @@ def definition(name: str, array: Array) -> Iterator[str]:
 
 
 def _words(array: Array) -> Sequence[str]:
-    kind = array.dtype.name
+    kind, values = array.dtype.name, array.tolist()
     if array.dtype.kind in "iub" and array.dtype.itemsize == 1:
-        return [str(int(value)) for value in array]
-    return [number(value, kind) for value in array.tolist()]
+        return [str(int(value)) for value in values]
+    if kind == "float32" and np.isfinite(array).all():  # as `number` does, of millions
+        return [f"{value:.9g}f" if value % 1 else f"{value:.1f}f" for value in values]
+    return [number(value, kind) for value in values]
 
 
 def weights_file(title: str, header: str, names: Sequence[str], arrays: Sequence[Array]) -> str:

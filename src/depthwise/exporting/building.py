@@ -100,13 +100,15 @@ class _Work:
             (folder / file).parent.mkdir(exist_ok=True)
             (folder / file).write_bytes(content)
         self._sources = sorted(file for file in files if file.endswith(".c"))
+        self._own = f"{name}.c"
         self._kernels = sorted(file for file in files if file.endswith(".o"))
 
     def built(self, library: Library | None) -> Built:
         shared = ["-fPIC"] * (library == "shared-library")
         flags = *_FLAGS, "-fstack-usage", *shared
-        objects = [f"{Path(source).stem}.o" for source in self._sources]
-        for source, made in zip(self._sources, objects, strict=True):
+        sources = self._sources if library else [self._own]
+        objects = [f"{Path(source).stem}.o" for source in sources]
+        for source, made in zip(sources, objects, strict=True):
             self._run(*self._toolchain.compiler, *flags, "-c", source, "-o", made)
         objects += self._kernels
         content = self._library(library, objects) if library else b""

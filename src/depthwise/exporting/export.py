@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from math import prod
 from pathlib import Path
@@ -51,6 +51,8 @@ Aim = Literal["speed", "size", "memory"]
 Exported = Union["str", "os.PathLike[str]", "bytes", Layer, "Source"]
 _NETWORKS = (".onnx", ".tflite", ".dw")
 _LIBRARIES: dict[str, Library] = {each: each for each in get_args(Library)}
+_WORK_BYTES = 2048
+"""What a kernel may work in where memory is short."""
 _TEMPORARY = ".depthwise-export-"
 
 
@@ -66,6 +68,17 @@ class Wishes:
     workers: int
     blob: bool
     plan: str | None
+
+    @property
+    def is_short(self) -> bool:
+        """Whether memory is short."""
+        return self.aim == "memory" or self.memory is not None
+
+    @property
+    def code_target(self) -> Target:
+        """The target that programs are written for: of C, one of plain numbers."""
+        device = named("c") if self.form == "c" else self.target
+        return replace(device, work_bytes=_WORK_BYTES) if self.is_short else device
 
 
 def export(
@@ -133,7 +146,7 @@ def export(
     title, model = _model(source, wishes, operands, inputs)
     step(f"plan {len(model.operations)} operations")
     own = wishes.name or named_after(title, "network")
-    kernels = Kernels(own, _code_target(device, form), form, _plans(wishes), step)
+    kernels = Kernels(own, wishes.code_target, form, _plans(wishes), step)
     made = planned(model, kernels, max(workers, 1), _planned(wishes))
     exported = writing.Export(own, device, model, made, kernels, workers, blob)
     step("compute the test by the oracle")
@@ -141,11 +154,6 @@ def export(
     step("write")
     _write(folder, files)
     return Report.of(exported, files, built, folder)
-
-
-def _code_target(device: Target, form: Form) -> Target:
-    """Return the target that programs are written for: of C, one of plain numbers."""
-    return named("c") if form == "c" else device
 
 
 def _model(
@@ -198,7 +206,7 @@ def _plans(wishes: Wishes) -> Callable[[Layer], Any]:
     if wishes.plan is not None:
         own = parse_plan(wishes.plan)
         return lambda _: own
-    target, threads = _code_target(wishes.target, wishes.form), max(wishes.workers, 1)
+    target, threads = wishes.code_target, max(wishes.workers, 1)
     if wishes.aim == "size":
         return cache(partial(_least_code, target=target, form=wishes.form))
     return lambda problem: compiler.plan_of(problem, target, threads)

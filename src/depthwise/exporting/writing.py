@@ -77,18 +77,19 @@ def files(
     """
     name = export.name
     about = _About(export, vectors)
+    weights = about.weights()
     step("compile it" if library else "compile it to see how large it is")
     needed = {
         f"{name}.h": about.rendered("header.h"), f"{name}.c": about.rendered("compute.c"),
-        **about.weights(), **about.objects(),
+        **weights, **about.objects(),
     }  # fmt: skip
     made = built(name, _encoded(needed), export.target, library)
     about.know(made)
     found: dict[str, str | bytes] = {
         f"{name}.h": about.rendered("header.h"),
         f"{name}.c": about.rendered("compute.c"),
+        **weights,
     }
-    found |= about.weights()
     found[f"{name}_test.c"] = about.rendered("test.c")
     found[f"{name}_vectors.c"] = about.vectors_file()
     found |= about.objects()
