@@ -57,7 +57,7 @@ from test_cache import *
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("suffix", cache.SUFFIXES)
+@pytest.mark.parametrize("suffix", cache.LOADED)
 def test_what_was_stored_is_found_by_another_process(suffix):
     put(suffix=suffix)
     with start("found = cache.load(SPEC, PLAN, TARGET); print(found.path, found.meta)") as process:

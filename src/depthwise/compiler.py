@@ -20,6 +20,7 @@ from depthwise.errors import SpecError
 from depthwise.kernel import along, code
 from depthwise.kernel.code import Code
 from depthwise.machine import team
+from depthwise.machine.emitted import Emitted, Form
 from depthwise.machine.target import Target, named
 from depthwise.problem.block import BlockSpec
 from depthwise.problem.parse import specification
@@ -27,7 +28,6 @@ from depthwise.problem.problem import Problem
 from depthwise.schedule.plan import AnyPlan, BlockPlan, Plan, parse_plan
 from depthwise.schedule.steps import Step
 from depthwise.store import cache, database
-from depthwise.store.emitted import Emitted, Form
 
 if TYPE_CHECKING:
     from depthwise.kernel.kernel import Kernel

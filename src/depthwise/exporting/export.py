@@ -31,6 +31,7 @@ from depthwise.exporting.planning import Planned, planned
 from depthwise.exporting.report import Report
 from depthwise.exporting.vectors import vectors
 from depthwise.loading import read
+from depthwise.machine.emitted import Form
 from depthwise.machine.target import Target, named
 from depthwise.network.prepare import Told
 from depthwise.problem.arrays import Array, fit
@@ -41,7 +42,6 @@ from depthwise.problem.training import PassSpec
 from depthwise.problem.values import shown, whole
 from depthwise.schedule import legal_plans
 from depthwise.schedule.plan import AnyPlan, Plan, parse_plan
-from depthwise.store.emitted import Form
 
 if TYPE_CHECKING:
     from depthwise.loading import Shapes, Source

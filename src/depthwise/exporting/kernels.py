@@ -10,6 +10,7 @@ import numpy as np
 
 from depthwise import compiler
 from depthwise.exporting.model import Operation
+from depthwise.machine.emitted import Emitted, Form
 from depthwise.machine.target import Target
 from depthwise.network.prepare import Told
 from depthwise.problem.arrays import Array
@@ -17,7 +18,6 @@ from depthwise.problem.problem import Layer
 from depthwise.problem.values import nbytes
 from depthwise.schedule.plan import AnyPlan
 from depthwise.schedule.steps import OUTPUT, Step
-from depthwise.store.emitted import Emitted, Form
 
 PLACE_BYTES = 16
 """What every place in the arena begins at a multiple of, from its beginning."""

@@ -21,10 +21,10 @@ from depthwise.exporting.model import Model, Tensor
 from depthwise.exporting.names import distinct
 from depthwise.exporting.planning import Plan
 from depthwise.exporting.vectors import Vectors
+from depthwise.machine.emitted import NAME
 from depthwise.machine.target import Target
 from depthwise.network.prepare import Told
 from depthwise.problem.arrays import Array
-from depthwise.store.emitted import NAME
 from depthwise.version import __version__
 
 

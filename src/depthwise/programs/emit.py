@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 
 from depthwise.errors import TargetError
+from depthwise.machine.emitted import NAME, Emitted, Form
 from depthwise.programs import c99
 from depthwise.programs.build import Program, build_to_take_along
-from depthwise.store.emitted import NAME, Emitted, Form
 
 _HEX_DIGITS = 16
 
