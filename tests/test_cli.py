@@ -53,7 +53,7 @@ def test_no_arguments_print_the_help(monkeypatch, capsys):
 
 def test_the_commands_are_those_of_the_design():
     expected = "bench cost compare show explain sweep tune peers cache doctor run optimize quantize"
-    assert sorted(commands()) == sorted(expected.split(" "))
+    assert sorted(commands()) == sorted([*expected.split(" "), "export"])
 
 
 @pytest.mark.parametrize("command", commands())

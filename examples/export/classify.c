@@ -4,7 +4,7 @@
 
    PICTURE is a PPM file (P6, 8 bits), which is resized to the network's size, each value from 0 to
    1; or the network's input itself as raw float32, H x W x 3.  The network is one of
-   `depthwise export --name classify`, with an input `image` of 1 x HEIGHT x WIDTH x 3 and an
+   `depthwise export --name classify`, with an input `image` of 1 x height x width x 3 and an
    output `scores`. */
 #include <stdio.h>
 
@@ -13,8 +13,7 @@
 #define BEST 5
 #define WIDEST 8192
 
-typedef char the_size_is_that_of_the_network
-    [HEIGHT * WIDTH * 3 == CLASSIFY_IMAGE_ELEMENTS ? 1 : -1];
+typedef char the_image_has_three_channels[CLASSIFY_IMAGE_CHANNELS == 3 ? 1 : -1];
 
 static unsigned char arena[CLASSIFY_ARENA_BYTES];
 static float image[CLASSIFY_IMAGE_ELEMENTS];
@@ -44,13 +43,15 @@ static int read_ppm(FILE *file) {
   long start = ftell(file);
   int row, column, colour, at = 0;
   if (width < 1 || width > WIDEST || height < 1 || most != 255) return 0;
-  for (row = 0; row < HEIGHT; ++row) {
-    long above = (long)row * height / HEIGHT;
+  for (row = 0; row < CLASSIFY_IMAGE_HEIGHT; ++row) {
+    long above = (long)row * height / CLASSIFY_IMAGE_HEIGHT;
     if (fseek(file, start + above * width * 3, SEEK_SET) != 0) return 0;
     if (fread(line, 3, (size_t)width, file) != (size_t)width) return 0;
-    for (column = 0; column < WIDTH; ++column)
-      for (colour = 0; colour < 3; ++colour)
-        image[at++] = (float)line[(long)column * width / WIDTH * 3 + colour] / 255.0f;
+    for (column = 0; column < CLASSIFY_IMAGE_WIDTH; ++column)
+      for (colour = 0; colour < 3; ++colour) {
+        long from = (long)column * width / CLASSIFY_IMAGE_WIDTH;
+        image[at++] = (float)line[from * 3 + colour] / 255.0f;
+      }
   }
   return 1;
 }

@@ -4,15 +4,14 @@
 
 #define EXPORTED(name) __attribute__((export_name(#name))) name
 
-typedef char the_size_is_that_of_the_network
-    [HEIGHT * WIDTH * 3 == CLASSIFY_IMAGE_ELEMENTS ? 1 : -1];
+typedef char the_image_has_three_channels[CLASSIFY_IMAGE_CHANNELS == 3 ? 1 : -1];
 
 static unsigned char arena[CLASSIFY_ARENA_BYTES];
 static float image_values[CLASSIFY_IMAGE_ELEMENTS];
 static float score_values[CLASSIFY_SCORES_ELEMENTS];
 
-int EXPORTED(height)(void) { return HEIGHT; }
-int EXPORTED(width)(void) { return WIDTH; }
+int EXPORTED(height)(void) { return CLASSIFY_IMAGE_HEIGHT; }
+int EXPORTED(width)(void) { return CLASSIFY_IMAGE_WIDTH; }
 int EXPORTED(classes)(void) { return CLASSIFY_SCORES_ELEMENTS; }
 float *EXPORTED(image)(void) { return image_values; }
 float *EXPORTED(scores)(void) { return score_values; }
