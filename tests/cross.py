@@ -57,7 +57,7 @@ MEMORY_BYTES = 384 * 1024
 """Of all arrays of a call, on a device that has little."""
 PATIENCE_SECONDS = 120
 _START = Path(__file__).parent / "cortex_m"
-_RAM = {"cortex-m55": (0x60000000, 2**24), "cortex-m0plus": (0x20000000, 2**20)}
+_RAM = {"cortex-m55": (0x60000000, 2**24), "cortex-m0plus": (0x20000000, 2**23)}
 """Where memory for data begins on the boards of the emulators, and its bytes."""
 _USUAL_RAM = 0x20000000, 2**22
 

@@ -25,6 +25,7 @@ from depthwise.errors import (
 from depthwise.exporting.names import distinct, named_after
 from depthwise.problem.parse import specification
 from exporting import SANITIZED, assert_right, built, name_of, run, sources
+from onnx_models import model, node, noise, port
 from pages import place
 from quantized_networks import NETWORKS, quantized
 from strategies import specs
@@ -240,14 +241,49 @@ def test_names_of_arrays_are_made_for_c():
     assert named_after("My net (v2)", "network") == "my_net_v2"
 
 
-@pytest.mark.parametrize("name", ["f_w0", "i", "arena", "memmove", "f_version", "f_want_y", "y"])
-def test_inputs_of_any_name_are_right(name, tmp_path):
-    from onnx_models import model, node, noise, port
+WEIGHTS = {"p": noise(4, 3, 3, 3), "q": noise(6, 4, 3, 3), "r": noise(2, 6, 3, 3)}
+PADS = {"pads": [1, 1, 1, 1]}
 
-    nodes = [node("Conv", f"{name} weight", "y.1")]
-    network = model(nodes, [port(name, (1, 3, 5, 4))], ["y.1"], {"weight": noise(2, 3, 3, 3)})
-    dw.export(network.SerializeToString(), tmp_path / "f", name="f", workers=2)
+
+@pytest.mark.parametrize("optimize", ["speed", "memory"])
+@pytest.mark.parametrize("name", [
+    "f_w0", "i", "arena", "memmove", "f_version", "f_want_y", "x", "x0", "rings", "to", "sums",
+])  # fmt: skip
+def test_arrays_of_any_name_are_right(name, optimize, tmp_path):
+    nodes = [node("Conv", f"{name} p", "a", **PADS), node("Conv", "a q", "b", **PADS),
+             node("Conv", "b r", "y", **PADS)]  # fmt: skip
+    network = model(nodes, [port(name, (1, 3, 16, 16))], ["y"], WEIGHTS)
+    dw.export(network.SerializeToString(), tmp_path / "f", name="f", workers=2, optimize=optimize)
     assert_right(tmp_path / "f", "-Wshadow")
+
+
+@pytest.mark.parametrize("optimize", ["speed", "memory"])
+@pytest.mark.parametrize(("before", "after"), [((16, 16), (32, 8)), ((16, 16), (4, 64))])
+def test_images_seen_in_other_shapes_are_right(before, after, optimize, tmp_path):
+    nodes = [node("Conv", "x p", "a", **PADS), node("Reshape", "a shape", "b"),
+             node("Conv", "b q", "c", **PADS), node("Conv", "c r", "y", **PADS)]  # fmt: skip
+    shape = {"shape": np.array([1, 4, *after], np.int64)}
+    network = model(nodes, [port("x", (1, 3, *before))], ["y"], WEIGHTS | shape)
+    dw.export(network.SerializeToString(), tmp_path / "f", name="f", optimize=optimize)
+    assert_right(tmp_path / "f", *SANITIZED)
+
+
+def test_objects_of_the_same_name_are_the_same(tmp_path):
+    found = {}
+    for optimize in ("speed", "memory"):
+        for dtype in ("float32", "int8"):
+            folder = tmp_path / f"{optimize}_{dtype}"
+            dw.export(file("small", dtype), folder, target="cortex-m4f", optimize=optimize)
+            for made in folder.glob("objects/*.o"):
+                assert found.setdefault(made.name, made.read_bytes()) == made.read_bytes()
+
+
+def test_a_folder_of_somebody_is_never_replaced(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("what was there")
+    with pytest.raises(DepthwiseError, match="it holds other files"):
+        dw.export(PROBLEM, tmp_path / "mine", force=True)
+    assert (tmp_path / "mine" / "README.md").read_text() == "what was there"
 
 
 def test_a_folder_is_replaced_only_where_that_is_wanted(tmp_path):
@@ -278,6 +314,8 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path):
     ({"target": "c", "format": "object"}, TargetError, "no code but C"),
     ({"workers": -1}, SpecError, "threads"),
     ({"plan": "nothing tw1"}, DepthwiseError, "nothing"),
+    ({"optimize": "fast"}, SpecError, "speed, size, memory"),
+    ({"format": "zip"}, SpecError, "static-library"),
     ({"memory": 0}, SpecError, "bytes of memory are at least 1"),
 ])  # fmt: skip
 def test_refusals_say_what_to_do(options, error, words, tmp_path):
@@ -287,8 +325,6 @@ def test_refusals_say_what_to_do(options, error, words, tmp_path):
 
 
 def test_what_no_kernel_computes_is_named(tmp_path):
-    from onnx_models import model, node, port
-
     strange = model(
         [node("Relu", "x", "s"), node("CumSum", "s axis", "y")],
         [port("x", (1, 4))], [port("y", (1, 4))], {"axis": np.array(1, np.int64)},
@@ -299,8 +335,6 @@ def test_what_no_kernel_computes_is_named(tmp_path):
 
 
 def test_sizes_that_are_open_are_asked_for(tmp_path):
-    from onnx_models import model, node, port
-
     weight = np.ones((2, 3, 3, 3), np.float32)
     open_sizes = model(
         [node("Conv", "x w", "y")], [port("x", (1, 3, "h", "w"))], [port("y", None)], {"w": weight}

@@ -235,12 +235,11 @@ def test_the_plan_within_a_budget_is_faster_the_more_memory_there_is(part):
     assert chained <= {0.3: 7, 0.5: 4, 0.8: 2, 1.0: 0}[part]
 
 
-def test_the_bound_counts_arrays_of_the_caller_if_asked():
+def test_the_bound_leaves_out_arrays_of_the_caller():
     tensors = [Tensor(8, 10, "input"), Tensor(8, 20), Tensor(8, 40), Tensor(8, 1, "output")]
     nodes = [Node((Reads(n),), n + 1, "rows") for n in range(3)]
     assert least_layer_by_layer(tensors, nodes) == 8 * 60
     assert least_layer_by_layer(tensors, nodes[:1]) == 8 * 20
-    assert least_layer_by_layer(tensors, nodes[:1], with_callers=True) == 8 * 30
 
 
 def test_a_result_lies_in_the_place_of_what_it_may_overwrite():

@@ -41,11 +41,14 @@ static unsigned char *room(struct ring *ring, int32_t rows, int32_t keep) {
   return next;
 }
 """
-LESSER = """\
-static int32_t lesser(int32_t one, int32_t other) {
-  return one < other ? one : other;
-}
-"""
+
+
+def helpers_of(places: Places, chain: Chain) -> set[str]:
+    """Return the small functions that kernels of C share and a chain calls too."""
+    kinds = (places.plan.nodes[node].kind for node in chain.nodes)
+    sums = [node for node, kind in zip(chain.nodes, kinds, strict=True) if kind == "sum"]
+    rounds = any(places.operation(node).problem.dtype in QUANTIZED for node in sums)
+    return {"dw_round"} if rounds else set()
 
 
 def chain_text(places: Places, chain: Chain, number: int, parameters: str) -> str:
@@ -80,11 +83,11 @@ class _Chain:
         kind = "uint8_t" if len(events) <= 256 else "uint16_t"
         order = [str(events.index(event)) for event in self.chain.events]
         yield f"static void rows_{self.number}({parameters}, unsigned char *a) {{"
-        yield f"  static const {kind} order[] = {{"
+        yield f"  static const {kind} order_[] = {{"
         yield from _wrapped(order, "    ")
         yield "  };"
         if self.chain.rings:
-            yield f"  struct ring rings[{len(self.chain.rings)}] = {{"
+            yield f"  struct ring rings_[{len(self.chain.rings)}] = {{"
             for ring in self.chain.rings:
                 tensor = self.places.plan.tensors[ring.tensor]
                 yield (
@@ -92,7 +95,7 @@ class _Chain:
                     f"{-ring.above}, 0}}, /* {tensor.name} */"
                 )
             yield "  };"
-        yield f"  int32_t done[{len(self.chain.nodes)}] = {{0}};"
+        yield f"  int32_t done_[{len(self.chain.nodes)}] = {{0}};"
         for name in self.places.names.parameters.values():
             yield f"  (void){name};"
         for ring in self.chain.rings:
@@ -101,8 +104,8 @@ class _Chain:
                 yield f"  memset(a + {ring.offset}, {self._pad(ring.tensor)}, {size});"
         for node in self._sums():
             yield f"  memset({self.places.work(node)}, 0, {self._sum_bytes(node)});"
-        yield "  for (size_t step = 0; step < sizeof order / sizeof order[0]; ++step) {"
-        yield "    switch (order[step]) {"
+        yield "  for (size_t step_ = 0; step_ < sizeof order_ / sizeof order_[0]; ++step_) {"
+        yield "    switch (order_[step_]) {"
         for index, event in enumerate(events):
             yield f"      case {index}: {{"
             yield from (f"        {line}" for line in self._event(event))
@@ -133,14 +136,14 @@ class _Chain:
     def _keep(self, tensor: int) -> str:
         """Return the first row of a ring that is still needed."""
         needs = [
-            _row(f"done[{self._place_of[node]}]", read)
+            _row(f"done_[{self._place_of[node]}]", read)
             for node in self.chain.nodes
             for read in self.places.plan.nodes[node].reads
             if read.tensor == tensor and self._in_ring(read)
         ]
         first, *others = dict.fromkeys(needs)
         for other in others:
-            first = f"lesser({first}, {other})"
+            first = f"({first} < {other} ? {first} : {other})"
         return first
 
     def _is_whole(self, tensor: int) -> bool:
@@ -169,21 +172,21 @@ class _Chain:
         if event.kind == "pad":
             below = self.chain.rings[ring].below
             pad = self._pad(event.which)
-            yield f"memset(room(&rings[{ring}], {below}, {keep}), {pad}, {below * size});"
+            yield f"memset(room(&rings_[{ring}], {below}, {keep}), {pad}, {below * size});"
         else:
-            source = self._whole(event.which, f"rings[{ring}].high", size, made=False)
-            yield f"const unsigned char *row = {source};"
-            yield f"memcpy(room(&rings[{ring}], 1, {keep}), row, {size});"
+            source = self._whole(event.which, f"rings_[{ring}].high", size, made=False)
+            yield f"const unsigned char *row_ = {source};"
+            yield f"memcpy(room(&rings_[{ring}], 1, {keep}), row_, {size});"
 
     def _fired(self, node: int) -> Iterator[str]:
         operation, call = self.places.operation(node), self.places.plan.calls[node]
-        rows, done = self.chain.at_once[node], f"done[{self._place_of[node]}]"
+        rows, done = self.chain.at_once[node], f"done_[{self._place_of[node]}]"
         reads = dict(zip(operation.reads, self.places.plan.nodes[node].reads, strict=True))
         yield f"/* {call.title} */"
         for index, read in enumerate(reads.values()):
-            yield f"const unsigned char *x{index} = {self._read(read, done)};"
-        yield f"unsigned char *y = {self._made(operation.makes, rows, done)};"
-        where = {name: f"(const void *)x{index}" for index, name in enumerate(reads)}
+            yield f"const unsigned char *x{index}_ = {self._read(read, done)};"
+        yield f"unsigned char *y_ = {self._made(operation.makes, rows, done)};"
+        where = {name: f"(const void *)x{index}_" for index, name in enumerate(reads)}
         for launch in call.launches:
             yield self._launch(launch, node, where)
         yield f"{done} += {rows};"
@@ -194,7 +197,7 @@ class _Chain:
             if isinstance(argument, (Weight, Buffer)):
                 arguments.append(self.places.argument(argument, node, written=written))
             else:
-                arguments.append("(void *)y" if written else where[argument])
+                arguments.append("(void *)y_" if written else where[argument])
         emitted, call = launch.function.emitted, self.places.plan.calls[node]
         if emitted.scratch_bytes:
             arguments.append(f"(void *)({self.places.work(node, call.buffer_bytes)})")
@@ -203,7 +206,7 @@ class _Chain:
     def _read(self, read: Reads, done: str) -> str:
         row = _row(done, read)
         if self._in_ring(read):
-            return f"row_of(&rings[{self._ring_of[read.tensor]}], {row})"
+            return f"row_of(&rings_[{self._ring_of[read.tensor]}], {row})"
         size = self.places.plan.tensors[read.tensor].row_bytes
         return self._whole(read.tensor, row, size, made=False)
 
@@ -211,7 +214,7 @@ class _Chain:
         if self._is_whole(tensor):
             size = self.places.plan.tensors[tensor].row_bytes
             return self._whole(tensor, done, size, made=True)
-        return f"room(&rings[{self._ring_of[tensor]}], {rows}, {self._keep(tensor)})"
+        return f"room(&rings_[{self._ring_of[tensor]}], {rows}, {self._keep(tensor)})"
 
     def _whole(self, tensor: int, row: str, size: int, *, made: bool) -> str:
         where = self.places.tensor(tensor)
@@ -222,25 +225,26 @@ class _Chain:
     def _summed(self, node: int) -> Iterator[str]:
         """Yield the lines that add a row to the sums of pixels, and behind the last make means."""
         operation = self.places.operation(node)
-        problem, done = operation.problem, f"done[{self._place_of[node]}]"
+        problem, done = operation.problem, f"done_[{self._place_of[node]}]"
         _, height, width, channels = problem.input_shape
         (read,) = self.places.plan.nodes[node].reads
         kind = f"{problem.dtype}_t" if problem.dtype in QUANTIZED else "float"
         sums = "int32_t" if problem.dtype in QUANTIZED else "float"
         yield f"/* {problem} */"
-        yield f"const {kind} *x = (const {kind} *)(const void *)({self._read(read, done)});"
-        yield f"{sums} *sums = ({sums} *)(void *)({self.places.work(node)});"
-        yield f"for (int32_t i = 0; i < {width}; ++i)"
-        yield f"  for (int32_t c = 0; c < {channels}; ++c) sums[c] += x[i * {channels} + c];"
+        yield f"const {kind} *x_ = (const {kind} *)(const void *)({self._read(read, done)});"
+        yield f"{sums} *sums_ = ({sums} *)(void *)({self.places.work(node)});"
+        yield f"for (int32_t i_ = 0; i_ < {width}; ++i_)"
+        yield f"  for (int32_t c_ = 0; c_ < {channels}; ++c_)"
+        yield f"    sums_[c_] += x_[i_ * {channels} + c_];"
         yield f"if (++{done} == {height}) {{"
         target = self.places.tensor(operation.makes)
         where = f"({target})" if target.startswith("a + ") else target
-        yield f"  {kind} *y = ({kind} *)(void *){where};"
+        yield f"  {kind} *y_ = ({kind} *)(void *){where};"
         pixels = prod((height, width))
         if problem.dtype in QUANTIZED:
             yield from self._quantized_mean(node, pixels, channels)
         else:
-            yield f"  for (int32_t c = 0; c < {channels}; ++c) y[c] = sums[c] / {pixels}.0f;"
+            yield f"  for (int32_t c_ = 0; c_ < {channels}; ++c_) y_[c_] = sums_[c_] / {pixels}.0f;"
         yield "}"
 
     def _quantized_mean(self, node: int, pixels: int, channels: int) -> Iterator[str]:
@@ -248,13 +252,13 @@ class _Chain:
         scale = np.float32(weights["scale"].ravel()[0]) / np.float32(pixels)
         zeros, bounds = weights["zeros"].ravel(), weights["bounds"].ravel()
         kind = self.places.operation(node).problem.dtype
-        yield f"  for (int32_t c = 0; c < {channels}; ++c) {{"
+        yield f"  for (int32_t c_ = 0; c_ < {channels}; ++c_) {{"
         zero, factor = int(zeros[0]) * pixels, number(float(scale), "float32")
-        yield f"    float mean = (float)(sums[c] - ({zero})) * {factor};"
+        yield f"    float mean_ = (float)(sums_[c_] - ({zero})) * {factor};"
         least, most = (int(bound) - int(zeros[1]) for bound in bounds)
-        yield f"    if (mean < {least}.0f) mean = {least}.0f;"
-        yield f"    if (mean > {most}.0f) mean = {most}.0f;"
-        yield f"    y[c] = ({kind}_t)((int32_t)lrintf(mean) + {int(zeros[1])});"
+        yield f"    if (mean_ < {least}.0f) mean_ = {least}.0f;"
+        yield f"    if (mean_ > {most}.0f) mean_ = {most}.0f;"
+        yield f"    y_[c_] = ({kind}_t)(dw_round(mean_) + {int(zeros[1])});"
         yield "  }"
 
 

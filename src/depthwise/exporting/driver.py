@@ -111,15 +111,15 @@ def moved(places: Places, move: Move) -> Iterator[str]:
         yield f"memcpy({target}, {source}, {tensor.nbytes});"
         return
     yield "{"
-    yield f"  const unsigned char *from = (const unsigned char *)({source});"
-    yield f"  unsigned char *to = (unsigned char *)({target});"
+    yield f"  const unsigned char *from_ = (const unsigned char *)({source});"
+    yield f"  unsigned char *to_ = (unsigned char *)({target});"
     indent, terms = "  ", []
     for axis, (size, stride) in enumerate(zip(move.shape, move.strides, strict=True)):
-        yield f"{indent}for (size_t i{axis} = 0; i{axis} < {size}; ++i{axis})"
-        terms.append(f"i{axis} * {stride * tensor.itemsize}")
+        yield f"{indent}for (size_t i{axis}_ = 0; i{axis}_ < {size}; ++i{axis}_)"
+        terms.append(f"i{axis}_ * {stride * tensor.itemsize}")
         indent += "  "
     size, where = tensor.itemsize, " + ".join(terms)
-    yield f"{indent}memcpy(to, from + {where}, {size}), to += {size};"
+    yield f"{indent}memcpy(to_, from_ + {where}, {size}), to_ += {size};"
     yield "}"
 
 

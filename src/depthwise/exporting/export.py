@@ -6,10 +6,8 @@ source -> Model (importing) -> Plan (planning, memory) -> Kernels (kernels) -> f
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from math import prod
@@ -23,7 +21,7 @@ from depthwise.errors import DepthwiseError, ModelError, SpecError
 from depthwise.exporting import building, writing
 from depthwise.exporting.building import Library
 from depthwise.exporting.importing import model_of_network, model_of_problem
-from depthwise.exporting.kernels import PLACE_BYTES, Kernels
+from depthwise.exporting.kernels import Kernels
 from depthwise.exporting.memory.planner import layer_by_layer, smallest, within
 from depthwise.exporting.model import Model
 from depthwise.exporting.names import checked, named_after
@@ -31,7 +29,7 @@ from depthwise.exporting.planning import Planned, planned
 from depthwise.exporting.report import Report
 from depthwise.exporting.vectors import vectors
 from depthwise.loading import read
-from depthwise.machine.emitted import Form
+from depthwise.machine.emitted import PLACE_BYTES, Form
 from depthwise.machine.target import Target, named
 from depthwise.network.prepare import Told
 from depthwise.problem.arrays import Array, fit
@@ -39,7 +37,7 @@ from depthwise.problem.data import random_problem
 from depthwise.problem.parse import specification
 from depthwise.problem.problem import Layer
 from depthwise.problem.training import PassSpec
-from depthwise.problem.values import shown, whole
+from depthwise.problem.values import shown, whole, word
 from depthwise.schedule import legal_plans
 from depthwise.schedule.plan import AnyPlan, Plan, parse_plan
 
@@ -128,8 +126,9 @@ def export(
         MemoryBudgetError: no plan fits into `memory`.
         DepthwiseError: the folder is there, or cannot be written; what was there is left.
     """
-    folder = Path(output)
-    _check_folder(folder, force=force)
+    word("optimize", optimize, get_args(Aim))
+    if format is not None:
+        word("format", format, get_args(Format))
     device = named(target)
     form: Form = "object" if (device.triple and format != "c") or format == "object" else "c"
     library = _LIBRARIES.get(format or "")
@@ -142,6 +141,8 @@ def export(
         name=None if name is None else checked(name), target=device, form=form, aim=optimize,
         memory=memory, workers=workers, blob=blob, plan=plan,
     )  # fmt: skip
+    folder = Path(output)
+    _check_folder(folder, force=force)
     step("read")
     title, model = _model(source, wishes, operands, inputs)
     step(f"plan {len(model.operations)} operations")
@@ -165,7 +166,11 @@ def _model(
         if problem.kernels != (problem,):
             raise SpecError(f"one kernel is exported at a time: {problem}")
         name = wishes.name or str(problem.kind)
-        return name, model_of_problem(problem, _weights(problem, operands), name)
+        model = model_of_problem(problem, _weights(problem, operands), name)
+        has_weights = set(problem.operands) > set(problem.computed)
+        if operands is None and has_weights:
+            model = replace(model, title=f"{model.title}, with random weights")
+        return name, model
     if operands is not None or wishes.plan is not None:
         raise SpecError("operands and a plan are those of a problem; a network has its own")
     is_path = isinstance(source, (str, os.PathLike))
@@ -240,17 +245,29 @@ def _check_folder(folder: Path, *, force: bool) -> None:
     Raises:
         DepthwiseError: see above.
     """
-    if folder.is_dir() and not any(folder.iterdir()):
-        return
-    if folder.exists() and not (force and folder.is_dir()):
-        remedy = "--force (force=True) replaces a folder" if folder.is_dir() else "it is a file"
-        raise DepthwiseError(f"an export makes a folder anew; {remedy}: {shown(str(folder))}")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=folder.parent):
+        if folder.exists() and not _may_replace(folder, force=force):
+            is_one = folder.is_dir() and _is_export(folder)
+            remedy = "--force (force=True) replaces it" if is_one else "it holds other files"
+            raise DepthwiseError(f"an export makes a folder anew; {remedy}: {shown(str(folder))}")
+        there = next(each for each in folder.absolute().parents if each.exists())
+        with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=there):
             pass
     except OSError as error:
         raise _unwritable(folder, error) from error
+
+
+def _may_replace(folder: Path, *, force: bool) -> bool:
+    """Whether a folder is empty, or an export that is to be replaced."""
+    return folder.is_dir() and (not any(folder.iterdir()) or (force and _is_export(folder)))
+
+
+def _is_export(folder: Path) -> bool:
+    """Whether a folder is what an export wrote, which its README says."""
+    try:
+        return writing.MADE_BY in (folder / "README.md").read_text(errors="replace")
+    except OSError:
+        return False
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -260,33 +277,27 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
         DepthwiseError: that is not possible; what was there is left.
     """
     try:
-        beside = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder.parent))
-        try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=_TEMPORARY, dir=folder.parent) as beside:
+            made = Path(beside) / "new"
             for name, content in files.items():
-                (beside / name).parent.mkdir(exist_ok=True)
-                (beside / name).write_bytes(content)
-            beside.chmod(0o755)
-            _replace(folder, beside)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
+                (made / name).parent.mkdir(parents=True, exist_ok=True)
+                (made / name).write_bytes(content)
+            _replace(folder, made, Path(beside) / "old")
     except OSError as error:
         raise _unwritable(folder, error) from error
 
 
-def _replace(folder: Path, beside: Path) -> None:
-    """Put a folder in the place of one that may be there, which is removed behind that."""
-    if not folder.exists():
-        beside.rename(folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=folder.parent))
-    folder.rename(old / "old")
+def _replace(folder: Path, made: Path, old: Path) -> None:
+    """Put a folder in the place of one that may be there, which becomes `old`."""
+    if folder.exists():
+        folder.rename(old)
     try:
-        beside.rename(folder)
-    except OSError:
-        with suppress(OSError):
-            (old / "old").rename(folder)
+        made.rename(folder)
+    except BaseException:
+        if old.exists():
+            old.rename(folder)
         raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _unwritable(folder: Path, error: OSError) -> DepthwiseError:

@@ -10,7 +10,7 @@ import numpy as np
 
 from depthwise import compiler
 from depthwise.exporting.model import Operation
-from depthwise.machine.emitted import Emitted, Form
+from depthwise.machine.emitted import PLACE_BYTES, Emitted, Form
 from depthwise.machine.target import Target
 from depthwise.network.prepare import Told
 from depthwise.problem.arrays import Array
@@ -18,9 +18,6 @@ from depthwise.problem.problem import Layer
 from depthwise.problem.values import nbytes
 from depthwise.schedule.plan import AnyPlan
 from depthwise.schedule.steps import OUTPUT, Step
-
-PLACE_BYTES = 16
-"""What every place in the arena begins at a multiple of, from its beginning."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +79,6 @@ class Call:
     launches: tuple[Launch, ...]
     buffer_bytes: int
     scratch_bytes: int
-
-    @property
-    def memory_bytes(self) -> int:
-        """The memory that one worker needs, buffers among it."""
-        return self.buffer_bytes + self.scratch_bytes
 
 
 @dataclass

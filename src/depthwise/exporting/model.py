@@ -132,6 +132,15 @@ class Model:
     outputs: tuple[int, ...]
     operations: tuple[Operation | Move, ...]
 
+    def fixed(self) -> dict[int, Array]:
+        """Return the constants as they lie in memory."""
+        found = {}
+        for number, array in self.constants.items():
+            is_image = self.tensors[number].axes == "NHWC"
+            lies = array.transpose(0, 2, 3, 1) if is_image else array
+            found[number] = np.ascontiguousarray(lies)
+        return found
+
     @cached_property
     def macs(self) -> int:
         """Products that are added up in a call."""

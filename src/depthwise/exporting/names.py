@@ -36,7 +36,7 @@ _LIBRARY = frozenset((
 """Functions and types of the C library that a program may have beside it."""
 _TAKEN = frozenset((
     "a", "w", "arena", "context", "i", "order", "ring", "rings", "done", "step", "steps",
-    "threads", "weights", "work", "worker", "run", "room", "lesser", "row_of", "rows", "tasks",
+    "threads", "weights", "work", "worker", "run", "room", "aligned", "row_of", "rows", "tasks",
     "first", "last", "row",
 ))  # fmt: skip
 """Names that the file has already."""

@@ -13,16 +13,13 @@ from depthwise.exporting.memory.plan import Chain, MemoryPlan
 from depthwise.exporting.model import Model, Move, Operation
 from depthwise.exporting.rows import Window, is_mean, of_rows, window
 from depthwise.problem.costs import cost
-from depthwise.schedule.steps import INPUT
+from depthwise.schedule.steps import INPUT, OUTPUT
 
 Planned: TypeAlias = "Callable[[tuple[Tensor, ...], tuple[Node, ...]], MemoryPlan]"
 """What plans the memory of nodes."""
 
 _MOST_AT_ONCE = 8
 """Rows of a result that are computed at a time."""
-_MOST_ROUNDS = 4
-"""What a kernel works in is known when it is written, and which are needed when memory is planned.
-So often both are tried."""
 
 
 @dataclass(frozen=True)
@@ -32,20 +29,21 @@ class Plan:
     Attributes:
         memory: what is computed in which order, and where everything lies.
         calls: the launches of each node that has some; of a few rows where it is in a chain.
-        windows: the rows that each operation reads that can be computed row by row.
         tensors: those of the memory: of the model, and behind them what only orders nodes.
         nodes: the operations.
     """
 
     memory: MemoryPlan
     calls: Mapping[int, Call]
-    windows: Mapping[int, Window]
     tensors: tuple[Tensor, ...]
     nodes: tuple[Node, ...]
 
 
 def planned(model: Model, kernels: Kernels, workers: int, choose: Planned) -> Plan:
     """Return the plan of a model.
+
+    What a kernel works in is known when it is written, and which are needed when memory is planned:
+    both are done in turns, until no other kernel is needed.
 
     Args:
         model: what is computed.
@@ -54,10 +52,9 @@ def planned(model: Model, kernels: Kernels, workers: int, choose: Planned) -> Pl
         choose: plans the memory.
     """
     work = _Planning(model, kernels, workers)
-    for _ in range(_MOST_ROUNDS):
+    memory = choose(*work.posed())
+    while work.learnt(memory):
         memory = choose(*work.posed())
-        if not work.learnt(memory):
-            break
     return work.plan(memory)
 
 
@@ -95,7 +92,7 @@ class _Planning:
         self._kernels.forget()
         self._calls.clear()
         calls = {number: self._call(number, rows) for number, rows in self._needed(memory).items()}
-        return Plan(memory, calls, self._windows, self._tensors, nodes)
+        return Plan(memory, calls, self._tensors, nodes)
 
     def _needed(self, memory: MemoryPlan) -> dict[int, int]:
         """Return how many rows each operation computes at a time, 0 for all, that has a kernel."""
@@ -146,7 +143,7 @@ class _Planning:
             return Node(tuple(self._whole(move.source.tensor)), move.makes, "whole", cost=0.0)
         operation = self._operation(number)
         found = self._windows.get(number)
-        alone = all(len(self._makers[slot.tensor]) < 2 for slot in operation.slots.values())
+        alone = self._is_plain(operation)
         rows = self._tensors[operation.makes].rows
         takes_time = float(cost(operation.problem).flops) + 1
         if found and alone and rows > 1:
@@ -166,6 +163,17 @@ class _Planning:
             reads_whole.append(Reads(makes))
             makes = self._order[number]
         return Node(tuple(reads_whole), makes, "whole", self._scratch(number), cost=takes_time)
+
+    def _is_plain(self, operation: Operation) -> bool:
+        """Whether each array of an operation is a tensor of its own, of the shape that it has."""
+        problem = operation.problem
+        shapes = {**problem.operands, INPUT: problem.input_shape, OUTPUT: problem.output_shape}
+        return all(
+            slot.first == 0
+            and len(self._makers[slot.tensor]) < 2
+            and self._model.tensors[slot.tensor].shape == shapes[name]
+            for name, slot in operation.slots.items()
+        )
 
     def _read(self, name: str, tensor: int, found: Window) -> Reads:
         if name != INPUT:

@@ -93,8 +93,8 @@ class Report:
             f"{self.macs:,} multiply-adds; {by_rows} of {count} operations row by row."
         )
         yield (
-            f"Arena {self.arena_bytes:,} bytes, at least {self.layers_bytes:,} where operations "
-            f"are computed one after the other; weights {self.weight_bytes:,} bytes"
+            f"Arena {self.arena_bytes:,} bytes (images alone, operation by operation: "
+            f"{self.layers_bytes:,}); weights {self.weight_bytes:,} bytes"
             f"{_said(self.code_bytes, 'code')}{_said(self.stack_bytes, 'stack at most')}."
         )
 

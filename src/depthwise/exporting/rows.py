@@ -77,7 +77,8 @@ def is_mean(problem: Layer) -> bool:
     """Whether a problem is the mean of the pixels of each channel of one image."""
     mean = isinstance(problem, (PixelSpec, QuantizedSpec)) and problem.kind in _MEANS
     over = getattr(problem, "over", "pixels")
-    return mean and over == "pixels" and problem.batch == 1 and not problem.pitches
+    summed = over == "pixels" and problem.dtype != "float64"
+    return mean and summed and problem.batch == 1 and not problem.pitches
 
 
 def of_rows(problem: Layer, rows: int) -> Layer:

@@ -35,7 +35,7 @@ class Vectors:
 def vectors(model: Model, seed: int = 0) -> Vectors:
     """Return random inputs of a model, and what the oracle computes of them."""
     rng = np.random.default_rng(seed)
-    values = {number: array.astype(_exact(array.dtype)) for number, array in _fixed(model).items()}
+    values = {number: array.astype(_exact(array.dtype)) for number, array in model.fixed().items()}
     inputs = []
     for number in model.inputs:
         tensor = model.tensors[number]
@@ -51,15 +51,6 @@ def vectors(model: Model, seed: int = 0) -> Vectors:
         for number in model.outputs
     )
     return Vectors(tuple(inputs), outputs, tuple(_tolerance(model, each) for each in outputs))
-
-
-def _fixed(model: Model) -> dict[int, Array]:
-    """Return the constants as they lie in memory."""
-    found = {}
-    for number, array in model.constants.items():
-        image = model.tensors[number].axes == "NHWC"
-        found[number] = np.ascontiguousarray(array.transpose(0, 2, 3, 1) if image else array)
-    return found
 
 
 def _exact(dtype: np.dtype[np.generic]) -> np.dtype[np.generic]:

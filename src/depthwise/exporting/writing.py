@@ -15,17 +15,20 @@ from depthwise.exporting import chains
 from depthwise.exporting.arrays_text import C_TYPES, number, weights_file, weights_header
 from depthwise.exporting.building import Built, Library, built, library_name
 from depthwise.exporting.driver import Names, Places, compute_body, prototype, task_text
-from depthwise.exporting.kernels import PLACE_BYTES, Function, Kernels
+from depthwise.exporting.kernels import Function, Kernels
 from depthwise.exporting.memory.plan import Chain, Whole
 from depthwise.exporting.model import Model, Tensor
 from depthwise.exporting.names import distinct
 from depthwise.exporting.planning import Plan
 from depthwise.exporting.vectors import Vectors
-from depthwise.machine.emitted import NAME
+from depthwise.machine.emitted import NAME, PLACE_BYTES
 from depthwise.machine.target import Target
 from depthwise.network.prepare import Told
 from depthwise.problem.arrays import Array
 from depthwise.version import __version__
+
+MADE_BY = "made by depthwise"
+"""What the README of every export says."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ class _About:
         names = distinct((model.tensors[each].name for each in called), export.name)
         self._parameters = dict(zip(called, names, strict=True))
         self._constants = {
-            each: kernels.constant(array).number for each, array in _images(model).items()
+            each: kernels.constant(array).number for each, array in model.fixed().items()
         }
         weights = self._weight_expressions()
         self._places = Places(model, export.plan, Names(
@@ -198,47 +201,55 @@ class _About:
 
     def _all_words(self) -> dict[str, Any]:
         export = self._export
-        functions = export.kernels.functions
-        helpers, headers = self._shared()
+        return {
+            "name": export.name, "NAME": export.name.upper(), "title": export.model.title,
+            "version": __version__, "made_by": MADE_BY, "target": export.target.name,
+            "subject": _subject(export.model), "arena_bytes": export.arena_bytes,
+            "weight_bytes": export.weight_bytes, "blob": export.blob,
+            "threads": bool(export.workers), "workers": export.workers,
+            "weight_file_bytes": len(_blob(export.kernels.weights)) if export.blob else 0,
+            "code_bytes": None, "stack_bytes": None, "compiler": "",
+            "arrays": self._arrays(), "prototype": self._prototype(), "align": PLACE_BYTES,
+            "example": self._example(), "macs": f"{export.model.macs:,}",
+            "kernels": len(export.kernels.functions),
+            "launches": sum(len(call.launches) for call in export.plan.calls.values()),
+            **self._code_words(), **self._test_words(),
+        }  # fmt: skip
+
+    def _code_words(self) -> dict[str, Any]:
+        """Return what the function and its kernels are made of."""
+        export, places = self._export, self._places
+        functions, threaded = export.kernels.functions, self._threaded()
         segments = export.plan.memory.segments
         rows = [each for each in segments if isinstance(each, Chain)]
         parameters = self._signature(plain=True)
-        texts = [chains.chain_text(self._places, each, at, parameters)
-                 for at, each in enumerate(rows)]  # fmt: skip
-        if any("lrintf(" in text for text in texts):
-            headers |= {"math.h"}
-        threaded = self._threaded()
+        texts = [chains.chain_text(places, each, at, parameters) for at, each in enumerate(rows)]
+        objects = any(each.emitted.object for each in functions)
+        headers = set().union(*(each.emitted.headers for each in functions))
         return {
-            "name": export.name, "NAME": export.name.upper(), "title": export.model.title,
-            "version": __version__, "target": export.target.name,
-            "subject": _subject(export.model),
-            "arrays": self._arrays(), "arena_bytes": export.arena_bytes,
-            "weight_bytes": export.weight_bytes, "threads": bool(export.workers),
-            "workers": export.workers, "prototype": self._prototype(),
-"headers": sorted(headers), "helpers": helpers,
+            "headers": sorted(headers), "helpers": self._helpers(rows),
             "texts": [
                 {"title": f.title, "text": f.emitted.text.replace(NAME, f.name)}
                 for f in functions if f.emitted.text
             ],
-            "prototypes": [prototype(f) for f in functions if f.emitted.object],
-            "most_read": max((f.writes.count(False) for f in threaded), default=1),
-            "most_made": max((f.writes.count(True) for f in threaded), default=1),
-            "tasks": [task_text(f) for f in threaded],
-            "runs": bool(threaded),
-            "rings": self._rings(rows, texts), "chains": texts, "align": PLACE_BYTES,
-            "body": list(compute_body(self._places, threads=bool(export.workers))),
-            "inputs": self._tested(export.model.inputs, self._vectors.inputs, None),
-            "outputs": self._tested(
-                export.model.outputs, self._vectors.outputs, self._vectors.tolerances
-            ),
-            "call": self._call(), "blob": export.blob,
-            "code_bytes": None, "stack_bytes": None, "compiler": "",
-            "objects": any(f.emitted.object for f in functions),
-            "math": "math.h" in headers or any(f.emitted.object for f in functions),
-            "macs": f"{export.model.macs:,}", "kernels": len(functions),
-            "launches": sum(len(call.launches) for call in export.plan.calls.values()),
-            "example": self._example(),
+            "prototypes": [prototype(each) for each in functions if each.emitted.object],
+            "objects": objects, "math": "math.h" in headers or objects,
+            "most_read": max((each.writes.count(False) for each in threaded), default=1),
+            "most_made": max((each.writes.count(True) for each in threaded), default=1),
+            "tasks": [task_text(each) for each in threaded], "runs": bool(threaded),
+            "rings": chains.RINGS if any(chain.rings for chain in rows) else "",
+            "chains": texts,
+            "body": list(compute_body(places, threads=bool(export.workers))),
         }  # fmt: skip
+
+    def _test_words(self) -> dict[str, Any]:
+        """Return what the test is made of."""
+        model, vectors = self._export.model, self._vectors
+        return {
+            "inputs": self._tested(model.inputs, vectors.inputs, None),
+            "outputs": self._tested(model.outputs, vectors.outputs, vectors.tolerances),
+            "call": self._call(),
+        }
 
     def _threaded(self) -> list[Function]:
         """Return the functions whose tasks the caller's threads run."""
@@ -252,20 +263,14 @@ class _About:
         distinct_ones = dict.fromkeys(f for f in found if f.emitted.tasks > 1)
         return list(distinct_ones) if self._export.workers else []
 
-    def _shared(self) -> tuple[str, set[str]]:
-        """Return the small functions that kernels of C share, and the headers that they need."""
-        emitted = [function.emitted for function in self._export.kernels.functions]
-        if not any(each.text for each in emitted):
-            return "", set()
+    def _helpers(self, rows: Sequence[Chain]) -> str:
+        """Return the small functions that kernels and chains share."""
         from depthwise.programs.c99_helpers import HELPERS
 
-        wanted = frozenset().union(*(each.helpers for each in emitted))
-        text = "\n".join(HELPERS[each] for each in HELPERS if each in wanted)
-        return text, set().union(*(each.headers for each in emitted))
-
-    def _rings(self, rows: Sequence[Chain], texts: Sequence[str]) -> list[str]:
-        found = [chains.RINGS] if any(chain.rings for chain in rows) else []
-        return [*found, *[chains.LESSER] * any("lesser(" in text for text in texts)]
+        functions = self._export.kernels.functions
+        wanted = set().union(*(each.emitted.helpers for each in functions))
+        wanted |= set().union(*(chains.helpers_of(self._places, chain) for chain in rows))
+        return "\n".join(HELPERS[each] for each in HELPERS if each in wanted)
 
     def _signature(self, *, plain: bool = False) -> str:
         """Return the parameters of the function; `plain`: its arrays and constants alone."""
@@ -294,7 +299,7 @@ class _About:
     def _call(self) -> str:
         """Return the arguments of the test's call."""
         words = [f"array_{each}" for each in self._arguments()]
-        words += [f"{self._export.name}_test_weights"] * self._export.blob
+        words += ["aligned"] * self._export.blob
         words += ["(unsigned char *)arena + shift"]
         return ", ".join([*words, *["split, NULL"] * bool(self._export.workers)])
 
@@ -349,15 +354,6 @@ class _About:
 def _subject(model: Model) -> str:
     count = len(model.operations)
     return f"the network {model.title}: {count} operations" if count > 1 else model.title
-
-
-def _images(model: Model) -> Mapping[int, Array]:
-    """Return the constants that operations read as tensors, as they lie in memory."""
-    found = {}
-    for each, array in model.constants.items():
-        is_image = model.tensors[each].axes == "NHWC"
-        found[each] = np.ascontiguousarray(array.transpose(0, 2, 3, 1) if is_image else array)
-    return found
 
 
 def _starts(arrays: Sequence[Array]) -> list[int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+PLACE_BYTES = 16
+"""What the memory begins at a multiple of that code works in, and every piece of it."""
 Form = Literal["c", "object"]
 
 

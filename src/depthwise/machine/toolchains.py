@@ -87,7 +87,7 @@ _TOOLCHAINS: dict[str, Toolchain] = {
         (*_ZIG, "cc", "-target", "wasm32-wasi", "-msimd128"), (*_ZIG, "ar"),
         (sys.executable, "-c", _WASI),
     ),
-    "c": Toolchain(("cc", "-std=c99"), ("ar",)),
+    "c": Toolchain(("cc",), ("ar",)),
 }  # fmt: skip
 """By the name of the device, of all but those of this machine's own family."""
 

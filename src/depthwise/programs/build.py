@@ -22,6 +22,7 @@ import tvm_ffi
 from tvm import s_tir, tirx
 
 from depthwise.errors import DepthwiseError, InternalError, TargetError
+from depthwise.machine.emitted import PLACE_BYTES
 from depthwise.machine.target import Target
 from depthwise.programs.rounding import without_library
 
@@ -43,8 +44,6 @@ _STACK_BYTES = 256 * 1024
 """Larger buffers come from the heap: threads have stacks of megabytes, and few are guarded."""
 SMALL_STACK_BYTES = 1024
 """Of code that is taken along, larger buffers lie in the memory that it is given."""
-PLACE_BYTES = 16
-"""What those begin at a multiple of, from the beginning of that memory."""
 _SEVERAL_FUNCTIONS = ["-inline-threshold:int=-1000000", "-enable-tbaa:bool=false"]
 """TVM says of each parameter that it points to a type of its own, which is no longer true where
 functions that hand memory to each other are inlined."""

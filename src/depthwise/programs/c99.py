@@ -16,8 +16,8 @@ import tvm_ffi
 from tvm import ir, tirx
 
 from depthwise.errors import InternalError, TargetError
+from depthwise.machine.emitted import PLACE_BYTES
 from depthwise.programs.build import (
-    PLACE_BYTES,
     SCRATCH_BYTES,
     SYMBOL,
     Program,

@@ -14,7 +14,7 @@ _HEX_DIGITS = 16
 
 def symbol(*parts: object) -> str:
     """Return the name of the function in the object of what parts tell from all others."""
-    digest = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+    digest = hashlib.sha256("\n".join(map(repr, parts)).encode()).hexdigest()
     return f"depthwise_{digest[:_HEX_DIGITS]}"
 
 

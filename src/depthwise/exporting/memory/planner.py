@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from depthwise.errors import MemoryBudgetError
 from depthwise.exporting.memory.arranging import Segment, arranged
@@ -22,16 +21,11 @@ MOST_NAMED = 4
 """How many tensors an error names."""
 
 
-def least_layer_by_layer(
-    tensors: Sequence[Tensor], nodes: Sequence[Node], *, with_callers: bool = False
-) -> int:
+def least_layer_by_layer(tensors: Sequence[Tensor], nodes: Sequence[Node]) -> int:
     """Return the most bytes of tensors that are alive together when none is computed by rows.
 
-    The inputs and outputs of the network, which lie in the caller's memory, count only
-    `with_callers`.
+    The inputs and outputs of the network lie in the caller's memory.
     """
-    if with_callers:
-        tensors = [replace(tensor, role="arena") for tensor in tensors]
     graph = Graph(tensors, nodes)
     return max(graph.total(graph.alive_in(n, n + 1)) for n in range(len(nodes)))
 
@@ -62,7 +56,7 @@ def within(
     if (size := plan.peak + spare) > budget:
         raise MemoryBudgetError(
             f"a network takes at least the memory of its smallest plan; budget: {budget} bytes, "
-            f"smallest plan: {size} bytes, most of them for {_largest(tensors, nodes, plan)}"
+            f"smallest plan: {size} bytes, {_largest(tensors, nodes, plan)} among them"
         )
     return plan
 
@@ -77,11 +71,13 @@ def _largest(tensors: Sequence[Tensor], nodes: Sequence[Node], plan: MemoryPlan)
     if isinstance(segment, Chain):
         rows |= {ring.tensor: ring.capacity for ring in segment.rings}
     sizes = {tensor: count * tensors[tensor].row_bytes for tensor, count in rows.items()}
-    return ", ".join(
+    worked_in = sum(nodes[number].scratch_bytes for number in numbers)
+    named = [f"{worked_in} that kernels work in"] if worked_in else []
+    return ", ".join(named + [
         f"{rows[tensor]} of {tensors[tensor].rows} rows of {tensors[tensor].name or tensor} "
         f"({sizes[tensor]} bytes)"
         for tensor in sorted(sizes, key=lambda tensor: -sizes[tensor])[:MOST_NAMED]
-    )
+    ])  # fmt: skip
 
 
 class _Planner:
