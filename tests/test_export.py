@@ -191,8 +191,10 @@ def test_size_is_less_code(tmp_path):
         assert small.code_bytes < usual.code_bytes
 
 
-@pytest.mark.parametrize("whole", [False, True])
-@pytest.mark.parametrize("name", ["silu", "residual", "branches", "gated", "product"])
+@pytest.mark.parametrize(("name", "whole"), [
+    ("silu", True), ("residual", False), ("branches", True), ("branches", False), ("gated", True),
+    ("gated", False), ("product", True),
+])  # fmt: skip
 def test_networks_of_all_kinds_are_right(name, whole, tmp_path):
     """Softmax, concatenations, squeeze-and-excite, and a flattened image are among them."""
     model = quantized(name) if whole else NETWORKS[name]()

@@ -45,6 +45,7 @@ def test_everything_public_is_called():
         "load",
         "Network",
         "quantize",
+        "export",
         "from_tensorflow_filter",
     }  # files, and a transposition
     assert {*dw.__all__} - elsewhere <= called

@@ -50,7 +50,7 @@ def model(*, softmax: bool = True):
         helper.make_node("GlobalAveragePool", ["d"], ["e"], name="pool"),
         helper.make_node("Flatten", ["e"], ["f"], name="flatten"),
         helper.make_node("Gemm", ["f", "dense"], ["g"], transB=1, name="dense"),
-        helper.make_node("Softmax", ["g"], ["y"], name="softmax"),
+        helper.make_node("LogSoftmax", ["g"], ["y"], name="softmax"),
     ]
     if not softmax:
         del nodes[-1]
@@ -382,7 +382,7 @@ def between(tmp_path_factory):
         node("Conv", "x w", "c", group=8, pads=[1] * 4),
         node("LpPool", "c", "m", kernel_shape=[2, 2], strides=[2, 2]),
         node("Conv", "m v", "d"),
-        node("Softmax", "d", "e", axis=1),
+        node("LogSoftmax", "d", "e", axis=1),
         node("GlobalAveragePool", "d", "g"),
         node("Flatten", "g", "f"),
         node("Gemm", "f k", "h"),

@@ -39,7 +39,7 @@ def all_ours() -> nn.Module:
 def some_of_torch(self, x):
     a = self.first(x)
     b, c = a.chunk(2, 1)
-    weights = torch.softmax(torch.cat([c, b * self.scale], 1), 1)
+    weights = torch.log_softmax(torch.cat([c, b * self.scale], 1), 1)
     seen = F.max_pool2d(self.second(weights), 2)
     return {"scores": self.dense(seen.flatten(1)), "parts": (seen, x.transpose(2, 3))}
 
