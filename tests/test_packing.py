@@ -10,11 +10,14 @@ import pytest
 import torch
 
 import depthwise as dw
+from depthwise.compiler import plan_of, steps_of
 from depthwise.kernel import packing
 from depthwise.kernel.packing import Packer
 from depthwise.machine import team
+from depthwise.machine.target import named
 from depthwise.problem import reference
 from depthwise.problem.spec import ConvSpec
+from depthwise.schedule import form
 from depthwise.schedule.form import PlainForm
 
 SPEC = ConvSpec.depthwise(128, 9, 3, layout="NHWC")
@@ -166,3 +169,28 @@ def test_comparing():
     assert not same(weights(1), kept)
     with pytest.raises(TypeError):
         same(kept)
+
+
+@pytest.mark.parametrize("cpu", [None, "x86-64-v3", "cortex-m4f", "cortex-a76", "c"])
+@pytest.mark.parametrize("line", [
+    "pointwise c65 o33 hw5 nhwc int8", "conv c3 o9 hw7 k3 nhwc uint8", "pointwise c65 o33 hw5 nhwc",
+    "depthwise c13 hw7 k3 nhwc uint8", "depthwise c13 hw7 k5 m2 nhwc", "conv c6 o10 hw7 k3 g2",
+    "conv c3 o9 hw7 k3 nhwc",
+])  # fmt: skip
+def test_every_byte_of_packed_weights_is_written(line, cpu, monkeypatch):
+    spec, target = dw.parse(line), named(cpu)
+    _, weight, *_ = dw.random_problem(spec)
+    (step,) = steps_of(spec, plan_of(spec, target), target)
+    found = []
+    for filled in (0, 77):
+
+        def aligned(shape, dtype, filled=filled):
+            return np.frombuffer(
+                bytearray([filled]) * (int(np.prod(shape)) * np.dtype(dtype).itemsize), dtype
+            ).reshape(shape)
+
+        monkeypatch.setattr(form, "aligned", aligned)
+        for each in step.packings.values():
+            pack = each.form.pack(each.conv)
+            found.append(weight.tobytes() if pack is None else np.asarray(pack(weight)).tobytes())
+    assert found[0] == found[1]

@@ -324,6 +324,7 @@ def _parts(spec: ConvSpec, form: PartsForm, weight: Memory) -> Array:
 
 def _dots(spec: ConvSpec, form: DotsForm, weight: Memory) -> Array:
     whole = aligned(form.weight_shape(spec), "int32" if form.crossed else "int8")
+    whole.fill(0)  # what lies between the parts, too
     packed = whole.view(np.int8)
     windows = as_array(weight, spec).transpose(0, 2, 3, 1)
     columns = packed_columns(form.panels)
