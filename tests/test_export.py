@@ -100,13 +100,14 @@ def test_cmake_builds_it_and_runs_its_test(tmp_path):
             subprocess.run(words, check=True, capture_output=True)
 
 
-def test_the_test_of_an_export_can_fail(tmp_path):
+@pytest.mark.parametrize("other", ["77.5f", "(0.0f / 0.0f)"])
+def test_the_test_of_an_export_can_fail(other, tmp_path):
     dw.export(file("small", "int8"), tmp_path / "net", name="net")
     vectors = tmp_path / "net" / "net_vectors.c"
     text = vectors.read_text()
     start = text.index("net_want_scores[5] = {")
     number = re.compile(r"-?[0-9.]+(e-?[0-9]+)?f").search(text, start)
-    vectors.write_text(text[: number.start()] + "77.5f" + text[number.end() :])
+    vectors.write_text(text[: number.start()] + other + text[number.end() :])
     done = subprocess.run([str(built(tmp_path / "net"))], check=False, capture_output=True)
     assert (done.returncode, b"scores[0]" in done.stdout) == (1, True)
 

@@ -96,7 +96,7 @@ def is_stored(spec: Problem, threads: int | None = None) -> bool:
     plan = plan_of(spec, cpu, threads)
     if along.codes_of(spec, plan, cpu):
         return True
-    steps = _steps(spec, plan, cpu)
+    steps = steps_of(spec, plan, cpu)
     return all(cache.has(step.problem, step.plan, cpu, step.number) for step in steps)
 
 
@@ -156,7 +156,7 @@ def _compiled(problem: Problem, plan: AnyPlan, target: Target) -> Kernel:
     """Take the steps of the plan's rule, and the machine code of each."""
     from depthwise.kernel.kernel import Kernel
 
-    steps = _steps(problem, plan, target)
+    steps = steps_of(problem, plan, target)
     written = functools.cache(_programs)  # for this while: programs take much memory
     codes = along.codes_of(problem, plan, target) or tuple(
         _code(step, target, written) for step in steps
@@ -167,7 +167,8 @@ def _compiled(problem: Problem, plan: AnyPlan, target: Target) -> Kernel:
 
 
 @functools.cache
-def _steps(problem: Problem, plan: AnyPlan, target: Target) -> tuple[Step, ...]:
+def steps_of(problem: Problem, plan: AnyPlan, target: Target) -> tuple[Step, ...]:
+    """Return what a call of a problem's kernel runs, one after the other."""
     return schedule.rule_of(plan, problem, target).steps(problem, plan, target)
 
 
@@ -189,11 +190,6 @@ def _code(step: Step, target: Target, written: Callable[..., tuple[Program, ...]
     write = partial(code.write, built)
     stored = cache.store(step.problem, step.plan, target, write, meta, code.suffix(), step.number)
     return _remembered(stored) or code.loaded(built)
-
-
-def steps(problem: Problem, plan: AnyPlan, target: Target) -> tuple[Step, ...]:
-    """Return what a call of a problem's kernel runs, one after the other."""
-    return _steps(problem, plan, target)
 
 
 def emitted(step: Step, target: Target, form: Form) -> Emitted:

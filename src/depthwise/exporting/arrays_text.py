@@ -7,14 +7,11 @@ from itertools import chain
 
 import numpy as np
 
+from depthwise.machine import c99_helpers
 from depthwise.problem.arrays import Array
 
-C_TYPES = {
-    "float32": "float", "float64": "double", "int8": "int8_t", "uint8": "uint8_t",
-    "int16": "int16_t", "int32": "int32_t", "int64": "int64_t", "uint64": "uint64_t",
-    "bool": "unsigned char",
-}  # fmt: skip
-"""By NumPy's names."""
+C_TYPES = {**c99_helpers.C_TYPES, "bool": "unsigned char"}
+"""Of elements, by NumPy's names."""
 _PER_LINE = {1: 24, 2: 16, 4: 8, 8: 4}
 """How many numbers a line has, by their bytes."""
 

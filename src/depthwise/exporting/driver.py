@@ -16,14 +16,12 @@ class Names:
     """What everything is called in C.
 
     Attributes:
-        name: the compute function.
         parameters: the arrays of a call, by the number of their tensor.
         weights: the constant arrays in order.
         constants: those of the tensors that are constant, by number.
         blob: whether constants lie in a run of bytes, `w`.
     """
 
-    name: str
     parameters: Mapping[int, str]
     weights: tuple[str, ...]
     constants: Mapping[int, str]

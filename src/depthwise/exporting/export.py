@@ -165,12 +165,11 @@ def _model(
         problem: Any = specification(source)  # type: ignore[arg-type]
         if problem.kernels != (problem,):
             raise SpecError(f"one kernel is exported at a time: {problem}")
-        name = wishes.name or str(problem.kind)
-        model = model_of_problem(problem, _weights(problem, operands), name)
+        model = model_of_problem(problem, _weights(problem, operands))
         has_weights = set(problem.operands) > set(problem.computed)
         if operands is None and has_weights:
             model = replace(model, title=f"{model.title}, with random weights")
-        return name, model
+        return str(problem.kind), model
     if operands is not None or wishes.plan is not None:
         raise SpecError("operands and a plan are those of a problem; a network has its own")
     is_path = isinstance(source, (str, os.PathLike))
@@ -225,7 +224,7 @@ def _least_code(problem: Layer, target: Target, form: Form) -> AnyPlan:
         plans.append(min(legal_plans(problem, target), key=lambda plan: prod(plan.tiles.values())))
 
     def size(plan: AnyPlan) -> int:
-        steps = compiler.steps(problem, plan, target)
+        steps = compiler.steps_of(problem, plan, target)
         made = (compiler.emitted(step, target, form) for step in steps)
         return sum(len(each.object) + len(each.text) for each in made)
 

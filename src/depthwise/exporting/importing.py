@@ -22,7 +22,7 @@ _MOST_NAMED = 8
 """Of what cannot be exported, so many are named."""
 
 
-def model_of_problem(problem: Layer, operands: Mapping[str, Array], name: str) -> Model:
+def model_of_problem(problem: Layer, operands: Mapping[str, Array]) -> Model:
     """Return the model of one problem: its input and what is computed are what a call is given."""
     given = {INPUT: problem.array_names[0], **{n: n for n in problem.operands if n not in operands}}
     shapes = {INPUT: problem.input_shape, **problem.operands, OUTPUT: problem.output_shape}
@@ -36,7 +36,7 @@ def model_of_problem(problem: Layer, operands: Mapping[str, Array], name: str) -
         for each, called in names.items()
     ]  # fmt: skip
     slots = {each: Slot(number) for number, each in enumerate(names)}
-    operation = Operation(name, problem, dict(operands), slots)
+    operation = Operation(problem, dict(operands), slots)
     return Model(
         str(problem), tuple(tensors), {}, tuple(range(len(given))), (len(given),), (operation,)
     )
@@ -170,7 +170,7 @@ class _Reading:
         elif image:
             place = self._values[made]
             lies = seen.transpose(0, 2, 3, 1) if seen.ndim == 4 else seen
-            self._operations.append(self._moved(step.name, lies, self._slot(place).tensor))
+            self._operations.append(self._moved(lies, self._slot(place).tensor))
         else:
             self._left.append(f"{step.name} ({view.title} moves elements)")
 
@@ -183,12 +183,12 @@ class _Reading:
         memory = np.empty(source.size, source.dtype)
         self._memory.append(memory)
         self._tensors.append(Tensor(step.name, source.shape, source.dtype.name, "between"))
-        self._operations.append(self._moved(step.name, source, number))
+        self._operations.append(self._moved(source, number))
         return view.of(memory.reshape(source.shape))
 
-    def _moved(self, name: str, source: Array, target: int) -> Move:
+    def _moved(self, source: Array, target: int) -> Move:
         strides = tuple(stride // source.itemsize for stride in source.strides)
-        return Move(name, self._slot(source), strides, source.shape, target)
+        return Move(self._slot(source), strides, source.shape, target)
 
     def _slot(self, array: Array) -> Slot:
         """Return where an array lies."""
@@ -204,7 +204,7 @@ class _Reading:
         """Yield a problem as one operation, or a block as those of its convolutions."""
         name = step.name
         if not (self._apart and isinstance(problem, BlockSpec)) or problem.squeeze_excite:
-            yield Operation(name, problem, weights, slots)
+            yield Operation(problem, weights, slots)
             return
         source = slots[INPUT]
         for part, spec in problem.named_parts.items():
@@ -218,7 +218,7 @@ class _Reading:
             taken = {INPUT: source, OUTPUT: made}
             if spec.residual:
                 taken["residual"] = slots["residual"]
-            yield Operation(f"{name} {part}", spec, own, taken)
+            yield Operation(spec, own, taken)
             source = made
 
     def _between(self, name: str, part: str, spec: Layer) -> Slot:
@@ -249,7 +249,7 @@ class _Reading:
             self._tensors.append(result)
             self._memory.append(np.empty(0, tensor.dtype))
             outputs.append(len(self._tensors) - 1)
-            self._operations.append(self._moved(port.name, seen, outputs[-1]))
+            self._operations.append(self._moved(seen, outputs[-1]))
         return tuple(outputs)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from depthwise import compiler
 from depthwise.exporting.model import Operation
-from depthwise.machine.emitted import PLACE_BYTES, Emitted, Form
+from depthwise.machine.emitted import Emitted, Form, placed
 from depthwise.machine.target import Target
 from depthwise.network.prepare import Told
 from depthwise.problem.arrays import Array
@@ -112,15 +112,15 @@ class Kernels:
             problem: as what, where that is not all of it: some rows.
         """
         posed = operation.problem if problem is None else problem
-        steps = compiler.steps(posed, self.plans(posed), self.target)
+        steps = compiler.steps_of(posed, self.plans(posed), self.target)
         known: dict[str, Argument] = {name: name for name in operation.slots}
         size = 0
         for step in steps:
             for name, shape in step.buffers.items():
                 known[name] = Buffer(size)
-                size += _rounded(nbytes(shape, posed.dtype))
+                size += placed(nbytes(shape, posed.dtype))
         launches = tuple(self._launch(step, known, operation.weights) for step in steps)
-        scratch = max(_rounded(each.function.emitted.scratch_bytes) for each in launches)
+        scratch = max(placed(each.function.emitted.scratch_bytes) for each in launches)
         return Call(str(posed), launches, size, scratch)
 
     def forget(self) -> None:
@@ -174,7 +174,3 @@ class Kernels:
     def _writes(self, step: Step) -> Iterator[bool]:
         for name in step.arguments:
             yield name == OUTPUT or name in step.buffers
-
-
-def _rounded(size: int) -> int:
-    return -(-size // PLACE_BYTES) * PLACE_BYTES

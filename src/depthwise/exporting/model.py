@@ -59,13 +59,11 @@ class Operation:
     """A problem, its weights, and where its other arrays lie.
 
     Attributes:
-        name: what the network calls it.
         problem: at the size at which it is computed.
         weights: the operands that are the same in each call, by name.
         slots: the input, the operands that are computed, and the result, by the names of `steps`.
     """
 
-    name: str
     problem: Layer
     weights: Mapping[str, Array]
     slots: Mapping[str, Slot]
@@ -86,14 +84,12 @@ class Move:
     """Elements in another order, or in another place.
 
     Attributes:
-        name: what the network calls it.
         source: where the first of them lies.
         strides: how many elements lie from one place along an axis of the result to the next.
         shape: of the result, which lies without gaps.
         makes: the number of its tensor.
     """
 
-    name: str
     source: Slot
     strides: tuple[int, ...]
     shape: tuple[int, ...]

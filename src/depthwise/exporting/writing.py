@@ -5,8 +5,9 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,11 +22,15 @@ from depthwise.exporting.model import Model, Tensor
 from depthwise.exporting.names import distinct
 from depthwise.exporting.planning import Plan
 from depthwise.exporting.vectors import Vectors
-from depthwise.machine.emitted import NAME, PLACE_BYTES
+from depthwise.machine.c99_helpers import HELPERS
+from depthwise.machine.emitted import NAME, PLACE_BYTES, placed
 from depthwise.machine.target import Target
 from depthwise.network.prepare import Told
 from depthwise.problem.arrays import Array
 from depthwise.version import __version__
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 MADE_BY = "made by depthwise"
 """What the README of every export says."""
@@ -80,22 +85,16 @@ def files(
     """
     name = export.name
     about = _About(export, vectors)
-    weights = about.weights()
     step("compile it" if library else "compile it to see how large it is")
     needed = {
         f"{name}.h": about.rendered("header.h"), f"{name}.c": about.rendered("compute.c"),
-        **weights, **about.objects(),
+        **about.weights(), **about.objects(),
     }  # fmt: skip
     made = built(name, _encoded(needed), export.target, library)
     about.know(made)
-    found: dict[str, str | bytes] = {
-        f"{name}.h": about.rendered("header.h"),
-        f"{name}.c": about.rendered("compute.c"),
-        **weights,
-    }
+    found: dict[str, str | bytes] = {**needed, f"{name}.h": about.rendered("header.h")}
     found[f"{name}_test.c"] = about.rendered("test.c")
     found[f"{name}_vectors.c"] = about.vectors_file()
-    found |= about.objects()
     if library:
         found[library_name(name, library)] = made.library
     found["CMakeLists.txt"] = about.rendered("CMakeLists.txt")
@@ -125,24 +124,27 @@ class _About:
         }
         weights = self._weight_expressions()
         self._places = Places(model, export.plan, Names(
-            export.name, self._parameters, weights,
+            self._parameters, weights,
             {each: weights[at] for each, at in self._constants.items()}, export.blob,
         ))  # fmt: skip
         self._words = self._all_words()
 
     def rendered(self, template: str, **more: Any) -> str:
         """Return a file."""
+        return self._templates.get_template(f"{template}.j2").render(self._words, **more)
+
+    @cached_property
+    def _templates(self) -> Environment:
         try:
             from jinja2 import Environment, PackageLoader, StrictUndefined
         except ModuleNotFoundError:
             raise DepthwiseError(
                 f"an export is written by jinja2; this installs it: {installs('export')}"
             ) from None
-        templates = Environment(
+        return Environment(
             loader=PackageLoader("depthwise.exporting"), undefined=StrictUndefined,
             trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
         )  # fmt: skip
-        return templates.get_template(f"{template}.j2").render(self._words, **more)
 
     def weights(self) -> dict[str, str | bytes]:
         """Return the files of the constants."""
@@ -265,8 +267,6 @@ class _About:
 
     def _helpers(self, rows: Sequence[Chain]) -> str:
         """Return the small functions that kernels and chains share."""
-        from depthwise.programs.c99_helpers import HELPERS
-
         functions = self._export.kernels.functions
         wanted = set().union(*(each.emitted.helpers for each in functions))
         wanted |= set().union(*(chains.helpers_of(self._places, chain) for chain in rows))
@@ -358,8 +358,7 @@ def _subject(model: Model) -> str:
 
 def _starts(arrays: Sequence[Array]) -> list[int]:
     """Return where each constant begins in the file of them, and where the last ends."""
-    sizes = (-(-array.nbytes // PLACE_BYTES) * PLACE_BYTES for array in arrays)
-    return [*accumulate(sizes, initial=0)]
+    return [*accumulate((placed(array.nbytes) for array in arrays), initial=0)]
 
 
 def _blob(arrays: Sequence[Array]) -> bytes:

@@ -10,6 +10,11 @@ PLACE_BYTES = 16
 Form = Literal["c", "object"]
 
 
+def placed(size: int) -> int:
+    """Return the bytes from the beginning of a piece of that memory to that of the next."""
+    return -(-size // PLACE_BYTES) * PLACE_BYTES
+
+
 @dataclass(frozen=True)
 class Emitted:
     """The code of one step of a kernel.

@@ -22,7 +22,7 @@ import tvm_ffi
 from tvm import s_tir, tirx
 
 from depthwise.errors import DepthwiseError, InternalError, TargetError
-from depthwise.machine.emitted import PLACE_BYTES
+from depthwise.machine.emitted import placed
 from depthwise.machine.target import Target
 from depthwise.programs.rounding import without_library
 
@@ -389,7 +389,7 @@ def _buffers_into_scratch(func: tirx.PrimFunc, _mod: Any, _ctx: Any) -> tirx.Pri
         nbytes = math.prod(int(extent) for extent in buffer.shape) * bytes_each
         if nbytes <= SMALL_STACK_BYTES:
             return alloc
-        start = -(-size // PLACE_BYTES) * PLACE_BYTES
+        start = placed(size)
         size = start + nbytes
         pointer = tirx.Var(f"{buffer.name}_scratch", _pointer_to(buffer.dtype))
         added.append((pointer, start))

@@ -16,7 +16,8 @@ import tvm_ffi
 from tvm import ir, tirx
 
 from depthwise.errors import InternalError, TargetError
-from depthwise.machine.emitted import PLACE_BYTES
+from depthwise.machine.c99_helpers import C_TYPES, HELPERS
+from depthwise.machine.emitted import placed
 from depthwise.programs.build import (
     SCRATCH_BYTES,
     SYMBOL,
@@ -24,7 +25,6 @@ from depthwise.programs.build import (
     lowered,
     task_count,
 )
-from depthwise.programs.c99_helpers import C_TYPES, HELPERS
 from depthwise.programs.c99_statements import Body, Callee, is_array
 from depthwise.programs.c99_texts import Used
 
@@ -91,7 +91,7 @@ class _Scratch:
 
     def place(self, dtype: str, nbytes: int) -> str:
         """Return the address of so many bytes more."""
-        start = -(-self.size // PLACE_BYTES) * PLACE_BYTES
+        start = placed(self.size)
         self.size, self.added = start + nbytes, True
         memory = f"(uint8_t *)(void *){self._name}"
         where = f"({memory} + {start})" if start else self._name

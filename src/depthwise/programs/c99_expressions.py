@@ -12,7 +12,7 @@ import tvm_ffi
 from tvm import ir, tirx
 
 from depthwise.errors import InternalError
-from depthwise.programs.c99_helpers import C_TYPES
+from depthwise.machine.c99_helpers import C_TYPES
 from depthwise.programs.c99_texts import (
     PRIMARY,
     UNARY,

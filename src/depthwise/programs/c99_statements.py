@@ -13,9 +13,9 @@ import tvm_ffi
 from tvm import ir, tirx
 
 from depthwise.errors import InternalError
+from depthwise.machine.c99_helpers import C_TYPES
 from depthwise.programs.build import SMALL_STACK_BYTES
 from depthwise.programs.c99_expressions import Expressions, intrinsic, is_uniform
-from depthwise.programs.c99_helpers import C_TYPES
 from depthwise.programs.c99_texts import Text, Used, dtype_of, lanes_of
 
 Expr: TypeAlias = Any

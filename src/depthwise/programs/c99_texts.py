@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import tvm_ffi
 
-from depthwise.programs.c99_helpers import C_TYPES
+from depthwise.machine.c99_helpers import C_TYPES
 
 Expr: TypeAlias = Any
 
