@@ -11,6 +11,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,9 +162,15 @@ def _compiled(problem: Problem, plan: AnyPlan, target: Target) -> Kernel:
     codes = along.codes_of(problem, plan, target) or tuple(
         _code(step, target, written) for step in steps
     )
+    codes = tuple(map(_with_tasks, codes, steps))
     return Kernel(
         problem, plan, target, steps, codes, functools.cache(partial(_shown, steps, target))
     )
+
+
+def _with_tasks(code: Code, step: Step) -> Code:
+    """Return machine code that is as many tasks as its step says, where that says so."""
+    return code if step.tasks is None else replace(code, tasks=step.tasks)
 
 
 @functools.cache

@@ -199,7 +199,7 @@ class Kernel:
             buffers: an array for each of `self.buffers`.
             out: where to write the result.
         """
-        arrays = (x, *packed, *buffers, out)
+        arrays = (x, *packed, *buffers, *self._constants.values(), out)
         return [
             Launch(code, step.most_threads, taken(arrays))
             for code, step, taken in zip(self.codes, self.steps, self._taken, strict=True)
@@ -215,9 +215,9 @@ class Kernel:
             threads: how many threads to use at most; 0 is `team.size()`.
         """
         if (only := self._only) is not None:
-            launch, most, address, tasks, scratch_bytes = only
+            launch, most, address, tasks, scratch_bytes, constants = only
             count = 1 if most == 1 else min(threads or team.size(), most)
-            launch(address, tasks, count, scratch_bytes, x, *packed, out)
+            launch(address, tasks, count, scratch_bytes, x, *packed, *constants, out)
             return
         *starts, size = self._starts
         start, _ = taken = take(size)
@@ -235,18 +235,28 @@ class Kernel:
     @cached_property
     def _taken(self) -> list[Callable[..., tuple[Memory, ...]]]:
         """For each step, what takes its arguments from the input, operands, buffers and output."""
-        names = (INPUT, *self.spec.operands, *self.buffers, OUTPUT)
+        names = (INPUT, *self.spec.operands, *self.buffers, *self._constants, OUTPUT)
         places = {name: place for place, name in enumerate(names)}
         return [itemgetter(*(places[name] for name in step.arguments)) for step in self.steps]
 
     @cached_property
-    def _only(self) -> tuple[Callable[..., None], int, int, int, int] | None:
+    def _constants(self) -> dict[str, Array]:
+        """What steps take that is the same in each call."""
+        return {
+            name: np.array(numbers, np.int64)
+            for step in self.steps
+            for name, numbers in step.constants.items()
+        }
+
+    @cached_property
+    def _only(self) -> tuple[Callable[..., None], int, int, int, int, tuple[Array, ...]] | None:
         """The launch of a kernel whose only step takes the arrays of a call in their order."""
         step, code = self.steps[0], self.codes[0]
-        if len(self.steps) > 1 or step.arguments != (INPUT, *self.spec.operands, OUTPUT):
+        in_order = (INPUT, *self.spec.operands, *step.constants, OUTPUT)
+        if len(self.steps) > 1 or step.arguments != in_order:
             return None
-        run = team.native().run
-        return run, step.most_threads, code.address, code.tasks, code.scratch_bytes
+        run, constants = team.native().run, tuple(self._constants.values())
+        return run, step.most_threads, code.address, code.tasks, code.scratch_bytes, constants
 
 
 class _OfTensors:

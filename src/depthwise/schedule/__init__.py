@@ -10,6 +10,7 @@ from depthwise.errors import PlanError
 from depthwise.machine.target import Target
 from depthwise.problem.attention import AttentionSpec
 from depthwise.problem.block import BlockSpec
+from depthwise.problem.causal import CausalSpec
 from depthwise.problem.elementwise import ElementwiseSpec
 from depthwise.problem.gathers import GatherSpec
 from depthwise.problem.html import as_html
@@ -28,6 +29,7 @@ from depthwise.schedule import (
     input_gradient,
     weight_gradient,
 )
+from depthwise.schedule.causal import Causal
 from depthwise.schedule.one_way import OneWay
 from depthwise.schedule.pixel_passes import PixelPasses
 from depthwise.schedule.plan import AnyPlan, BlockPlan
@@ -38,6 +40,7 @@ AnyRule = Rule[Any, Any]
 RULES: dict[type[Any], tuple[AnyRule, ...]] = {
     ConvSpec: convolutions.RULES,
     BlockSpec: fusion.WAYS,
+    CausalSpec: (Causal(),),
     PassSpec: (adjoint, input_gradient, weight_gradient),
     PixelSpec: (PixelPasses(),),
     ElementwiseSpec: (OneWay("elementwise", sums=False),),

@@ -36,7 +36,8 @@ class Step:
     plan: AnyPlan
     """How that problem is computed."""
     arguments: tuple[str, ...]
-    """What the code takes, in order: INPUT, operands of the kernel's problem, buffers, OUTPUT."""
+    """What the code takes, in order: INPUT, operands of the kernel's problem, buffers, constants,
+    OUTPUT."""
     most_threads: int
     """On how many threads it is worth running."""
     number: int = 0
@@ -45,6 +46,10 @@ class Step:
     """Of those arguments that are weights: how they are laid out."""
     buffers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """The buffers that it writes and later steps read, with their shapes."""
+    constants: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Of those arguments that are neither a call's nor buffers: their elements, 64-bit integers."""
+    tasks: int | None = None
+    """How many tasks it is where the code does not tell."""
 
 
 def worth_waking(problem: Problem) -> int:

@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 from depthwise.problem.families import (
     attention,
     blocks,
+    causal,
     convolutions,
     elementwise,
     gathers,
@@ -25,6 +26,7 @@ from depthwise.problem.problem import Problem
 FAMILIES: tuple[Family[Any], ...] = (
     convolutions.FAMILY,
     blocks.FAMILY,
+    causal.FAMILY,
     passes.FAMILY,
     pixels.FAMILY,
     elementwise.FAMILY,

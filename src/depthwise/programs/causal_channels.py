@@ -1,0 +1,156 @@
+"""Causal convolution with vectors over channels: channels-last, and one time at a time.
+
+A task first brings the weights of its channels into the order of vectors.  Then it goes through
+blocks of time, and through the vectors of channels of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from tvm.tirx.script import builder as T  # noqa: N812
+
+from depthwise.programs.causal_rows import UNROLLED_TAPS, Row, Sequences, wide
+from depthwise.schedule import causal as rule
+
+Expr: TypeAlias = Any
+
+_TIMES_OF_A_BLOCK = 16
+_TIMES_OF_A_TILE = 4
+
+
+class AcrossChannels:
+    """What a task computes of rows, vector by vector of channels."""
+
+    def __init__(self, sequences: Sequences) -> None:
+        self._of, self._spec = sequences, sequences.spec
+        self._arrays = sequences.arrays
+        self._lanes = min(sequences.target.lanes(self._spec.dtype), self._spec.channels)
+        self._most = rule.channels_of_a_run(self._spec, sequences.target)
+        self._one_time = self._spec.length == 1 and not self._spec.channels_last
+        self._weights: Any = None
+
+    def tasks(self, first: Expr, last: Expr, begin: Expr, end: Expr) -> None:
+        """Write the rows from `first` to `last`, of each the channels from `begin` to `end`."""
+        self._bring_weights(begin, end)
+        with T.serial(first, last) as number:
+            row = self._of.row(number)
+            blocks = T.Bind((row.length + (_TIMES_OF_A_BLOCK - 1)) // _TIMES_OF_A_BLOCK)
+            with T.serial(wide(0), blocks) as block:
+                start = T.Bind(block * _TIMES_OF_A_BLOCK)
+                stop = T.Bind(T.min(start + _TIMES_OF_A_BLOCK, row.length))
+                for channel, lanes in self._vectors(begin, end):
+                    self._block(Vector(self._of, row, channel, begin, lanes), start, stop)
+            if self._spec.state:
+                with T.If(row.writes > 0), T.Then():
+                    for channel, lanes in self._vectors(begin, end):
+                        Vector(self._of, row, channel, begin, lanes).write_state()
+
+    def _vectors(self, begin: Expr, end: Expr) -> Iterator[tuple[Expr, int]]:
+        """Write the loop over whole vectors of channels, then what the last channels are."""
+        lanes, rest = self._lanes, self._spec.channels % self._lanes
+        with T.serial(wide(0), (end - begin) // lanes) as number:
+            yield T.Bind(begin + number * lanes), lanes
+        if rest:
+            with T.If((end - begin) % lanes > 0), T.Then():
+                yield T.Bind(end - rest), rest
+
+    def _bring_weights(self, begin: Expr, end: Expr) -> None:
+        """Write the weights of the channels, tap by tap, to where the vectors find them."""
+        taps, weight = self._spec.kernel, self._arrays["weight"]
+        self._weights = T.alloc_buffer((taps * self._most,), self._spec.element.tvm, scope="local")
+        with T.serial(wide(0), end - begin) as channel, T.serial(wide(0), wide(taps)) as k:
+            value = weight[(begin + channel) * taps + k]
+            T.buffer_store(self._weights, value, [k * self._most + channel])
+
+    def _block(self, vector: Vector, start: Expr, stop: Expr) -> None:
+        """Write some times of a vector: those whose taps reach before the row, then the others."""
+        inside = T.Bind(T.min(T.max(start, self._spec.before - vector.row.before), stop))
+        with T.serial(start, inside) as time:
+            self._sums(vector, time, vector.before, 1)
+        if self._one_time:
+            return
+        tiles = T.Bind((stop - inside) // _TIMES_OF_A_TILE)
+        with T.serial(wide(0), tiles) as tile:
+            self._sums(vector, inside + tile * _TIMES_OF_A_TILE, vector.of_x, _TIMES_OF_A_TILE)
+        with T.serial(inside + tiles * _TIMES_OF_A_TILE, stop) as time:
+            self._sums(vector, time, vector.of_x, 1)
+
+    def _sums(self, vector: Vector, time: Expr, read: Read, times: int) -> None:
+        """Write the sums of some times."""
+        spec, lanes = self._spec, vector.lanes
+        sums = T.alloc_buffer((times * lanes,), spec.element.tvm, scope="local")
+        for at in range(times):
+            with T.vectorized(wide(0), wide(lanes)) as lane:
+                start = self._of.bias(vector.channel + lane)
+                T.buffer_store(sums, start, [at * lanes + lane])
+
+        def add(k: Any) -> None:
+            for at in range(times):
+                with T.vectorized(wide(0), wide(lanes)) as lane:
+                    weight = self._weights[k * self._most + vector.channel - vector.begin + lane]
+                    shift = at - spec.before + k * spec.dilation
+                    value = sums[at * lanes + lane] + read(time + shift, lane) * weight
+                    T.buffer_store(sums, value, [at * lanes + lane])
+
+        if spec.kernel <= UNROLLED_TAPS:
+            for k in range(spec.kernel):
+                add(k)
+        else:
+            with T.serial(wide(0), wide(spec.kernel)) as k:
+                add(k)
+        for at in range(times):
+            with T.vectorized(wide(0), wide(lanes)) as lane:
+                value = self._of.activated(sums[at * lanes + lane])
+                T.buffer_store(self._arrays["y"], value, [vector.y(time + at) + lane])
+
+
+Read: TypeAlias = "Callable[[Expr, Expr], Expr]"
+"""Gives an element of x, or of what lies before it, by its time and its lane."""
+
+
+@dataclass(frozen=True)
+class Vector:
+    """Neighbouring channels of a row."""
+
+    of: Sequences
+    row: Row
+    channel: Expr
+    """The first."""
+    begin: Expr
+    """The first channel of the task."""
+    lanes: int
+
+    def of_x(self, time: Expr, lane: Expr) -> Expr:
+        """Return an element of x."""
+        at = self.row.x + time * self.of.header["x_step"] + self.channel
+        return self.of.arrays["x"][at + lane]
+
+    def before(self, time: Expr, lane: Expr) -> Expr:
+        """Return an element that may lie before the row."""
+        return self.of.before(
+            self.row, time, lambda at: self.of_x(at, lane), lambda number: self._state(number, lane)
+        )
+
+    def y(self, time: Expr) -> Expr:
+        """Return where the results of a time begin."""
+        return self.row.y + time * self.of.header["y_step"] + self.channel
+
+    def _state(self, number: Expr, lane: Expr) -> Expr:
+        return self.of.arrays["state"][self._place(number, lane)]
+
+    def _place(self, number: Expr, lane: Expr) -> Expr:
+        """Return where an element of the state lies."""
+        spec = self.of.spec
+        if spec.channels_last:
+            return self.row.state + number * spec.channels + self.channel + lane
+        return self.row.state + (self.channel + lane) * spec.state + number
+
+    def write_state(self) -> None:
+        """Write what the state is after the row; its elements move to where others were read."""
+        size = self.of.spec.state
+        with T.serial(wide(0), wide(size)) as i, T.vectorized(wide(0), wide(self.lanes)) as lane:
+            value = self.before(self.row.length - size + i, lane)
+            T.buffer_store(self.of.arrays["state"], value, [self._place(i, lane)])
