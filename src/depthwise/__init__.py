@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from depthwise.compiler import compile, explain  # noqa: A004
     from depthwise.exporting.export import export
     from depthwise.functions.blocks import inverted_residual, separable_conv2d
+    from depthwise.functions.causal import causal_conv1d, causal_conv1d_update
     from depthwise.functions.convolutions import (
         depthwise_conv1d,
         depthwise_conv2d,
@@ -37,6 +38,8 @@ __all__ = [
     "ConvSpec",
     "Network",
     "Plan",
+    "causal_conv1d",
+    "causal_conv1d_update",
     "compile",
     "cost",
     "depthwise_conv1d",
@@ -61,6 +64,7 @@ _HOMES = {
     "depthwise.compiler": ("compile", "explain"),
     "depthwise.exporting.export": ("export",),
     "depthwise.functions.blocks": ("inverted_residual", "separable_conv2d"),
+    "depthwise.functions.causal": ("causal_conv1d", "causal_conv1d_update"),
     "depthwise.functions.convolutions": (
         "depthwise_conv1d",
         "depthwise_conv2d",

@@ -67,11 +67,13 @@ class AcrossChannels:
 
     def _block(self, vector: Vector, start: Expr, stop: Expr) -> None:
         """Write some times of a vector: those whose taps reach before the row, then the others."""
+        if self._one_time:
+            with T.serial(start, stop) as time:
+                self._sums(vector, time, vector.before, 1)
+            return
         inside = T.Bind(T.min(T.max(start, self._spec.before - vector.row.before), stop))
         with T.serial(start, inside) as time:
             self._sums(vector, time, vector.before, 1)
-        if self._one_time:
-            return
         tiles = T.Bind((stop - inside) // _TIMES_OF_A_TILE)
         with T.serial(wide(0), tiles) as tile:
             self._sums(vector, inside + tile * _TIMES_OF_A_TILE, vector.of_x, _TIMES_OF_A_TILE)

@@ -99,16 +99,12 @@ class AlongTime:
         """Write the sums of a window to an array."""
         with T.serial(wide(0), wide(count // self._lanes)) as number:
             start = number * self._lanes
-            taps.sums(
-                lambda i: window[start + i], lambda i: (to, at + start + i), 1, self._lanes
-            )
+            taps.sums(lambda i: window[start + i], lambda i: (to, at + start + i), 1, self._lanes)
 
     def _inside(self, taps: Taps, x: Expr, y: Expr, time: Expr, vectors: int) -> None:
         """Write some vectors of sums whose taps all lie in x."""
         start, end = T.Bind(x + time - self._spec.before), T.Bind(y + time)
-        taps.sums(
-            lambda i: self._x[start + i], lambda i: (self._y, end + i), vectors, self._lanes
-        )
+        taps.sums(lambda i: self._x[start + i], lambda i: (self._y, end + i), vectors, self._lanes)
 
 
 class Taps:
@@ -123,7 +119,9 @@ class Taps:
     def _tap(self, k: Any) -> Expr:
         return T.Bind(self._of.arrays["weight"][self._weight + k])
 
-    def sums(self, read: Place, place: Callable[[Expr], tuple[Any, Expr]], vectors: int, lanes: int) -> None:
+    def sums(
+        self, read: Place, place: Callable[[Expr], tuple[Any, Expr]], vectors: int, lanes: int
+    ) -> None:
         """Write some vectors of sums.
 
         Args:

@@ -32,7 +32,7 @@ _LENGTH = 1024
 _BYTES_OF_A_RUN = 1024
 """Neighbouring channels of a task, channels-last: some cache lines of each time."""
 _CHANNELS_OF_A_TASK = 8
-_ELEMENTS_OF_A_TASK = 1024
+_TIMES_OF_A_TASK = 16
 
 
 class Row(NamedTuple):
@@ -62,6 +62,7 @@ class Causal:
     def rejects(self, spec: CausalSpec, target: Target) -> str | None:
         """Take every problem."""
         del spec, target
+        return None
 
     def default_plan(self, spec: CausalSpec, target: Target, threads: int) -> Plan:
         """Return the only plan."""
@@ -76,7 +77,7 @@ class Causal:
     def steps(self, spec: CausalSpec, plan: Plan, target: Target) -> tuple[Step, ...]:
         """Return the one launch, whose code is that of all lengths."""
         code = code_of(spec)
-        table = table_of(code, [*rows_of(spec)], *steps_of(spec, spec.length))
+        table = table_of([*rows_of(spec)], *steps_of(spec, spec.length))
         return (
             Step(
                 "", code, plan, (INPUT, *spec.operands, ROWS, OUTPUT), worth_waking(spec),
@@ -132,10 +133,18 @@ class Table:
     """Into how many groups of rows the tasks are cut."""
 
 
-def table_of(code: CausalSpec, rows: Sequence[Row], x_step: int, y_step: int) -> Table:
+def table_of(rows: Sequence[Row], x_step: int, y_step: int) -> Table:
     """Return the table of some rows: as many of short rows to a task as make it worth its turn."""
-    times = sum(row.length for row in rows) // max(len(rows), 1)
-    work = max(1, times * min(code.channels, _ELEMENTS_OF_A_TASK))
-    each = max(1, min(_ELEMENTS_OF_A_TASK // work, len(rows)))
+    each = rows_of_a_task(len(rows), sum(row.length for row in rows))
     numbers = [number for row in rows for number in row]
     return Table((len(rows), each, x_step, y_step, *numbers), -(-len(rows) // each))
+
+
+def rows_of_a_task(rows: int, times: int) -> int:
+    """Return how many rows a task takes: several short ones, because what it prepares is for all.
+
+    Args:
+        rows: how many there are.
+        times: of all of them together.
+    """
+    return max(1, min(rows, _TIMES_OF_A_TASK * rows // max(times, 1)))
