@@ -143,7 +143,7 @@ def table(of: Table, x: Lies, y: Lies, states: States | None) -> tuple[Table, in
     for column, lying in enumerate((x, y)):
         step = lying.step if lying.channels_last else 1
         rows[:, column] = sequence * lying.sequence + start * step
-    rows[:, 3:] = 0, -1, 0
+    rows[:, 3:] = 0
     if states is not None and states.array is not None and states.array.size:
         distance = states.array.strides[0] // states.array.itemsize
         rows[:, 4], rows[:, 5] = states.each * distance, states.written

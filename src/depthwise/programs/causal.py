@@ -18,6 +18,7 @@ from depthwise.programs import define_causal
 from depthwise.programs.build import SYMBOL, TASKS, Program
 from depthwise.programs.causal_channels import AcrossChannels
 from depthwise.programs.causal_rows import Sequences, wide
+from depthwise.programs.causal_steps import OneTime
 from depthwise.programs.causal_times import AlongTime
 from depthwise.schedule import causal as rule
 from depthwise.schedule.plan import Plan
@@ -40,7 +41,7 @@ def _function(spec: CausalSpec, target: Target) -> tirx.PrimFunc:
     """Return a function of the problem's arrays, the table and a run of tasks."""
     sizes = {name: prod(shape) for name, shape in spec.operands.items()}
     sizes |= dict.fromkeys([*["state"] * bool(spec.state), "x", "y"], _ANYWHERE)
-    writer = AcrossChannels if rule.across_channels(spec) else AlongTime
+    writer = OneTime if rule.one_time(spec) else AcrossChannels if spec.channels_last else AlongTime
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
         T.func_attr({TASKS: 1})

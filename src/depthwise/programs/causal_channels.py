@@ -1,4 +1,4 @@
-"""Causal convolution with vectors over channels: channels-last, and one time at a time.
+"""Causal convolution channels-last: vectors over channels.
 
 A task first brings the weights of its channels into the order of vectors.  Then it goes through
 blocks of time, and through the vectors of channels of each.
@@ -6,13 +6,13 @@ blocks of time, and through the vectors of channels of each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from tvm.tirx.script import builder as T  # noqa: N812
 
-from depthwise.programs.causal_rows import UNROLLED_TAPS, Row, Sequences, wide
+from depthwise.programs.causal_rows import UNROLLED_TAPS, Row, Sequences, over_channels, wide
 from depthwise.schedule import causal as rule
 
 Expr: TypeAlias = Any
@@ -27,9 +27,7 @@ class AcrossChannels:
     def __init__(self, sequences: Sequences) -> None:
         self._of, self._spec = sequences, sequences.spec
         self._arrays = sequences.arrays
-        self._lanes = min(sequences.target.lanes(self._spec.dtype), self._spec.channels)
         self._most = rule.channels_of_a_run(self._spec, sequences.target)
-        self._one_time = self._spec.length == 1 and not self._spec.channels_last
         self._weights: Any = None
 
     def tasks(self, first: Expr, last: Expr, begin: Expr, end: Expr) -> None:
@@ -41,21 +39,12 @@ class AcrossChannels:
             with T.serial(wide(0), blocks) as block:
                 start = T.Bind(block * _TIMES_OF_A_BLOCK)
                 stop = T.Bind(T.min(start + _TIMES_OF_A_BLOCK, row.length))
-                for channel, lanes in self._vectors(begin, end):
+                for channel, lanes in over_channels(self._of, begin, end):
                     self._block(Vector(self._of, row, channel, begin, lanes), start, stop)
             if self._spec.state:
                 with T.If(row.writes > 0), T.Then():
-                    for channel, lanes in self._vectors(begin, end):
+                    for channel, lanes in over_channels(self._of, begin, end):
                         Vector(self._of, row, channel, begin, lanes).write_state()
-
-    def _vectors(self, begin: Expr, end: Expr) -> Iterator[tuple[Expr, int]]:
-        """Write the loop over whole vectors of channels, then what the last channels are."""
-        lanes, rest = self._lanes, self._spec.channels % self._lanes
-        with T.serial(wide(0), (end - begin) // lanes) as number:
-            yield T.Bind(begin + number * lanes), lanes
-        if rest:
-            with T.If((end - begin) % lanes > 0), T.Then():
-                yield T.Bind(end - rest), rest
 
     def _bring_weights(self, begin: Expr, end: Expr) -> None:
         """Write the weights of the channels, tap by tap, to where the vectors find them."""
@@ -67,10 +56,6 @@ class AcrossChannels:
 
     def _block(self, vector: Vector, start: Expr, stop: Expr) -> None:
         """Write some times of a vector: those whose taps reach before the row, then the others."""
-        if self._one_time:
-            with T.serial(start, stop) as time:
-                self._sums(vector, time, vector.before, 1)
-            return
         inside = T.Bind(T.min(T.max(start, self._spec.before - vector.row.before), stop))
         with T.serial(start, inside) as time:
             self._sums(vector, time, vector.before, 1)
@@ -145,10 +130,7 @@ class Vector:
 
     def _place(self, number: Expr, lane: Expr) -> Expr:
         """Return where an element of the state lies."""
-        spec = self.of.spec
-        if spec.channels_last:
-            return self.row.state + number * spec.channels + self.channel + lane
-        return self.row.state + (self.channel + lane) * spec.state + number
+        return self.row.state + number * self.of.spec.channels + self.channel + lane
 
     def write_state(self) -> None:
         """Write what the state is after the row; its elements move to where others were read."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -61,11 +61,9 @@ class Sequences:
             of_x: gives an element of x at such a time.
             of_state: gives an element of the state by its number.
         """
-        zero = tirx.const(0, self.spec.element.tvm)
-        old = zero
+        old: Expr = tirx.const(0, self.spec.element.tvm)
         if self.spec.state:
-            number = row.before + time + self.spec.state
-            old = tirx.if_then_else(row.state >= 0, of_state(number), zero)
+            old = of_state(row.before + time + self.spec.state)
         return tirx.if_then_else(row.before + time >= 0, of_x(time), old)
 
     def activated(self, value: Expr) -> Expr:
@@ -77,3 +75,18 @@ class Sequences:
         if self.spec.bias:
             return self.arrays["bias"][channel]
         return tirx.const(0, self.spec.element.tvm)
+
+
+def over_channels(of: Sequences, begin: Expr, end: Expr) -> Iterator[tuple[Expr, int]]:
+    """Write the loop over whole vectors of channels, then what the last channels are.
+
+    Yields:
+        The first channel of a vector, and how many it has.
+    """
+    lanes = min(of.target.lanes(of.spec.dtype), of.spec.channels)
+    rest = of.spec.channels % lanes
+    with T.serial(wide(0), (end - begin) // lanes) as number:
+        yield T.Bind(begin + number * lanes), lanes
+    if rest:
+        with T.If((end - begin) % lanes > 0), T.Then():
+            yield T.Bind(end - rest), rest

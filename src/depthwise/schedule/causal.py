@@ -46,8 +46,8 @@ class Row(NamedTuple):
     """How many times."""
     before: int
     """How many elements of its sequence lie in x right before it."""
-    state: int = -1
-    """Where the state of the sequence begins among the states; -1: zeros lie before it."""
+    state: int = 0
+    """Where the state of the sequence begins among the states, where there are any."""
     writes: int = 0
     """1 where the state is to be that after this row."""
 
@@ -88,18 +88,17 @@ class Causal:
 
 def code_of(spec: CausalSpec) -> CausalSpec:
     """Return the problem whose code computes this one: it has neither its batch nor its length."""
-    step = spec.length == 1 and not spec.channels_last
-    return replace(spec, batch=1, length=1 if step else _LENGTH)
+    return replace(spec, batch=1, length=1 if one_time(spec) else _LENGTH)
 
 
-def across_channels(spec: CausalSpec) -> bool:
-    """Whether vectors run over channels."""
-    return spec.channels_last or spec.length == 1
+def one_time(spec: CausalSpec) -> bool:
+    """Whether vectors run over channels although their elements lie apart in states."""
+    return spec.length == 1 and not spec.channels_last
 
 
 def channels_of_a_run(spec: CausalSpec, target: Target) -> int:
     """Return how many neighbouring channels a task computes of a row."""
-    if across_channels(spec):
+    if spec.channels_last or one_time(spec):
         return max(_BYTES_OF_A_RUN // spec.element.bytes, target.lanes(spec.dtype))
     return _CHANNELS_OF_A_TASK
 
@@ -120,7 +119,7 @@ def rows_of(spec: CausalSpec) -> Iterator[Row]:
     size, state = spec.channels * spec.length, spec.channels * spec.state
     for number in range(spec.batch):
         at = number * size
-        yield Row(at, at, spec.length, 0, number * state if state else -1, int(bool(state)))
+        yield Row(at, at, spec.length, 0, number * state, int(bool(state)))
 
 
 @dataclass(frozen=True)
