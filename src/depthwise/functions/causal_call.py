@@ -16,7 +16,7 @@ from depthwise.compiler import compile as compile_kernel
 from depthwise.functions.call import remembered
 from depthwise.functions.causal_posed import Arrays, Asked, Numbers, posed, seen
 from depthwise.functions.causal_ready import Launch, Ready
-from depthwise.functions.sequences import States, are_whole, chosen, lies, pieces, table
+from depthwise.functions.sequences import States, are_whole, chosen, lies, pieces
 from depthwise.kernel.addresses import signature
 from depthwise.machine import team
 from depthwise.machine.target import named
@@ -113,9 +113,7 @@ class _Call:
         new_state = found.final is not None or (asked.returns_state and not asked.updates)
         if copied or new_state or not self._plain or found.out is not None or not found.x.size:
             return None
-        given = None
-        if states is not None:
-            given = States(states, self._each, written=asked.updates)
+        given = States(states, self._each, written=asked.updates)
         y = self._result()
         return Ready(arrays, self._spec, self._launch(given, y), self._as_given(y), asked)
 
@@ -147,14 +145,18 @@ class _Call:
         batch, _, length = self._x.shape
         return self._empty(batch, length)
 
-    def _launch(self, states: States | None, y: Array) -> Launch:
+    def _launch(self, states: States, y: Array) -> Launch:
         """Return the machine code with its table."""
         x, to = (lies(each, channels_last=self._last) for each in (self._x, y))
         assert x is not None
         assert to is not None
-        numbers, groups = table(self._of, x, to, states)
-        tasks = groups * rule.runs(self._code, named(None)) if self._x.size else 0
-        return Launch(self._machine, numbers, tasks, worth_waking(self._spec))
+        target = named(None)
+        table = rule.table_of(
+            self._code, self._of, x, to, states.places(len(self._of)), written=states.written,
+            target=target,
+        )  # fmt: skip
+        tasks = table.groups * rule.runs(self._code, target) if self._x.size else 0
+        return Launch(self._machine, table.numbers, tasks, worth_waking(self._spec))
 
     def _put_back(self, states: States, y: Array, arrays: Arrays) -> None:
         """Copy what was computed elsewhere to where it was wanted."""

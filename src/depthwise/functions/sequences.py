@@ -1,4 +1,4 @@
-"""Where sequences lie in memory, where each begins, and the table that says it to machine code.
+"""Where sequences lie in memory, where each begins, and which state is its own.
 
 Arrays are seen as (N, C, L), whatever their layout and whatever their order in memory.
 """
@@ -6,28 +6,14 @@ Arrays are seen as (N, C, L), whatever their layout and whatever their order in 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
-
 import numpy as np
 
 from depthwise.errors import ArrayError
 from depthwise.functions.causal_posed import Numbers, Posed, whole_numbers
 from depthwise.problem.arrays import Array
 from depthwise.problem.values import shown
-from depthwise.schedule.causal import Row, rows_of_a_task
-
-Table: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
-
-
-class Lies(NamedTuple):
-    """How an array (N, C, L) lies in memory, counted in elements."""
-
-    channels_last: bool
-    """Whether neighbours in memory are neighbouring channels, not times."""
-    step: int
-    """From one neighbour to the next along the other axis."""
-    sequence: int
-    """From one sequence to the next."""
+from depthwise.schedule.causal import Lies
+from depthwise.schedule.causal import Numbers as Table
 
 
 def lies(view: Array, *, channels_last: bool) -> Lies | None:
@@ -128,25 +114,8 @@ class States:
     """Which is that of each sequence."""
     written: bool
 
-
-def table(of: Table, x: Lies, y: Lies, states: States | None) -> tuple[Table, int]:
-    """Return the table of a call (see `schedule.causal`), and how many groups of rows it has.
-
-    Args:
-        of: (sequence in x, its first time, its length) of each row.
-        x: how x lies.
-        y: how y lies.
-        states: those of the rows, where there are any.
-    """
-    rows = np.empty((len(of), len(Row._fields)), np.int64)
-    sequence, start, rows[:, 2] = of.T
-    for column, lying in enumerate((x, y)):
-        step = lying.step if lying.channels_last else 1
-        rows[:, column] = sequence * lying.sequence + start * step
-    rows[:, 3:] = 0
-    if states is not None and states.array is not None and states.array.size:
-        distance = states.array.strides[0] // states.array.itemsize
-        rows[:, 4], rows[:, 5] = states.each * distance, states.written
-    group = rows_of_a_task(len(of), int(rows[:, 2].sum()))
-    header = len(of), group, x.step, y.step
-    return np.concatenate([header, rows.ravel()]), -(-len(of) // group)
+    def places(self, count: int) -> Table:
+        """Return where the state of each of so many sequences begins, counted in elements."""
+        if self.array is None or not self.array.size:
+            return np.zeros(count, np.int64)
+        return self.each * (self.array.strides[0] // self.array.itemsize)

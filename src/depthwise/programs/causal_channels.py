@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 
 from tvm.tirx.script import builder as T  # noqa: N812
 
+from depthwise.programs.causal_lines import Lines
 from depthwise.programs.causal_rows import UNROLLED_TAPS, Row, Sequences, over_channels, wide
+from depthwise.programs.direct import vector
 from depthwise.schedule import causal as rule
 
 Expr: TypeAlias = Any
@@ -42,7 +44,7 @@ class AcrossChannels:
                 for channel, lanes in over_channels(self._of, begin, end):
                     self._block(Vector(self._of, row, channel, begin, lanes), start, stop)
             if self._spec.state:
-                with T.If(row.writes > 0), T.Then():
+                with T.If(row.to_end > 0), T.Then():
                     for channel, lanes in over_channels(self._of, begin, end):
                         Vector(self._of, row, channel, begin, lanes).write_state()
 
@@ -50,34 +52,40 @@ class AcrossChannels:
         """Write the weights of the channels, tap by tap, to where the vectors find them."""
         taps, weight = self._spec.kernel, self._arrays["weight"]
         self._weights = T.alloc_buffer((taps * self._most,), self._spec.element.tvm, scope="local")
-        with T.serial(wide(0), end - begin) as channel, T.serial(wide(0), wide(taps)) as k:
-            value = weight[(begin + channel) * taps + k]
-            T.buffer_store(self._weights, value, [k * self._most + channel])
+        for channel, lanes in over_channels(self._of, begin, end):
+            lines, at = Lines(weight, channel * taps, taps, lanes), channel - begin
+            if taps > UNROLLED_TAPS:
+                with T.serial(wide(0), wide(taps)) as k:
+                    to = vector(k * self._most + at, lanes)
+                    T.buffer_store(self._weights, lines.of(k), [to])
+            for k in range(taps) if taps <= UNROLLED_TAPS else ():
+                to = vector(k * self._most + at, lanes)
+                T.buffer_store(self._weights, lines.of(k), [to])
 
-    def _block(self, vector: Vector, start: Expr, stop: Expr) -> None:
+    def _block(self, channels: Vector, start: Expr, stop: Expr) -> None:
         """Write some times of a vector: those whose taps reach before the row, then the others."""
-        inside = T.Bind(T.min(T.max(start, self._spec.before - vector.row.before), stop))
+        inside = T.Bind(T.min(T.max(start, self._spec.before - channels.row.before), stop))
         with T.serial(start, inside) as time:
-            self._sums(vector, time, vector.before, 1)
+            self._sums(channels, time, channels.before, 1)
         tiles = T.Bind((stop - inside) // _TIMES_OF_A_TILE)
         with T.serial(wide(0), tiles) as tile:
-            self._sums(vector, inside + tile * _TIMES_OF_A_TILE, vector.of_x, _TIMES_OF_A_TILE)
+            self._sums(channels, inside + tile * _TIMES_OF_A_TILE, channels.of_x, _TIMES_OF_A_TILE)
         with T.serial(inside + tiles * _TIMES_OF_A_TILE, stop) as time:
-            self._sums(vector, time, vector.of_x, 1)
+            self._sums(channels, time, channels.of_x, 1)
 
-    def _sums(self, vector: Vector, time: Expr, read: Read, times: int) -> None:
+    def _sums(self, channels: Vector, time: Expr, read: Read, times: int) -> None:
         """Write the sums of some times."""
-        spec, lanes = self._spec, vector.lanes
+        spec, lanes = self._spec, channels.lanes
         sums = T.alloc_buffer((times * lanes,), spec.element.tvm, scope="local")
         for at in range(times):
             with T.vectorized(wide(0), wide(lanes)) as lane:
-                start = self._of.bias(vector.channel + lane)
+                start = self._of.bias(channels.channel + lane)
                 T.buffer_store(sums, start, [at * lanes + lane])
 
         def add(k: Any) -> None:
             for at in range(times):
                 with T.vectorized(wide(0), wide(lanes)) as lane:
-                    weight = self._weights[k * self._most + vector.channel - vector.begin + lane]
+                    weight = self._weights[k * self._most + channels.channel - channels.begin + lane]
                     shift = at - spec.before + k * spec.dilation
                     value = sums[at * lanes + lane] + read(time + shift, lane) * weight
                     T.buffer_store(sums, value, [at * lanes + lane])
@@ -91,7 +99,7 @@ class AcrossChannels:
         for at in range(times):
             with T.vectorized(wide(0), wide(lanes)) as lane:
                 value = self._of.activated(sums[at * lanes + lane])
-                T.buffer_store(self._arrays["y"], value, [vector.y(time + at) + lane])
+                T.buffer_store(self._arrays["y"], value, [channels.y(time + at) + lane])
 
 
 Read: TypeAlias = "Callable[[Expr, Expr], Expr]"
@@ -136,5 +144,5 @@ class Vector:
         """Write what the state is after the row; its elements move to where others were read."""
         size = self.of.spec.state
         with T.serial(wide(0), wide(size)) as i, T.vectorized(wide(0), wide(self.lanes)) as lane:
-            value = self.before(self.row.length - size + i, lane)
+            value = self.before(self.row.to_end - size + i, lane)
             T.buffer_store(self.of.arrays["state"], value, [self._place(i, lane)])

@@ -34,7 +34,7 @@ class Row:
     length: Expr
     before: Expr
     state: Expr
-    writes: Expr
+    to_end: Expr
 
 
 @dataclass(frozen=True)

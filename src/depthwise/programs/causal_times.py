@@ -88,8 +88,8 @@ class AlongTime:
         """Write what the state is after the row; its elements move to where others were read."""
         size = self._spec.state
         begin = T.Bind(row.state + channel * size)
-        with T.If(row.writes > 0), T.Then(), T.serial(wide(0), wide(size)) as i:
-            T.buffer_store(self._of.arrays["state"], old(row.length - size + i), [begin + i])
+        with T.If(row.to_end > 0), T.Then(), T.serial(wide(0), wide(size)) as i:
+            T.buffer_store(self._of.arrays["state"], old(row.to_end - size + i), [begin + i])
 
     def _copy(self, to: Any, at: Any, source: Any, start: Expr, count: Any) -> None:
         with T.serial(wide(0), wide(count) if isinstance(count, int) else count) as i:

@@ -12,14 +12,18 @@ long, there is no such vector: channels-first too, they then run over channels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
 
 from depthwise.machine.target import Target
 from depthwise.problem.causal import CausalSpec
 from depthwise.schedule.plan import Plan
 from depthwise.schedule.steps import INPUT, OUTPUT, Step, worth_waking
+
+Numbers: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 
 ROWS = "rows"
 """What steps call the table."""
@@ -29,8 +33,11 @@ in x and y two neighbours lie along the axis that is not contiguous: channels ch
 channels-last."""
 _LENGTH = 1024
 """The length of the problem that names the code for all lengths."""
-_BYTES_OF_A_RUN = 1024
-"""Neighbouring channels of a task, channels-last: some cache lines of each time."""
+_BYTES_OF_A_RUN = 8192
+"""Neighbouring channels of a task, channels-last: pages, so that memory is read in its order."""
+_BYTES_OF_A_ROW = 2**18
+"""What such a task reads of x: it brings its weights into order for that."""
+_LONGEST_ROW = 2**15
 _CHANNELS_OF_A_TASK = 8
 _TIMES_OF_A_TASK = 16
 
@@ -38,18 +45,39 @@ _TIMES_OF_A_TASK = 16
 class Row(NamedTuple):
     """A run of time of one sequence."""
 
-    x: int
+    x: Any
     """Where its first element lies in x, counted in elements."""
-    y: int
+    y: Any
     """Where its result begins in y."""
-    length: int
+    length: Any
     """How many times."""
-    before: int
+    before: Any
     """How many elements of its sequence lie in x right before it."""
-    state: int = 0
+    state: Any
     """Where the state of the sequence begins among the states, where there are any."""
-    writes: int = 0
-    """1 where the state is to be that after this row."""
+    to_end: Any
+    """How many elements its sequence has from here on, where the state is to be that after the last
+    of them; 0 where it is not touched."""
+
+
+class Lies(NamedTuple):
+    """How an array (N, C, L) lies in memory, counted in elements."""
+
+    channels_last: bool
+    """Whether neighbours in memory are neighbouring channels, not times."""
+    step: int
+    """From one neighbour to the next along the other axis."""
+    sequence: int
+    """From one sequence to the next."""
+
+
+class Table(NamedTuple):
+    """What tells the code where everything lies."""
+
+    numbers: Numbers
+    """The header, then the fields of each row."""
+    groups: int
+    """Into how many groups the rows are cut, which are tasks."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +105,11 @@ class Causal:
     def steps(self, spec: CausalSpec, plan: Plan, target: Target) -> tuple[Step, ...]:
         """Return the one launch, whose code is that of all lengths."""
         code = code_of(spec)
-        table = table_of([*rows_of(spec)], *steps_of(spec, spec.length))
+        table = _whole_table(spec, target)
         return (
             Step(
                 "", code, plan, (INPUT, *spec.operands, ROWS, OUTPUT), worth_waking(spec),
-                constants={ROWS: table.numbers}, tasks=table.groups * runs(code, target),
+                constants={ROWS: tuple(table.numbers.tolist())}, tasks=table.groups * runs(code, target),
             ),
         )  # fmt: skip
 
@@ -108,38 +136,65 @@ def runs(spec: CausalSpec, target: Target) -> int:
     return -(-spec.channels // channels_of_a_run(spec, target))
 
 
-def steps_of(spec: CausalSpec, length: int) -> tuple[int, int]:
-    """Return the steps of the header where x and y are whole arrays of sequences so long."""
-    step = spec.channels if spec.channels_last else length
-    return step, step
+def table_of(
+    code: CausalSpec, pieces: Numbers, x: Lies, y: Lies, states: Numbers, *, written: bool,
+    target: Target,
+) -> Table:  # fmt: skip
+    """Return the table of some sequences; long ones are several rows.
+
+    Args:
+        code: the problem whose code takes it.
+        pieces: (number of the sequence in x, its first time, its length) of each sequence.
+        x: how x lies.
+        y: how y lies.
+        states: where the state of each sequence begins.
+        written: whether states are updated.
+        target: where the code runs.
+    """
+    most = longest_row(code, target)
+    sequence, start, length = pieces.T
+    cuts = np.maximum(-(-length // most), 1)
+    of = np.repeat(np.arange(len(pieces)), cuts)
+    before = (np.arange(len(of)) - (np.cumsum(cuts) - cuts)[of]) * most
+    places = [
+        sequence[of] * lying.sequence
+        + (start[of] + before) * (lying.step if lying.channels_last else 1)
+        for lying in (x, y)
+    ]
+    rows = Row(
+        *places, np.minimum(length[of] - before, most), before, states[of],
+        length[of] * (written & (before == 0)),
+    )  # fmt: skip
+    group = _rows_of_a_task(len(of), int(length.sum()))
+    header = len(of), group, x.step, y.step
+    numbers = np.concatenate([header, np.stack(rows, axis=1).ravel()]).astype(np.int64)
+    return Table(numbers, -(-len(of) // group))
 
 
-def rows_of(spec: CausalSpec) -> Iterator[Row]:
-    """Yield a row for each sequence of a problem whose arrays are whole."""
-    size, state = spec.channels * spec.length, spec.channels * spec.state
-    for number in range(spec.batch):
-        at = number * size
-        yield Row(at, at, spec.length, 0, number * state, int(bool(state)))
+def longest_row(code: CausalSpec, target: Target) -> int:
+    """Return how many times a row has at most: no fewer than taps reach back."""
+    times = _LONGEST_ROW
+    if code.channels_last:
+        run = min(code.channels, channels_of_a_run(code, target))
+        times = max(_BYTES_OF_A_ROW // (run * code.element.bytes), _TIMES_OF_A_TASK)
+    return max(times, code.before)
 
 
-@dataclass(frozen=True)
-class Table:
-    """What tells the code where everything lies."""
-
-    numbers: tuple[int, ...]
-    """The header, then the fields of each row."""
-    groups: int
-    """Into how many groups of rows the tasks are cut."""
-
-
-def table_of(rows: Sequence[Row], x_step: int, y_step: int) -> Table:
-    """Return the table of some rows: as many of short rows to a task as make it worth its turn."""
-    each = rows_of_a_task(len(rows), sum(row.length for row in rows))
-    numbers = [number for row in rows for number in row]
-    return Table((len(rows), each, x_step, y_step, *numbers), -(-len(rows) // each))
+def _whole_table(spec: CausalSpec, target: Target) -> Table:
+    """Return the table of a problem whose arrays are whole."""
+    of_x = Lies(
+        spec.channels_last,
+        spec.channels if spec.channels_last else spec.length,
+        spec.channels * spec.length,
+    )
+    count = np.arange(spec.batch, dtype=np.int64)
+    pieces = np.stack([count, np.zeros_like(count), np.full_like(count, spec.length)], axis=1)
+    states = count * (spec.channels * spec.state)
+    code, written = code_of(spec), bool(spec.state)
+    return table_of(code, pieces, of_x, of_x, states, written=written, target=target)
 
 
-def rows_of_a_task(rows: int, times: int) -> int:
+def _rows_of_a_task(rows: int, times: int) -> int:
     """Return how many rows a task takes: several short ones, because what it prepares is for all.
 
     Args:
