@@ -6,6 +6,7 @@ Arrays are seen as (N, C, L), whatever their layout and whatever their order in 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 import numpy as np
 
 from depthwise.errors import ArrayError

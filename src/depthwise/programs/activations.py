@@ -25,6 +25,14 @@ def activate(name: str | None, x: Expr, dtype: str) -> Expr:
     return steps.before(_ACTIVATE[name](steps, steps.keep(x)))
 
 
+def slope(name: str | None, x: Expr, dtype: str) -> Expr:
+    """Return the derivative of an activation at a value; see `causal_gradient.DIFFERENTIATED`."""
+    steps = _Steps(dtype)
+    if name is None:
+        return steps.number(1)
+    return steps.before(_SLOPE[name](steps, steps.keep(x)))
+
+
 def combine(name: str, x: Expr, operand: Expr, dtype: str) -> Expr:
     """Return a function of a value and an operand, one of `vocabulary.BINARY`."""
     steps = _Steps(dtype)
@@ -274,6 +282,25 @@ _ACTIVATE: dict[str, Callable[[_Steps, Expr], Expr]] = {
     "softplus": _softplus,
     "mish": _mish,
     "gelu_tanh": _gelu_tanh,
+}
+
+
+def _sigmoid_slope(steps: _Steps, x: Expr) -> Expr:
+    """Return s (1 - s), where s is the sigmoid of x."""
+    s = steps.keep(_sigmoid(steps, x))
+    return s * (steps.number(1) - s)
+
+
+def _silu_slope(steps: _Steps, x: Expr) -> Expr:
+    """Return s (1 + x (1 - s)), where s is the sigmoid of x."""
+    s = steps.keep(_sigmoid(steps, x))
+    return s * (steps.number(1) + x * (steps.number(1) - s))
+
+
+_SLOPE: dict[str, Callable[[_Steps, Expr], Expr]] = {
+    "relu": lambda steps, x: tirx.Select(x > steps.number(0), steps.number(1), steps.number(0)),
+    "sigmoid": _sigmoid_slope,
+    "silu": _silu_slope,
 }
 
 

@@ -25,9 +25,9 @@ from depthwise.schedule.plan import Plan
 
 Expr: TypeAlias = Any
 
-_ANYWHERE = 2**40
+ANYWHERE = 2**40
 """The elements that x, y and the states are declared with: the table says where they are read."""
-_TABLE = 2**32
+TABLE = 2**32
 
 
 def programs(spec: CausalSpec, plan: Plan, target: Target) -> tuple[Program]:
@@ -40,7 +40,7 @@ def programs(spec: CausalSpec, plan: Plan, target: Target) -> tuple[Program]:
 def _function(spec: CausalSpec, target: Target) -> tirx.PrimFunc:
     """Return a function of the problem's arrays, the table and a run of tasks."""
     sizes = {name: prod(shape) for name, shape in spec.operands.items()}
-    sizes |= dict.fromkeys([*["state"] * bool(spec.state), "x", "y"], _ANYWHERE)
+    sizes |= dict.fromkeys([*["state"] * bool(spec.state), "x", "y"], ANYWHERE)
     writer = OneTime if rule.one_time(spec) else AcrossChannels if spec.channels_last else AlongTime
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
@@ -49,8 +49,8 @@ def _function(spec: CausalSpec, target: Target) -> tirx.PrimFunc:
             name: T.arg(name, T.Buffer((sizes[name],), spec.element.tvm))
             for name in ("x", *spec.operands)
         }
-        table = T.arg(rule.ROWS, T.Buffer((_TABLE,), "int64"))
-        arrays["y"] = T.arg("y", T.Buffer((_ANYWHERE,), spec.element.tvm))
+        table = T.arg(rule.ROWS, T.Buffer((TABLE,), "int64"))
+        arrays["y"] = T.arg("y", T.Buffer((ANYWHERE,), spec.element.tvm))
         first, last = T.arg("first", T.int32()), T.arg("last", T.int32())
         header = {name: T.Bind(table[at]) for at, name in enumerate(rule.HEADER)}
         runs, size = rule.runs(spec, target), rule.channels_of_a_run(spec, target)

@@ -41,18 +41,18 @@ class AcrossChannels:
             with T.serial(wide(0), blocks) as block:
                 start = T.Bind(block * _TIMES_OF_A_BLOCK)
                 stop = T.Bind(T.min(start + _TIMES_OF_A_BLOCK, row.length))
-                for channel, lanes in over_channels(self._of, begin, end):
+                for channel, lanes in over_channels(self._spec, self._of.target, begin, end):
                     self._block(Vector(self._of, row, channel, begin, lanes), start, stop)
             if self._spec.state:
                 with T.If(row.to_end > 0), T.Then():
-                    for channel, lanes in over_channels(self._of, begin, end):
+                    for channel, lanes in over_channels(self._spec, self._of.target, begin, end):
                         Vector(self._of, row, channel, begin, lanes).write_state()
 
     def _bring_weights(self, begin: Expr, end: Expr) -> None:
         """Write the weights of the channels, tap by tap, to where the vectors find them."""
         taps, weight = self._spec.kernel, self._arrays["weight"]
         self._weights = T.alloc_buffer((taps * self._most,), self._spec.element.tvm, scope="local")
-        for channel, lanes in over_channels(self._of, begin, end):
+        for channel, lanes in over_channels(self._spec, self._of.target, begin, end):
             lines, at = Lines(weight, channel * taps, taps, lanes), channel - begin
             if taps > UNROLLED_TAPS:
                 with T.serial(wide(0), wide(taps)) as k:
@@ -85,7 +85,9 @@ class AcrossChannels:
         def add(k: Any) -> None:
             for at in range(times):
                 with T.vectorized(wide(0), wide(lanes)) as lane:
-                    weight = self._weights[k * self._most + channels.channel - channels.begin + lane]
+                    weight = self._weights[
+                        k * self._most + channels.channel - channels.begin + lane
+                    ]
                     shift = at - spec.before + k * spec.dilation
                     value = sums[at * lanes + lane] + read(time + shift, lane) * weight
                     T.buffer_store(sums, value, [at * lanes + lane])

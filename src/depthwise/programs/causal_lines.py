@@ -23,9 +23,7 @@ class Lines:
         self._array, self._start, self._size, self._lanes = array, start, size, lanes
         self._lie: list[Expr] = []
         if size <= _MOST_APART:
-            self._lie = [
-                T.Bind(array[vector(start + lanes * part, lanes)]) for part in range(size)
-            ]
+            self._lie = [T.Bind(array[vector(start + lanes * part, lanes)]) for part in range(size)]
 
     def of(self, number: int) -> Expr:
         """Return a vector of the element of that number of each line."""
@@ -52,7 +50,9 @@ class Lines:
         size, lanes = self._size, self._lanes
         if not self._lie:
             with T.serial(wide(0), wide(size - 1)) as number:
-                T.buffer_store(self._array, self._array[self._place(number + 1)], [self._place(number)])
+                T.buffer_store(
+                    self._array, self._array[self._place(number + 1)], [self._place(number)]
+                )
             T.buffer_store(self._array, new, [self._place(size - 1)])
             return
         for part in range(size):

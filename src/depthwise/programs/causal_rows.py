@@ -77,14 +77,16 @@ class Sequences:
         return tirx.const(0, self.spec.element.tvm)
 
 
-def over_channels(of: Sequences, begin: Expr, end: Expr) -> Iterator[tuple[Expr, int]]:
+def over_channels(
+    spec: CausalSpec, target: Target, begin: Expr, end: Expr
+) -> Iterator[tuple[Expr, int]]:
     """Write the loop over whole vectors of channels, then what the last channels are.
 
     Yields:
         The first channel of a vector, and how many it has.
     """
-    lanes = min(of.target.lanes(of.spec.dtype), of.spec.channels)
-    rest = of.spec.channels % lanes
+    lanes = min(target.lanes(spec.dtype), spec.channels)
+    rest = spec.channels % lanes
     with T.serial(wide(0), (end - begin) // lanes) as number:
         yield T.Bind(begin + number * lanes), lanes
     if rest:

@@ -18,6 +18,7 @@ from depthwise.programs.direct import spread, vector
 
 Expr: TypeAlias = Any
 
+
 class OneTime:
     """What a task computes of rows, vector by vector of channels."""
 
@@ -27,7 +28,7 @@ class OneTime:
 
     def tasks(self, first: Expr, last: Expr, begin: Expr, end: Expr) -> None:
         """Write the rows from `first` to `last`, of each the channels from `begin` to `end`."""
-        for channel, lanes in over_channels(self._of, begin, end):
+        for channel, lanes in over_channels(self._spec, self._of.target, begin, end):
             taps = self._spec.kernel
             weight = Lines(self._arrays["weight"], channel * taps, taps, lanes)
             bias = self._bias(channel, lanes)

@@ -11,6 +11,7 @@ from depthwise.machine.target import Target
 from depthwise.problem.attention import AttentionSpec
 from depthwise.problem.block import BlockSpec
 from depthwise.problem.causal import CausalSpec
+from depthwise.problem.causal_gradient import CausalGradientSpec
 from depthwise.problem.elementwise import ElementwiseSpec
 from depthwise.problem.gathers import GatherSpec
 from depthwise.problem.html import as_html
@@ -30,6 +31,7 @@ from depthwise.schedule import (
     weight_gradient,
 )
 from depthwise.schedule.causal import Causal
+from depthwise.schedule.causal_gradient import CausalGradient
 from depthwise.schedule.one_way import OneWay
 from depthwise.schedule.pixel_passes import PixelPasses
 from depthwise.schedule.plan import AnyPlan, BlockPlan
@@ -41,6 +43,7 @@ RULES: dict[type[Any], tuple[AnyRule, ...]] = {
     ConvSpec: convolutions.RULES,
     BlockSpec: fusion.WAYS,
     CausalSpec: (Causal(),),
+    CausalGradientSpec: (CausalGradient(),),
     PassSpec: (adjoint, input_gradient, weight_gradient),
     PixelSpec: (PixelPasses(),),
     ElementwiseSpec: (OneWay("elementwise", sums=False),),

@@ -17,7 +17,8 @@ from depthwise.problem.values import nbytes
 _STATE = re.compile(r"state(-?\d+)", re.ASCII)
 
 
-def _read(kind: str, tokens: Sequence[str], text: str) -> CausalSpec:
+def read(kind: str, tokens: Sequence[str], text: str) -> CausalSpec:
+    """Return the problem of a line; see `Family.read`."""
     states = [int(found[1]) for token in tokens if (found := _STATE.fullmatch(token))]
     if len(states) > 1:
         raise ParseError(f"state is given once; got {len(states)}: {text}")
@@ -43,7 +44,7 @@ def _products(spec: CausalSpec) -> list[float]:
 FAMILY = Family(
     specification=CausalSpec,
     kinds=(CausalSpec.kind,),
-    read=_read,
+    read=read,
     compute=oracle.compute,
     products=_products,
     cost=_cost,
