@@ -70,7 +70,7 @@ class CausalGradientSpec(Specification):
 
     @cached_property
     def operands(self) -> dict[str, tuple[int, ...]]:
-        """What the convolution takes: x, the weight, and the bias and the state where it has such."""
+        """What the convolution takes: x and its operands."""
         return {"x": self.conv.input_shape, **self.conv.operands}
 
     @property

@@ -1,8 +1,8 @@
 """Gradients of a causal convolution channels-last: vectors over channels.
 
 Each vector of channels is computed for a block of times at once, so that the sums of the weights'
-gradients stay in registers meanwhile.  The gradients of sums of a block lie in the first cache, with
-those of the times behind it.
+gradients stay in registers meanwhile.  The gradients of sums of a block lie in the first cache,
+with those of the times behind it.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ from depthwise.programs.pixel_runs import across
 from depthwise.schedule import causal_gradient as rule
 
 Expr: TypeAlias = Any
+Place: TypeAlias = tuple[Any, Any]
+"""An array, and where in it something begins."""
 
 _UNROLLED_TAPS = 8
 
@@ -74,13 +76,37 @@ class AlongTime:
             count = T.Bind(T.min(row.length - start, wide(block)))
             with T.If(done > 0), T.Then():
                 self._copy(self._grad, wide(block), self._grad, wide(0), wide(before))
-            self._bring(row, channel, start, count)
-            vectors = T.Bind((count + (self._lanes - 1)) // self._lanes)
-            with T.serial(wide(0), vectors) as number:
-                self._gradients_of_sums(channel, number * self._lanes)
-            self._gradients_of_x(row, channel, start, count)
+            with T.If(tirx.all(start >= before, count == block)):
+                with T.Then():
+                    self._inside(row, channel, start)
+                with T.Else():
+                    self._at_an_end(row, channel, start, count)
         if self._conv.state:
             self._gradient_of_state(row, channel)
+
+    def _inside(self, row: rule.Row, channel: Expr, start: Expr) -> None:
+        """Write a block whose taps all lie in x, vector by vector from its end."""
+        x = T.Bind(row.x + channel * self._of.header["x_step"] + start - self._before)
+        grad = T.Bind(row.grad + channel * self._of.header["grad_step"] + start)
+        to = T.Bind(row.y + channel * self._of.header["y_step"] + start)
+        made = T.alloc_buffer((self._lanes,), self._of.dtype, scope="local")
+        last = self._block - self._lanes
+        with T.serial(wide(0), wide(self._block // self._lanes)) as done:
+            at = T.Bind(last - done * self._lanes)
+            of_x, of_grad = (self._arrays["x"], x), (self._arrays["grad"], grad)
+            self._gradients_of_sums(channel, at, of_x, of_grad)
+            self._sum_of_taps(channel, at, made)
+            value = made[vector(0, self._lanes)]
+            T.buffer_store(self._y, value, [vector(to + at, self._lanes)])
+
+    def _at_an_end(self, row: rule.Row, channel: Expr, start: Expr, count: Expr) -> None:
+        """Write a block at either end of a row, in windows."""
+        self._bring(row, channel, start, count)
+        vectors = T.Bind((count + (self._lanes - 1)) // self._lanes)
+        with T.serial(wide(0), vectors) as number:
+            at, begin = number * self._lanes, wide(0)
+            self._gradients_of_sums(channel, at, (self._x, begin), (self._grad, begin))
+        self._gradients_of_x(row, channel, start, count)
 
     def _bring(self, row: rule.Row, channel: Expr, start: Expr, count: Expr) -> None:
         """Write both windows of a block; zeros stand behind the last times of a row."""
@@ -105,28 +131,39 @@ class AlongTime:
             old = self._arrays["state"][state + time]
         return tirx.if_then_else(time >= 0, self._arrays["x"][at], old)
 
-    def _gradients_of_sums(self, channel: Expr, at: Expr) -> None:
-        """Write those of a vector of times, and add to those of the weights what they are."""
-        conv, lanes = self._conv, self._lanes
+    def _gradients_of_sums(self, channel: Expr, at: Expr, of_x: Place, of_grad: Place) -> None:
+        """Write those of a vector of times, and add to those of the weights what they are.
+
+        Args:
+            channel: of which channel.
+            at: the first of the times.
+            of_x: where what the first tap reads lies for the first time of the block.
+            of_grad: where the gradients of results lie.
+        """
+        conv, lanes, here = self._conv, self._lanes, vector(0, self._lanes)
+        (x, x_begin), (grads, grad_begin) = of_x, of_grad
+
+        def of_tap(k: Any) -> Expr:
+            return x[vector(x_begin + at + k * conv.dilation, lanes)]
+
+        grad = T.alloc_buffer((lanes,), self._of.dtype, scope="local")
+        T.buffer_store(grad, grads[vector(grad_begin + at, lanes)], [here])
         if conv.activation:
             first = self._arrays["bias"][channel] if conv.bias else self._of.zero()
             total = T.alloc_buffer((lanes,), self._of.dtype, scope="local")
-            T.buffer_store(total, spread(first, lanes), [vector(0, lanes)])
+            T.buffer_store(total, spread(first, lanes), [here])
             for k in self._each_tap():
-                product = self._x[vector(at + k * conv.dilation, lanes)] * spread(
-                    self._weight(channel, k), lanes
-                )
-                T.buffer_store(total, total[vector(0, lanes)] + product, [vector(0, lanes)])
+                product = of_tap(k) * spread(self._weight(channel, k), lanes)
+                T.buffer_store(total, total[here] + product, [here])
             with T.vectorized(wide(0), wide(lanes)) as lane:
-                value = self._of.through(self._grad[at + lane], total[lane])
-                T.buffer_store(self._grad, value, [at + lane])
-        grad = T.Bind(self._grad[vector(at, lanes)])
+                T.buffer_store(grad, self._of.through(grad[lane], total[lane]), [lane])
+        T.buffer_store(self._grad, grad[here], [vector(at, lanes)])
         for k in self._each_tap():
-            product = grad * self._x[vector(at + k * conv.dilation, lanes)]
+            product = grad[here] * of_tap(k)
             T.buffer_store(self._sums, self._sums[self._sum(k)] + product, [self._sum(k)])
         if conv.bias:
-            k = self._taps
-            T.buffer_store(self._sums, self._sums[self._sum(k)] + grad, [self._sum(k)])
+            place = self._sum(self._taps)
+            T.buffer_store(self._sums, self._sums[place] + grad[here], [place])
 
     def _each_tap(self) -> Any:
         """Yield the taps, unrolled where they are few."""

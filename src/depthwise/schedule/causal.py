@@ -109,7 +109,8 @@ class Causal:
         return (
             Step(
                 "", code, plan, (INPUT, *spec.operands, ROWS, OUTPUT), worth_waking(spec),
-                constants={ROWS: tuple(table.numbers.tolist())}, tasks=table.groups * runs(code, target),
+                constants={ROWS: tuple(table.numbers.tolist())},
+                tasks=table.groups * runs(code, target),
             ),
         )  # fmt: skip
 
@@ -156,13 +157,13 @@ def table_of(
     cuts = np.maximum(-(-length // most), 1)
     of = np.repeat(np.arange(len(pieces)), cuts)
     before = (np.arange(len(of)) - (np.cumsum(cuts) - cuts)[of]) * most
-    places = [
+    of_x, of_y = (
         sequence[of] * lying.sequence
         + (start[of] + before) * (lying.step if lying.channels_last else 1)
         for lying in (x, y)
-    ]
+    )
     rows = Row(
-        *places, np.minimum(length[of] - before, most), before, states[of],
+        of_x, of_y, np.minimum(length[of] - before, most), before, states[of],
         length[of] * (written & (before == 0)),
     )  # fmt: skip
     group = _rows_of_a_task(len(of), int(length.sum()))

@@ -1,9 +1,9 @@
 """The gradients of a causal convolution: one pass over sequences of any length.
 
-As in `schedule.causal`, a table says where the sequences lie.  A task takes a run of channels of all
-of them, because their weights' gradients are sums over all times; it goes through each sequence from
-its end to its beginning, in blocks of time: what the gradient of an input takes of later outputs is
-near then.
+As in `schedule.causal`, a table says where the sequences lie.  A task takes a run of channels of
+all of them, because their weights' gradients are sums over all times; it goes through each sequence
+from its end to its beginning, in blocks of time: what the gradient of an input takes of later
+outputs is near then.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from depthwise.schedule.steps import INPUT, OUTPUT, Step, worth_waking
 
 ROWS = causal.ROWS
 HEADER = ("rows", "x_step", "grad_step", "y_step", "weights")
-"""What a table begins with: how many rows it has, how far apart two neighbours lie in x, in grad and
-in the gradient of x (see `causal.HEADER`), and where the gradients of weights begin in the output;
-those of the bias follow them."""
+"""What a table begins with: how many rows it has, how far apart two neighbours lie in x, in grad
+and in the gradient of x (see `causal.HEADER`), and where the gradients of weights begin in the
+output; those of the bias follow them."""
 _LENGTH = 1024
 _BYTES_OF_A_RUN = 1024
 _CHANNELS_OF_A_TASK = 4
-_TIMES_FIRST, _TIMES_LAST = 512, 8
+_TIMES_FIRST, _TIMES_LAST = 256, 16
 """The times of a block, channels-first and channels-last."""
 
 
@@ -129,6 +129,7 @@ def _whole_table(spec: CausalGradientSpec) -> Numbers:
     lies = Lies(conv.channels_last, conv.channels if conv.channels_last else conv.length, size)
     states = count * (conv.channels * conv.state)
     sizes = [prod(shape) for name, shape in spec.outputs.items() if name != "state"]
-    places = [count * size] * 3
-    rows = Row(*places, np.full_like(count, conv.length), states, states + sum(sizes))
+    places = count * size
+    length = np.full_like(count, conv.length)
+    rows = Row(places, places, places, length, states, states + sum(sizes))
     return table_of(rows, lies, lies, lies, conv.batch * size)
