@@ -164,13 +164,13 @@ class _Call:
         assert x is not None
         assert grad is not None
         assert y is not None
-        places = [
+        in_x, in_grad, in_y = (
             sequence * lying.sequence + first * (lying.step if self._last else 1)
             for lying in (x, grad, y)
-        ]
+        )
         count, size = np.arange(len(self._of)), self._spec.channels * self._spec.state
         state = count * 0
         if self._state is not None:
             state = count * (self._state.strides[0] // self._state.itemsize)
-        rows = rule.Row(*places, length, state, starts[3] + count * size)
+        rows = rule.Row(in_x, in_grad, in_y, length, state, starts[3] + count * size)
         return rule.table_of(rows, x, grad, y, starts[1])
