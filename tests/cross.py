@@ -90,7 +90,8 @@ def arguments(
     step: Step, known: dict[str, Array], problem: Problem
 ) -> tuple[list[Array], str, Array]:
     """Return what a step reads, and the array that it writes with its name."""
-    shapes = {**step.buffers, OUTPUT: problem.output_shape}
+    between = {name: buffer.shape for name, buffer in step.buffers.items()}
+    shapes = {**between, OUTPUT: problem.output_shape}
     given = []
     for argument in step.arguments:
         if argument in shapes and argument not in known:

@@ -59,8 +59,8 @@ class Printed:
         """Return the arrays of each step, without scratch memory."""
         given = {INPUT: x, **dict(zip(self.spec.operands, operands, strict=True)), OUTPUT: out}
         for step in self.steps:
-            for name, shape in step.buffers.items():
-                given[name] = np.full(shape, np.nan, out.dtype)
+            for name, buffer in step.buffers.items():
+                given[name] = np.full(buffer.shape, np.nan, buffer.dtype)
             for name, packing in step.packings.items():
                 pack = packing.form.pack(packing.conv)
                 given[name] = np.ascontiguousarray(pack(given[name]) if pack else given[name])

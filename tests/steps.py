@@ -62,7 +62,7 @@ def check_order(spec):
 
 def _calls(kernel, x, packed, out, place):
     """Return each piece of machine code with its arrays, in the order in which they run."""
-    buffers = [place(np.full(shape, np.nan, out.dtype)) for shape in kernel.buffers.values()]
+    buffers = [place(np.full(each.shape, np.nan, each.dtype)) for each in kernel.buffers.values()]
     return [(launch.code, *launch.arrays) for launch in kernel.launches(x, packed, buffers, out)]
 
 

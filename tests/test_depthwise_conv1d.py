@@ -136,8 +136,12 @@ def out_of(shape=(2, 12, 20), dtype="float32"):
     ("arguments", "kind", "words"),
     [
         ({"x": X.tolist()}, DTypeError, "x is a NumPy array or a DLPack tensor"),
-        ({"x": X.astype("float16")}, DTypeError, "x has dtype float32 or float64; got float16"),
-        ({"x": X.astype(">f4")}, DTypeError, "x has dtype float32 or float64; got >f4"),
+        (
+            {"x": X.astype("int16")},
+            DTypeError,
+            "x has dtype float32, float64.* or float16; got int16",
+        ),
+        ({"x": X.astype(">f4")}, DTypeError, "x has dtype float32, float64.*; got >f4"),
         ({"x": X[0, 0]}, ArrayError, r"x has 3 axes, or 2 without a batch.*got shape \(23,\)"),
         ({"x": X[:, :, None]}, ArrayError, "x has 3 axes, or 2 without a batch"),
         ({"x": X[:0]}, ArrayError, r"none empty; got shape \(0, 6, 23\)"),

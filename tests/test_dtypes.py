@@ -1,5 +1,6 @@
 """The element types: one entry each, and everything that lists them derived from the entries."""
 
+import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -7,7 +8,6 @@ import torch
 from depthwise.commands.cost import measure_roofline
 from depthwise.errors import SpecError
 from depthwise.machine.target import host
-from depthwise.problem import arrays
 from depthwise.problem.dtypes import (
     DEFAULT,
     DTYPES,
@@ -23,8 +23,8 @@ from depthwise.torch import dtypes as torch_dtypes
 from test_cli import call_main
 
 
-def test_there_are_two_of_real_numbers_and_the_first_is_the_default() -> None:
-    assert DTYPES == ("float32", "float64")
+def test_there_are_four_of_real_numbers_and_the_first_is_the_default() -> None:
+    assert DTYPES == ("float32", "float64", "bfloat16", "float16")
     assert QUANTIZED == ("int8", "uint8")
     assert {name for name, entry in ELEMENT_TYPES.items() if not entry.is_integer} == {*DTYPES}
     assert DEFAULT == "float32"
@@ -35,19 +35,19 @@ def test_an_entry_agrees_with_what_it_names(name: str) -> None:
     entry = element(name)
     assert entry.name == name
     assert entry.bytes == np.dtype(entry.numpy).itemsize == torch_dtypes.torch_type(entry).itemsize
-    assert entry.epsilon == np.finfo(entry.numpy).eps
-    assert element(entry.accumulator).bytes >= entry.bytes
+    assert entry.epsilon == ml_dtypes.finfo(entry.numpy).eps
+    assert element(entry.accumulator).bytes >= entry.computed.bytes >= entry.bytes
 
 
 @pytest.mark.parametrize("name", DTYPES)
 def test_sizes_are_counted_in_its_bytes(name: str) -> None:
     assert nbytes((3, 5), name) == np.zeros((3, 5), element(name).numpy).nbytes
-    assert host().lanes(name) * element(name).bytes == host().vector_bytes
+    assert host().lanes(name) * element(name).computed.bytes == host().vector_bytes
 
 
 def test_arrays_and_tensors_have_the_names_of_problems() -> None:
-    assert {np.dtype("f4"): "float32", np.dtype("f8"): "float64"} == arrays.DTYPE_NAMES
-    assert {torch.float32: "float32", torch.float64: "float64"} == torch_dtypes.DTYPES
+    assert [np.dtype(element(name).numpy).name for name in DTYPES] == [*DTYPES]
+    assert {getattr(torch, name): name for name in DTYPES} == torch_dtypes.DTYPES
 
 
 def test_where_entries_share_a_type_the_first_one_names_it() -> None:
@@ -60,9 +60,9 @@ def test_the_command_line_offers_all_and_refuses_others(
 ) -> None:
     _, out, _ = call_main(monkeypatch, capsys, command, "--help")
     assert f"--dtype <{'|'.join(DTYPES + QUANTIZED)}>" in out
-    code, _, err = call_main(monkeypatch, capsys, command, "--dtype", "float16")
+    code, _, err = call_main(monkeypatch, capsys, command, "--dtype", "half")
     assert code == 2
-    assert "'float16' is not one of 'float32', 'float64'" in err
+    assert "'half' is not one of 'float32', 'float64'" in err
 
 
 def test_costs_speak_of_operations_on_whole_numbers(

@@ -132,8 +132,8 @@ def out_of(shape=(2, 12, 7, 10), dtype="float32"):
     ("arguments", "kind", "words"),
     [
         ({"x": X.tolist()}, DTypeError, "x is a NumPy array or a DLPack tensor"),
-        ({"x": X.astype("float16")}, DTypeError, "x has dtype float32 or float64"),
-        ({"x": X.astype(">f4")}, DTypeError, "x has dtype float32 or float64"),
+        ({"x": X.astype("int16")}, DTypeError, "x has dtype float32, float64, bfloat16 or float16"),
+        ({"x": X.astype(">f4")}, DTypeError, "x has dtype float32, float64, bfloat16 or float16"),
         ({"x": X[0, 0]}, ArrayError, "x has 4 axes, or 3 without a batch"),
         ({"x": X[:0]}, ArrayError, "none empty"),
         ({"x": np.ma.masked_invalid(X)}, DTypeError, "x has no mask"),

@@ -138,7 +138,7 @@ def test_defaults_are_left_out(text: str, canonical: str) -> None:
         ("depthwise c4 hw5 k\uff11", "'k\uff11' is not a token"),
         ("depthwise cnan hw5 k3", "'cnan' is not a token"),
         ("depthwise c1e3 hw5 k3", "'c1e3' is not a token"),
-        ("depthwise c4 hw5 k3 float16", "'float16' is not a token"),
+        ("depthwise c4 hw5 k3 half", "'half' is not a token"),
         ("depthwise c4 hw5 k3 swish", "'swish' is not a token"),
         ("depthwise c4 hw5 k3 j5", "'j5' is not a token"),
         ("inverted c4 o8 hw5 k3 se", "'se' is not a token"),

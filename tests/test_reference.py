@@ -19,6 +19,7 @@ from depthwise.errors import ArrayError, SpecError
 from depthwise.problem import reference
 from depthwise.problem.block import BlockSpec, SqueezeExcite
 from depthwise.problem.data import random_problem
+from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
 from depthwise.problem.vocabulary import ACTIVATIONS, LAYOUTS_1D
@@ -385,7 +386,7 @@ def test_a_sum_over_many_pixels_in_single_precision_lies_within_the_tolerance() 
 
 
 def as_float32(spec: dw.ConvSpec | dw.BlockSpec) -> dw.ConvSpec | dw.BlockSpec:
-    tokens = [token for token in str(spec).split() if token != "float64"]
+    tokens = [token for token in str(spec).split() if token not in DTYPES]
     return dw.parse(" ".join(tokens))
 
 

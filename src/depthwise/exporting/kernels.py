@@ -15,7 +15,6 @@ from depthwise.machine.target import Target
 from depthwise.network.prepare import Told
 from depthwise.problem.arrays import Array
 from depthwise.problem.problem import Layer
-from depthwise.problem.values import nbytes
 from depthwise.schedule.plan import AnyPlan
 from depthwise.schedule.steps import OUTPUT, Step
 
@@ -116,9 +115,9 @@ class Kernels:
         known: dict[str, Argument] = {name: name for name in operation.slots}
         size = 0
         for step in steps:
-            for name, shape in step.buffers.items():
+            for name, buffer in step.buffers.items():
                 known[name] = Buffer(size)
-                size += placed(nbytes(shape, posed.dtype))
+                size += placed(buffer.nbytes)
         launches = tuple(self._launch(step, known, operation.weights) for step in steps)
         scratch = max(placed(each.function.emitted.scratch_bytes) for each in launches)
         return Call(str(posed), launches, size, scratch)

@@ -20,7 +20,6 @@ from depthwise.kernel.addresses import addresses_of, signature
 from depthwise.kernel.outputs import target_for, target_signature
 from depthwise.machine.team import thread_count
 from depthwise.problem.arrays import (
-    DTYPE_NAMES,
     Array,
     Given,
     Memory,
@@ -138,7 +137,7 @@ class Image:
         self.size = tuple(sizes[axis] for axis in plane)
         self.fields: dict[str, Any] = {
             "batch": sizes["N"], "layout": layout if block else axes,
-            "dtype": DTYPE_NAMES[view.dtype],
+            "dtype": view.dtype.name,
         }  # fmt: skip
 
     def in_memory_order(self, view: Array) -> Array:

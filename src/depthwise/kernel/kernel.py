@@ -33,9 +33,9 @@ from depthwise.problem.arrays import (
 from depthwise.problem.dtypes import DTYPES, element
 from depthwise.problem.html import as_html
 from depthwise.problem.problem import Problem
-from depthwise.problem.values import meant, nbytes
+from depthwise.problem.values import meant
 from depthwise.schedule.plan import AnyPlan
-from depthwise.schedule.steps import INPUT, OUTPUT, Packing, Step
+from depthwise.schedule.steps import INPUT, OUTPUT, Buffer, Packing, Step
 
 if TYPE_CHECKING:
     from depthwise.programs.build import Program
@@ -134,9 +134,9 @@ class Kernel:
         return as_html(f"{self.spec}, for {self.target.name}", headers, rows, words=2)
 
     @cached_property
-    def buffers(self) -> dict[str, tuple[int, ...]]:
-        """What lies between the steps of a call: names and shapes."""
-        return {name: shape for step in self.steps for name, shape in step.buffers.items()}
+    def buffers(self) -> dict[str, Buffer]:
+        """What lies between the steps of a call, by name."""
+        return {name: buffer for step in self.steps for name, buffer in step.buffers.items()}
 
     @property
     def scratch_bytes(self) -> int:
@@ -229,7 +229,7 @@ class Kernel:
     @cached_property
     def _starts(self) -> list[int]:
         """Where each buffer begins in memory, the one behind the other, and where the last ends."""
-        sizes = (nbytes(shape, self.spec.dtype) for shape in self.buffers.values())
+        sizes = (buffer.nbytes for buffer in self.buffers.values())
         return [*accumulate(sizes, initial=0)]
 
     @cached_property

@@ -184,6 +184,45 @@ static int run_tasks(const Call *call, int32_t tasks, int threads) {
   return run_some(call, 0, tasks);
 }
 
+/* What NumPy's arrays have as __array_struct__, in a capsule; declared as its manual has it. */
+typedef struct {
+  int two, dimensions;
+  char kind;
+  int itemsize, flags;
+  Py_ssize_t *shape, *strides;
+  void *data;
+  PyObject *description;
+} ArrayInterface;
+
+enum { C_CONTIGUOUS = 0x1, WRITEABLE = 0x400 };
+
+/* Look at the memory of an array.  NumPy's have no buffer where their type is not one of its own,
+such as bfloat16; these are looked at through what it offers instead, and live as long as the call
+that they are given to. */
+static int get_memory(PyObject *array, int writable, Py_buffer *view) {
+  if (PyObject_GetBuffer(array, view, writable ? PyBUF_WRITABLE : PyBUF_SIMPLE) == 0) return 0;
+  if (!PyErr_ExceptionMatches(PyExc_ValueError)) return -1;
+  PyObject *type, *value, *trace;
+  PyErr_Fetch(&type, &value, &trace);
+  PyObject *capsule = PyObject_GetAttrString(array, "__array_struct__");
+  const ArrayInterface *found = capsule ? PyCapsule_GetPointer(capsule, NULL) : NULL;
+  int flags = C_CONTIGUOUS | (writable ? WRITEABLE : 0);
+  if (!found || found->two != 2 || (found->flags & flags) != flags) {
+    Py_XDECREF(capsule);
+    PyErr_Restore(type, value, trace);
+    return -1;
+  }
+  view->obj = NULL;
+  view->buf = found->data;
+  view->len = found->itemsize;
+  for (int i = 0; i < found->dimensions; i++) view->len *= found->shape[i];
+  Py_DECREF(capsule);
+  Py_XDECREF(type);
+  Py_XDECREF(value);
+  Py_XDECREF(trace);
+  return 0;
+}
+
 /* Store the address of an array given as an object with a buffer, or as a number. */
 static int find_data(PyObject *array, void **data, Py_buffer *view) {
   if (PyLong_Check(array)) {
@@ -191,7 +230,7 @@ static int find_data(PyObject *array, void **data, Py_buffer *view) {
     *data = PyLong_AsVoidPtr(array);
     return PyErr_Occurred() ? -1 : 0;
   }
-  if (PyObject_GetBuffer(array, view, PyBUF_SIMPLE) < 0) return -1;
+  if (get_memory(array, 0, view) < 0) return -1;
   *data = view->buf;
   return 0;
 }
@@ -244,7 +283,7 @@ static PyObject *run(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
 
 PyDoc_STRVAR(transpose_doc,
              "transpose(source, destination, rows, columns)\n--\n\n"
-             "Write a (rows, columns) matrix of 4- or 8-byte elements as (columns, rows).\n\n"
+             "Write a (rows, columns) matrix of 2-, 4- or 8-byte elements as (columns, rows).\n\n"
              "Both are C-contiguous buffers or addresses, the destination a buffer.");
 
 static PyObject *transpose(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
@@ -254,7 +293,7 @@ static PyObject *transpose(PyObject *self, PyObject *const *args, Py_ssize_t nar
   if (PyErr_Occurred()) return NULL;
   Py_buffer source, destination;
   void *from;
-  if (PyObject_GetBuffer(args[1], &destination, PyBUF_WRITABLE) < 0) return NULL;
+  if (get_memory(args[1], 1, &destination) < 0) return NULL;
   if (find_data(args[0], &from, &source) < 0) {
     PyBuffer_Release(&destination);
     return NULL;
@@ -262,12 +301,14 @@ static PyObject *transpose(PyObject *self, PyObject *const *args, Py_ssize_t nar
   void *to = destination.buf;
   if (rows < 1 || columns < 1 || destination.len % (rows * columns)) {
     PyErr_Format(PyExc_ValueError, "the destination is a %zd x %zd matrix", columns, rows);
+  } else if (destination.len / (rows * columns) == sizeof(uint16_t)) {
+    TRANSPOSE(uint16_t)
   } else if (destination.len / (rows * columns) == sizeof(uint32_t)) {
     TRANSPOSE(uint32_t)
   } else if (destination.len / (rows * columns) == sizeof(uint64_t)) {
     TRANSPOSE(uint64_t)
   } else {
-    PyErr_Format(PyExc_ValueError, "elements have 4 or 8 bytes");
+    PyErr_Format(PyExc_ValueError, "elements have 2, 4 or 8 bytes");
   }
   PyBuffer_Release(&destination);
   if (source.obj) PyBuffer_Release(&source);
@@ -286,7 +327,7 @@ static PyObject *same(PyObject *self, PyObject *const *args, Py_ssize_t nargs) {
   Py_buffer given, kept;
   void *data;
   int differ;
-  if (PyObject_GetBuffer(args[1], &kept, PyBUF_SIMPLE) < 0) return NULL;
+  if (get_memory(args[1], 0, &kept) < 0) return NULL;
   if (find_data(args[0], &data, &given) < 0) {
     PyBuffer_Release(&kept);
     return NULL;

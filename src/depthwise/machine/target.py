@@ -112,8 +112,13 @@ class Target:
         return _VECTORS[self.isa][1]
 
     def lanes(self, dtype: str) -> int:
-        """Return how many elements of the type of that name fit into one vector register."""
-        return max(self.vector_bytes // element(dtype).bytes, 1)
+        """Return how many elements of the type of that name are computed in one vector register."""
+        return max(self.vector_bytes // element(dtype).computed.bytes, 1)
+
+    @property
+    def converts_float16(self) -> bool:
+        """Whether vectors of float16 become such of float32, and back, in one instruction."""
+        return self.isa in ("avx512", "avx2", "neon")
 
     def __str__(self) -> str:
         return f"{self.name} ({self.isa})"

@@ -14,6 +14,7 @@ from depthwise.problem import reference
 from depthwise.problem.arrays import Array, aligned
 from depthwise.problem.costs import cost
 from depthwise.problem.data import never_written, random_problem
+from depthwise.problem.dtypes import element
 from depthwise.problem.problem import Problem
 
 _EXPECTED = "expected.npy"
@@ -41,7 +42,10 @@ def write(folder: Path, spec: Problem, seed: int = 0) -> None:
 def read(folder: Path, spec: Problem) -> tuple[tuple[Array, ...], Array]:
     """Return what `arrays` does, and the expected result, which stays in its file."""
     y = never_written(spec)
-    given = [aligned_copy(folder / f"{number}.npy") for number in range(1 + len(spec.operands))]
+    given = [
+        aligned_copy(folder / f"{number}.npy", element(spec.dtype_of(name)).numpy)
+        for number, name in enumerate(spec.array_names)
+    ]
     return _sharing(spec, (*given, y)), np.load(folder / _EXPECTED, mmap_mode="r")
 
 
@@ -59,9 +63,15 @@ def _sharing(spec: Problem, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
     return (x, *operands, y)
 
 
-def aligned_copy(file: Path) -> Array:
-    """Return the array of a file in memory that begins with a cache line."""
+def aligned_copy(file: Path, dtype: str | None = None) -> Array:
+    """Return the array of a file in memory that begins with a cache line.
+
+    Args:
+        file: as `np.save` writes it.
+        dtype: the type of its elements, which files do not tell of types that are not NumPy's own.
+    """
     stored = np.load(file, mmap_mode="r")
+    stored = stored.view(dtype or stored.dtype)
     copy = aligned(stored.shape, stored.dtype)
     copy[...] = stored
     return copy

@@ -21,7 +21,7 @@ from depthwise.network.operators import (
     Permute,
     Reshape,
 )
-from depthwise.problem.arrays import DTYPE_NAMES, Array
+from depthwise.problem.arrays import Array
 from depthwise.problem.dtypes import DTYPES, QUANTIZED
 
 
@@ -163,7 +163,7 @@ def not_ours(node: Node) -> str | None:
     bias_computed = len(node.inputs) > 2 and node.inputs[2] is not None and node.constant(2) is None
     if weight is None or bias_computed:
         return "its weight is computed anew in each call"
-    if weight.dtype not in DTYPE_NAMES:
+    if weight.dtype.name not in DTYPES:
         return f"its weight is {weight.dtype}; kernels compute {' and '.join(DTYPES)}"
     return None
 

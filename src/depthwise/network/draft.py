@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from depthwise.network.operators import Convolution, Operator
-from depthwise.problem.arrays import DTYPE_NAMES, Array
+from depthwise.problem.arrays import Array
 from depthwise.problem.block import BlockSpec, SqueezeExcite
 from depthwise.problem.links import Chain
 from depthwise.problem.problem import Layer
@@ -98,7 +98,7 @@ def convolution(
     spec = ConvSpec(
         kind=kind, channels=channels, height=height, width=width, out_channels=out_channels,
         groups=how.groups, bias=bias is not None, batch=batch, layout="NHWC",
-        dtype=dtype or DTYPE_NAMES[weight.dtype], **window,
+        dtype=dtype or weight.dtype.name, **window,
     )  # fmt: skip
     given = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
     return Draft(spec=spec, operands=given)

@@ -231,7 +231,6 @@ class Execution:
         for now, step in enumerate(self._program.steps):
             if step.outputs[0] in self._ready:
                 kernel = self._ready[step.outputs[0]].kernel
-                for position, shape in enumerate(kernel.buffers.values()):
-                    size = nbytes(shape, kernel.spec.dtype)
-                    needs[step.outputs[0], position] = Life(size, now, now)
+                for position, buffer in enumerate(kernel.buffers.values()):
+                    needs[step.outputs[0], position] = Life(buffer.nbytes, now, now)
         return needs

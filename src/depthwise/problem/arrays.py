@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from depthwise.errors import ArrayError, DTypeError
 from depthwise.problem import remedies
-from depthwise.problem.dtypes import DTYPES, element, names_by
+from depthwise.problem.dtypes import ANY_REAL, DTYPES, element
 from depthwise.problem.problem import Problem
 
 if TYPE_CHECKING:
@@ -38,9 +38,8 @@ Given = TypeVar("Given", "NDArray[Any]", "Tensor", "DLPack")
 """The kind of array that a function is given, and returns: NumPy's, torch's or another."""
 
 _DLPACK_CPU = 1
-DTYPE_NAMES = names_by(lambda entry: np.dtype(entry.numpy))
-"""Problems' names of element types by NumPy's types."""
-
+_BFLOAT16 = "bfloat16"
+"""The type that neither NumPy nor DLPack's way into it has by itself."""
 CACHE_LINE = 64
 """Its bytes.  Vectors that lie across two of them cost a fifth of the speed of hot data."""
 _WORTH_ALIGNING = 2**20
@@ -76,7 +75,7 @@ def as_numpy(array: Any, name: str, dtypes: Sequence[str] = DTYPES) -> Array:
     view = array if isinstance(array, np.ndarray) else _view(array, name)
     if not (view.dtype.isnative and view.dtype.name in dtypes):
         cast = remedies.of_type(array, name)
-        raise DTypeError(f"{name} has dtype {' or '.join(DTYPES)}; got {view.dtype}{cast}")
+        raise DTypeError(f"{name} has dtype {ANY_REAL}; got {view.dtype}{cast}")
     return view
 
 
@@ -84,10 +83,32 @@ def like(array: Any) -> Callable[[Array], Any]:
     """Return the function that turns a NumPy result into the kind of array that came in."""
     torch = _torch()
     if torch is not None and isinstance(array, torch.Tensor):
-        return torch.from_numpy  # type: ignore[no-any-return]
+        return as_tensor
     if isinstance(array, np.ndarray) or not hasattr(array, "__array_namespace__"):
         return lambda result: result
     return array.__array_namespace__().from_dlpack  # type: ignore[no-any-return]
+
+
+def as_tensor(array: Array) -> Any:
+    """Return the tensor of torch's that lies in the memory of an array."""
+    torch = sys.modules["torch"]
+    if array.dtype.name != _BFLOAT16:
+        return torch.from_numpy(array)
+    return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+
+
+def of_tensor(tensor: Any) -> Array:
+    """Return the array that lies in the memory of a tensor of torch's.
+
+    Raises:
+        RuntimeError, TypeError: NumPy has no such arrays.
+    """
+    torch, held = sys.modules["torch"], tensor.detach()
+    if tensor.dtype is not torch.bfloat16:
+        array: Array = held.numpy()
+        return array
+    words: Array = held.view(torch.int16).numpy()
+    return words.view(element(_BFLOAT16).numpy)
 
 
 def reach(tensor: Any) -> int:
@@ -250,11 +271,11 @@ def _view(array: Any, name: str) -> Array:
         _check_dense(array, name)
         try:
             check_storage(array, name)
-            return array.detach().numpy()  # type: ignore[no-any-return]
+            return of_tensor(array)
         except (RuntimeError, TypeError) as error:
             kind = str(array.dtype).removeprefix("torch.")
             got = error if kind in DTYPES else f"{kind}{remedies.of_type(array, name)}"
-            raise DTypeError(f"{name} has dtype {' or '.join(DTYPES)}; got {got}") from None
+            raise DTypeError(f"{name} has dtype {ANY_REAL}; got {got}") from None
     if not hasattr(array, "__dlpack_device__"):
         kind = type(array).__name__
         raise DTypeError(f"{name} is a NumPy array or a DLPack tensor on the CPU; got {kind}")
@@ -267,7 +288,7 @@ def _view(array: Any, name: str) -> Array:
     try:
         return np.from_dlpack(array)
     except (BufferError, RuntimeError, TypeError) as error:
-        raise DTypeError(f"{name} has dtype {' or '.join(DTYPES)}; got {error}") from None
+        raise DTypeError(f"{name} has dtype {ANY_REAL}; got {error}") from None
 
 
 def _check_dense(tensor: Any, name: str) -> None:

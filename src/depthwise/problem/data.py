@@ -49,7 +49,7 @@ def never_written(spec: Problem) -> Array:
 
 def forget(y: Array) -> None:
     """Have an output hold that again."""
-    y.fill(np.nan if y.dtype.kind == "f" else 77)
+    y.fill(77 if element(y.dtype.name).is_integer else np.nan)
 
 
 def _aligned_copy(array: Array, dtype: str) -> Array:

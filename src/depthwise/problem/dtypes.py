@@ -5,10 +5,11 @@ A specification names its element type (`spec.dtype`); `spec.element` is the ent
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,20 +21,34 @@ class ElementType:
     """What the elements of a problem's arrays are, and what it is called in each library."""
 
     name: str
-    """As problems have it."""
-    numpy: str
-    """NumPy's name of it."""
+    """As problems have it, and NumPy."""
     tvm: str
-    """TensorIR's name of it."""
+    """What TensorIR calls the type that it is computed in."""
     torch: str
     """The attribute of `torch` that it is: "float32" is `torch.float32`."""
     accumulator: str
     """The name of the element type that sums of products are kept in."""
+    storage: str = ""
+    """What TensorIR calls what lies in memory, where that is not what is computed in."""
+    library: str = ""
+    """The module that gives NumPy the type, where that has none of its own."""
+
+    @cached_property
+    def numpy(self) -> str:
+        """NumPy's name of it, which NumPy knows from then on."""
+        if self.library:
+            importlib.import_module(self.library)
+        return self.name
 
     @cached_property
     def bytes(self) -> int:
-        """The size of one element."""
+        """The size of one element in memory."""
         return np.dtype(self.numpy).itemsize
+
+    @property
+    def computed(self) -> ElementType:
+        """What it is computed in: itself, or what it is widened to when it is read."""
+        return ELEMENT_TYPES[self.tvm]
 
     @cached_property
     def is_integer(self) -> bool:
@@ -43,7 +58,10 @@ class ElementType:
     @cached_property
     def epsilon(self) -> float:
         """The unit of rounding: the distance from 1 to the next larger number; 0 of integers."""
-        return 0.0 if self.is_integer else float(np.finfo(self.numpy).eps)
+        if self.is_integer:
+            return 0.0
+        finfo: Any = importlib.import_module(self.library or "numpy").finfo
+        return float(finfo(self.numpy).eps)
 
     @cached_property
     def range(self) -> tuple[int, int]:
@@ -53,22 +71,29 @@ class ElementType:
 
 
 _FLOATS = (
-    ElementType(
-        name="float32", numpy="float32", tvm="float32", torch="float32", accumulator="float32"
+    *(
+        ElementType(name=name, tvm=name, torch=name, accumulator=name)
+        for name in ("float32", "float64")
     ),
     ElementType(
-        name="float64", numpy="float64", tvm="float64", torch="float64", accumulator="float64"
+        name="bfloat16", tvm="float32", torch="bfloat16", accumulator="float32",
+        storage="uint16", library="ml_dtypes",
     ),
-)
+    ElementType(
+        name="float16", tvm="float32", torch="float16", accumulator="float32", storage="float16"
+    ),
+)  # fmt: skip
 
 _INTEGERS = tuple(
-    ElementType(name=name, numpy=name, tvm=name, torch=name, accumulator="int32")
+    ElementType(name=name, tvm=name, torch=name, accumulator="int32")
     for name in ("int8", "uint8", "int32")
 )
 
 ELEMENT_TYPES = {entry.name: entry for entry in (*_FLOATS, *_INTEGERS)}
 DTYPES = tuple(entry.name for entry in _FLOATS)
 """The types of real numbers."""
+ANY_REAL = f"{', '.join(DTYPES[:-1])} or {DTYPES[-1]}"
+"""The same, as errors say it."""
 QUANTIZED = ("int8", "uint8")
 """The types of whole numbers q that stand for scale * (q - zero point)."""
 DEFAULT = DTYPES[0]

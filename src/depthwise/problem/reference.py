@@ -50,7 +50,9 @@ def tolerance(spec: Problem, dtype: str | None = None) -> tuple[float, float]:
     """Return (rtol, atol) for results computed in `dtype` from data of `random_problem`'s scale.
 
     Each sum of products may be off by as many units of rounding of its accumulator as it has
-    products, and by 16 of the element type for bias, activation and the last rounding.  The
+    products, and by 16 of the element type for bias, activation and the last rounding.  Where
+    arrays have a narrower type than that, each sum is rounded to it once, and what a block rounds
+    on the way counts twice.  The
     gradient of a weight sums over all pixels: too many for all their errors to have one sign, so
     that it is granted twice the square root of their number, more than ten standard deviations.
     Whole numbers are exact.
@@ -62,10 +64,12 @@ def tolerance(spec: Problem, dtype: str | None = None) -> tuple[float, float]:
         spec: the problem.
         dtype: the name of the element type computed in; the specification's own unless given.
     """
-    computed = element(dtype or spec.dtype)
-    sums = element(computed.accumulator)
+    kept = element(dtype or spec.dtype)
+    computed, sums = kept.computed, element(kept.accumulator)
     products = family_of(spec).products(spec)
     if computed.is_integer:
         return 0.0, 0.0
     bound = sum(count * sums.epsilon + 16 * computed.epsilon for count in products)
+    if kept is not computed:
+        bound += kept.epsilon * (len(products) - 0.5)
     return bound, bound

@@ -46,8 +46,7 @@ LAYOUTS_PACKED = {"NCHW4c": 4, "NCHW8c": 8, "NCHW16c": 16, "NCHW32c": 32}
 OTHER_NAMES = {
     "channels_first": "NCHW", "channels_last": "NHWC", "NCW": "NCL", "NWC": "NLC",
     "constant": "zeros", "edge": "replicate", "wrap": "circular", "swish": "silu",
-    "float": "float32", "single": "float32", "half": "float32", "float16": "float32",
-    "bfloat16": "float32", "double": "float64",
+    "float": "float32", "single": "float32", "half": "float16", "double": "float64",
 }  # fmt: skip
 """Words that other libraries have for those here, which errors name."""
 NUMBER_TOKENS = {

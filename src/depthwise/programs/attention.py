@@ -67,7 +67,10 @@ class _Attention:
         with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
             T.func_name("main")
             T.func_attr(
-                {TASKS: heads * blocks.runs, SCRATCH_BYTES: self._size * spec.element.bytes}
+                {
+                    TASKS: heads * blocks.runs,
+                    SCRATCH_BYTES: self._size * spec.element.computed.bytes,
+                }
             )
             self._arrays = {
                 name: T.arg(name, T.Buffer((prod(shape),), self._dtype))

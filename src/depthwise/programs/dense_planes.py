@@ -100,7 +100,7 @@ class _Driver:
         with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
             T.func_name("main")
             size = near + most * part.out_channels
-            T.func_attr({TASKS: tasks, SCRATCH_BYTES: size * spec.element.bytes})
+            T.func_attr({TASKS: tasks, SCRATCH_BYTES: size * spec.element.computed.bytes})
             inputs, outputs = prod(spec.input_shape), prod(spec.output_shape)
             x, weight, bias, y = self._arrays(inputs, parts, spec.out_channels, outputs)
             scratch = T.arg("scratch", T.Buffer((size,), spec.element.tvm))

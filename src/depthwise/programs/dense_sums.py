@@ -42,7 +42,7 @@ def function(
     near = stack.most_rows(ends) * stack.row if _is_brought(spec) else 0
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
-        T.func_attr({TASKS: runs * shares, SCRATCH_BYTES: near * spec.element.bytes})
+        T.func_attr({TASKS: runs * shares, SCRATCH_BYTES: near * spec.element.computed.bytes})
         operands = products.Operands.declare(spec, packed_columns(panels))
         scratch = T.arg("scratch", T.Buffer((near,), spec.element.tvm)) if near else None
         start, stop = T.arg("first", T.int32()), T.arg("last", T.int32())

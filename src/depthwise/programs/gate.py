@@ -43,7 +43,7 @@ def _driver(gate: Gate) -> tirx.PrimFunc:
     size = hidden_at + narrow
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
-        T.func_attr({TASKS: gate.images, SCRATCH_BYTES: size * element.bytes})
+        T.func_attr({TASKS: gate.images, SCRATCH_BYTES: size * element.computed.bytes})
 
         def array(name: str, size: int) -> Any:
             return T.arg(name, T.Buffer((size,), element.tvm))

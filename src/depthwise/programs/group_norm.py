@@ -64,7 +64,7 @@ class _Writing:
         self._of_a_group = spec.channels // spec.groups
         self._shapes = {"X": spec.input_shape, **spec.operands, "Y": spec.output_shape}
         for step in steps:
-            self._shapes |= step.buffers
+            self._shapes |= {name: buffer.shape for name, buffer in step.buffers.items()}
 
     def statistics(self) -> Any:
         """Return the function that finds those of runs."""
@@ -100,7 +100,7 @@ class _Writing:
         tasks, dtype = min(MOST_TASKS, count), self._spec.element.tvm
         with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
             T.func_name("main")
-            T.func_attr({TASKS: tasks, SCRATCH_BYTES: scratch * self._spec.element.bytes})
+            T.func_attr({TASKS: tasks, SCRATCH_BYTES: scratch * self._spec.element.computed.bytes})
             sizes = {name: prod(self._shapes[name]) for name in names}
             sizes |= {"scratch": scratch} if scratch else {}
             arrays = [T.arg(name, T.Buffer((size,), dtype)) for name, size in sizes.items()]

@@ -97,7 +97,7 @@ class _Work:
         pixels = conv.multiplier * conv.out_width + self.inputs.planes * conv.width
         rows, strip_rows = (
             self.direct.rows,
-            near.strip_rows(pixels, width, conv.element.bytes, conv.height),
+            near.strip_rows(pixels, width, conv.element.computed.bytes, conv.height),
         )
         reach = (rows.taps - 1) * rows.dilation
         most = min(conv.out_height, (strip_rows - 1 + reach) // rows.stride + 2)
@@ -115,8 +115,9 @@ class _Work:
         with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
             T.func_name("main")
             attributes = {
-                TASKS: conv.batch * blocks * strips, SCRATCH_BYTES: size * conv.element.bytes,
-            }  # fmt: skip
+                TASKS: conv.batch * blocks * strips,
+                SCRATCH_BYTES: size * conv.element.computed.bytes,
+            }
             T.func_attr(attributes)
             self._declare()
             scratch = T.arg("scratch", T.Buffer((size,), conv.element.tvm))

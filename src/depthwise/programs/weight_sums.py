@@ -89,7 +89,7 @@ class _Work:
 
         with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
             T.func_name("main")
-            scratch_bytes = size * conv.element.bytes
+            scratch_bytes = size * conv.element.computed.bytes
             T.func_attr({TASKS: self.sums.parts * blocks, SCRATCH_BYTES: scratch_bytes})
             self._declare()
             scratch = T.arg("scratch", T.Buffer((size,), conv.element.tvm))
@@ -134,7 +134,7 @@ class _Work:
         """Return the rows of a strip, and the most rows of the input that they read."""
         conv, rows = self.conv, self.rows
         pixels = conv.multiplier * conv.out_width + rows.stride * conv.width
-        strip_rows = near.strip_rows(pixels, width, conv.element.bytes, conv.out_height)
+        strip_rows = near.strip_rows(pixels, width, conv.element.computed.bytes, conv.out_height)
         reach = (rows.taps - 1) * rows.dilation
         return strip_rows, min(conv.height, (strip_rows - 1) * rows.stride + reach + 1)
 

@@ -35,6 +35,7 @@ from depthwise.programs import (
     weight_gradient,
 )
 from depthwise.programs.build import Program
+from depthwise.programs.storage import stored
 from depthwise.schedule import rule_of
 from depthwise.schedule.fusion import WAYS
 from depthwise.schedule.plan import AnyPlan
@@ -77,4 +78,8 @@ def programs(problem: Problem, plan: AnyPlan, target: Target) -> tuple[Program, 
     Raises:
         PlanError: the plan's schedule does not take the problem.
     """
-    return WRITERS[rule_of(plan, problem, target).name](problem, plan, target)
+    rule = rule_of(plan, problem, target)
+    written = WRITERS[rule.name](problem, plan, target)
+    if not problem.element.storage:
+        return written
+    return stored(written, problem, rule.steps(problem, plan, target), target)

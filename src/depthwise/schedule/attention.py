@@ -56,7 +56,7 @@ class Blocks:
 def blocks(spec: AttentionSpec, target: Target) -> Blocks:
     """Return the blocks that take the fewest cycles."""
     lanes, registers = target.lanes(spec.dtype), target.vector_registers
-    row = spec.keys * lanes * spec.element.bytes
+    row = spec.keys * lanes * spec.element.computed.bytes
     most = max(1, min(MOST_VECTORS, ceil(spec.pixels / lanes), _STRIP_BYTES // row))
     found = [_blocks(spec, vectors, lanes, registers) for vectors in range(1, most + 1)]
     return min(found, key=lambda each: _cycles(spec, each, lanes))

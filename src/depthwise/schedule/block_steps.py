@@ -13,7 +13,7 @@ from depthwise.schedule.chain import Chain
 from depthwise.schedule.gate import Gate
 from depthwise.schedule.groups import launches
 from depthwise.schedule.plan import BlockPlan, Plan
-from depthwise.schedule.steps import INPUT, OUTPUT, Packing, Step, worth_waking
+from depthwise.schedule.steps import INPUT, OUTPUT, Buffer, Packing, Step, worth_waking
 
 SUMS, SCALES = "sums", "scales"
 """The buffers of a gate: what the depthwise part sums of each row, and what comes of it."""
@@ -59,7 +59,7 @@ class _Block:
             title=str(conv),
             arguments=tuple(called[argument] for argument in step.arguments),
             packings={called[name]: packing for name, packing in step.packings.items()},
-            buffers={} if result == OUTPUT else {result: conv.output_shape},
+            buffers={} if result == OUTPUT else {result: Buffer(conv.output_shape, conv.dtype)},
         )
 
     def chain(self, chain: Chain, number: int, source: str, result: str) -> Step:
@@ -75,11 +75,12 @@ class _Block:
         if chain.scaled:
             del packings[weights[0]]
             weights[0] = SCALES
-        buffers = {} if result == OUTPUT else {result: chain.parts[-1].output_shape}
+        last = chain.parts[-1]
+        buffers = {} if result == OUTPUT else {result: Buffer(last.output_shape, last.dtype)}
         if chain.sums:
             conv = chain.depthwise
             size = chain.parts[0].batch * conv.out_height * conv.out_channels
-            buffers[SUMS] = (size,)
+            buffers[SUMS] = Buffer.of_sums((size,), conv)
         return Step(
             title=" + ".join(map(str, chain.parts)),
             problem=self.spec, plan=self.plan, number=number,
@@ -101,5 +102,7 @@ class _Block:
             arguments=(SUMS, *weights, *biases, SCALES),
             most_threads=gate.images,
             packings={weight: Packing(conv, form) for weight, conv, form in products},
-            buffers={SCALES: (gate.images * gate.reduce.channels,)},
+            buffers={
+                SCALES: Buffer.of_sums((gate.images * gate.reduce.channels,), gate.reduce)
+            },
         )  # fmt: skip

@@ -274,7 +274,7 @@ class Chain:
     @property
     def scratch_bytes(self) -> int:
         """Bytes of scratch memory of each thread."""
-        return sum(self.sizes.values()) * itemsize(self.depthwise.dtype)
+        return sum(self.sizes.values()) * self.depthwise.element.computed.bytes
 
 
 def _around(start: int, count: int, rows: int) -> list[int]:

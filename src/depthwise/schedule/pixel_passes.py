@@ -14,7 +14,7 @@ from depthwise.problem.pixels import PixelSpec
 from depthwise.problem.problem import Problem
 from depthwise.schedule.one_way import OneWay
 from depthwise.schedule.plan import Plan
-from depthwise.schedule.steps import INPUT, OUTPUT, Step, worth_waking
+from depthwise.schedule.steps import INPUT, OUTPUT, Buffer, Step, worth_waking
 
 _BYTES_OF_A_RUN = 16384
 """Half of a first-level cache."""
@@ -51,8 +51,9 @@ class PixelPasses(OneWay):
         if problem.kind != "groupnorm":
             return super().steps(problem, plan, target)
         most, (weight, bias) = worth_waking(problem), problem.operands
-        statistics = {"statistics": (problem.batch, runs(problem).count, 2, problem.groups)}
-        factors = {"factors": (problem.batch, 2, problem.channels)}
+        of_runs = problem.batch, runs(problem).count, 2, problem.groups
+        statistics = {"statistics": Buffer.of_sums(of_runs, problem)}
+        factors = {"factors": Buffer.of_sums((problem.batch, 2, problem.channels), problem)}
         return (
             Step(
                 f"{problem}: means and squares of runs", problem, plan, (INPUT, *statistics), most,

@@ -57,7 +57,7 @@ class ConvRule(Rule[ConvSpec, Plan], Protocol):
 
 def needs_wider_sums(problem: Problem) -> str | None:
     """Say why programs whose sums are elements cannot compute a problem, or None where they can."""
-    if problem.element.accumulator == problem.dtype:
+    if problem.element.accumulator == problem.element.computed.name:
         return None
     return f"sums of {problem.dtype} are kept in {problem.element.accumulator}"
 

@@ -9,6 +9,7 @@ from depthwise.machine.target import Target
 from depthwise.problem.costs import cost
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
+from depthwise.problem.values import nbytes
 from depthwise.schedule.form import Form
 from depthwise.schedule.plan import AnyPlan, Plan
 
@@ -22,6 +23,25 @@ class Packing:
 
     conv: ConvSpec
     form: Form
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """An array that a step writes and later steps of the same kernel read."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    """The name of its element type; sums keep the type that they are computed in."""
+
+    @property
+    def nbytes(self) -> int:
+        """Its bytes."""
+        return nbytes(self.shape, self.dtype)
+
+    @classmethod
+    def of_sums(cls, shape: tuple[int, ...], problem: Problem) -> Buffer:
+        """Return one of numbers that no call sees, in the type that a problem is computed in."""
+        return cls(shape, problem.element.computed.name)
 
 
 @dataclass(frozen=True)
@@ -44,8 +64,8 @@ class Step:
     """Which of that problem's programs it is."""
     packings: Mapping[str, Packing] = field(default_factory=dict)
     """Of those arguments that are weights: how they are laid out."""
-    buffers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """The buffers that it writes and later steps read, with their shapes."""
+    buffers: Mapping[str, Buffer] = field(default_factory=dict)
+    """The buffers that it writes and later steps read, by name."""
     constants: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Of those arguments that are neither a call's nor buffers: their elements, 64-bit integers."""
     tasks: int | None = None

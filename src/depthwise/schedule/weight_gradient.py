@@ -14,7 +14,7 @@ from depthwise.problem.values import MAX_ELEMENTS, itemsize
 from depthwise.schedule.input_gradient import TILES, block_channels, fetches_ahead, runs_of_channels
 from depthwise.schedule.plan import Plan
 from depthwise.schedule.rule import needs_wider_sums
-from depthwise.schedule.steps import INPUT, OUTPUT, Step, worth_waking
+from depthwise.schedule.steps import INPUT, OUTPUT, Buffer, Step, worth_waking
 
 name = "weight_gradient"
 tiles = {
@@ -81,7 +81,8 @@ def plans(spec: PassSpec, target: Target) -> Iterator[Plan]:
 
 def steps(spec: PassSpec, plan: Plan, target: Target) -> tuple[Step, ...]:
     """Return the launch that sums parts of the rows, and that which adds the parts up."""
-    most, buffers = worth_waking(spec), {"sums": (sums(spec, plan, target).size,)}
+    most, size = worth_waking(spec), sums(spec, plan, target).size
+    buffers = {"sums": Buffer.of_sums((size,), spec)}
     x, *_ = spec.operands
     return (
         Step(f"{spec}: parts", spec, plan, (INPUT, x, *buffers), most, buffers=buffers),

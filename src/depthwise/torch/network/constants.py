@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import ml_dtypes
 import numpy as np
-import torch
 from torch import Tensor
 
-from depthwise.problem.arrays import Array
-
-_BFLOAT16 = "bfloat16"
+from depthwise.problem.arrays import Array, as_tensor, of_tensor
 
 
 def as_array(tensor: Tensor) -> Array:
@@ -19,18 +15,7 @@ def as_array(tensor: Tensor) -> Array:
     held = tensor.detach()
     if held.is_neg() or held.is_conj():
         held = held.resolve_neg().resolve_conj()
-    if held.dtype == torch.bfloat16:
-        array: Array = held.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
-        return array
-    found: Array = held.numpy()
-    return found
-
-
-def as_tensor(array: Array) -> Tensor:
-    """Return the tensor of an array."""
-    if array.dtype.name == _BFLOAT16:
-        return torch.from_numpy(array.view("int16")).view(torch.bfloat16)
-    return torch.from_numpy(array)
+    return of_tensor(held)
 
 
 def lent(array: Array) -> Tensor:
@@ -42,7 +27,8 @@ def lent(array: Array) -> Tensor:
         array = np.asarray(_Lent(array))
     if any(stride < 0 for stride in array.strides):
         array = np.ascontiguousarray(array)
-    return as_tensor(array)
+    tensor: Tensor = as_tensor(array)
+    return tensor
 
 
 class _Lent:

@@ -12,9 +12,9 @@ from torch import Tensor
 from depthwise.errors import ModelError
 from depthwise.network.engine import Counts, check_counts
 from depthwise.network.graph import Node, Value
-from depthwise.problem.arrays import Array
+from depthwise.problem.arrays import Array, as_tensor
 from depthwise.torch.network.calls import FunctionCall, read
-from depthwise.torch.network.constants import as_array, as_tensor, lent
+from depthwise.torch.network.constants import as_array, lent
 from depthwise.torch.network.functions import is_pure
 from depthwise.torch.network.tracing import is_view
 from depthwise.torch.network.writing import written

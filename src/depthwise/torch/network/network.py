@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from depthwise.network import steps
 from depthwise.network.operators import Permute
 from depthwise.network.steps import Call, Program, Step, View
+from depthwise.problem.arrays import as_tensor
 from depthwise.torch.network.calls import filled, read
-from depthwise.torch.network.constants import as_array, as_tensor
+from depthwise.torch.network.constants import as_array
 from depthwise.torch.network.functions import reshape
 from depthwise.torch.network.stage import Stage
 

@@ -13,9 +13,9 @@ from depthwise.kernel.addresses import addresses_of
 from depthwise.network.binding import Run, Values
 from depthwise.network.execution import Execution, Workspaces
 from depthwise.network.weights import PackedWeights
-from depthwise.problem.arrays import Array
+from depthwise.problem.arrays import Array, as_tensor
 from depthwise.torch.network.calls import Ref, filled
-from depthwise.torch.network.constants import as_array, as_tensor
+from depthwise.torch.network.constants import as_array
 from depthwise.torch.network.network import Network
 
 
