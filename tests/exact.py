@@ -7,7 +7,10 @@ import numpy as np
 
 import depthwise as dw
 from depthwise.problem import reference
+from depthwise.problem.dtypes import DTYPES, element
 
+COMPUTED = [name for name in DTYPES if not element(name).storage]
+"""The types of real numbers that are computed in themselves."""
 EXACT = (None, "relu", "relu6")
 """The activations that make whole numbers of whole numbers."""
 
@@ -28,7 +31,13 @@ def check_exact(problem, plan=None, cpu=None):
     x, operands, expected = exact_problem(problem)
     kernel = dw.compile(problem, plan, cpu)
     got = kernel(x, *operands, out=poisoned(problem))
-    np.testing.assert_array_equal(got, expected, f"{problem} by {kernel.plan}")
+    assert_same(got, expected, f"{problem} by {kernel.plan}")
+
+
+def assert_same(got, expected, said=""):
+    """Fail where elements differ; NaN is NaN, also of types that NumPy does not know."""
+    assert got.dtype == expected.dtype
+    np.testing.assert_array_equal(got.astype(np.float64), expected.astype(np.float64), said)
 
 
 def poisoned(problem):
@@ -63,5 +72,7 @@ def differences(problem, got, expected):
     """Return how many elements are not what they should be."""
     if is_exact(problem):
         return int((got != expected).sum())
-    close = 1e-5 * np.abs(expected).max()
-    return int((~np.isclose(got, expected, rtol=1e-5, atol=close)).sum())
+    got, expected = got.astype(np.float64), expected.astype(np.float64)
+    off = max(1e-5, problem.element.epsilon)
+    close = off * np.abs(expected).max()
+    return int((~np.isclose(got, expected, rtol=off, atol=close)).sum())

@@ -15,12 +15,14 @@ from depthwise.problem.dtypes import ElementType
 from depthwise.problem.spec import ConvSpec
 
 
+class _AsFloat32(ElementType):
+    numpy = "float32"
+
+
 @pytest.fixture
 def wide(monkeypatch):
     """An element type that is float32 in memory and summed in float64."""
-    entry = ElementType(
-        name="wide", numpy="float32", tvm="float32", torch="float32", accumulator="float64"
-    )
+    entry = _AsFloat32(name="wide", tvm="float32", torch="float32", accumulator="float64")
     monkeypatch.setitem(dtypes.ELEMENT_TYPES, "wide", entry)
     monkeypatch.setitem(spec_page._WORDS, "dtype", (*dtypes.DTYPES, "wide"))
     return entry.name

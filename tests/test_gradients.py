@@ -146,16 +146,18 @@ def test_the_definition_is_what_the_kernel_computes(spec):
     flat = {"weight": (conv.out_channels, *conv.kernel)}
     shapes = [spec.input_shape, *(flat.get(name, s) for name, s in spec.operands.items())]
     arrays = [
-        tvm.runtime.tensor(a.reshape([int(extent) for extent in buffer.shape]))
+        tvm.runtime.tensor(
+            a.reshape([int(extent) for extent in buffer.shape]).astype(spec.element.tvm)
+        )
         for a, buffer in zip((x, *operands), define(spec).params, strict=False)
     ]
     outputs = [
-        tvm.runtime.empty([int(e) for e in buffer.shape], spec.dtype)
+        tvm.runtime.empty([int(e) for e in buffer.shape], spec.element.tvm)
         for buffer in define(spec).params[len(shapes) :]
     ]
     tvm.compile(define(spec), target="llvm")(*arrays, *outputs)
     got = np.concatenate([output.numpy().ravel() for output in outputs])
-    np.testing.assert_array_equal(got, expected.ravel())
+    np.testing.assert_array_equal(got, expected.ravel().astype(spec.element.tvm))
 
 
 def test_a_plan_of_another_gradient_is_refused():

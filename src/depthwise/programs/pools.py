@@ -15,6 +15,7 @@ from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.machine.target import Target
+from depthwise.problem.dtypes import element
 from depthwise.problem.pools import PoolSpec
 from depthwise.programs import define_pools
 from depthwise.programs.build import SYMBOL, TASKS, Program
@@ -47,7 +48,7 @@ class _Pool:
         self._rows, self._columns = axes(spec.window)
         self._pieces = list(pieces(spec.window.channels, lanes))
         self._sums = spec.kind == "avgpool"
-        self._kept = spec.element.accumulator if self._sums else spec.dtype
+        self._kept = spec.element.accumulator if self._sums else spec.element.tvm
         self._numbers: dict[str, list[Expr]] = {}
 
     def function(self) -> Any:
@@ -61,7 +62,7 @@ class _Pool:
             T.func_attr({TASKS: tasks})
             shapes = {"x": spec.input_shape, **spec.operands, "y": spec.output_shape}
             x, *others, y = (
-                T.arg(name, T.Buffer((prod(shape),), spec.dtype_of(name)))
+                T.arg(name, T.Buffer((prod(shape),), element(spec.dtype_of(name)).tvm))
                 for name, shape in shapes.items()
             )
             first, last = T.arg("first", T.int32()), T.arg("last", T.int32())
@@ -141,7 +142,7 @@ class _Pool:
         (scale,), (_, zero), bounds = self._numbers.values()
         factor = T.Bind(scale / tirx.Cast("float32", taps))
         mean = tirx.Cast(of("float32", width), found) * spread(factor, width)
-        return tirx.Cast(of(self._spec.dtype, width), rounded(mean, width, (zero, *bounds)))
+        return tirx.Cast(of(self._spec.element.tvm, width), rounded(mean, width, (zero, *bounds)))
 
 
 def _on_image(axis: Axis, target: Expr) -> Taps:

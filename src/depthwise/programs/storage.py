@@ -94,6 +94,7 @@ class _Rewriting:
     def __init__(self, func: tirx.PrimFunc, kinds: Kinds) -> None:
         self.calls: list[tuple[str, Kinds]] = []
         self._func = func
+        self._widened: dict[int, tuple[Expr, Expr]] = {}
         self._arrays = [
             _Array(old, tirx.decl_buffer(old.shape, how.storage, old.name), how)
             for old, how in zip(func.params, kinds, strict=False)  # numbers, scratch memory follow
@@ -122,7 +123,10 @@ class _Rewriting:
         found = self._of(load.source)
         if found is None:
             return load
-        return found.how.widen(tirx.BufferLoad(found.after, load.indices))
+        plain = tirx.BufferLoad(found.after, load.indices)
+        wide = found.how.widen(plain)
+        self._widened[wide.__chandle__()] = wide, plain
+        return wide
 
     def _store(self, store: Any) -> Any:
         found = self._of(store.buffer)
@@ -154,17 +158,5 @@ class _Rewriting:
 
     def _loaded(self, value: Any) -> Any | None:
         """Return what was read where a value is that and nothing else, widened; else None."""
-        inner = value
-        while not isinstance(inner, tvm.ir.expr.TensorLoad):
-            if isinstance(inner, tirx.Cast):
-                inner = inner.value
-            elif isinstance(inner, tirx.LShift):
-                inner = inner.a
-            elif isinstance(inner, tvm.ir.Call) and inner.op.name == "tirx.reinterpret":
-                inner = inner.args[0]
-            else:
-                return None
-        found = self._as_stored(inner.source)
-        if found is None or not tvm_ffi.structural_equal(value, found.how.widen(inner)):
-            return None
-        return inner
+        _, load = self._widened.get(value.__chandle__(), (None, None))
+        return load

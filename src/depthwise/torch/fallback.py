@@ -13,30 +13,26 @@ from depthwise.problem.arrays import check_storage
 from depthwise.torch.dtypes import DTYPES
 from depthwise.torch.formats import four_sides, same_kind
 
-_NARROW = (torch.bfloat16, torch.float16)
 _said: set[str] = set()
 
 
 def left_to_torch(x: Tensor, weight: Tensor) -> bool:
     """Return whether torch computes; why is said once in a process.
 
-    That is so on other devices than the CPU, for bfloat16 and float16, and, without a word, where
-    there is nothing to compute.
+    That is so on other devices than the CPU, and, without a word, where there is nothing to
+    compute.
 
     Raises:
         ArrayError, DTypeError: torch would compute, and the tensors differ in device or dtype.
     """
-    if x.is_cpu and x.dtype in DTYPES:
-        return x.numel() == 0
-    if x.is_cpu and x.dtype not in _NARROW:
-        return False
+    if x.is_cpu:
+        return x.dtype in DTYPES and x.numel() == 0
     same_kind(x, weight)
-    what = str(x.dtype).removeprefix("torch.") if x.is_cpu else f"device {x.device.type!r}"
+    what = f"device {x.device.type!r}"
     if what not in _said:
         _said.add(what)
         warnings.warn(
-            f"kernels compute {' and '.join(DTYPES.values())} on the CPU; got {what}, which "
-            "torch's own convolution computes",
+            f"kernels compute on the CPU; got {what}, where torch's own convolution computes",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -62,7 +62,7 @@ class DepthwiseConv2d(_Depthwise, nn.Conv2d):
         bias: whether an (out_channels,) bias is added.
         padding_mode: "zeros", "reflect", "replicate" or "circular".
         device: where the parameters are made; kernels compute on the CPU, torch elsewhere.
-        dtype: torch.float32 or torch.float64; torch computes bfloat16 and float16.
+        dtype: torch.float32, float64, bfloat16 or float16.
 
     Shape:
         input (N, C, H, W) or (C, H, W) -> output (N, out_channels, OH, OW) or
