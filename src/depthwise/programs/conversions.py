@@ -52,11 +52,12 @@ def _from_bfloat16(value: Expr) -> Expr:
 def _to_bfloat16(value: Expr) -> Expr:
     """Add half of the last place and drop what is below it; NaN becomes a quiet one."""
 
-    def rounded(real: Expr, bits: Expr) -> Expr:
+    def rounded(_: Expr, bits: Expr) -> Expr:
         odd = (bits >> _like(16, bits)) & _like(1, bits)
         up = (bits + (odd + _like(0x7FFF, bits))) >> _like(16, bits)
         quiet = (bits >> _like(16, bits)) | _like(0x40, bits)
-        return tirx.Select(tirx.isnan(real), quiet, up)
+        is_nan = (bits & _like(0x7FFFFFFF, bits)) > _like(0x7F800000, bits)
+        return tirx.Select(is_nan, quiet, up)
 
     return _from_bits(value, rounded)
 
