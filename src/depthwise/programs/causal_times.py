@@ -10,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from tvm import tirx
 from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.programs.causal_rows import UNROLLED_TAPS, Row, Sequences, wide
+from depthwise.programs.direct import spread, vector
 
 Expr: TypeAlias = Any
 Place: TypeAlias = "Callable[[Expr], Expr]"
@@ -104,6 +106,9 @@ class AlongTime:
     def _inside(self, taps: Taps, x: Expr, y: Expr, time: Expr, vectors: int) -> None:
         """Write some vectors of sums whose taps all lie in x."""
         start, end = T.Bind(x + time - self._spec.before), T.Bind(y + time)
+        if taps.shifts(self._lanes):
+            taps.sums_of_shifted(self._x, T.Bind(x + time), self._y, end, vectors, self._lanes)
+            return
         taps.sums(lambda i: self._x[start + i], lambda i: (self._y, end + i), vectors, self._lanes)
 
 
@@ -115,6 +120,37 @@ class Taps:
         self._start = T.Bind(sequences.bias(channel))
         self._few = self._spec.kernel <= UNROLLED_TAPS
         self._kept = [self._tap(k) for k in range(self._spec.kernel)] if self._few else []
+
+    def shifts(self, lanes: int) -> bool:
+        """Whether what taps read is shifted in registers: to load it is to convert it, too."""
+        return bool(self._spec.element.storage) and self._few and self._spec.before <= lanes > 1
+
+    def sums_of_shifted(self, x: Any, at: Expr, y: Any, to: Expr, vectors: int, lanes: int) -> None:
+        """Write some vectors of sums, of elements that are each loaded once.
+
+        Args:
+            x: the input.
+            at: where in it what the last tap of the first output reads lies; a vector lies before.
+            y: the output.
+            to: where in it the first result lies.
+            vectors: how many.
+            lanes: the outputs of each.
+        """
+        spec, here = self._spec, vector(0, lanes)
+        loaded = [T.Bind(x[vector(at + number * lanes, lanes)]) for number in range(-1, vectors)]
+        sums = T.alloc_buffer((lanes,), spec.element.tvm, scope="local")
+        for number in range(vectors):
+            total: Expr = spread(self._start, lanes)
+            for k, weight in enumerate(self._kept):
+                back = spec.before - k * spec.dilation
+                order = [lanes - back + lane for lane in range(lanes)]
+                pair = loaded[number : number + 2]
+                read = T.Bind(tirx.Shuffle(pair, order)) if back else pair[1]
+                total = T.Bind(total + read * spread(weight, lanes))
+            T.buffer_store(sums, total, [here])
+            with T.vectorized(wide(0), wide(lanes)) as lane:
+                value = self._of.activated(sums[lane])
+                T.buffer_store(y, value, [to + number * lanes + lane])
 
     def _tap(self, k: Any) -> Expr:
         return T.Bind(self._of.arrays["weight"][self._weight + k])
