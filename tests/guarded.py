@@ -14,6 +14,7 @@ import numpy as np
 
 import depthwise as dw
 import steps
+from depthwise.problem.oracle.causal import final_state
 from exact import differences, exact_problem, nothing, poisoned
 from pages import place
 
@@ -24,7 +25,7 @@ def problems_of(text: str, plan: str | None, runs: int, cpu: str | None) -> list
     whole = spec.pitched({}) if spec.pitches else spec
     x, operands, expected = exact_problem(whole)
     kernel = dw.compile(spec, plan, cpu)
-    pitches = dict(spec.pitches)
+    pitches, named = dict(spec.pitches), dict(zip(spec.array_names, (x, *operands), strict=True))
     operands = [
         spread(each, pitches.get(name)) for name, each in zip(spec.operands, operands, strict=True)
     ]
@@ -32,7 +33,10 @@ def problems_of(text: str, plan: str | None, runs: int, cpu: str | None) -> list
     wrong = []
     for at_end in (True, False):
         writable, readable = (partial(_placed, at_end, read_only) for read_only in (False, True))
-        packed = list(map(readable, kernel.pack(operands)))
+        packed, states = list(map(readable, kernel.pack(operands))), {}
+        for number in steps.written(spec):
+            states[number] = place(operands[number], at_end=at_end)
+            packed[number] = states[number].array
         out = place(spread(poisoned(whole), written), at_end=at_end)
         steps.run_by_hand(kernel, readable(x), packed, out.array, runs=runs, place=writable)
         side = "end" if at_end else "beginning"
@@ -43,7 +47,9 @@ def problems_of(text: str, plan: str | None, runs: int, cpu: str | None) -> list
             wrong.append("channels beside the run written")
         if differences(whole, result, expected):
             wrong.append(f"another result at the {side} of a page")
-        if not out.alone_written:
+        if any((state.array != final_state(spec, named)).any() for state in states.values()):
+            wrong.append(f"another state at the {side} of a page")
+        if not all(placed.alone_written for placed in (out, *states.values())):
             wrong.append(f"bytes beside the output written at the {side} of a page")
     return wrong
 

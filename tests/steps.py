@@ -46,24 +46,42 @@ def run_by_hand(kernel, x, packed, out, *, runs=1, backwards=False, place=np.arr
 
 
 def check_order(spec):
-    """Fail where the number of threads, or the order of the tasks, changes a bit of a result."""
-    x, *operands, out = dw.random_problem(spec)
+    """Fail where the number of threads, or the order of the tasks, changes a bit of a result.
+
+    What a call leaves in its state is part of the result.
+    """
+    x, *operands, _ = dw.random_problem(spec)
     kernel = dw.compile(spec)
-    packed = kernel.pack(operands)
-    run_on_team(kernel, 1, x, packed, out)
+
+    def check(run):
+        packed, out = [array.copy() for array in kernel.pack(operands)], poisoned(spec)
+        run(packed, out)
+        results = [out, *(packed[place] for place in written(spec))]
+        for found, wanted in zip(results, expected or results, strict=True):
+            assert_same(found, wanted)
+        return results
+
+    expected = None
+    expected = check(lambda packed, out: run_on_team(kernel, 1, x, packed, out))
     for threads in (2, 3):
-        again = poisoned(spec)
-        run_on_team(kernel, threads, x, packed, again)
-        assert_same(again, out)
-    backwards = poisoned(spec)
-    run_by_hand(kernel, x, packed, backwards, runs=most_tasks(kernel), backwards=True)
-    assert_same(backwards, out)
+        check(lambda packed, out, n=threads: run_on_team(kernel, n, x, packed, out))
+    tasks = most_tasks(kernel)
+    check(lambda *arrays: run_by_hand(kernel, x, *arrays, runs=tasks, backwards=True))
+
+
+def written(spec):
+    """Return the places of the operands that a call also writes."""
+    return [place for place, name in enumerate(spec.operands) if name == "state"]
 
 
 def _calls(kernel, x, packed, out, place):
     """Return each piece of machine code with its arrays, in the order in which they run."""
     buffers = [place(np.full(each.shape, np.nan, each.dtype)) for each in kernel.buffers.values()]
-    return [(launch.code, *launch.arrays) for launch in kernel.launches(x, packed, buffers, out)]
+    constants = {id(each): place(each) for each in kernel._constants.values()}
+    return [
+        (launch.code, *(constants.get(id(array), array) for array in launch.arrays))
+        for launch in kernel.launches(x, packed, buffers, out)
+    ]
 
 
 def _function(code, arrays):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from depthwise.problem.attention import AttentionSpec, usual_scale
 from depthwise.problem.block import BlockSpec, SqueezeExcite
+from depthwise.problem.causal import CausalSpec
 from depthwise.problem.dtypes import DTYPES, QUANTIZED
 from depthwise.problem.elementwise import ElementwiseSpec
 from depthwise.problem.gathers import GatherSpec, Run
@@ -266,6 +267,7 @@ def specs() -> st.SearchStrategy[Problem]:
     small |= resize_specs(size=9, channels=9)
     small |= attention_specs(size=5, keys=9, channels=5)
     small |= quantized_specs(size=9, channels=9)
+    small |= causal_specs(length=9, kernel=5, channels=9)
     return conv_specs() | block_specs() | pass_specs() | small
 
 
@@ -386,6 +388,28 @@ def attention_specs(
         biases=draw(st.sampled_from([0, 0, 1, 2, 3])),
         batch=draw(st.integers(1, 3)),
         dtype=draw(_DTYPES),
+    )
+
+
+@st.composite
+def causal_specs(
+    draw: st.DrawFn, *, length: int = 90, kernel: int = 64, channels: int = 70
+) -> CausalSpec:
+    """Draw a causal convolution: short and long filters, sequences shorter than they, no state."""
+    taps = draw(st.sampled_from([1, 2, 3, 4, 4]) | st.integers(1, kernel))
+    dilation = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    before = dilation * (taps - 1)
+    return CausalSpec(
+        channels=draw(st.integers(1, channels)),
+        length=draw(st.sampled_from([1, 1, 2]) | st.integers(1, length)),
+        kernel=taps,
+        dilation=dilation,
+        batch=draw(st.integers(1, 3)),
+        layout=draw(st.sampled_from(LAYOUTS_1D)),
+        dtype=draw(_DTYPES),
+        bias=draw(st.booleans()),
+        activation=draw(st.sampled_from([None, "silu", *ACTIVATIONS])),
+        state=draw(st.sampled_from([0, before]) | st.integers(before, before + 9)),
     )
 
 

@@ -481,6 +481,7 @@ def test_the_oracle_shares_nothing_with_what_it_checks() -> None:
     problems = (
         "attention",
         "block",
+        "causal",
         "elementwise",
         "gathers",
         "links",

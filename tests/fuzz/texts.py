@@ -26,7 +26,7 @@ LINES = (
     "mean c8 hw5 nhwc", "norm c8 hw5 nhwc eps1e-05",
     "groupnorm c8 hw5 g2 nhwc eps1e-05", "max c8 hw5 nhwc channels",
     "elementwise c8 hw5 nhwc mul.channel add.image relu", "depthwise c4 hw5 k3 p1 float64 d2 m2 n3",
-    "attention c8 o12 hw5 keys7 heads2 nhwc bias scale0.5",
+    "attention c8 o12 hw5 keys7 heads2 nhwc bias scale0.5", "causal c4 l9 k4 silu bias state3",
 )  # fmt: skip
 PLANS = (
     "default", "general", "channels_last tc8 tw4", "packed tc16 tw4", "pointwise",

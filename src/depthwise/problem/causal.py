@@ -71,8 +71,6 @@ class CausalSpec(Specification):
                 f"a state has as many elements as the taps reach back, d * (k - 1) = "
                 f"{self.before}, or more; got {self.state}: {self}"
             )
-        if self.state < 0:
-            raise SpecError(f"a state has 1 element a channel or more; got {self.state}: {self}")
         shapes = self.input_shape, *self.operands.values()
         if max(map(prod, shapes)) > MAX_ELEMENTS or self.before + self.length > MAX_ELEMENTS:
             raise SpecError(f"no array has more than {MAX_ELEMENTS} elements: {self}")
