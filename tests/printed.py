@@ -61,6 +61,8 @@ class Printed:
         for step in self.steps:
             for name, buffer in step.buffers.items():
                 given[name] = np.full(buffer.shape, np.nan, buffer.dtype)
+            for name, numbers in step.constants.items():
+                given[name] = np.array(numbers, np.int64)
             for name, packing in step.packings.items():
                 pack = packing.form.pack(packing.conv)
                 given[name] = np.ascontiguousarray(pack(given[name]) if pack else given[name])

@@ -40,14 +40,14 @@ def kernels_of(line):
     return specification(line).kernels
 
 
-@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("line", [line for line in LINES if not line.startswith("causal")])
 def test_every_kind_of_problem_is_right_in_c(line, tmp_path):
     for number, kernel in enumerate(kernels_of(line)):
         dw.export(kernel, tmp_path / str(number), name="f")
         assert_right(tmp_path / str(number))
 
 
-@given(spec=specs())
+@given(spec=specs().filter(lambda spec: spec.kind != "causal"))
 @settings(max_examples=12)
 def test_problems_are_right_in_c(spec, tmp_path_factory):
     for kernel in spec.kernels:

@@ -52,6 +52,7 @@ def test_each_step_takes_what_is_there_and_each_operand_is_taken_once(text):
         steps = schedule.rule_of(plan, problem, host()).steps(problem, plan, host())
         there, operands = {INPUT, *problem.operands}, []
         for step in steps:
+            there |= set(step.constants)
             written = [*step.buffers, *[OUTPUT] * (step is steps[-1])]
             assert set(step.arguments) - there == set(written), (plan, step)
             assert set(step.packings) <= set(step.arguments)

@@ -31,6 +31,27 @@ def conv1d(x, weight, bias):
     return functional.conv1d(x, weight, bias, padding=1, groups=x.shape[-2])
 
 
+def causal(x, state, weight, bias):
+    """Return what a causal convolution with three taps makes of x and what came before it."""
+    taps = weight[:, None] if weight.dim() == 2 else weight
+    if x.dim() not in (2, 3) or bias.dim() != 1 or taps.shape[1:2] != (1,) or 0 in taps.shape:
+        raise RuntimeError("no sequences, or no taps")
+    following = torch.zeros(*x.shape[:-1], 1, dtype=x.dtype)
+    together = torch.cat([state, x, following], -1)[..., -(x.shape[-1] + taps.shape[2]) :]
+    return functional.conv1d(together, taps, bias, groups=x.shape[-2])[..., :-1]
+
+
+def from_zeros(x, weight, bias):
+    return causal(x, torch.zeros(*x.shape[:-1], weight.shape[-1] - 1), weight, bias)
+
+
+def step(x, state, weight, bias):
+    if state.dim() != 3 or x.dim() not in (2, 3):
+        raise RuntimeError("no states")
+    y = causal(x if x.dim() == 3 else x[..., None], state, weight, bias)
+    return y if x.dim() == 3 else y[..., 0]
+
+
 def mixed(x, weight, bias=None):
     return functional.conv2d(x, weight.reshape(*weight.shape[:2], 1, 1), bias)
 
@@ -83,6 +104,10 @@ CASES = {
     "depthwise_conv1d": (
         lambda x, w, b, **k: dw.depthwise_conv1d(x, w, b, padding=1, **k),
         conv1d, (SEQUENCE, (4, 1, 3), BIAS), True,
+    ),
+    "causal_conv1d": (dw.causal_conv1d, from_zeros, (SEQUENCE, (4, 3), BIAS), True),
+    "causal_conv1d_update": (
+        dw.causal_conv1d_update, step, (SEQUENCE, (1, 4, 2), (4, 3), BIAS), True,
     ),
     "pointwise_conv2d": (dw.pointwise_conv2d, mixed, (IMAGE, MIX, BIAS), True),
     "separable_conv2d": (

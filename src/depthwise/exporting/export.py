@@ -33,6 +33,7 @@ from depthwise.machine.emitted import PLACE_BYTES, Form
 from depthwise.machine.target import Target, named
 from depthwise.network.prepare import Told
 from depthwise.problem.arrays import Array, fit
+from depthwise.problem.causal import CausalSpec
 from depthwise.problem.data import random_problem
 from depthwise.problem.parse import specification
 from depthwise.problem.problem import Layer
@@ -165,6 +166,11 @@ def _model(
         problem: Any = specification(source)  # type: ignore[arg-type]
         if problem.kernels != (problem,):
             raise SpecError(f"one kernel is exported at a time: {problem}")
+        if isinstance(problem, CausalSpec):
+            raise SpecError(
+                "what takes a table of its sequences is not exported; depthwise1d with the padding "
+                f"p{problem.before},0 computes whole ones: {problem}"
+            )
         model = model_of_problem(problem, _weights(problem, operands))
         has_weights = set(problem.operands) > set(problem.computed)
         if operands is None and has_weights:

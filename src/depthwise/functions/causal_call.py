@@ -107,7 +107,11 @@ class _Call:
         """Return what computes calls that lie as this one; None where something is copied."""
         found, asked = self._posed, self._asked
         states = found.initial
-        copied = self._x is not found.x or not found.weight.flags.c_contiguous
+        copied = self._x is not found.x
+        copied |= any(
+            array is not None and not array.flags.c_contiguous
+            for array in (found.weight, found.bias)
+        )
         copied |= states is not None and not are_whole(states, channels_last=self._last)
         copied |= states is not None and not self._spec.state
         new_state = found.final is not None or (asked.returns_state and not asked.updates)

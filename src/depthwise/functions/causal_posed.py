@@ -12,6 +12,7 @@ from depthwise.problem.arrays import (
     DTYPE_NAMES,
     Array,
     as_numpy,
+    check_apart,
     check_writable,
     overlap,
 )
@@ -219,11 +220,13 @@ def _check_written(found: Posed, asked: Asked) -> None:
                 f"{found.spec}"
             )
         check_writable(found.out, found.spec)
+        check_apart(found.out, "out", found.spec)
         if any(np.may_share_memory(found.out, array) for array in read):
             raise overlap(found.spec)
     written = found.initial if asked.updates else found.final
     if written is None:
         return
+    check_apart(written, "a state that is updated", found.spec)
     others = read if found.out is None else [*read, found.out]
     if found.initial is not None and not asked.updates:
         others = [*others, found.initial]

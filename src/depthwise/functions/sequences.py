@@ -18,7 +18,12 @@ from depthwise.schedule.causal import Numbers as Table
 
 
 def lies(view: Array, *, channels_last: bool) -> Lies | None:
-    """Return how an array lies, None where it does not lie so: its neighbours are none."""
+    """Return how an array lies, None where it does not lie so: its neighbours are none.
+
+    One without elements lies as anybody wants, whatever its strides are.
+    """
+    if not view.size:
+        return Lies(channels_last, 0, 0)
     if any(stride % view.itemsize for stride in view.strides):
         return None
     sequence, by_channel, by_time = (stride // view.itemsize for stride in view.strides)

@@ -242,8 +242,17 @@ def check_output(out: Array, spec: Problem) -> None:
         raise DTypeError(f"out has the problem's dtype {wanted}; got {out.dtype}: {spec}")
     if out.shape != spec.output_shape:
         raise ArrayError(f"out has shape {spec.output_shape}; got {out.shape}: {spec}")
-    if _overlaps_itself(out):
-        raise ArrayError(f"out has memory for each element; got strides {out.strides}: {spec}")
+    check_apart(out, "out", spec)
+
+
+def check_apart(array: Array, name: str, spec: Problem) -> None:
+    """Refuse to write to an array whose elements share memory.
+
+    Raises:
+        ArrayError: they do.
+    """
+    if array.size and _overlaps_itself(array):
+        raise ArrayError(f"{name} has memory for each element; got strides {array.strides}: {spec}")
 
 
 def _overlaps_itself(array: Array) -> bool:
