@@ -14,6 +14,7 @@ from depthwise.machine import team
 from depthwise.network.execution import Execution, Workspaces
 from depthwise.network.prepare import Told
 from depthwise.network.steps import Port, Program
+from depthwise.network.streaming import Stream
 from depthwise.network.weights import PackedWeights
 from depthwise.problem.arrays import like
 
@@ -53,15 +54,44 @@ class Network:
         Raises:
             ArrayError: there are others than the network takes, or one does not fit.
         """
+        if self.program.states and len(arrays) == len(self.inputs) - len(self.program.states):
+            return self.stream()(*arrays)
+        results = self.results(arrays)
+        if arrays and not isinstance(arrays[0], _NUMPY):
+            results = [like(arrays[0])(result) for result in results]
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def results(self, arrays: Sequence[Any]) -> list[Any]:
+        """Return all outputs as NumPy's arrays; see `__call__`."""
         try:
             key = tuple([(array.shape, array.dtype) for array in arrays])
             execution = self._executions.get(key)
         except (AttributeError, TypeError):
             execution = None
         if execution is None or not all(type(array) is np.ndarray for array in arrays):
-            return self._converted(arrays)
-        results = execution(arrays)
-        return results[0] if len(results) == 1 else tuple(results)
+            arrays = self._checked(arrays)
+            execution = self.execution(arrays)
+        return execution(arrays)
+
+    def stream(
+        self,
+        state: Mapping[str, str] | None = None,
+        initial: Mapping[str, Any] | None = None,
+    ) -> Stream:
+        """Return the network with a state that is kept from one call to the next.
+
+        Args:
+            state: the name of the input that an output is in the next call, by the name of the
+                output; None takes those that a file of TFLite states, or else those that names
+                tell: state and stateN, h_in and h_out, past_x and present_x (docs/networks.md).
+            initial: what states are before the first call, by the name of their inputs; zeros for
+                others.
+
+        Raises:
+            ModelError: no state is known, or several for one input, or they do not fit.
+            ArrayError: what is initial does not fit.
+        """
+        return Stream(self, state, initial)
 
     def run(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """Return the outputs by name, of inputs by name; see `__call__`."""
@@ -142,13 +172,6 @@ class Network:
 
     def _repr_html_(self) -> str:
         return self.report._repr_html_()
-
-    def _converted(self, given: Sequence[Any]) -> Any:
-        """Compute with whatever arrays are given, once they are found to fit."""
-        arrays = self._checked(given)
-        results = self.execution(arrays)(arrays)
-        results = [like(given[0])(result) for result in results] if given else results
-        return results[0] if len(results) == 1 else tuple(results)
 
     def _checked(self, given: Sequence[Any]) -> list[Any]:
         if len(given) != len(self.inputs):

@@ -180,6 +180,21 @@ class Port:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class State:
+    """What a network keeps from one call to the next: an output that is an input of the next call.
+
+    Attributes:
+        taken: which of the inputs, counted from 0.
+        made: which of the outputs.
+        initial: what it is before the first call; None is zeros.
+    """
+
+    taken: int
+    made: int
+    initial: Array | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Program:
     """A network: values are numbers, first those of the inputs, then the constants', then the rest.
 
@@ -192,6 +207,7 @@ class Program:
         shapes: of each value for the example, as far as they are known.
         dtypes: of each value, as far as they are known.
         dropped: the names of computations of the file or the model that no step stands for, by why.
+        states: what the file says that is kept between calls.
     """
 
     inputs: tuple[Port, ...]
@@ -202,6 +218,7 @@ class Program:
     shapes: Mapping[int, Shape] = field(default_factory=dict)
     dtypes: Mapping[int, str] = field(default_factory=dict)
     dropped: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    states: tuple[State, ...] = ()
 
     @cached_property
     def images(self) -> frozenset[int]:

@@ -16,7 +16,8 @@ import numpy as np
 from depthwise.errors import ModelError
 from depthwise.network.engine import Engine
 from depthwise.network.operators import Permute, Reshape
-from depthwise.network.steps import Call, Port, Program, Stage, Step, View, Work
+from depthwise.network.states import check_states
+from depthwise.network.steps import Call, Port, Program, Stage, State, Step, View, Work
 from depthwise.problem.arrays import Array
 from depthwise.problem.parse import parse
 from depthwise.problem.values import MAX_ELEMENTS
@@ -50,6 +51,10 @@ def described(program: Program) -> tuple[dict[str, Any], dict[str, Array]]:
         "dtypes": [program.dtypes.get(number) for number in values],
         "dropped": dict(program.dropped),
     }
+    if program.states:
+        description["states"] = [
+            _state_described(state, n, tensors) for n, state in enumerate(program.states)
+        ]
     return description, tensors.arrays
 
 
@@ -69,6 +74,12 @@ class _Tensors:
 
 def _port_described(port: Port) -> dict[str, Any]:
     return {"name": port.name, "sizes": port.sizes, "dtype": port.dtype}
+
+
+def _state_described(state: State, number: int, tensors: _Tensors) -> dict[str, Any]:
+    initial = state.initial
+    name = None if initial is None else tensors.name(initial, f"state{number}.initial")
+    return {"input": state.taken, "output": state.made, "initial": name}
 
 
 def _step_described(step: Step, number: int, tensors: _Tensors) -> dict[str, Any]:
@@ -141,8 +152,10 @@ def program_of(
         shapes={n: _shape(shape) for n, shape in enumerate(shapes) if shape is not None},
         dtypes={n: _dtype(dtype) for n, dtype in enumerate(dtypes) if dtype is not None},
         dropped={_text(why): _texts(names) for why, names in description["dropped"].items()},
+        states=tuple(_state(each, tensors) for each in description.get("states", ())),
     )
     _check_numbers(program)
+    check_states(program)
     for step in program.steps:
         if isinstance(step.work, Stage):
             _check_stage(step, step.work, program.dtypes)
@@ -155,6 +168,15 @@ def _port(port: Mapping[str, Any]) -> Port:
         sizes = tuple(each if isinstance(each, str) else _natural(each) for each in sizes)
     return Port(
         name=_text(port["name"]), sizes=sizes, dtype=None if dtype is None else _dtype(dtype)
+    )
+
+
+def _state(state: Mapping[str, Any], tensors: Mapping[str, Array]) -> State:
+    name = state["initial"]
+    return State(
+        taken=_natural(state["input"]),
+        made=_natural(state["output"]),
+        initial=None if name is None else tensors[name],
     )
 
 
