@@ -14,6 +14,7 @@ _TYPES = {
     for word, number in vars(schema.TensorType).items()
     if word in ("FLOAT32", "FLOAT16", "FLOAT64", "BOOL", "UINT8", "INT8", "INT16", "INT32", "INT64")
 }
+_TYPES[np.dtype(object)] = schema.TensorType.RESOURCE
 _rng = np.random.default_rng(0)
 
 
@@ -86,14 +87,34 @@ class Builder:
         )
         return made[0] if len(made) == 1 else made
 
-    def file(self, *outputs: int) -> bytes:
-        graph = schema.SubGraphT(
+    def variable(self, name: str) -> int:
+        """Add what stands for a variable in this graph."""
+        options = schema.VarHandleOptionsT(container="", sharedName=name)
+        return self.op("VAR_HANDLE", [], (), dtype=object, options=options)
+
+    def read(self, variable: int, shape: Sequence[int], **others: Any) -> int:
+        return self.op(
+            "READ_VARIABLE", [variable], shape, options=schema.ReadVariableOptionsT(), **others
+        )
+
+    def assign(self, variable: int, value: int) -> None:
+        self.op("ASSIGN_VARIABLE", [variable, value], options=schema.AssignVariableOptionsT())
+
+    def other(self) -> "Builder":
+        """Return a second graph, to be given to `file`."""
+        return Builder(codes=self.codes, buffers=self.buffers)
+
+    def graph(self, outputs: Sequence[int], name: str) -> schema.SubGraphT:
+        return schema.SubGraphT(
             tensors=self.tensors, inputs=self.inputs, outputs=list(outputs),
-            operators=self.operators, name="main",
+            operators=self.operators, name=name,
         )  # fmt: skip
+
+    def file(self, *outputs: int, other: "Builder | None" = None) -> bytes:
+        others = [] if other is None else [other.graph((), "other")]
         model = schema.ModelT(
-            version=3, operatorCodes=self.codes, subgraphs=[graph], buffers=self.buffers,
-            description="",
+            version=3, operatorCodes=self.codes, buffers=self.buffers, description="",
+            subgraphs=[self.graph(outputs, "main"), *others],
         )  # fmt: skip
         builder = flatbuffers.Builder()
         builder.Finish(model.Pack(builder), b"TFL3")

@@ -11,7 +11,7 @@ import os
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,8 +29,12 @@ _DTYPES = {
     "FLOAT32": "float32", "FLOAT16": "float16", "FLOAT64": "float64", "BOOL": "bool",
     "INT8": "int8", "INT16": "int16", "INT32": "int32", "INT64": "int64",
     "UINT8": "uint8", "UINT16": "uint16", "UINT32": "uint32", "UINT64": "uint64", "INT4": "int8",
+    "RESOURCE": "object",
 }  # fmt: skip
-"""NumPy's names of the types that elements may have; those of 4 bits are read as 8."""
+"""NumPy's names of the types that elements may have; those of 4 bits are read as 8.
+
+(A resource is no array: it stands for a variable.)
+"""
 _OF_FOUR_BITS = "INT4"
 _T = TypeVar("_T")
 
@@ -101,12 +105,13 @@ class Operator:
 
 @dataclass(frozen=True)
 class File:
-    """A network: its first graph."""
+    """A network: its first graph, and those by number that are called once before it."""
 
     tensors: tuple[Tensor, ...]
     operators: tuple[Operator, ...]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    graphs: Mapping[int, File] = field(default_factory=dict)
 
 
 @contextmanager
@@ -155,11 +160,26 @@ class _Reader:
         self._model = tflite.Model.GetRootAs(data, 0)
 
     def file(self) -> File:
+        first = self._graph(0)
+        once = {
+            each.option("InitSubgraphIndex") for each in first.operators if each.kind == "CALL_ONCE"
+        }
+        ends = (first.tensors[number] for number in (*first.inputs, *first.outputs))
+        if variables := [each.name for each in ends if each.dtype == _DTYPES["RESOURCE"]]:
+            raise ModelError(
+                f"what a network takes and returns are arrays; got the variable {variables[0]!r}"
+            )
+        return replace(first, graphs={number: self._graph(number) for number in sorted(once)})
+
+    def _graph(self, number: int) -> File:
         model = self._model
         codes = self._all(model.OperatorCodesLength, model.OperatorCodes, _kind)
-        if not model.SubgraphsLength():
-            raise ModelError("a file of TFLite has a graph; got none")
-        graph = model.Subgraphs(0)
+        if number >= model.SubgraphsLength():
+            raise ModelError(
+                f"a file of TFLite has the graphs that it calls; got {number} of "
+                f"{model.SubgraphsLength()}"
+            )
+        graph = model.Subgraphs(number)
         tensors = self._all(graph.TensorsLength, graph.Tensors, self._tensor)
         count = len(tensors)
         operators = self._all(

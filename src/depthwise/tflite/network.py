@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from onnx import ModelProto
 
 from depthwise.errors import ModelError
 from depthwise.network.network import Network
+from depthwise.network.steps import State
 from depthwise.onnx.inference import inferred
 from depthwise.onnx.network import from_onnx
-from depthwise.tflite import convolutions, elements, shapes
+from depthwise.tflite import assignments, convolutions, elements, shapes
 from depthwise.tflite.files import File, checked, read
 from depthwise.tflite.translation import Translate, Translation
 
-OPERATORS: Mapping[str, Translate] = {**convolutions.TABLE, **elements.TABLE, **shapes.TABLE}
+OPERATORS: Mapping[str, Translate] = {
+    **convolutions.TABLE, **elements.TABLE, **shapes.TABLE, **assignments.TABLE,
+}  # fmt: skip
 """What writes an operator, by its name."""
 
 
@@ -25,23 +29,39 @@ def from_tflite(
     threads: int | None,
 ) -> Network:
     """Return a network; see `loading.load`."""
-    return from_onnx(as_onnx(source), sizes, threads)
+    model, states = _translated(source)
+    net = from_onnx(model, sizes, threads)
+    return Network(replace(net.program, states=states), threads) if states else net
 
 
 def as_onnx(source: str | os.PathLike[str] | bytes) -> ModelProto:
-    """Return a file of TFLite as a model of ONNX.
+    """Return a file of TFLite as a model of ONNX, its variables as the last inputs and outputs.
 
     Raises:
         ModelError: it is damaged, or has operators that are none of ours.
         OSError: it cannot be read.
     """
+    return _translated(source)[0]
+
+
+def _translated(
+    source: str | os.PathLike[str] | bytes,
+) -> tuple[ModelProto, tuple[State, ...]]:
+    """Return the same, and which of its inputs and outputs are states."""
     network = read(source)
     _check_operators(network)
     with checked("its operators"):
         translation = Translation(network)
         model = translation.model(OPERATORS)
-        _check_shapes(model, translation, network)
-    return model
+        _check_shapes(model, translation)
+        states = tuple(
+            State(
+                taken=len(network.inputs) + number, made=len(network.outputs) + number,
+                initial=variable.initial,
+            )
+            for number, variable in enumerate(translation.variables.states())
+        )  # fmt: skip
+    return model, states
 
 
 def _check_operators(network: File) -> None:
@@ -58,16 +78,13 @@ def _check_operators(network: File) -> None:
         )
 
 
-def _check_shapes(model: ModelProto, translation: Translation, network: File) -> None:
+def _check_shapes(model: ModelProto, translation: Translation) -> None:
     """Refuse a file whose values have other shapes than it says, from which paddings followed.
 
     Raises:
         ModelError: it names the first.
     """
-    names = [port.name for port in model.graph.input]
-    tensors = [network.tensors[number] for number in network.inputs]
-    sizes = {name: tensor.shape for name, tensor in zip(names, tensors, strict=True)}
-    found = inferred(model, sizes, fixed=True).shapes
+    found = inferred(model, translation.sizes(), fixed=True).shapes
     for name, shape in translation.stated().items():
         if found.get(name, shape) != shape:
             raise ModelError(

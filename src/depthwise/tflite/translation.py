@@ -16,6 +16,7 @@ from depthwise.errors import ModelError
 from depthwise.network.images import TO_NCHW, TO_NHWC
 from depthwise.problem.arrays import Array
 from depthwise.tflite.files import File, Operator, Tensor, checked
+from depthwise.tflite.variables import Variable, Variables
 
 OPSET, OF_16_BITS, IR_VERSION = 20, 21, 10
 """Of what is written: the first opset with all operators, and with quantized numbers of 16 bits.
@@ -47,6 +48,9 @@ class Translation:
         self._called: dict[str, int] = {}
         self._named: set[str] = set()
         self._inputs = [self._input(number) for number in network.inputs]
+        self.variables = Variables(network)
+        self._kept: dict[str, Tensor] = {}
+        """The tensors that states are, by the names of their inputs."""
 
     def model(self, table: Mapping[str, Translate]) -> ModelProto:
         """Return the model.
@@ -63,6 +67,7 @@ class Translation:
             with checked(f"{operator.kind} {name!r}"):
                 table[operator.kind](Site(self, operator, name))
         outputs = [self._output(number) for number in self.network.outputs]
+        outputs += [self._left(each) for each in self.variables.states()]
         graph = helper.make_graph(self.nodes, "graph", self._inputs, outputs, self._arrays)
         wide = any(is_quantized(each) and each.dtype == "int16" for each in self.network.tensors)
         opsets = [helper.make_opsetid("", OF_16_BITS if wide else OPSET)]
@@ -165,6 +170,39 @@ class Translation:
         self._append("Identity", [self.raw(number, "plain", name)], [name], name)
         return helper.make_tensor_value_info(name, _kind(tensor.dtype), None)
 
+    def state(self, variable: Variable, tensor: Tensor) -> str:
+        """Return the name of an input that is a variable before a call.
+
+        Args:
+            variable: a state.
+            tensor: of what it is.
+        """
+        name = variable.taken = self._unique(variable.name)
+        sizes = tensor.sizes if variable.initial is None else variable.initial.shape
+        open_sizes = [None if size < 0 else size for size in sizes]
+        self._inputs.append(helper.make_tensor_value_info(name, _kind(tensor.dtype), open_sizes))
+        self._kept[name] = tensor
+        return name
+
+    def kept(self, variable: Variable) -> Tensor | None:
+        """Return the tensor that a state is; None of what is none."""
+        return None if variable.taken is None else self._kept[variable.taken]
+
+    def sizes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of all inputs in the file's example."""
+        tensors = [self.network.tensors[number] for number in self.network.inputs]
+        tensors += self._kept.values()
+        names = [port.name for port in self._inputs]
+        return {name: tensor.shape for name, tensor in zip(names, tensors, strict=True)}
+
+    def _left(self, variable: Variable) -> ValueInfoProto:
+        """Return the output that a state is behind a call."""
+        tensor = self.kept(variable)
+        assert tensor is not None
+        name = self._unique(f"{variable.name}_out")
+        self._append("Identity", [str(variable.now)], [name], name)
+        return helper.make_tensor_value_info(name, _kind(tensor.dtype), None)
+
     def _append(
         self, operator: str, inputs: Sequence[str], outputs: Sequence[str], name: str, **others: Any
     ) -> None:
@@ -222,6 +260,18 @@ class Site:
     def constant(self, position: int) -> Array | None:
         """Return an input as an array, whole numbers as they are; None where it is computed."""
         return self._translation.constants.get(self._number(position))
+
+    def variable(self) -> Variable:
+        """Return the variable that is the first input."""
+        return self._translation.variables.of(self.operator)
+
+    def state(self, variable: Variable) -> str:
+        """Return the name of an input that is what a state is before a call, as the output is."""
+        return self._translation.state(variable, self.output())
+
+    def kept(self, variable: Variable) -> Tensor | None:
+        """Return the tensor that a state is; None of what is none."""
+        return self._translation.kept(variable)
 
     def numbers(self, position: int) -> list[int]:
         """Return the whole numbers of an input.
