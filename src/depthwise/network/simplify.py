@@ -18,6 +18,7 @@ from depthwise.network.operators import (
     Repeat,
     Reshape,
 )
+from depthwise.network.sequences import widen
 from depthwise.network.straight import straighten
 from depthwise.network.turned import turn
 
@@ -32,6 +33,7 @@ def simplify(graph: Graph) -> None:
     _without_repeats(graph)
     name_formulas(graph)
     name_norms(graph)
+    widen(graph)
     turn(graph)
     find_attention(graph)
     turn(graph)

@@ -21,6 +21,7 @@ from depthwise.network.operators import (
 )
 from depthwise.network.pools import ceiled
 from depthwise.network.resizes import target_of
+from depthwise.onnx import sequences
 from depthwise.onnx.attributes import Given
 from depthwise.onnx.operators import padding_of, pair
 from depthwise.problem.dtypes import DTYPES, QUANTIZED
@@ -172,5 +173,7 @@ _MEANINGS: dict[str, Callable[[Given], Operator | None]] = {
     "Gather": _gather,
     "Expand": _repeat,
     "Tile": _repeat,
+    "Conv": sequences.convolution,
+    "Pad": sequences.pad,
 }
 """By the name of the operator: what it is where a kernel may compute it."""
