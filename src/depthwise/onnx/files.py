@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from onnx import GraphProto, ModelProto, NodeProto, ValueInfoProto, external_data_helper
 
 from depthwise.errors import ModelError
-from depthwise.onnx.writing import graphs_in
+from depthwise.onnx.versions import graphs_in
 
 _OLDEST = 7
 """The opset from which on ONNX Runtime has all operators."""

@@ -21,7 +21,7 @@ from onnx import (
 from depthwise.errors import ModelError
 from depthwise.network.graph import Codes
 from depthwise.onnx.files import in_a_line
-from depthwise.onnx.writing import graphs_in
+from depthwise.onnx.versions import graphs_in
 from depthwise.problem.arrays import Array
 
 _SMALL = 1024

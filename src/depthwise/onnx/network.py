@@ -12,6 +12,7 @@ from depthwise.errors import ModelError
 from depthwise.network.network import Network
 from depthwise.network.optimize import optimized
 from depthwise.network.steps import Call, Program
+from depthwise.onnx.causal import without_causal
 from depthwise.onnx.files import model_of
 from depthwise.onnx.importing import imported, input_names
 from depthwise.onnx.quantized import as_qdq
@@ -25,7 +26,7 @@ def from_onnx(
 ) -> Network:
     """Return a network; see `loading.load`."""
     try:
-        model = as_qdq(model_of(source))
+        model = as_qdq(without_causal(model_of(source)))
         graph, dialect = imported(model, _named(model, shapes))
         program = optimized(graph, OnnxRuntime(dialect))
     except UnicodeError as error:

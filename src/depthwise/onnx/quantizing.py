@@ -23,7 +23,7 @@ from depthwise.onnx.quantized_report import FLOAT, INT8, QuantizationReport, Row
 from depthwise.onnx.quantizer import Quantizer, prepared
 from depthwise.onnx.samples import Data, Samples, inputs_of, samples
 from depthwise.onnx.tolerance import IMAGES, errors, left_in_float
-from depthwise.onnx.writing import graphs_in
+from depthwise.onnx.versions import graphs_in
 from depthwise.problem.arrays import Array
 from depthwise.problem.values import meant, shown, word
 

@@ -43,6 +43,7 @@ from depthwise.network.operators import (
     Unary,
 )
 from depthwise.onnx.layouts import LIES_NHWC
+from depthwise.onnx.versions import graphs_in, written_opset
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ class Writer:
             self._write(node)
         made = [self._returned(value) for value in outputs]
         graph = helper.make_graph(self._nodes, "left", taken, made, self._initializers)
-        opsets = [helper.make_opsetid(*each) for each in self.dialect.opsets.items()]
+        versions = {**self.dialect.opsets, "": written_opset(self._nodes, self.dialect.opset)}
+        opsets = [helper.make_opsetid(*each) for each in versions.items()]
         return helper.make_model(graph, opset_imports=opsets, ir_version=self.dialect.ir_version)
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
@@ -197,15 +199,6 @@ def captured_names(proto: NodeProto) -> list[str]:
             own.update(node.output)
         found.update(dict.fromkeys(out.name for out in graph.output if out.name not in own))
     return list(found)
-
-
-def graphs_in(proto: NodeProto) -> list[GraphProto]:
-    """Return the graphs that a node has as attributes: the branches of If, the body of Loop."""
-    return [
-        graph
-        for attribute in proto.attribute
-        for graph in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs)
-    ]
 
 
 def _given(graph: GraphProto) -> set[str]:
