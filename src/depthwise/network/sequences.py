@@ -6,6 +6,7 @@ together along them goes through rows of pixels, (N, L, C).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from depthwise.network.graph import Graph, Node, Value
@@ -55,8 +56,9 @@ class _Wide:
         if isinstance(operator, Convolution):
             image = self._image(node, cast(Value, node.inputs[0]))
             self._put(node, operator, [image, self._weight(node), *node.inputs[2:]])
-        elif isinstance(operator, Concat) and operator.axis == _LENGTH:
-            self._join(node)
+        elif isinstance(operator, (Concat, Slice)) and operator.axis == _LENGTH:
+            if self._is_between(node):
+                self._put_on_rows(node, operator)
         elif any(x in self._images for x in node.inputs):
             inputs = self._operands(node, operator)
             if inputs is not None:
@@ -122,17 +124,20 @@ class _Wide:
         shape = x.constant.shape
         return self._graph.constant(x.constant.reshape(*shape[:-1], 1, shape[-1]), x.name)
 
-    def _join(self, node: Node) -> None:
-        """Put sequences one behind the other as rows of pixels, where a convolution takes them."""
-        if not any(isinstance(meaning_of(user), Convolution) for user in node.output.users):
-            return
+    def _is_between(self, node: Node) -> bool:
+        """Whether convolutions make or take what a node puts together or cuts."""
+        taken = any(isinstance(meaning_of(user), Convolution) for user in node.output.users)
+        return taken or any(x in self._images for x in node.inputs)
+
+    def _put_on_rows(self, node: Node, operator: Concat | Slice) -> None:
+        """Put sequences together, or cut them, as rows of pixels."""
         rows = [self._rows(node, cast(Value, x)) for x in node.inputs]
-        whole = self._graph.insert(node, Concat(axis=1), rows, like=node.output)
-        _place(whole.output, node.output, (0, 2, 1))
-        whole.covers, whole.before_us = node.covers, node.before_us
+        made = self._graph.insert(node, replace(operator, axis=1), rows, like=node.output)
+        _place(made.output, node.output, (0, 2, 1))
+        made.covers, made.before_us = node.covers, node.before_us
         node.covers, node.before_us = [], 0.0
-        pixels = self._graph.insert(node, Reshape(shape=(0, 1, -1, _channels(node))),
-                                    [whole.output], like=node.output)  # fmt: skip
+        columns = Reshape(shape=(0, 1, -1, _channels(node)))
+        pixels = self._graph.insert(node, columns, [made.output], like=node.output)
         _place(pixels.output, node.output, (0, None, 2, 1))
         image = self._graph.insert(node, Permute(order=TO_NCHW), [pixels.output], like=node.output)
         _widen(image.output, node.output)
