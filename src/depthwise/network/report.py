@@ -156,6 +156,8 @@ class Report:
         """Yield what the table shows of each part, and of a whole call."""
         outside = self.outside
         for part in self.parts:
+            if part.kind == VIEW and not part.name and not part.us:
+                continue  # for nothing, and of nothing in the file
             words = part.name, part.problem, _short(part)
             yield words if outside is None else (*words, *_time(part.us, outside.total_us))
         if outside is not None:

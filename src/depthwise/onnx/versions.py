@@ -18,7 +18,7 @@ def written_opset(nodes: Iterable[NodeProto], opset: int) -> int:
         nodes: all of them.
         opset: the version that they are written in.
     """
-    if opset <= NEWEST:
+    if not NEWEST < opset <= onnx.defs.onnx_opset_version():
         return opset
     return max([NEWEST, *(_since(node, opset) for node in _all(nodes))])
 
