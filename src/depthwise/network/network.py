@@ -49,12 +49,14 @@ class Network:
         """Return what the network computes: one array, or a tuple where there are several outputs.
 
         Args:
-            arrays: the inputs in the order of `self.inputs`.
+            arrays: the inputs in the order of `self.inputs`.  Of a file of TFLite with variables
+                these may be left out: then it computes the first chunk of a stream, and returns
+                the outputs without them.
 
         Raises:
             ArrayError: there are others than the network takes, or one does not fit.
         """
-        if self.program.states and len(arrays) == len(self.inputs) - len(self.program.states):
+        if self._is_chunk(len(arrays)):
             return self.stream()(*arrays)
         results = self.results(arrays)
         if arrays and not isinstance(arrays[0], _NUMPY):
@@ -96,6 +98,8 @@ class Network:
     def run(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
         """Return the outputs by name, of inputs by name; see `__call__`."""
         names = [port.name for port in self.inputs]
+        if self._is_chunk(len(arrays)):
+            return self.stream().run(arrays)
         if set(arrays) != set(names):
             raise ArrayError(
                 f"the network's inputs are {', '.join(names)}; got {', '.join(arrays) or 'none'}"
@@ -136,7 +140,8 @@ class Network:
         Raises:
             ArrayError: see `__call__`.
         """
-        self.execution(self._checked(arrays), step)
+        given = self.stream().taken(arrays) if self._is_chunk(len(arrays)) else arrays
+        self.execution(self._checked(given), step)
 
     def execution(self, arrays: Sequence[Any], step: Told = lambda _: None) -> Execution:
         """Return what runs for inputs like these, made at first use."""
@@ -172,6 +177,11 @@ class Network:
 
     def _repr_html_(self) -> str:
         return self.report._repr_html_()
+
+    def _is_chunk(self, count: int) -> bool:
+        """Whether so many arrays are the inputs without the states that the file has."""
+        states = len(self.program.states)
+        return states > 0 and count == len(self.inputs) - states
 
     def _checked(self, given: Sequence[Any]) -> list[Any]:
         if len(given) != len(self.inputs):

@@ -83,6 +83,12 @@ def _named(program: Program) -> tuple[State, ...]:
         if _is_state_for(port.name, other.name)
     ]
     fitting = [each for each in pairs if _fit(program.inputs[each[0]], program.outputs[each[1]])]
+    said = {made for taken, made in fitting if _is_said(program.inputs[taken].name)}
+    fitting = [  # sound_out is for sound_in, and not for sound
+        (taken, made)
+        for taken, made in fitting
+        if made not in said or _is_said(program.inputs[taken].name)
+    ]
     remedy = "say which with net.stream(state={'output': 'input'})"
     if not fitting:
         others = "".join(
@@ -96,13 +102,13 @@ def _named(program: Program) -> tuple[State, ...]:
     _check_once(program, fitting, remedy)
     for ends, of, what in ((0, program.inputs, "input"), (1, program.outputs, "output")):
         if len({pair[ends] for pair in fitting}) == len(of):
-            said = ", ".join(
+            all_of_them = ", ".join(
                 f"{program.outputs[made].name} for {program.inputs[taken].name}"
                 for taken, made in fitting
             )
             raise ModelError(
                 f"a network that is streamed has an {what} that is no state ({remedy}); by their "
-                f"names all are: {said}"
+                f"names all are: {all_of_them}"
             )
     return tuple(State(taken=taken, made=made) for taken, made in fitting)
 
@@ -131,9 +137,18 @@ def _is_state_for(taken: str, made: str) -> bool:
     )
 
 
+def _is_said(taken: str) -> bool:
+    """Whether the name of an input says itself that it is a state from before."""
+    return not _TAKEN.isdisjoint(_words(taken))
+
+
+def _words(name: str) -> list[str]:
+    return [word.lower() for word in _WORD.findall(name.replace("past_key_values", "past"))]
+
+
 def _stems(name: str, marks: frozenset[str], end: str) -> Iterator[tuple[str, ...]]:
     """Yield what a name may be without what tells before from after: h of h0 and of hn."""
-    words = [word.lower() for word in _WORD.findall(name.replace("past_key_values", "past"))]
+    words = _words(name)
     stem = tuple(word for word in words if word not in marks)
     if stem:
         yield stem

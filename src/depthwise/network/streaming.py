@@ -107,20 +107,29 @@ class Stream:
 
     def _computed(self, chunk: Sequence[Any]) -> list[Any]:
         """Return the results but the states for a chunk, and keep these."""
+        with self._alone:
+            given = self.taken(chunk)
+            results = self._network.results(given)
+            self._now = {
+                each.taken: self._after(each, given[each.taken], results) for each in self._states
+            }
+        return [results[number] for number in self._results]
+
+    def taken(self, chunk: Sequence[Any]) -> list[Any]:
+        """Return all inputs of the network for the next chunk, the states among them.
+
+        Raises:
+            ArrayError: a chunk is of more arrays, or fewer.
+        """
         if len(chunk) != len(self._chunk):
             names = _list([port.name for port in self.inputs])
             raise ArrayError(f"a chunk is of {names}; got {len(chunk)} arrays")
         given: list[Any] = [None] * len(self._network.inputs)
         for number, array in zip(self._chunk, chunk, strict=True):
             given[number] = array
-        with self._alone:
-            for state in self._states:
-                given[state.taken] = self._before(state, chunk)
-            results = self._network.results(given)
-            self._now = {
-                each.taken: self._after(each, given[each.taken], results) for each in self._states
-            }
-        return [results[number] for number in self._results]
+        for state in self._states:
+            given[state.taken] = self._before(state, chunk)
+        return given
 
     def _before(self, state: State, chunk: Sequence[Any]) -> Array:
         """Return a state before a call: zeros before the first one, in the sizes of its chunk."""

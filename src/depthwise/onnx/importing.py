@@ -20,8 +20,11 @@ _OF_SHAPES = ("Shape", "Size")
 _EXAMPLES = ((224, 16), (256, 1024), (512, 16384))
 """What an open height or width may be in an example, and any other open size but the batch, which
 is 1: the first for which the nodes of a model fit together."""
-_OTHER = 64
-"""By how much another height or width differs, to see what depends on it."""
+_OTHER, _OTHER_LENGTH = 64, 4096
+"""By how much another height or width, or another length, differs, to see what depends on it.
+
+(Sound is often cut into windows that begin some hundred samples apart.)
+"""
 
 
 def imported(
@@ -81,10 +84,14 @@ def _another_that_fits(
     (Texts that are read, say, are as long as they are, but of one height.)
     """
     words = {word for name in example for word in open_axes(model, name).values()}
+    tried: list[dict[str, tuple[int, ...]]] = []
     for kept in (None, *sorted(words)):
-        found = _if_it_fits(model, _others(model, example, kept))
-        if found is not None:
-            return found
+        for length in (_OTHER_LENGTH, _OTHER):
+            others = _others(model, example, kept, length)
+            found = None if others in tried else _if_it_fits(model, others)
+            if found is not None:
+                return found
+            tried.append(others)
     return None
 
 
@@ -180,11 +187,16 @@ def _check(name: str, sizes: list[int], shape: tuple[int, ...]) -> None:
 
 
 def _others(
-    model: ModelProto, example: Mapping[str, tuple[int, ...]], kept: str | None = None
-) -> dict[str, tuple[int, ...]]:
+    model: ModelProto, example: Mapping[str, tuple[int, ...]], kept: str | None = None,
+    length: int = _OTHER,
+) -> dict[str, tuple[int, ...]]:  # fmt: skip
     """Return other shapes that the inputs may have: sizes that may differ from others do.
 
-    Those of one word may be kept as they are.
+    Args:
+        model: a sound model.
+        example: shapes that the inputs may have.
+        kept: the word for sizes that stay as they are.
+        length: by how much lengths differ, which are the sizes of what is no image.
     """
     found: dict[str, tuple[int, ...]] = {}
     words: dict[str, int] = {}
@@ -193,7 +205,7 @@ def _others(
         for axis, word in open_axes(model, name).items():
             if word == kept:
                 continue
-            step = 1 if axis == 0 else _OTHER
+            step = 1 if axis == 0 else _OTHER if len(shape) == 4 else length
             sizes[axis] = words.setdefault(word, sizes[axis] + step * (len(words) + 1))
         found[name] = tuple(sizes)
     return found
