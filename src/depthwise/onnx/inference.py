@@ -71,7 +71,32 @@ def inferred(model: ModelProto, sizes: Mapping[str, tuple[int, ...]], *, fixed: 
         _infer(model, found, sizes)
         if not (_fold(model, found, fixed=fixed)):
             break
+    for node in found.nodes:
+        _check_window(node, found)
     return found
+
+
+def _check_window(node: NodeProto, found: Inferred) -> None:
+    """Refuse a convolution of less than a window, which ONNX's inference lets pass.
+
+    Raises:
+        ModelError: it names the node.
+    """
+    if node.op_type != "Conv" or node.domain not in ("", "ai.onnx"):
+        return
+    known = {**{name: array.shape for name, array in found.constants.items()}, **found.shapes}
+    size, taps = (known.get(name, ())[2:] for name in node.input[:2])
+    given = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    if given.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID") or len(size) != len(taps):
+        return
+    pads, step = given.get("pads", [0] * 2 * len(taps)), given.get("dilations", [1] * len(taps))
+    for axis, (length, count) in enumerate(zip(size, taps, strict=True)):
+        padded = length + pads[axis] + pads[axis + len(taps)]
+        if 0 < padded < step[axis] * (count - 1) + 1:
+            raise ModelError(
+                f"the nodes of a model fit together; got Conv {node.name or node.output[0]!r} of "
+                f"{padded} elements along an axis with a window of {count}, {step[axis]} apart"
+            )
 
 
 def _array(tensor: TensorProto) -> Array:
