@@ -14,6 +14,8 @@ _TAKEN = frozenset(
 """Words that say of an input's name that it is a state from before."""
 _MADE = frozenset(("out", "output", "present", "new", "next", "final", "updated", "n", "r"))
 """Words that say of an output's name that it is one for the next call."""
+_OF_ANYTHING = frozenset(("in", "input", "cur", "current", "out", "output", "n", "r"))
+"""Those that say nothing where they are all of a name."""
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|[0-9]+")
 
 
@@ -132,9 +134,8 @@ def _check_once(program: Program, pairs: Sequence[tuple[int, int]], remedy: str)
 
 def _is_state_for(taken: str, made: str) -> bool:
     """Whether names say that an output is the input of the next call: state_in and state_out."""
-    return taken != made and not set(_stems(taken, _TAKEN, "0")).isdisjoint(
-        _stems(made, _MADE, "n")
-    )
+    before = {tuple(_words(taken)), *_stems(taken, _TAKEN, "0")}
+    return taken != made and not before.isdisjoint(_stems(made, _MADE, "n"))
 
 
 def _is_said(taken: str) -> bool:
@@ -150,7 +151,7 @@ def _stems(name: str, marks: frozenset[str], end: str) -> Iterator[tuple[str, ..
     """Yield what a name may be without what tells before from after: h of h0 and of hn."""
     words = _words(name)
     stem = tuple(word for word in words if word not in marks)
-    if stem:
+    if stem or not _OF_ANYTHING.issuperset(words):
         yield stem
     if stem and stem[-1] == end and stem[:-1]:
         yield stem[:-1]
