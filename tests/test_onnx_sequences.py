@@ -1,4 +1,4 @@
-"""Sequences (N, C, L) in models of ONNX: kernels compute their convolutions, and what is between."""
+"""Sequences (N, C, L) in models of ONNX: their convolutions and what lies between are kernels."""
 
 import numpy as np
 import pytest
