@@ -12,7 +12,17 @@ from depthwise.errors import ModelError
 from depthwise.exporting.model import Model, Move, Operation, Slot, Tensor
 from depthwise.network.runs import Runs, lying
 from depthwise.network.shapes import known
-from depthwise.network.steps import Call, Program, Shape, Stage, Step, View, channels_last, in_order
+from depthwise.network.steps import (
+    Call,
+    Joined,
+    Program,
+    Shape,
+    Stage,
+    Step,
+    View,
+    channels_last,
+    in_order,
+)
 from depthwise.problem.arrays import Array
 from depthwise.problem.block import BlockSpec
 from depthwise.problem.problem import Layer
@@ -150,6 +160,9 @@ class _Reading:
                 self._operations += self._parts(step, work.problem, weights, taken)
         elif isinstance(step.work, View):
             self._view(step, step.work)
+        elif isinstance(step.work, Joined):
+            self._left.append(f"{step.name} (its length is open)")
+            self._values[made] = self._nothing(made)
         elif isinstance(step.work, Call) and not step.work.of_shapes:
             self._left.append(f"{step.name} ({step.reason or step.work.title})")
             for number in step.outputs:

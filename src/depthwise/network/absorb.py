@@ -16,6 +16,7 @@ from depthwise.network.operators import (
     Binary,
     Convolution,
     HardSigmoid,
+    Join,
     Linear,
     Pad,
     Permute,
@@ -46,7 +47,7 @@ def draft_of(value: Value | None) -> Draft | None:
 def is_before_kernel(value: Value) -> bool:
     """Whether a kernel takes a value, perhaps in another shape."""
     return is_taken(value) or any(
-        isinstance(user.operator, (Permute, Reshape)) and is_before_kernel(user.output)
+        isinstance(user.operator, (Permute, Reshape, Join)) and is_before_kernel(user.output)
         for user in value.users
     )
 

@@ -13,8 +13,8 @@ from depthwise.compiler import compile as compile_kernel
 from depthwise.kernel.kernel import Kernel, Launch
 from depthwise.machine import team
 from depthwise.network.engine import Engine
-from depthwise.network.steps import Call, Program, Shape, Stage, Step, View, in_order
-from depthwise.problem.arrays import Array, Memory
+from depthwise.network.steps import Call, Joined, Program, Shape, Stage, Step, View, in_order
+from depthwise.problem.arrays import Array, Memory, aligned
 from depthwise.problem.dtypes import DTYPES, QUANTIZED
 from depthwise.problem.gathers import GatherSpec
 from depthwise.problem.gathers import Run as Channels
@@ -70,6 +70,7 @@ class Binding:
         threads: how many run it.
         taken: see `gathered`.
         cuts: see `Runs`.
+        shapes: of the values.
     """
 
     def __init__(
@@ -82,8 +83,9 @@ class Binding:
         threads: int,
         taken: Taken,
         cuts: Mapping[int, slice],
+        shapes: Mapping[int, Shape],
     ) -> None:
-        self._cuts = cuts
+        self._cuts, self._shapes, self._dtypes = cuts, shapes, program.dtypes
         self._images, self._fixed, self._ready = images, fixed, ready
         self._buffers, self._threads = buffers, threads
         last = max((step.outputs[-1] for step in program.steps), default=-1)
@@ -114,6 +116,8 @@ class Binding:
                 self._runs.append((step.outputs[0], _launched(launch, self._threads)))
         elif isinstance(work, View):
             self._view(step, work.of)
+        elif isinstance(work, Joined):
+            self._join(step, work)
         elif not work.of_shapes:
             self._call(step, work)
 
@@ -159,6 +163,14 @@ class Binding:
 
         self._runs.append((made, run if place is None else copied))
 
+    def _join(self, step: Step, joined: Joined) -> None:
+        """Bind arrays that are put one behind the other, in memory of their own."""
+        shapes, made = [self._shapes[number] for number in step.inputs], step.outputs[0]
+        dtype = np.dtype(self._dtypes[made])
+        whole = self._values[made] = aligned(joined.shape(shapes), dtype)
+        for number, part in zip(step.inputs, joined.parts(whole, shapes), strict=True):
+            self._runs.append((made, _copied(part, number, self._known(number))))
+
     def _call(self, step: Step, call: Call) -> None:
         """Bind what an engine computes."""
         counts = len(step.inputs), len(step.outputs)
@@ -192,6 +204,13 @@ class Binding:
                 values[number] = results[position]
 
         self._runs.append((step.outputs[0], run))
+
+
+def _copied(place: Array, number: int, source: Array | None) -> Run:
+    """Return what copies a value to a place."""
+    if source is None:
+        return lambda values: np.copyto(place, values[number])
+    return lambda _: np.copyto(place, source)
 
 
 def _cut(cut: slice, row: Array) -> Array:

@@ -218,7 +218,7 @@ class Execution:
         fixed = self._known.fixed
         return Binding(
             self._program, images, fixed, self._ready, buffers, threads, self._taken,
-            self._runs.cuts,
+            self._runs.cuts, self._known.shapes,
         ).bound  # fmt: skip
 
     def _places_of_images(self) -> set[int]:

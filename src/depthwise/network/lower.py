@@ -7,8 +7,8 @@ from depthwise.network.draft import Draft
 from depthwise.network.engine import Engine
 from depthwise.network.graph import Graph, Node, Value, values_of
 from depthwise.network.naming import short_names
-from depthwise.network.operators import Foreign, Identity, Permute, Reshape, Slice
-from depthwise.network.steps import Call, Port, Program, Stage, Step, View
+from depthwise.network.operators import Foreign, Identity, Join, Permute, Reshape, Slice, Tail
+from depthwise.network.steps import Call, Joined, Port, Program, Stage, Step, View
 from depthwise.problem.arrays import Array
 
 
@@ -92,7 +92,7 @@ class _Lowering:
         ]
         for value in made:
             self._numbers[value] = len(self._numbers)
-        work: Stage | View | Call
+        work: Stage | View | Joined | Call
         if kind == "kernel":
             (node,) = nodes
             assert isinstance(node.operator, Draft)
@@ -100,8 +100,13 @@ class _Lowering:
             taken = [value for value in node.inputs if value is not None]
         elif kind == "view":
             (node,) = nodes
-            assert isinstance(node.operator, (Permute, Reshape))
+            assert isinstance(node.operator, (Permute, Reshape, Tail))
             work = View(node.operator)
+        elif kind == "join":
+            (node,) = nodes
+            assert isinstance(node.operator, Join)
+            work = Joined(node.operator)
+            taken = [value for value in node.inputs if value is not None]
         else:
             payload = self._engine.write(nodes, taken, made, self._images)
             work = Call(
@@ -146,7 +151,7 @@ def _groups(graph: Graph, images: frozenset[Value], *, whole: bool) -> list[tupl
     order: list[tuple[int, str, list[Node]]] = []
     for node in graph.nodes:
         kind, at = kinds[id(node)], level[id(node)]
-        if kind in ("kernel", "view") or not whole:
+        if kind in ("kernel", "view", "join") or not whole:
             order.append((at, kind, [node]))
         elif (at, kind) in found:
             found[at, kind].append(node)
@@ -157,7 +162,7 @@ def _groups(graph: Graph, images: frozenset[Value], *, whole: bool) -> list[tupl
 
 
 def _side(kind: str) -> int:
-    return {"shapes": 0, "kernel": 1, "view": 1, "engine": 2}[kind]
+    return {"shapes": 0, "kernel": 1, "view": 1, "join": 1, "engine": 2}[kind]
 
 
 def _next(level: int, side: int) -> int:
@@ -172,6 +177,9 @@ def _kinds(graph: Graph, images: frozenset[Value], *, whole: bool) -> dict[int, 
     for node in graph.nodes:
         if isinstance(node.operator, Draft):
             kinds[id(node)] = "kernel"
+            continue
+        if isinstance(node.operator, Join):
+            kinds[id(node)] = "join"
             continue
         taken = [value for value in node.inputs if value is not None and value.constant is None]
         operator = node.operator
@@ -209,14 +217,15 @@ def _views(
         kinds: who computes the nodes before.
         inputs: whether inputs are arrays that may be viewed.
     """
-    if not isinstance(node.operator, (Permute, Reshape)):
+    if not isinstance(node.operator, (Permute, Reshape, Tail)):
         return False
     x = node.inputs[0]
     if x is None or x.constant is not None:
         return False
-    ours = x in images or (x.maker is not None and kinds[id(x.maker)] == "view")
+    ours = x in images or (x.maker is not None and kinds[id(x.maker)] in ("view", "join"))
     ours |= inputs and any(x is each for each in graph.inputs) and is_before_kernel(node.output)
     wanted = graph.is_output(node.output) or any(
-        isinstance(user.operator, (Draft, Permute, Reshape)) for user in node.output.users
+        isinstance(user.operator, (Draft, Permute, Reshape, Join, Tail))
+        for user in node.output.users
     )
     return ours and wanted

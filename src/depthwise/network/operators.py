@@ -233,6 +233,21 @@ class Slice(Operator):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tail(Operator):
+    """The last so many elements along an axis, of any size."""
+
+    axis: int
+    count: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Join(Operator):
+    """Arrays one behind the other along an axis, whose sizes are others in other calls."""
+
+    axis: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Select(Operator):
     """What is at one place along an axis, which is dropped."""
 

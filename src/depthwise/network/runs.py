@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from math import prod
 
+from depthwise.network.operators import Tail
 from depthwise.network.steps import Program, Shape, Stage, Step, View, channels_last, keep_order
 from depthwise.problem.arrays import Array
 from depthwise.problem.gathers import GatherSpec, Run
@@ -138,7 +139,7 @@ class _Finding:
         self._views = {
             step.outputs[0]: (step.inputs[0], step.work)
             for step in program.steps
-            if isinstance(step.work, View)
+            if isinstance(step.work, View) and not isinstance(step.work.operator, Tail)
         }
         self._stages = {
             step.outputs[0]: step.work for step in program.steps if isinstance(step.work, Stage)

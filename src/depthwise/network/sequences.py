@@ -21,11 +21,13 @@ from depthwise.network.operators import (
     Foreign,
     GroupNorm,
     HardSigmoid,
+    Join,
     Operator,
     Pad,
     Permute,
     Reshape,
     Slice,
+    Tail,
     Unary,
 )
 
@@ -56,7 +58,7 @@ class _Wide:
         if isinstance(operator, Convolution):
             image = self._image(node, cast(Value, node.inputs[0]))
             self._put(node, operator, [image, self._weight(node), *node.inputs[2:]])
-        elif isinstance(operator, (Concat, Slice)) and operator.axis == _LENGTH:
+        elif isinstance(operator, (Concat, Slice, Tail)) and operator.axis == _LENGTH:
             if self._is_between(node):
                 self._put_on_rows(node, operator)
         elif any(x in self._images for x in node.inputs):
@@ -129,10 +131,11 @@ class _Wide:
         taken = any(isinstance(meaning_of(user), Convolution) for user in node.output.users)
         return taken or any(x in self._images for x in node.inputs)
 
-    def _put_on_rows(self, node: Node, operator: Concat | Slice) -> None:
+    def _put_on_rows(self, node: Node, operator: Concat | Slice | Tail) -> None:
         """Put sequences together, or cut them, as rows of pixels."""
-        rows = [self._rows(node, cast(Value, x)) for x in node.inputs]
-        made = self._graph.insert(node, replace(operator, axis=1), rows, like=node.output)
+        taken = node.inputs if isinstance(operator, Concat) else node.inputs[:1]
+        rows = [self._rows(node, cast(Value, x)) for x in taken]
+        made = self._graph.insert(node, _of_rows(node, operator), rows, like=node.output)
         _place(made.output, node.output, (0, 2, 1))
         made.covers, made.before_us = node.covers, node.before_us
         node.covers, node.before_us = [], 0.0
@@ -152,6 +155,13 @@ class _Wide:
                                   [pixels.output], like=x)  # fmt: skip
         _place(rows.output, x, (0, 2, 1))
         return rows.output
+
+
+def _of_rows(node: Node, operator: Concat | Slice | Tail) -> Operator:
+    """Return what puts together, or cuts, rows of pixels in place of sequences."""
+    if isinstance(operator, Concat) and isinstance((node.output.sizes or ())[_LENGTH], str):
+        return Join(axis=1)
+    return replace(operator, axis=1)
 
 
 def meaning_of(node: Node) -> Operator:

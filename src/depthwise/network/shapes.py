@@ -10,7 +10,17 @@ import numpy as np
 
 from depthwise.compiler import compile as compile_kernel
 from depthwise.errors import ArrayError
-from depthwise.network.steps import Call, Program, Shape, Stage, Step, View, computed, numbered
+from depthwise.network.steps import (
+    Call,
+    Joined,
+    Program,
+    Shape,
+    Stage,
+    Step,
+    View,
+    computed,
+    numbered,
+)
 from depthwise.problem.arrays import Array
 from depthwise.problem.problem import Layer
 
@@ -50,6 +60,8 @@ def _stated(program: Program, step: Step, found: Known) -> bool:
         shapes[step.outputs[0]] = _made(work, *(shapes[number] for number in step.inputs))
     elif isinstance(work, View):
         shapes[step.outputs[0]] = work.of(_nothing(shapes[step.inputs[0]], "float32")).shape
+    elif isinstance(work, Joined):
+        shapes[step.outputs[0]] = work.shape([shapes[number] for number in step.inputs])
     elif work.of_shapes:
         if any(number not in shapes or number not in program.dtypes for number in step.inputs):
             return False

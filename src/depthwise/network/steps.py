@@ -12,7 +12,7 @@ import numpy as np
 
 from depthwise.errors import ArrayError
 from depthwise.network.engine import Engine
-from depthwise.network.operators import Permute, Reshape
+from depthwise.network.operators import Join, Permute, Reshape, Tail
 from depthwise.problem.arrays import Array, Memory
 from depthwise.problem.dtypes import QUANTIZED
 from depthwise.problem.problem import Layer
@@ -66,7 +66,7 @@ class Stage:
 class View:
     """The input's elements as an array of another shape."""
 
-    operator: Permute | Reshape
+    operator: Permute | Reshape | Tail
 
     @property
     def title(self) -> str:
@@ -82,10 +82,52 @@ class View:
         try:
             if isinstance(self.operator, Permute):
                 return np.transpose(array, self.operator.order)
+            if isinstance(self.operator, Tail):
+                return _last(array, self.operator)
             seen: Array = array.reshape(self.operator.sizes(array.shape))
         except (ValueError, LookupError) as error:
             raise ArrayError(f"{self.operator} is of arrays that have it; got {error}") from None
         return seen
+
+
+def _last(array: Array, tail: Tail) -> Array:
+    size = array.shape[tail.axis]
+    if size < tail.count:
+        raise ValueError(f"{size} elements along axis {tail.axis}")
+    where: list[Any] = [slice(None)] * array.ndim
+    where[tail.axis] = slice(size - tail.count, None)
+    seen: Array = array[tuple(where)]
+    return seen
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """Arrays one behind the other, each copied to its place."""
+
+    operator: Join
+
+    @property
+    def title(self) -> str:
+        """What it does."""
+        return self.operator.name
+
+    def shape(self, shapes: Sequence[Shape]) -> Shape:
+        """Return the shape of the result for arrays of these.
+
+        Raises:
+            ArrayError: they differ along another axis, or have no such axis.
+        """
+        axis, first = self.operator.axis, shapes[0]
+        others = {(*shape[:axis], *shape[axis + 1 :]) for shape in shapes if axis < len(shape)}
+        if len(others) != 1 or axis >= len(first):
+            raise ArrayError(f"arrays are joined that differ along axis {axis} alone; got {shapes}")
+        return (*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :])
+
+    def parts(self, whole: Array, shapes: Sequence[Shape]) -> list[Array]:
+        """Return where in the result each array of these shapes lies."""
+        axis = self.operator.axis
+        ends = np.cumsum([shape[axis] for shape in shapes])[:-1]
+        return np.split(whole, ends, axis)
 
 
 def keep_order(views: Iterable[View], shape: Shape) -> bool:
@@ -129,7 +171,7 @@ class Call:
     may_view: bool = False
 
 
-Work: TypeAlias = "Stage | View | Call"
+Work: TypeAlias = "Stage | View | Joined | Call"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -266,6 +308,8 @@ def computed(
     work = step.work
     if isinstance(work, View):
         return [work.of(given[0])]
+    if isinstance(work, Joined):
+        return [np.concatenate(given, work.operator.axis)]
     if isinstance(work, Call):
         return work.engine.compute(work.payload, given, len(step.outputs))
     four = given[0].ndim == 4

@@ -175,5 +175,7 @@ _MEANINGS: dict[str, Callable[[Given], Operator | None]] = {
     "Tile": _repeat,
     "Conv": sequences.convolution,
     "Pad": sequences.pad,
+    "Concat": sequences.concat,
+    "Slice": sequences.tail,
 }
 """By the name of the operator: what it is where a kernel may compute it."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import cast
 
-from depthwise.network.operators import Convolution, Pad
+from depthwise.network.operators import Concat, Convolution, Pad, Tail
 from depthwise.onnx.attributes import Given
 from depthwise.problem.spec import resolve_padding
 
 _RANK = 3
+_NO_END = 2**31 - 1
+"""An end that is beyond all sequences."""
 
 
 def convolution(given: Given) -> Convolution | None:
@@ -58,3 +60,24 @@ def pad(given: Given) -> Pad | None:
     first, last = pads[2], pads[5]
     outside = any((*pads[:2], *pads[3:5]))
     return None if outside else Pad(padding=((0, 0), (first, last)), value=value)
+
+
+def concat(given: Given) -> Concat | None:
+    """Return what puts sequences of any length one behind the other; None of another node."""
+    ranks = {len((x and x.shape) or ()) for x in given.inputs}
+    computed = all(x is not None and x.constant is None for x in given.inputs)
+    axis = given.attributes["axis"]
+    return Concat(axis=2) if ranks == {_RANK} and computed and axis in (2, -1) else None
+
+
+def tail(given: Given) -> Tail | None:
+    """Return what keeps the last elements of sequences of any length; None of another node."""
+    starts, ends = given.numbers("starts", 1), given.numbers("ends", 2)
+    axes, steps = given.numbers("axes", 3), given.numbers("steps", 4)
+    along = axes is not None and len(axes) == 1 and axes[0] in (2, -1)
+    if not along or len(given.x.shape or ()) != _RANK or given.x.constant is not None:
+        return None
+    if not starts or not ends or starts[0] >= 0 or ends[0] < _NO_END or steps not in (None, [1]):
+        return None
+    made = (given.outputs[0].sizes or ())[2:]
+    return Tail(axis=2, count=-starts[0]) if made == (-starts[0],) else None

@@ -40,6 +40,7 @@ from depthwise.network.operators import (
     Reduce,
     Reshape,
     Slice,
+    Tail,
     Unary,
 )
 from depthwise.onnx.layouts import LIES_NHWC
@@ -372,6 +373,13 @@ def _slice(writer: Writer, cut: Slice, names: list[str], _: Node) -> str:
     return writer.add("Slice", names[0], *(writer.array(each, np.int64) for each in where.values()))
 
 
+def _tail(writer: Writer, tail: Tail, names: list[str], _: Node) -> str:
+    where = {"starts": [-tail.count], "ends": [2**31 - 1], "axes": [tail.axis]}
+    if writer.dialect.opset < 10:
+        return writer.add("Slice", names[0], **where)
+    return writer.add("Slice", names[0], *(writer.array(each, np.int64) for each in where.values()))
+
+
 def _identity(writer: Writer, _: Identity, names: list[str], __: Node) -> str:
     return writer.add("Identity", names[0])
 
@@ -394,5 +402,6 @@ _WRITERS: dict[type, Any] = {
     Reshape: _reshape,
     Concat: _concat,
     Slice: _slice,
+    Tail: _tail,
     Identity: _identity,
 }

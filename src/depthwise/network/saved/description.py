@@ -15,9 +15,9 @@ import numpy as np
 
 from depthwise.errors import ModelError
 from depthwise.network.engine import Engine
-from depthwise.network.operators import Permute, Reshape
+from depthwise.network.operators import Join, Permute, Reshape, Tail
 from depthwise.network.states import check_states
-from depthwise.network.steps import Call, Port, Program, Stage, State, Step, View, Work
+from depthwise.network.steps import Call, Joined, Port, Program, Stage, State, Step, View, Work
 from depthwise.problem.arrays import Array
 from depthwise.problem.parse import parse
 from depthwise.problem.values import MAX_ELEMENTS
@@ -106,7 +106,11 @@ def _work_described(work: Work, number: int, tensors: _Tensors) -> dict[str, Any
         operator = work.operator
         if isinstance(operator, Permute):
             return {"view": "permute", "order": operator.order}
+        if isinstance(operator, Tail):
+            return {"view": "tail", "axis": operator.axis, "count": operator.count}
         return {"view": "reshape", "shape": operator.shape}
+    if isinstance(work, Joined):
+        return {"join": work.operator.axis}
     payload = tensors.name(np.frombuffer(work.payload, np.uint8), f"step{number}.payload")
     return {
         "call": work.engine.name, "payload": payload, "title": work.title,
@@ -206,6 +210,10 @@ def _work(
     if step.get("view") == "reshape":
         sizes = step["shape"]
         return View(Reshape(shape=tuple(-1 if size == -1 else _natural(size) for size in sizes)))
+    if step.get("view") == "tail":
+        return View(Tail(axis=_natural(step["axis"]), count=_natural(step["count"])))
+    if "join" in step:
+        return Joined(Join(axis=_natural(step["join"])))
     return Call(
         engine(step["call"]),
         tensors[step["payload"]].tobytes(),
@@ -231,8 +239,18 @@ def _check_numbers(program: Program) -> None:
             if (len(step.inputs), len(step.outputs)) != (1, 1) or step.inputs[0] not in viewed:
                 raise ValueError(f"a view of {step.inputs} as {step.outputs}")
             viewed.update(step.outputs)
+        elif isinstance(step.work, Joined):
+            _check_joined(step, program.dtypes)
+            viewed.update(step.outputs)
     if len(program.results) != len(program.outputs) or not all(n < made for n in program.results):
         raise ValueError(f"values {program.results} for {len(program.outputs)} outputs of {made}")
+
+
+def _check_joined(step: Step, dtypes: Mapping[int, str]) -> None:
+    """See that arrays that are put one behind the other are of one type."""
+    kinds = {dtypes.get(number) for number in (*step.inputs, *step.outputs)}
+    if not step.inputs or len(step.outputs) != 1 or len(kinds) != 1 or None in kinds:
+        raise ValueError(f"values {step.inputs} of {kinds} joined")
 
 
 def _check_stage(step: Step, stage: Stage, dtypes: Mapping[int, str]) -> None:

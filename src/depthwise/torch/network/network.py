@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from depthwise.network import steps
-from depthwise.network.operators import Permute
+from depthwise.network.operators import Permute, Reshape
 from depthwise.network.steps import Call, Program, Step, View
 from depthwise.problem.arrays import as_tensor
 from depthwise.torch.network.calls import filled, read
@@ -90,6 +90,7 @@ def _computed(step: Step, given: list[Any], stages: Iterator[Callable[..., Any]]
         return next(stages)(*given)
     if isinstance(work.operator, Permute):
         return torch.permute(given[0], work.operator.order)
+    assert isinstance(work.operator, Reshape)  # the others are of sequences of ONNX
     return reshape(given[0], list(work.operator.shape))
 
 
