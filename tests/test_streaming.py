@@ -8,16 +8,17 @@ import pytest
 
 import depthwise as dw
 from depthwise.errors import ArrayError, ModelError
-from onnx_models import left, model, node, noise, port
+from exporting import assert_right
+from onnx_models import checked, left, model, node, noise, port
 
 CHANNELS, TAPS, DILATION = 8, 3, 2
 KEPT = (TAPS - 1) * DILATION
 
 
-def causal(length="samples", channels: int = CHANNELS, ends=("past", "past_out")):
+def causal(length="samples", channels: int = CHANNELS, end: str = "Add f x"):
     """Return two causal convolutions, depthwise and dense, of which each keeps what it needs."""
-    first, last = ends
-    names = [(f"{first}{n}", f"{last}{n}") for n in range(2)]
+    names = [(f"past{n}", f"past_out{n}") for n in range(2)]
+    operator, inputs = end.split(maxsplit=1)
     cut = "{} start end axis"
     nodes = [
         node("Concat", f"{names[0][0]} x", "a", axis=2),
@@ -26,7 +27,7 @@ def causal(length="samples", channels: int = CHANNELS, ends=("past", "past_out")
         node("Slice", cut.format("a"), names[0][1]),
         node("Concat", f"{names[1][0]} d", "e", axis=2),
         node("Conv", "e v", "f", dilations=[DILATION]),
-        node("Add", "f x", "y"),
+        node(operator, inputs, "y"),
         node("Slice", cut.format("e"), names[1][1]),
     ]
     constants = {
@@ -71,15 +72,35 @@ def test_chunks_of_any_length_are_the_whole_to_the_last_bit(lengths):
 
 
 def test_chunks_of_a_fixed_length():
-    """Kernels compute what is put together along the length then, and what is kept of it."""
     network = dw.load(causal(length=5))
-    assert not any(word in each for each in left(network) for word in ("oncat", "lice", "Conv"))
     stream, state = network.stream(), [np.zeros((1, CHANNELS, KEPT), np.float32)] * 2
     for chunk in cut(SOUND, *(5,) * 7):
         wanted, *state = network(chunk, *state)
         np.testing.assert_array_equal(stream(chunk), wanted)
     for kept, wanted in zip(stream.state.values(), state, strict=True):
         np.testing.assert_array_equal(kept, wanted)
+
+
+@pytest.mark.parametrize("length", [5, "samples"])
+def test_nothing_is_left_of_a_streaming_network(length, tmp_path):
+    """States are put before a chunk, and kept of it, without ONNX Runtime, once saved too."""
+    made = causal(length, end="Relu f")
+    given = noise(1, CHANNELS, 5), noise(1, CHANNELS, KEPT), noise(1, CHANNELS, KEPT)
+    network = checked(made, *given)
+    assert left(network) == []
+    network.save(tmp_path / "causal.dw")
+    saved = dw.load(tmp_path / "causal.dw")
+    for found, wanted in zip(saved(*given), network(*given), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_streaming_network_is_exported(tmp_path):
+    """With a fixed length; an open one is refused in words."""
+    dw.export(causal(length=5, end="Relu f"), tmp_path / "causal", name="causal")
+    assert_right(tmp_path / "causal")
+    shapes = {"x": (1, CHANNELS, 5), "past0": (1, CHANNELS, KEPT), "past1": (1, CHANNELS, KEPT)}
+    with pytest.raises(ModelError, match=r"Concat a \(its length is open\)"):
+        dw.export(causal(end="Relu f"), tmp_path / "open", inputs=shapes)
 
 
 def test_a_saved_network_streams(tmp_path):

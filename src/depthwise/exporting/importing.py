@@ -162,7 +162,7 @@ class _Reading:
             self._view(step, step.work)
         elif isinstance(step.work, Joined):
             self._left.append(f"{step.name} (its length is open)")
-            self._values[made] = self._nothing(made)
+            self._new(made, f"value {made}", "between")
         elif isinstance(step.work, Call) and not step.work.of_shapes:
             self._left.append(f"{step.name} ({step.reason or step.work.title})")
             for number in step.outputs:
