@@ -39,6 +39,8 @@ IMAGES = ("x", "grad", "residual", "out")
 _OTHER_LAYOUT = {"NCHW": "NHWC", "NHWC": "NCHW", "NCL": "NLC", "NLC": "NCL"}
 _MOST_REMEMBERED = 4096
 _prepared: dict[Hashable, Any] = {}
+known = _prepared.get
+"""What was prepared for a key, None where nothing was."""
 
 
 def call(

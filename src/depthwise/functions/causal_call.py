@@ -32,11 +32,14 @@ def call(asked: Asked, arrays: Arrays, numbers: Numbers, threads: int | None) ->
         hash(key)
     except TypeError:
         return _every_time(asked, arrays, numbers, threads)
-    return remembered(key, lambda: _prepared(asked, arrays, numbers))(arrays, numbers, threads)
+    return remembered(key, lambda: prepared(asked, arrays, numbers))(arrays, numbers, threads)
 
 
-def _prepared(asked: Asked, arrays: Arrays, numbers: Numbers) -> Any:
-    """Return what computes calls whose arrays have the signatures of these."""
+def prepared(asked: Asked, arrays: Arrays, numbers: Numbers) -> Any:
+    """Return what computes calls whose arrays have the signatures of these.
+
+    That is a `Ready` where nothing has to be copied.
+    """
     return _Call(asked, arrays, numbers).ready(arrays) or partial(_every_time, asked)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,11 +85,30 @@ class Ready:
         written(arrays.initial)
         return (result, arrays.initial) if self._asked.returns_state else result
 
+    def stepping(self) -> Callable[[Sequence[Any], int], None]:
+        """Return what computes into memory at an address, and updates the state, the last tensor.
+
+        Each of the tensors lies as those that this was prepared for; autograd is told nothing.
+        """
+        assert self._addresses is not None
+        launch, addresses, check = self._launch, self._addresses, self._check_tensors
+        code, tasks, most = launch.code, launch.tasks, launch.most_threads
+        run, table, scratch = team.native().run, launch.table, code.scratch_bytes
+
+        def into(tensors: Sequence[Any], y: int) -> None:
+            memory: list[Any] = addresses(tensors)
+            check(memory)
+            count = 1 if most == 1 else min(team.size(), most)
+            run(code.address, tasks, count, scratch, *memory, table, y)
+
+        return into
+
     def _check_tensors(self, memory: list[int]) -> None:
         """Refuse a state that shares memory with another array."""
-        start, size = memory[-1], self._sizes[-1]
-        for first, length in zip(memory[:-1], self._sizes):  # noqa: B905 (twice as fast)
-            if first < start + size and start < first + length:
+        *others, start = memory
+        end = start + self._sizes[-1]
+        for first, length in zip(others, self._sizes):  # noqa: B905 (twice as fast)
+            if first < end and start < first + length:
                 raise shared(self._spec)
 
 

@@ -1,6 +1,7 @@
 """PyTorch modules that run on this package's kernels; importing this imports torch."""
 
 from depthwise.torch.blocks import InvertedResidual, SeparableConv2d
+from depthwise.torch.causal import causal_conv1d_fn, causal_conv1d_update
 from depthwise.torch.costs import cost
 from depthwise.torch.modules import (
     DepthwiseConv1d,
@@ -18,6 +19,8 @@ __all__ = [
     "InvertedResidual",
     "PointwiseConv2d",
     "SeparableConv2d",
+    "causal_conv1d_fn",
+    "causal_conv1d_update",
     "cost",
     "count_parameters",
     "optimize",

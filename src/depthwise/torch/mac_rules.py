@@ -149,11 +149,18 @@ def _stage(a: Arguments, output: Tensor) -> int:
     return cost(problem.resized(x.shape[0], height, width)).macs
 
 
-BLOCKS: dict[str, Callable[[Arguments, Tensor], int]] = {
+def _causal(a: Arguments, output: Any) -> int:
+    del output
+    return _conv_macs(a["x"], a["weight"])
+
+
+BLOCKS: dict[str, Callable[[Arguments, Any], int]] = {
     "depthwise::block": _block,
     "depthwise::compute": _stage,
+    "depthwise::causal_conv1d": _causal,
+    "depthwise::causal_conv1d_update": _causal,
 }
-"""Operators that compute several convolutions, forward; their gradients are those of the parts."""
+"""Operators that compute convolutions, forward; their gradients are those of the parts."""
 
 
 def macs_of(name: str, arguments: Arguments, output: Any) -> int | None:

@@ -13,13 +13,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C import (
+    _are_functorch_transforms_active,
+    _get_tracing_state,
+    _len_torch_dispatch_stack,
+    _len_torch_function_stack,
+)
 from torch.autograd import forward_ad
 
 from depthwise.torch.flops import count_flops
 
 LIBRARY = torch.library.Library("depthwise", "DEF")
-_TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
-_AUTOCAST_DEVICES = ("cpu", "cuda", "xpu", "mps")
+TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
+AUTOCAST_DEVICES = ("cpu", "cuda", "xpu", "mps")
+_is_compiling, _is_autocast_enabled = torch.compiler.is_compiling, torch.is_autocast_enabled
 _PLAIN = {Tensor, nn.Parameter, NoneType, bool, int, float, str, tuple}
 
 
@@ -45,11 +52,11 @@ def operator(
     """
     name = schema.partition("(")[0]
     qualified = f"{LIBRARY.ns}::{name}"
-    LIBRARY.define(schema, tags=_TAGS)
+    LIBRARY.define(schema, tags=TAGS)
     LIBRARY.impl(name, compute, "CompositeExplicitAutograd")
     torch.library.register_fake(qualified, fake, lib=LIBRARY)
     torch.library.register_autograd(qualified, backward, setup_context=setup_context, lib=LIBRARY)
-    for device in _AUTOCAST_DEVICES:
+    for device in AUTOCAST_DEVICES:
         torch.library.register_autocast(qualified, device, torch.float32, lib=LIBRARY)
     torch.library.register_vmap(qualified, vmap, lib=LIBRARY)
     packet = getattr(getattr(torch.ops, LIBRARY.ns), name)
@@ -72,14 +79,14 @@ def operator(
 def unwatched(*arguments: Any) -> bool:
     """Whether nothing but autograd needs to see a call with these arguments, the first a tensor."""
     return (
-        not torch.compiler.is_compiling()
+        not _is_compiling()
         and _PLAIN.issuperset(map(type, arguments))
         and arguments[0].is_cpu
-        and not torch._C._len_torch_dispatch_stack()
-        and not torch._C._len_torch_function_stack()
-        and not torch.is_autocast_enabled("cpu")
-        and not torch._C._are_functorch_transforms_active()
-        and torch._C._get_tracing_state() is None
+        and not _len_torch_dispatch_stack()
+        and not _len_torch_function_stack()
+        and not _is_autocast_enabled("cpu")
+        and not _are_functorch_transforms_active()
+        and _get_tracing_state() is None
     )
 
 
