@@ -9,7 +9,6 @@ import numpy as np
 
 from depthwise.errors import ArrayError, DTypeError
 from depthwise.problem.arrays import (
-    DTYPE_NAMES,
     Array,
     as_numpy,
     check_apart,
@@ -85,7 +84,7 @@ def posed(asked: Asked, arrays: Arrays, numbers: Numbers) -> Posed:
     spec = CausalSpec(
         channels=x.shape[1], length=max(x.shape[2], 1), kernel=weight.shape[1],
         batch=max(x.shape[0], 1), dilation=asked.dilation, layout=asked.layout,  # type: ignore[arg-type]
-        dtype=DTYPE_NAMES[x.dtype], bias=bias is not None, activation=asked.activation,
+        dtype=x.dtype.name, bias=bias is not None, activation=asked.activation,
     )  # fmt: skip
     state = next((each.shape[2] for each in (initial, final) if each is not None), None)
     if state is None and asked.returns_state:
