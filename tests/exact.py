@@ -59,7 +59,7 @@ _DIVIDED = (
 
 def is_exact(problem):
     """Whether the result consists of whole numbers."""
-    parts = problem.parts or (problem,)
+    parts = problem.parts or (getattr(problem, "conv", problem),)
     gated = getattr(problem, "squeeze_excite", None) is not None
     divided = problem.kind in _DIVIDED and not problem.element.is_integer
     divided |= any(part.chain for part in problem.parts)

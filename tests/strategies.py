@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from depthwise.problem.attention import AttentionSpec, usual_scale
 from depthwise.problem.block import BlockSpec, SqueezeExcite
 from depthwise.problem.causal import CausalSpec
+from depthwise.problem.causal_gradient import DIFFERENTIATED, CausalGradientSpec
 from depthwise.problem.dtypes import DTYPES, QUANTIZED
 from depthwise.problem.elementwise import ElementwiseSpec
 from depthwise.problem.gathers import GatherSpec, Run
@@ -268,6 +269,7 @@ def specs() -> st.SearchStrategy[Problem]:
     small |= attention_specs(size=5, keys=9, channels=5)
     small |= quantized_specs(size=9, channels=9)
     small |= causal_specs(length=9, kernel=5, channels=9)
+    small |= causal_gradient_specs(length=9, kernel=5, channels=9)
     return conv_specs() | block_specs() | pass_specs() | small
 
 
@@ -411,6 +413,15 @@ def causal_specs(
         activation=draw(st.sampled_from([None, "silu", *ACTIVATIONS])),
         state=draw(st.sampled_from([0, before]) | st.integers(before, before + 9)),
     )
+
+
+def causal_gradient_specs(**sizes: int) -> st.SearchStrategy[CausalGradientSpec]:
+    """Draw the gradients of one; see `causal_specs`."""
+    activations = st.sampled_from(DIFFERENTIATED)
+    return st.builds(
+        lambda conv, activation: CausalGradientSpec(conv=replace(conv, activation=activation)),
+        causal_specs(**sizes), activations,
+    )  # fmt: skip
 
 
 _WILD = ("exp", "sqrt", "reciprocal", "square", "div", "rdiv")

@@ -33,6 +33,7 @@ PROBLEMS = [
     "gather c8,4 hw6 nhwc b[0:4] a[2:4]",
     "attention c8 o12 hw6 keys7 heads2 nhwc bias",
     "causal c8 l6 k3 bias silu state2",
+    "causal_gradient causal c8 l6 k3 bias silu state2",
     "qadd c8 hw6 nhwc uint8",
     "qmean c8 hw6 nhwc int8",
 ]
