@@ -71,6 +71,8 @@ def check_order(spec):
 
 def written(spec):
     """Return the places of the operands that a call also writes."""
+    if spec.kind != "causal":
+        return []
     return [place for place, name in enumerate(spec.operands) if name == "state"]
 
 
