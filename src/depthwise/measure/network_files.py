@@ -12,6 +12,7 @@ import numpy as np
 
 from depthwise.measure.posed import aligned_copy
 from depthwise.problem.arrays import Array, aligned
+from depthwise.problem.dtypes import numpy_type
 
 MODULE = "network.pt"
 """The network in eval mode, for PyTorch."""
@@ -81,7 +82,7 @@ def outputs(folder: Path) -> dict[str, Array]:
     dtypes: dict[str, str] = _about(folder)["outputs"]
     shapes = [array.shape for array in expected(folder)]
     arrays = {
-        name: aligned(shape, np.dtype(dtype))
+        name: aligned(shape, numpy_type(dtype))
         for (name, dtype), shape in zip(dtypes.items(), shapes, strict=True)
     }
     for array in arrays.values():

@@ -44,6 +44,7 @@ from depthwise.measure.catalogue import adapter
 from depthwise.measure.engine import Array, NetworkPeer, Peer, Prepared
 from depthwise.problem import reference
 from depthwise.problem.data import forget
+from depthwise.problem.dtypes import is_real
 from depthwise.problem.parse import parse
 from depthwise.problem.problem import Problem
 
@@ -226,12 +227,13 @@ def differences(got: Sequence[Array], expected: Sequence[Array]) -> tuple[float,
 def _difference(got: Array, expected: Array) -> tuple[float, float]:
     if not expected.size:
         return 0.0, 0.0
-    if expected.dtype.kind != "f":
+    if not is_real(expected.dtype):
         share = float(np.mean(got != expected))
         return share, share
+    got, expected = got.astype(np.float64), expected.astype(np.float64)
     if not np.all(np.isfinite(got)):
         return float("inf"), float("inf")
-    error = float(np.abs(got - expected.astype(np.float64)).max())
+    error = float(np.abs(got - expected).max())
     largest = float(np.abs(expected).max())
     return error, error / largest if largest else error and float("inf")
 

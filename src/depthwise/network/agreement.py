@@ -11,6 +11,7 @@ from depthwise.errors import ModelError
 from depthwise.measure.network_files import TOLERANCE
 from depthwise.measure.worker import differences
 from depthwise.problem.arrays import Array
+from depthwise.problem.dtypes import is_numeric, is_real, rounding_of
 
 ROUNDINGS = 64
 """How many times the rounding of one operation results may differ for each square root of the depth
@@ -28,11 +29,13 @@ QUANTIZED_OWN, QUANTIZED_FARTHEST = 2, 0.1
 def tolerance(depth: int, epsilon: float) -> float:
     """Return the largest difference that rounding explains, relative to the largest output.
 
+    Of 16 bits it would explain all but anything: there the limit is `FARTHEST`.
+
     Args:
         depth: how many layers with weights there are.
         epsilon: the unit of rounding.
     """
-    return ROUNDINGS * epsilon * math.sqrt(max(depth, 1))
+    return min(ROUNDINGS * epsilon * math.sqrt(max(depth, 1)), FARTHEST)
 
 
 def granted(
@@ -51,8 +54,8 @@ def granted(
     _, own = differences(moved, expected)
     if quantized:
         return max(FARTHEST, min(QUANTIZED_OWN * own, QUANTIZED_FARTHEST))
-    kinds = [each.dtype for each in expected if each.dtype.kind == "f"]
-    epsilon = max((float(np.finfo(kind).eps) for kind in kinds), default=0.0)
+    kinds = [each.dtype for each in expected if is_real(each.dtype)]
+    epsilon = max(map(rounding_of, kinds), default=0.0)
     most = max(TOLERANCE, tolerance(depth, epsilon))
     return max(most, min(NETWORKS_OWN * own, FARTHEST))
 
@@ -64,9 +67,9 @@ def check_results(results: Mapping[str, object]) -> None:
         ModelError: they are no arrays of numbers, or not finite.
     """
     for name, array in results.items():
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+        if not isinstance(array, np.ndarray) or not is_numeric(array.dtype):
             raise ModelError(f"a network is measured by arrays of numbers; got other output {name}")
-        if not np.all(np.isfinite(array)):
+        if not np.all(np.isfinite(array.astype(np.float64))):
             raise ModelError(
                 "a network is measured with random inputs for which its results are finite; got "
                 f"others in {name}"

@@ -9,6 +9,7 @@ import numpy as np
 from depthwise.errors import ModelError
 from depthwise.network.steps import Shape
 from depthwise.problem.arrays import Array
+from depthwise.problem.dtypes import is_numeric, is_real, numpy_type, rounding_of
 
 _SEED = 0
 
@@ -29,12 +30,12 @@ def drawn(dtypes: Mapping[str, str | None], shapes: Mapping[str, Shape]) -> dict
     found: dict[str, Array] = {}
     for name, dtype in dtypes.items():
         shape, kind = shapes[name], _kind(dtype)
-        if kind.kind not in "fiub":
+        if not is_numeric(kind):
             sizes = ", ".join(map(str, shape))
             raise ModelError(
                 f"a network is measured with arrays of numbers; got {dtype}: {name} ({sizes})"
             )
-        draw = rng.standard_normal(shape) if kind.kind == "f" else rng.integers(0, 2, shape)
+        draw = rng.standard_normal(shape) if is_real(kind) else rng.integers(0, 2, shape)
         found[name] = np.asarray(draw).astype(kind)
     return found
 
@@ -42,7 +43,7 @@ def drawn(dtypes: Mapping[str, str | None], shapes: Mapping[str, Shape]) -> dict
 def _kind(dtype: str | None) -> np.dtype[np.generic]:
     """Return an element type; that of objects for what NumPy has none for."""
     try:
-        return np.dtype(dtype or "object")
+        return numpy_type(dtype or "object")
     except TypeError:
         return np.dtype(object)
 
@@ -52,7 +53,7 @@ def moved(inputs: Mapping[str, Array]) -> dict[str, Array]:
     rng = np.random.default_rng(_SEED)
     found = dict(inputs)
     for name, array in inputs.items():
-        if array.dtype.kind == "f":
-            step = np.finfo(array.dtype).eps * rng.choice([-1, 1], array.shape)
+        if is_real(array.dtype):
+            step = rounding_of(array.dtype) * rng.choice([-1, 1], array.shape)
             found[name] = (array * (1 + step)).astype(array.dtype)
     return found

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from depthwise.network.graph import Graph, Node, Value
 from depthwise.network.operators import Activate, Binary, Unary
+from depthwise.problem.dtypes import is_real
 from depthwise.problem.vocabulary import Activation
 
 
@@ -65,7 +66,7 @@ def _number(value: Value | None) -> float | None:
     """Return a constant that is one number; None for all else."""
     if value is None or value.constant is None or value.constant.size != 1:
         return None
-    return float(value.constant.reshape(())) if value.constant.dtype.kind == "f" else None
+    return float(value.constant.reshape(())) if is_real(value.constant.dtype) else None
 
 
 def _plus(value: Value | None) -> tuple[Value, float] | None:

@@ -16,7 +16,8 @@ from depthwise.network.prepare import Told
 from depthwise.network.steps import Port, Program
 from depthwise.network.streaming import Stream
 from depthwise.network.weights import PackedWeights
-from depthwise.problem.arrays import like
+from depthwise.problem.arrays import Array, is_tensor, like, of_tensor
+from depthwise.problem.dtypes import numpy_type
 
 if TYPE_CHECKING:
     from depthwise.network.report import Report
@@ -41,7 +42,7 @@ class Network:
         self.program = program
         self.inputs, self.outputs = program.inputs, program.outputs
         self._threads = threads
-        self._dtypes = tuple(None if x.dtype is None else np.dtype(x.dtype) for x in self.inputs)
+        self._dtypes = tuple(None if x.dtype is None else numpy_type(x.dtype) for x in self.inputs)
         self._executions: dict[Any, Execution] = {}
         self._weights, self._workspaces = PackedWeights(), Workspaces()
 
@@ -201,6 +202,12 @@ def _kind(value: Any) -> Any:
     return tuple(map(_kind, value)) if isinstance(value, (list, tuple)) else type(value)
 
 
+def _as_array(given: Any) -> Array:
+    if isinstance(given, _NUMPY):
+        return np.asarray(given)
+    return of_tensor(given) if is_tensor(given) else np.from_dlpack(given)
+
+
 def _fitting(given: Any, port: Port, dtype: Any, sizes: dict[str, int]) -> Any:
     """Return an input as an array; one that is a sequence, or may be missing, as it is.
 
@@ -210,7 +217,7 @@ def _fitting(given: Any, port: Port, dtype: Any, sizes: dict[str, int]) -> Any:
     if dtype is None:
         return given
     try:
-        array = np.asarray(given) if isinstance(given, _NUMPY) else np.from_dlpack(given)
+        array = _as_array(given)
     except (AttributeError, BufferError, RuntimeError, TypeError):
         kind = type(given).__name__
         raise ArrayError(

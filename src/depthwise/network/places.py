@@ -10,6 +10,7 @@ import numpy as np
 
 from depthwise.network.steps import Call, Program, Shape, View, channels_last
 from depthwise.problem.arrays import CACHE_LINE, Array
+from depthwise.problem.dtypes import numpy_type
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -109,4 +110,4 @@ def planned(lives: Mapping[Key, Life]) -> dict[Key, Place]:
 
 def nbytes(shape: Shape, dtype: str) -> int:
     """Return the bytes of an array."""
-    return int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    return int(np.prod(shape, dtype=np.int64)) * numpy_type(dtype).itemsize

@@ -22,6 +22,7 @@ from depthwise.network.steps import (
     numbered,
 )
 from depthwise.problem.arrays import Array
+from depthwise.problem.dtypes import numpy_type
 from depthwise.problem.problem import Layer
 
 
@@ -75,7 +76,7 @@ def _stated(program: Program, step: Step, found: Known) -> bool:
 
 def _nothing(shape: Shape, dtype: str) -> Array:
     """Return zeros of which none lies in memory until it is read."""
-    return np.zeros(shape, dtype)
+    return np.zeros(shape, numpy_type(dtype))
 
 
 def _made(stage: Stage, shape: Shape, *computed: Shape) -> Shape:

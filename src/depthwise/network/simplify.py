@@ -21,6 +21,7 @@ from depthwise.network.operators import (
 from depthwise.network.sequences import widen
 from depthwise.network.straight import straighten
 from depthwise.network.turned import turn
+from depthwise.problem.dtypes import is_real
 
 
 def simplify(graph: Graph) -> None:
@@ -83,7 +84,7 @@ def _as_sums_and_products(graph: Graph) -> None:
     """Rewrite x - constant as x + -constant and x / constant as x * (1 / constant)."""
     for node in graph.nodes:
         constant = node.constant(1)
-        if constant is None or constant.dtype.kind != "f" or not isinstance(node.operator, Binary):
+        if constant is None or not is_real(constant.dtype) or not isinstance(node.operator, Binary):
             continue
         if node.name == "sub":
             made, value = "add", -constant

@@ -105,6 +105,32 @@ def element(name: str) -> ElementType:
     return ELEMENT_TYPES[name]
 
 
+def numpy_type(name: str) -> np.dtype[Any]:
+    """Return NumPy's type of a name, also of one that another package gives it.
+
+    Raises:
+        TypeError: there is none.
+    """
+    known = ELEMENT_TYPES.get(name)
+    return np.dtype(known.numpy if known else name)
+
+
+def is_real(dtype: np.dtype[Any]) -> bool:
+    """Whether elements are real numbers, also those of which NumPy does not say so."""
+    return dtype.kind == "f" or dtype.name in DTYPES
+
+
+def is_numeric(dtype: np.dtype[Any]) -> bool:
+    """Whether elements are real or whole numbers, or truth values."""
+    return is_real(dtype) or dtype.kind in "iub"
+
+
+def rounding_of(dtype: np.dtype[Any]) -> float:
+    """Return the unit of rounding of a type of real numbers."""
+    known = ELEMENT_TYPES.get(dtype.name)
+    return known.epsilon if known else float(np.finfo(dtype).eps)
+
+
 def worded(text: str, dtypes: Iterable[str]) -> str:
     """Return a text on FLOPs as it is of these types: on OPs where one is of whole numbers."""
     return text.replace("FLOP", "OP") if any(element(name).is_integer for name in dtypes) else text

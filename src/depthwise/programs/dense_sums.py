@@ -98,7 +98,7 @@ class Windows:
         """Return where the windows of neighbouring pixels begin."""
         columns, step = self.stack.outputs[1], self.stack.steps[1]
         here = self._begin(pixel)
-        if all(end % count == 0 for end in (columns, *self.ends)):
+        if self.stack.is_even or all(end % count == 0 for end in (columns, *self.ends)):
             return [here + number * step for number in range(count)]
         if count > columns:
             return [self._begin(pixel + number) for number in range(count)]
@@ -116,8 +116,12 @@ class Windows:
 
 
 def _is_brought(spec: ConvSpec) -> bool:
-    """Whether rows are copied to scratch memory, where pixels lie side by side, padded."""
-    return spec.padding != ((0, 0), (0, 0)) or spec.pitch("x") != spec.channels
+    """Whether rows are copied to scratch memory: padded, side by side, widened."""
+    return (
+        bool(spec.element.storage)
+        or spec.padding != ((0, 0), (0, 0))
+        or spec.pitch("x") != spec.channels
+    )
 
 
 def terms_of(spec: ConvSpec, nothing: Expr) -> products.Terms:

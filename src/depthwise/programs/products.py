@@ -18,6 +18,7 @@ from tvm.tirx.script import builder as T  # noqa: N812
 
 from depthwise.problem.links import image_operands, operand_kinds, operand_shapes
 from depthwise.problem.spec import ConvSpec
+from depthwise.programs import widened
 from depthwise.programs.activations import activate
 from depthwise.programs.build import TASKS
 from depthwise.programs.fetching import LINE_BYTES, fetch
@@ -280,25 +281,41 @@ def _nested(loops: Iterable[tuple[Expr, int]]) -> Iterator[tuple[Expr, Expr]]:
 def pixel_rows(
     operands: Operands, panels: tuple[Panels, ...], first: Expr, last: Expr, lanes: int,
     share: tuple[Expr, int] = (0, 1), planes: bool = False, fetching: Fetching | None = None,
-    fewest: int = 0,
+    fewest: int = 0, narrow: bool = False,
 ) -> None:  # fmt: skip
     """Write the product whose rows are pixels; weights are packed in panels.
 
     The output is channels-last, the input too unless it is said to lie in planes.  See `windows`.
+    A channels-last input may be said to be narrow: each run of its rows is widened once.
     """
     spec, x = operands.spec, operands.x
     depth, plane = spec.channels, spec.height * spec.width
-
-    rows = _evenly(x, 1 if planes else spec.pitch("x"))
     terms = ((depth, plane if planes else 1),)
-    windows(operands, panels, first, last, terms, lanes, rows, share, fetching, fewest=fewest)
+    if planes or not narrow:
+        rows = _evenly(x, 1 if planes else spec.pitch("x"))
+        windows(operands, panels, first, last, terms, lanes, rows, share, fetching, fewest=fewest)
+        return
+    for begin, end, rows in _widened(x, spec.pitch("x"), panels, first, last, depth, lanes):
+        windows(operands, panels, begin, end, terms, lanes, rows, share, fewest=fewest)
 
 
-def _evenly(array: Any, pitch: int) -> Rows:
-    """Return rows that begin so many elements one after the other."""
+def _widened(
+    array: Any, pitch: int, panels: tuple[Panels, ...], first: Expr, last: Expr, depth: int,
+    lanes: int,
+) -> Iterator[tuple[Expr, Expr, Rows]]:  # fmt: skip
+    """Write a loop over runs of rows that are brought near; yield where each begins and ends."""
+    tile = max(panel.rows for panel in panels)
+    most = widened.rows_together(tile, depth)
+    for begin, end in widened.runs_of_rows(first, last, tile, most):
+        near = widened.bring_rows(array, pitch, begin, end, depth, most, lanes)
+        yield begin, end, _evenly(near, depth, begin)
+
+
+def _evenly(array: Any, pitch: int, first: Expr = 0) -> Rows:
+    """Return rows that begin so many elements one after the other, the first of them there."""
 
     def row(m: Expr) -> Callable[[Expr], Expr]:
-        return lambda distance: array[m * pitch + distance]
+        return lambda distance: array[(m - first) * pitch + distance]
 
     return lambda top, count: [row(top + number) for number in range(count)]
 
@@ -317,14 +334,20 @@ def windows(
     depth = spec.depth
     turns, size = depth // terms[-1][0], depth * packed_columns(panels)
     line = LINE_BYTES // spec.element.bytes
+    narrower = spec.element.computed.bytes // spec.element.bytes
 
     def following(panel: Panels, column: Expr) -> _Following | None:
-        how = next_panel(panel, fewest, depth, turns, line, lanes) if fewest else None
+        if not fewest:
+            return None
+        how = next_panel(panel, fewest, depth, turns, line, lanes, narrower)
         start_of_next = (column + panel.width) * depth
         return None if how is None else _Following(how, weight, start_of_next, size, turns)
 
     def packed(panel: Panels, column: Expr) -> Callable[[Expr, Expr], Expr]:
-        return lambda k, n: weight[column * depth + k * panel.width + n]
+        if not spec.element.storage or fewest <= panel.rows:
+            return lambda k, n: weight[column * depth + k * panel.width + n]
+        near = widened.bring_panel(weight, column * depth, depth * panel.width, lanes)
+        return lambda k, n: near[k * panel.width + n]
 
     product(
         panels, first, last, terms, lanes, spec.element.tvm, a=a, b=packed,
@@ -360,21 +383,28 @@ def channel_rows(
         at = (image * spec.out_channels + m) * pixels + n
         operands.store_at(total, image * pixels + n, m, lambda _: at)
 
-    product(
-        panels, first, last, ((depth, 1),), lanes, spec.element.tvm,
-        a=_evenly(weight, depth), b=side_by_side, store=store, share=share,
-    )  # fmt: skip
+    def multiply(begin: Expr, end: Expr, rows: Rows) -> None:
+        product(
+            panels, begin, end, ((depth, 1),), lanes, spec.element.tvm,
+            a=rows, b=side_by_side, store=store, share=share,
+        )  # fmt: skip
+
+    if not spec.element.storage:
+        multiply(first, last, _evenly(weight, depth))
+        return
+    for begin, end, rows in _widened(weight, depth, panels, first, last, depth, lanes):
+        multiply(begin, end, rows)
 
 
 def function(
     spec: ConvSpec, panels: tuple[Panels, ...], lanes: int, planes: bool = False,
-    ahead: Ahead | None = None, fewest: int = 0,
+    ahead: Ahead | None = None, fewest: int = 0, narrow: bool = False,
 ) -> tirx.PrimFunc:  # fmt: skip
     """Return the function `(X, K, bias, residual, Y, ahead, pixels)` of a run of pixels.
 
     There are the `fewest` pixels at least, see `windows`.  Its output is channels-last, and its
     input too unless it is said to lie in planes.  What will be read next is fetched from the
-    address `ahead` on; without it the argument is absent.
+    address `ahead` on; without it the argument is absent.  For a narrow input see `pixel_rows`.
     """
     with IRBuilder() as builder, T.prim_func(is_private=False, s_tir=True):
         T.func_name("main")
@@ -385,8 +415,9 @@ def function(
             fetching = Fetching(ahead, T.arg("ahead", T.Buffer((1,), spec.element.tvm)))
         pixels = T.arg("pixels", T.int32())
         pixel_rows(
-            operands, panels, 0, pixels, lanes, planes=planes, fetching=fetching, fewest=fewest
-        )
+            operands, panels, 0, pixels, lanes, planes=planes, fetching=fetching, fewest=fewest,
+            narrow=narrow,
+        )  # fmt: skip
     return builder.get()
 
 

@@ -60,8 +60,9 @@ def functions(chain: Chain, depthwise: tirx.PrimFunc) -> dict[str, tirx.PrimFunc
     found = {"depthwise": _with_rings(depthwise, rings)}
     if chain.expand:
         found["expand"] = products.function(
-            chain.expand, chain.panels(0), lanes, planes_in, fewest=chain.fewest(0)
-        )
+            chain.expand, chain.panels(0), lanes, planes_in, fewest=chain.fewest(0),
+            narrow=bool(conv.element.storage),
+        )  # fmt: skip
     elif planes_in:
         plane = conv.height * conv.width
         found["gather"] = pixel_runs.gather(

@@ -44,6 +44,13 @@ class Stack:
         """Output pixels of all images."""
         return self.images * self.outputs[0] * self.outputs[1]
 
+    @property
+    def is_even(self) -> bool:
+        """Whether from each pixel to the next it is as far, those of the next line included."""
+        rows, step = self.outputs[0], self.steps[0]
+        joined = self.images == 1 or rows * step == self.height
+        return joined and self.outputs[1] * self.steps[1] == step * self.row
+
     def first_row(self, line: Any) -> Any:
         """Return the first row that a line of outputs reads, lines of all images counted."""
         rows, step = self.outputs[0], self.steps[0]

@@ -85,7 +85,7 @@ class NextPanel:
 
 
 def next_panel(
-    panel: Panels, rows: int, depth: int, turns: int, line: int, lanes: int
+    panel: Panels, rows: int, depth: int, turns: int, line: int, lanes: int, narrower: int = 1
 ) -> NextPanel | None:
     """Return how the panel behind one is fetched, or None where that would gain little.
 
@@ -96,6 +96,7 @@ def next_panel(
         turns: of the loops around the innermost one over k.
         line: elements of a cache line.
         lanes: those of a vector.
+        narrower: how many elements lie in memory where one is computed.
     """
     tiles, inner = ceil(rows / panel.rows), depth // turns
     if tiles > _MANY_TILES:
@@ -104,7 +105,7 @@ def next_panel(
     every = 1 if whole <= shares * inner else 2  # the processor brings pairs
     wanted = min(ceil(whole / every / shares), inner)
     steps = next(steps for steps in range(inner // wanted, 0, -1) if inner % steps == 0)
-    registers = 32 if lanes == line else 16
+    registers = 32 if lanes * narrower == line else 16
     if steps < _ROLLED and 2 * panel.rows * panel.width > registers * lanes:
         steps = 1
     return NextPanel(inner // steps, every * line, steps)

@@ -18,6 +18,7 @@ import numpy as np
 
 from depthwise.errors import ModelError
 from depthwise.problem.arrays import Array
+from depthwise.problem.dtypes import numpy_type
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes"
 Content: TypeAlias = "bytearray | mmap.mmap"
@@ -33,6 +34,7 @@ HEAD_BYTES = _LENGTH_BYTES + 1
 """From how many bytes a file is known as one of safetensors."""
 _DTYPES = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "F16": "float16",
+    "BF16": "bfloat16",
     "U32": "uint32", "I32": "int32", "F32": "float32", "U64": "uint64", "I64": "int64",
     "F64": "float64", "C64": "complex64",
 }  # fmt: skip
@@ -144,7 +146,7 @@ def _digest(content: Content, begin: int) -> bytes:
 
 
 def _tensor(content: Content, tensor: Mapping[str, Any]) -> Array:
-    kind, shape = np.dtype(_DTYPES[tensor["dtype"]]), tensor["shape"]
+    kind, shape = numpy_type(_DTYPES[tensor["dtype"]]), tensor["shape"]
     if 0 in shape:
         return np.zeros(shape, kind)
     count = int(np.prod(shape, dtype=np.int64))

@@ -19,6 +19,7 @@ from depthwise.network.operators import Join, Permute, Reshape, Tail
 from depthwise.network.states import check_states
 from depthwise.network.steps import Call, Joined, Port, Program, Stage, State, Step, View, Work
 from depthwise.problem.arrays import Array
+from depthwise.problem.dtypes import numpy_type
 from depthwise.problem.parse import parse
 from depthwise.problem.values import MAX_ELEMENTS
 
@@ -301,6 +302,6 @@ def _texts(words: Any) -> tuple[str, ...]:
 
 def _dtype(word: Any) -> str:
     name = _text(word)
-    if np.dtype(name).name != name:
+    if numpy_type(name).name != name:
         raise ValueError(f"{name!r} for the name of a type")
     return name

@@ -9,6 +9,7 @@ import numpy as np
 
 from depthwise.errors import ModelError
 from depthwise.network.steps import Call, Program
+from depthwise.problem.dtypes import DTYPES
 from depthwise.torch.network.calls import Ref, read
 from depthwise.torch.network.functions import is_pure
 from depthwise.torch.network.network import Network
@@ -71,8 +72,8 @@ def _check_types(program: Program) -> None:
 
 
 def _is_numpys(dtype: str) -> bool:
-    """Whether a type is NumPy's own, and none that another package has added."""
+    """Whether a type is NumPy's own, or one that kernels compute."""
     try:
-        return np.dtype(dtype).isbuiltin == 1
+        return dtype in DTYPES or np.dtype(dtype).isbuiltin == 1
     except TypeError:
         return False
