@@ -1,7 +1,6 @@
 """The gradients of a causal convolution, made of operators that are differentiable themselves.
 
-`gradients` is all that the operator's backward pass calls, so that one kernel may take its place
-where autograd does not record.
+`causal_fused` computes them in one pass, where autograd does not record.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from torch import Tensor
 from depthwise.functions import causal
 from depthwise.torch import causal_fallback
 from depthwise.torch.batching import Dims, at_front, folded, unfolded
+from depthwise.torch.causal_fused import fused
 from depthwise.torch.causal_gradient import Given, gradients
 from depthwise.torch.causal_shapes import as_lies, empty_as, state_length
 from depthwise.torch.causal_states import stepped
@@ -94,9 +95,10 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> 
 def _backward(ctx: Any, grad: Tensor, grad_final: Tensor) -> tuple[Tensor | None, ...]:
     attributes: tuple[Any, ...] = ctx.activation, ctx.dilation
     given = Given(*ctx.saved_tensors, *attributes)
-    needs = ctx.needs_input_grad[:4]
-    final = grad_final if ctx.final else None
-    found = gradients(grad, final, given, needs, lambda each: causal_conv1d(*each, False)[0])
+    final, needs = grad_final if ctx.final else None, ctx.needs_input_grad[:4]
+    found = fused(grad, final, given, needs)
+    if found is None:
+        found = gradients(grad, final, given, needs, lambda each: causal_conv1d(*each, False)[0])
     return *found, None, None, None, None
 
 

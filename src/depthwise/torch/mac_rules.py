@@ -122,10 +122,17 @@ def _conv2d_weight_gradient(a: Arguments) -> Macs:
     return Macs(weight_gradient=a["grad"].numel() * prod(a["kernel"]))
 
 
+def _causal_gradients(a: Arguments) -> Macs:
+    macs = _conv_macs(a["x"], a["weight"])
+    recomputed = macs if a["activation"] is not None else 0
+    return Macs(recomputed=recomputed, input_gradient=macs, weight_gradient=macs)
+
+
 GRADIENTS: dict[str, Callable[[Arguments], Macs]] = {
     "aten::convolution_backward": _convolution_backward,
     "depthwise::conv2d_input_gradient": _conv2d_input_gradient,
     "depthwise::conv2d_weight_gradient": _conv2d_weight_gradient,
+    "depthwise::causal_conv1d_gradients": _causal_gradients,
 }
 """Operators that compute gradients of convolutions; bias gradients have no MACs."""
 
