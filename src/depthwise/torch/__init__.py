@@ -10,6 +10,7 @@ from depthwise.torch.modules import (
     count_parameters,
 )
 from depthwise.torch.optimize import optimize
+from depthwise.torch.patching import patch_causal_conv1d
 from depthwise.torch.ptflops_hooks import PTFLOPS_HOOKS
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "cost",
     "count_parameters",
     "optimize",
+    "patch_causal_conv1d",
 ]
