@@ -99,9 +99,8 @@ def test_patches_may_be_nested_and_undone_in_any_order():
 
 def test_a_patch_is_undone_where_the_block_raises():
     theirs, path = functions(mamba()), [*sys.meta_path]
-    with pytest.raises(KeyError), patch_causal_conv1d():
-        assert functions(mamba()) != theirs
-        raise KeyError
+    with pytest.raises(KeyError, match="True"), patch_causal_conv1d():
+        {}[functions(mamba()) != theirs]
     assert functions(mamba()) == theirs
     assert sys.meta_path == path
 
@@ -129,6 +128,13 @@ assert not hasattr(module.causal_conv1d_fn, "replaced_by_depthwise")
 from transformers.models.mamba2 import modeling_mamba2
 assert not hasattr(modeling_mamba2.causal_conv1d_fn, "replaced_by_depthwise")
 """
+
+
+def test_a_model_of_another_kind_is_left_as_it_is_when_it_is_loaded():
+    module, patch = made(causal_conv1d_fn=None), patch_causal_conv1d()
+    with patch, pytest.warns(RuntimeWarning, match="causal_conv1d_fn = None in modeling_made"):
+        patch_imports._finder.seen(module)
+    assert module.causal_conv1d_fn is None
 
 
 def test_models_that_are_loaded_later_are_patched_until_it_is_undone():
@@ -191,9 +197,8 @@ def test_packed_sequences_are_kept_apart():
         y = mamba().causal_conv1d_fn(x, weight, seq_idx=numbers, another=1)
         with pytest.raises(ValueError, match="packed sequences"):
             mamba().causal_conv1d_fn(x, weight, cu_seqlens=numbers)
-    alone = [
-        F.conv1d(F.pad(part, (3, 0)), weight[:, None], groups=6) for part in x.split((3, 5, 1), 2)
-    ]
+    parts = x.split((3, 5, 1), 2)
+    alone = [F.conv1d(F.pad(part, (3, 0)), weight[:, None], groups=6) for part in parts]
     torch.testing.assert_close(y, torch.cat(alone, 2), rtol=1e-4, atol=1e-5)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from collections.abc import Callable
 from types import ModuleType, TracebackType
 from typing import Any, NamedTuple
@@ -114,8 +115,9 @@ def patch_causal_conv1d(*modules: ModuleType) -> Patch:
 
     Raises:
         ModelError: transformers cannot be imported, or a module has functions of these names with
-            other arguments, or a convolution within its own code, as versions before 5.20 have;
-            then nothing has been replaced.
+            other arguments, or a convolution within its own code, as older versions have; then
+            nothing has been replaced.  (A model that is loaded later and is not known stays as it
+            is, with a RuntimeWarning.)
     """
     if not modules:
         replacements(_imported(_KNOWN), named=True)
@@ -131,7 +133,12 @@ def _loaded() -> tuple[ModuleType, ...]:
 
 
 def _hold_loaded(module: ModuleType) -> None:
-    ours = replacements(module, named=False)
+    """Patch a module that has just been loaded; one that is not known stays as it is."""
+    try:
+        ours = replacements(module, named=False)
+    except ModelError as error:
+        warnings.warn(f"not patched: {error}", RuntimeWarning, stacklevel=2)
+        return
     for patch in _everywhere:
         patch.hold(module, ours)
 
