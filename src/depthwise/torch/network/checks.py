@@ -12,9 +12,12 @@ from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from depthwise.errors import ModelError
+from depthwise.problem.dtypes import ANY_REAL
 from depthwise.torch.dtypes import DTYPES
 
 _NAMED = 3
+_NARROW = 2
+"""The bytes of bfloat16 and float16."""
 
 
 def check(model: nn.Module, args: tuple[Any, ...]) -> None:
@@ -57,7 +60,9 @@ def _broken_rules(model: nn.Module, args: tuple[Any, ...]) -> Iterator[tuple[str
         yield "a model and its inputs are on the CPU", ", ".join(sorted(elsewhere))
     types = {each.dtype for each in tensors if each.is_floating_point() or each.is_complex()}
     if others := types - set(DTYPES):
-        yield f"a model is {' or '.join(DTYPES.values())}", ", ".join(map(str, others))
+        yield f"a model is {ANY_REAL}", ", ".join(map(str, others))
+    if len(types) > 1 and any(each.itemsize == _NARROW for each in types):
+        yield "a model of 16 bits and its inputs are of one type", ", ".join(sorted(map(str, types)))
     if not any(isinstance(each, Tensor) for each in pytree.tree_leaves(args)):
         yield "an example input holds a tensor", f"{args!r}"
     if torch.is_autocast_enabled("cpu"):
