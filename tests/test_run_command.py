@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 import depthwise as dw
 from depthwise.commands import cli
 from depthwise.network.execution import Execution
+from test_streaming import causal
 
 pytestmark = pytest.mark.usefixtures("one_process")
 
@@ -121,6 +122,41 @@ def test_what_does_not_fit_is_refused_before_anything_is_computed(
     assert err.startswith("depthwise: ")
     assert said in " ".join(err.split())
     assert not os.path.exists("o.npz")
+
+
+def test_chunks_are_streamed(run, tmp_path):
+    """Along the last axis or another; the results lie one behind the other."""
+    made = causal()
+    (tmp_path / "causal.onnx").write_bytes(made.SerializeToString())
+    sound = np.random.default_rng(3).standard_normal((1, 8, 40)).astype(np.float32)
+    np.save("sound.npy", sound)
+    wanted = dw.load(made).stream()(sound)
+    arguments = "causal.onnx", "--input", "x=sound.npy", "--output", "y.npy", "--chunk", "7"
+    for more in ([], ["--axis", "2"]):
+        code, out, err = run(*arguments, *more)
+        assert (code, err, out) == (0, "", "y.npy: y float32 (1, 8, 40)\n")
+        np.testing.assert_array_equal(np.load("y.npy"), wanted)
+    for more, words in [
+        (["--axis", "3"], "along an axis that it has (--axis); got axis 3 of (1, 8, 40)"),
+        (["--chunk", "0"], "a chunk has 1 element or more"),
+    ]:
+        code, out, err = run(*arguments, *more)
+        assert (code, out) == (2, "")
+        assert words in " ".join(err.split())
+    code, _, err = run("two.dw", "--input", "both.npz", "--output", "y.npz", "--chunk", "7")
+    assert code == 2
+    assert "none is known by its name" in " ".join(err.split())
+
+
+def test_a_file_with_variables_is_streamed_as_a_whole(run, tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    from test_tflite_variables import CHUNKS, keywords
+
+    (tmp_path / "keywords.tflite").write_bytes(keywords())
+    np.save("frame.npy", CHUNKS[0])
+    code, _, err = run("keywords.tflite", "--input", "frame.npy", "--output", "y.npy")
+    assert (code, err) == (0, "")
+    np.testing.assert_array_equal(np.load("y.npy"), dw.load(keywords())(CHUNKS[0]))
 
 
 def test_code_is_run_where_it_is_trusted(run, expected, tmp_path):

@@ -25,6 +25,7 @@ app = typer.Typer()
         "depthwise run net.dw --input x.npy --output y.npy",
         "depthwise run model.onnx --input image=x.npy --input scale=s.npy --output y.npz",
         "depthwise run net.dw --input all.npz --output y.npy --threads 1 --json",
+        "depthwise run vad.onnx --input sound.npy --output scores.npy --chunk 512",
     ),
 )
 def run(
@@ -42,6 +43,14 @@ def run(
     trust: Annotated[
         bool, typer.Option("--trust", help="Run machine code that the file takes along.")
     ] = False,
+    chunk: Annotated[
+        int | None,
+        typer.Option(
+            help="Stream the inputs in chunks of so many elements along the axis, and keep the "
+            "states between them."
+        ),
+    ] = None,
+    axis: Annotated[int, typer.Option(help="That of the chunks.")] = -1,
     as_json: AsJson = False,
 ) -> None:
     """Compute a trained network, from arrays to arrays; the JSON has the time of a call."""
@@ -50,7 +59,7 @@ def run(
     command.run(
         command.Options(
             model=model, inputs=inputs, output=output, threads=threads, trust=trust,
-            as_json=as_json,
+            as_json=as_json, chunk=chunk, axis=axis,
         )
     )  # fmt: skip
 

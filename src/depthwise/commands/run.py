@@ -12,6 +12,7 @@ from zipfile import ZipFile
 from numpy.lib.format import write_array
 
 from depthwise import console
+from depthwise.commands.streamed import Streamed
 from depthwise.errors import ArrayError, DepthwiseError
 from depthwise.files import check_writable, written
 from depthwise.loading import load
@@ -38,6 +39,9 @@ class Options:
     threads: int | None
     trust: bool
     as_json: bool
+    chunk: int | None = None
+    """How many elements along the axis a chunk has that is streamed; None computes all at once."""
+    axis: int = -1
 
 
 def run(options: Options) -> None:
@@ -50,9 +54,7 @@ def run(options: Options) -> None:
     """
     check_writable(options.output)
     begun = time.perf_counter()
-    net: Network = read_file(
-        options.model, lambda: load(options.model, threads=options.threads, trust=options.trust)
-    )
+    net = _network(options)
     given = _given(options.inputs, net)
     if len(net.outputs) > 1 and options.output.suffix != SEVERAL:
         names = ", ".join(port.name for port in net.outputs)
@@ -73,7 +75,24 @@ def run(options: Options) -> None:
             console.say(f"{options.output}: {port.name} {array.dtype} {array.shape}")
 
 
-def _given(words: Sequence[str], net: Network) -> list[Array]:
+def _network(options: Options) -> Network | Streamed:
+    """Return what is called: a network, or one that is streamed, as one with variables always is.
+
+    Raises:
+        ModelError: there is no such model, or it has no states.
+        ArrayError: chunks have no elements.
+    """
+    if options.chunk is not None and options.chunk < 1:
+        raise ArrayError(f"a chunk has 1 element or more (--chunk); got {options.chunk}")
+    net: Network = read_file(
+        options.model, lambda: load(options.model, threads=options.threads, trust=options.trust)
+    )
+    if options.chunk is None and not net.program.states:
+        return net
+    return Streamed(net, options.chunk, options.axis)
+
+
+def _given(words: Sequence[str], net: Network | Streamed) -> list[Array]:
     """Return the arrays of the inputs in their order.
 
     Raises:
@@ -117,7 +136,7 @@ def _plain(array: Array) -> Array:
 
 
 def _print(
-    options: Options, net: Network, given: Sequence[Array], outputs: Sequence[Array],
+    options: Options, net: Network | Streamed, given: Sequence[Array], outputs: Sequence[Array],
     ready: float, times: Summary,
 ) -> None:  # fmt: skip
     """Print what was computed and how long a call takes, as JSON."""
