@@ -2,6 +2,7 @@
 
 from depthwise.torch.blocks import InvertedResidual, SeparableConv2d
 from depthwise.torch.causal import causal_conv1d_fn, causal_conv1d_update
+from depthwise.torch.causal_modules import CausalConv1d
 from depthwise.torch.costs import cost
 from depthwise.torch.modules import (
     DepthwiseConv1d,
@@ -15,6 +16,7 @@ from depthwise.torch.ptflops_hooks import PTFLOPS_HOOKS
 
 __all__ = [
     "PTFLOPS_HOOKS",
+    "CausalConv1d",
     "DepthwiseConv1d",
     "DepthwiseConv2d",
     "InvertedResidual",

@@ -11,7 +11,8 @@ from torch import Tensor
 from depthwise.errors import ArrayError, DTypeError
 from depthwise.torch import causal_ops, causal_step
 from depthwise.torch.causal_shapes import activation_named, check, check_seq_idx, check_whole
-from depthwise.torch.registry import AUTOCAST_DEVICES, differentiated, unwatched
+from depthwise.torch.causal_types import as_it_is, as_one_type
+from depthwise.torch.registry import differentiated, unwatched
 
 _Optional: TypeAlias = "Tensor | None"
 
@@ -54,14 +55,14 @@ def causal_conv1d_fn(
     """
     named = activation_named(activation)
     wants = bool(return_final_states) or final_states_out is not None
-    kind, tensors = _as_one_type(x, weight, bias, initial_states)
+    kind, tensors = as_one_type(x, weight, bias, initial_states)
     check(*tensors)
     if seq_idx is not None:
         check_seq_idx(x, seq_idx, states=wants or initial_states is not None)
     if final_states_out is not None:
         _check_out(final_states_out, x, weight, initial_states)
     operator, device = causal_ops.causal_conv1d, x.device.type
-    y, final = _as_it_is(device, operator, *tensors, seq_idx, named, 1, wants)
+    y, final = as_it_is(device, operator, *tensors, seq_idx, named, 1, wants)
     y = y.to(kind)
     if final_states_out is not None:
         final = final_states_out.copy_(final)
@@ -124,14 +125,14 @@ def _update(
     if x.dim() not in (2, 3):
         raise ArrayError(f"x is (N, C) or (N, C, L); got shape {tuple(x.shape)}")
     chunk = x.unsqueeze(2) if x.dim() == 2 else x
-    kind, (chunk, weight, bias) = _as_one_type(chunk, weight, bias)
+    kind, (chunk, weight, bias) = as_one_type(chunk, weight, bias)
     check(chunk, weight, bias, None)
     _check_states(chunk, state, weight, cache_seqlens, indices)
     operator: Callable[..., Tensor] = causal_ops.causal_conv1d_update
     if _recorded(chunk, state, weight, bias):
         operator = _by_parts
     arguments = chunk, state, weight, bias, cache_seqlens, indices, named
-    y: Tensor = _as_it_is(x.device.type, operator, *arguments)
+    y: Tensor = as_it_is(x.device.type, operator, *arguments)
     return (y.squeeze(2) if x.dim() == 2 else y).to(kind)
 
 
@@ -162,32 +163,6 @@ def _recorded(*tensors: Tensor | None) -> bool:
     if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
         return True
     return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
-
-
-def _as_one_type(x: Tensor, *others: Tensor | None) -> tuple[torch.dtype, list[Any]]:
-    """Return the type of a result, and the tensors in the type that it is computed in.
-
-    Autocast has all in its type, as with torch's convolutions; otherwise the result has that of x,
-    and is computed in the wider of those of x and the weight, the first of the others.
-    """
-    weight = others[0]
-    assert weight is not None
-    kind, computed = x.dtype, torch.promote_types(x.dtype, weight.dtype)
-    if _casts(x.device.type) and x.dtype != torch.float64:
-        kind = computed = torch.get_autocast_dtype(x.device.type)
-    return kind, [each if each is None else each.to(computed) for each in (x, *others)]
-
-
-def _as_it_is(device: str, operator: Callable[..., Any], *arguments: Any) -> Any:
-    """Call an operator whose arguments autocast is not to convert."""
-    if not _casts(device):
-        return operator(*arguments)
-    with torch.autocast(device, enabled=False):
-        return operator(*arguments)
-
-
-def _casts(device: str) -> bool:
-    return device in AUTOCAST_DEVICES and torch.is_autocast_enabled(device)
 
 
 def _check_out(out: Tensor, x: Tensor, weight: Tensor, initial: _Optional) -> None:
