@@ -63,7 +63,7 @@ def bench(options: Options) -> int:
         machine=about, limits=limits, asked=len(problems),
     )  # fmt: skip
     with _workers(options) as workers:
-        entries = run.contestants(workers)
+        entries = run.contestants(workers, options.op)
         conditions = run.Conditions(options.op, options.clock, options.repeats, limits)
         try:
             with console.progress(run.steps(problems, entries)) as step:
@@ -159,7 +159,7 @@ def _conditions(options: Options) -> dict[str, object]:
     return {
         "operation": options.op,
         "clock": CLOCKS[options.clock],
-        "layout of the arrays given": _layout(options),
+        "layout of the arrays given": _shown_layout(options),
         "epilogue": EPILOGUES[options.epilogue],
         "element type": options.dtype,
         "batch": options.batch,
@@ -172,6 +172,11 @@ def _conditions(options: Options) -> dict[str, object]:
 
 def _layout(options: Options) -> str:
     return options.layout.upper() if options.layout else layers.usual_layout(options.dtype)
+
+
+def _shown_layout(options: Options) -> str:
+    layout = _layout(options)
+    return layers.sequences_layout(layout) if options.op == "causal" else layout
 
 
 def _report(options: Options, findings: Findings[Result]) -> None:

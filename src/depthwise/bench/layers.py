@@ -11,6 +11,8 @@ A layer file is a JSON list of objects with
 - `block`: "inverted" where the three convolutions are an inverted residual, one without expansion
   if `prev_pointwise_in` is null, or "separable"; null, the default, means "inverted" where
   `prev_pointwise_in` and `pointwise_out` are given;
+- `batch` (1): how many times the images of the command this layer has; `state` (0): elements of the
+  state of a sequence;
 - `model` and `name`, for people.
 
 `k`, `stride`, `pad` and `dilation` are one number or [h, w]; `pad` also [[top, bottom], [left,
@@ -19,7 +21,8 @@ them.
 
 A layer poses a depthwise convolution, and each pass of training through it; with a `pointwise_out`
 also a separable block; with `block` "inverted" also an inverted residual, which adds its input to
-its output where the two are of one shape and the stride is 1.
+its output where the two are of one shape and the stride is 1.  One whose `h` is 1 and whose `pad`
+lets no output read ahead also poses a causal convolution, with its own bias and with its `state`.
 """
 
 from __future__ import annotations
@@ -33,15 +36,16 @@ from typing import Any, Literal, get_args
 
 from depthwise.errors import DepthwiseError, LayerFileError, SpecError
 from depthwise.problem.block import BlockKind, BlockSpec
+from depthwise.problem.causal import CausalSpec
 from depthwise.problem.dtypes import DEFAULT, QUANTIZED
 from depthwise.problem.parse import parse
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassKind, PassSpec
 from depthwise.problem.values import meant, shown, whole, word
-from depthwise.problem.vocabulary import Activation, Padding, Pair
+from depthwise.problem.vocabulary import Activation, Layout, Padding, Pair
 
-Op = Literal["depthwise", "separable", "inverted", PassKind]
+Op = Literal["depthwise", "separable", "inverted", "causal", PassKind]
 Epilogue = Literal["none", "network"]
 
 FOLDER = Path(__file__).parent / "workloads"
@@ -70,6 +74,8 @@ class Layer:
     activation: Activation | None = None
     pointwise_activation: Activation | None = None
     block: BlockKind | None = None
+    batch: int = 1
+    state: int = 0
     model: str = ""
     name: str = ""
 
@@ -82,6 +88,10 @@ class Layer:
             channels = getattr(self, name)
             if channels is not None and whole(name, channels) < 1:
                 raise SpecError(f"{name} is at least 1, or null; got {channels}")
+        if whole("batch", self.batch) < 1 or whole("state", self.state) < 0:
+            raise SpecError(
+                f"batch is at least 1, and state no less than 0; got {self.batch}, {self.state}"
+            )
         if self.block is not None:
             word("block", self.block, get_args(BlockKind))
             if self.pointwise_out is None:
@@ -104,10 +114,21 @@ class Layer:
         """Whether this layer is part of a problem of this kind."""
         if op == "separable":
             return self.pointwise_out is not None
+        if op == "causal":
+            return self._is_causal
         if op != "inverted":
             return True
         expands = self.block is None and self.prev_pointwise_in is not None
         return self.pointwise_out is not None and (self.block == "inverted" or expands)
+
+    @property
+    def _is_causal(self) -> bool:
+        """Whether it is a convolution of sequences whose outputs read nothing ahead."""
+        window = self._convolution()
+        (_, taps), (_, along) = window.kernel, window.dilation
+        flat = (window.height, window.kernel[0], window.stride, self.multiplier)
+        reach = (0, 0), (along * (taps - 1), 0)
+        return flat == (1, 1, (1, 1), 1) and window.padding == reach
 
     def problem(
         self,
@@ -122,14 +143,15 @@ class Layer:
 
         Args:
             op: "depthwise" for the convolution alone, "separable" with the pointwise one after it,
-                "inverted" with those before and after it, or a pass of training through it.
-            batch: images at once.
+                "inverted" with those before and after it, "causal" with its state, or a pass of
+                training through it.
+            batch: images at once, where the layer has one.
             dtype: the element type.
             layout: "NCHW" or "NHWC"; None is the usual one of the element type.
             epilogue: "none", or "network": a bias after each convolution (its own or that of the
                 folded normalisation), and the network's activations, which of whole numbers are
-                bounds that they have anyway.  In training, where nothing is folded, a bias where
-                the convolution has its own.
+                bounds that they have anyway.  In training and of causal ones, where nothing is
+                folded, a bias where the convolution has its own.
 
         Raises:
             SpecError: the problem cannot exist, or the layer poses none of this kind.
@@ -137,13 +159,15 @@ class Layer:
         network = epilogue == "network"
         window: dict[str, Any] = {
             "stride": self.stride, "padding": self.pad, "dilation": self.dilation,
-            "multiplier": self.multiplier, "batch": batch, "dtype": dtype,
+            "multiplier": self.multiplier, "batch": batch * self.batch, "dtype": dtype,
             "layout": layout or usual_layout(dtype),
         }  # fmt: skip
         if not self.poses(op):
             raise SpecError(f"a layer poses its own kind of block; got {op} of {self.title}")
         if op == "separable":
             return self._separable(network, window)
+        if op == "causal":
+            return self._causal(network, **window)
         if op == "inverted":
             return self._inverted(network, window)
         if op == "depthwise":
@@ -154,7 +178,16 @@ class Layer:
         return PassSpec(kind=op, conv=conv)
 
     def _convolution(self, **fields: Any) -> ConvSpec:
-        return ConvSpec.depthwise(self.c, (self.h, self.w), self.k, **fields)
+        window = {"stride": self.stride, "padding": self.pad, "dilation": self.dilation}
+        return ConvSpec.depthwise(self.c, (self.h, self.w), self.k, **window | fields)
+
+    def _causal(self, network: bool, layout: str, batch: int, dtype: str, **_: Any) -> CausalSpec:
+        conv = self._convolution()
+        return CausalSpec(
+            channels=self.c, length=self.w, kernel=conv.kernel[1], dilation=conv.dilation[1],
+            batch=batch, layout=sequences_layout(layout), dtype=dtype, bias=network and self.bias,
+            activation=self.activation if network else None, state=self.state,
+        )  # fmt: skip
 
     def _separable(self, network: bool, window: dict[str, Any]) -> BlockSpec:
         assert self.pointwise_out is not None
@@ -182,6 +215,11 @@ class Layer:
 def usual_layout(dtype: str) -> str:
     """Return the layout of arrays of an element type where none is asked for."""
     return "NHWC" if dtype in QUANTIZED else "NCHW"
+
+
+def sequences_layout(layout: str) -> Layout:
+    """Return the layout of sequences where images have another."""
+    return "NLC" if layout == "NHWC" else "NCL"
 
 
 def problems(layers: Iterable[Layer], op: Op, **options: Any) -> dict[Problem, str]:

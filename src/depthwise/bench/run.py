@@ -59,9 +59,13 @@ class Outcome:
     notes: list[Note] = field(default_factory=list)
 
 
-def contestants(workers: Sequence[Worker]) -> list[Contestant]:
-    """Return every variant of every engine."""
-    return [Contestant(worker, variant) for worker in workers for variant in worker.hello.variants]
+def contestants(workers: Sequence[Worker], kind: str = "") -> list[Contestant]:
+    """Return every engine in every variant that it has for problems of a kind."""
+    return [
+        Contestant(worker, variant)
+        for worker in workers
+        for variant in worker.hello.variants_of(kind)
+    ]
 
 
 def steps(problems: Mapping[Problem, str], entries: Sequence[Contestant]) -> int:

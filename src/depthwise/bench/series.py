@@ -136,7 +136,7 @@ def _family(spec: Problem) -> object:
     part = next((part for part in parts if part.is_depthwise), parts[0])
     window = (part.height, part.width, part.kernel, part.stride, part.padding, part.dilation)
     widths = [(each.kind, each.out_channels / each.channels) for each in parts]
-    return (spec.kind, *window, *widths)
+    return (spec.kind, spec.batch, *window, *widths)
 
 
 def short(spec: Problem) -> str:

@@ -13,8 +13,8 @@ from depthwise.machine.team import MOST_THREADS
 from depthwise.problem.dtypes import DTYPES, QUANTIZED
 
 Op = Literal[
-    "depthwise", "separable", "inverted", "input_gradient", "weight_gradient", "backward",
-    "training",
+    "depthwise", "separable", "inverted", "causal", "input_gradient", "weight_gradient",
+    "backward", "training",
 ]  # fmt: skip
 
 if TYPE_CHECKING:

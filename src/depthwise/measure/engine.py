@@ -6,7 +6,7 @@ of its own, so an adapter imports nothing of this package beyond the problem, th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
@@ -35,7 +35,8 @@ class Prepared:
     """One timed call; returns when the result is there."""
     output: Callable[[], Any]
     """The result in the specification's layout and shape: that of the last `run`, or computed anew
-    where there is a `baseline`.  Of a network, a sequence of all its results."""
+    where there is a `baseline` or a state (see `streams`).  Of a network, a sequence of all its
+    results."""
     layout: str
     """The layout in which the engine computes, e.g. "NCHW", "NHWC", "blocked"."""
     excluded: str
@@ -84,6 +85,13 @@ class Peer(Protocol):
             arrays: what `posed.arrays` gives: input, then `spec.operands` in order, then the empty
                 output.
         """
+
+
+class SpecialPeer(Peer, Protocol):
+    """An engine that has other ways with some kinds of problem."""
+
+    special: Mapping[str, tuple[str, ...]]
+    """By kind, what stands in the place of `variants`."""
 
 
 class NetworkPeer(Peer, Protocol):

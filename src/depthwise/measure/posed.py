@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from depthwise.problem import reference
+from depthwise.measure import streams
 from depthwise.problem.arrays import Array, aligned
 from depthwise.problem.costs import cost
 from depthwise.problem.data import never_written, random_problem
@@ -36,7 +36,7 @@ def write(folder: Path, spec: Problem, seed: int = 0) -> None:
     *given, _ = arrays(spec, seed)
     for number, array in enumerate(given):
         np.save(folder / f"{number}.npy", array)
-    np.save(folder / _EXPECTED, reference.forward(spec, *given))
+    np.save(folder / _EXPECTED, streams.expected(spec, given))
 
 
 def read(folder: Path, spec: Problem) -> tuple[tuple[Array, ...], Array]:

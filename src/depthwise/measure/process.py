@@ -12,7 +12,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -56,6 +56,12 @@ class Hello:
     variants: tuple[str, ...]
     threads: int
     """The thread count that took effect."""
+    special: Mapping[str, Sequence[str]] = field(default_factory=dict, hash=False)
+    """By kind of problem, what stands in the place of `variants`."""
+
+    def variants_of(self, kind: str) -> Sequence[str]:
+        """Return the ways of using the engine for problems of a kind."""
+        return self.special.get(kind, self.variants)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@
 ======= ============================ ===========================================================
 request with                         answer
 ======= ============================ ===========================================================
-hello                                name, version, variants, threads
+hello                                name, version, variants, special, threads
 pose    spec, seed                   posed; what is prepared of this problem shares its arrays
 prepare spec, variant, clock, seed,  key, layout, excluded, max_abs_err, verified, prepare_seconds;
         folder (see `posed.read`)    or rejected
@@ -39,7 +39,7 @@ from typing import Any, TextIO, cast
 
 import numpy as np
 
-from depthwise.measure import memory, network_files, posed, timing
+from depthwise.measure import memory, network_files, posed, streams, timing
 from depthwise.measure.catalogue import adapter
 from depthwise.measure.engine import Array, NetworkPeer, Peer, Prepared
 from depthwise.problem import reference
@@ -88,6 +88,7 @@ class Host:
             "name": self.engine.name,
             "version": self.engine.version(),
             "variants": list(self.engine.variants),
+            "special": dict(getattr(self.engine, "special", {})),
             "threads": self.engine.threads(),
         }
 
@@ -98,7 +99,7 @@ class Host:
         """
         problem = parse(spec)
         arrays = posed.arrays(problem, seed)
-        self._posed = (problem, seed), arrays, reference.forward(problem, *arrays[:-1])
+        self._posed = (problem, seed), arrays, streams.expected(problem, arrays[:-1])
         return {"posed": spec}
 
     def prepare(
@@ -181,7 +182,7 @@ class Host:
             forget(arrays[-1])
             return arrays, expected
         arrays = posed.arrays(problem, seed)
-        return arrays, reference.forward(problem, *arrays[:-1])
+        return arrays, streams.expected(problem, arrays[:-1])
 
 
 def compare(

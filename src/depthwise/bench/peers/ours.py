@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from depthwise.bench.peers import parts
+from depthwise.bench.peers import ours_causal, parts
 from depthwise.bench.peers.parts import Limits, Order
 from depthwise.bench.peers.posing import CHAINS
 from depthwise.compiler import compile as compile_kernel
@@ -23,6 +23,7 @@ from depthwise.measure.catalogue import LOADED
 from depthwise.measure.engine import TARGET_VARIABLE, Array, Clock, Prepared
 from depthwise.problem.arrays import aligned
 from depthwise.problem.block import BlockSpec
+from depthwise.problem.causal import CausalSpec
 from depthwise.problem.dtypes import DTYPES, QUANTIZED
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
@@ -33,7 +34,8 @@ from depthwise.store import database
 from depthwise.version import __version__
 
 _ORDERS: dict[str, Order] = {"nchw": "NCHW", "nhwc": "NHWC", "packed": "NCHW"}
-_LIMITS = Limits((*CHAINS, PassSpec), (*DTYPES, *QUANTIZED), PADDING_MODES)
+_KNOWN = {**_ORDERS, **ours_causal.ORDERS}
+_LIMITS = Limits((*CHAINS, PassSpec, CausalSpec), (*DTYPES, *QUANTIZED), PADDING_MODES)
 _FEWER: dict[str, tuple[tuple[type[Any], ...], str]] = {
     "packed": ((ConvSpec,), "the cached block is a schedule of one convolution"),
     "prepacked": (CHAINS, "weights that change are not packed ahead"),
@@ -55,6 +57,7 @@ class Engine:
 
     name = "depthwise"
     variants = (*_ORDERS, "prepacked")
+    special: ClassVar = {CausalSpec.kind: tuple(ours_causal.ORDERS)}
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
@@ -63,6 +66,7 @@ class Engine:
             ConvSpec: self._forward,
             BlockSpec: self._forward,
             PassSpec: self._training,
+            CausalSpec: self._causal,
         }
         os.environ.setdefault(database.VARIABLE, "0")
 
@@ -78,7 +82,7 @@ class Engine:
         """Refuse another layout than the arrays', and packing what does not stay in its block."""
         if variant == "prepacked" and clock == "kernel":
             return "weights are packed ahead in the kernel clock of every variant"
-        order = _ORDERS.get(variant, parts.order(spec))
+        order = _KNOWN.get(variant, parts.order(spec))
         if clock == "call" and order != parts.order(spec):
             return f"the arrays are {spec.layout}"
         if reason := _LIMITS.reason(spec):
@@ -164,6 +168,14 @@ class Engine:
         run = partial(kernel.run, x, kernel.pack(operands), y, self._threads)
         excluded = "compiling, weight packing, allocation, checks of the arguments"
         return Prepared(run, lambda: ordered(y), layout, excluded)
+
+    def _causal(
+        self, spec: CausalSpec, variant: str, clock: Clock, arrays: tuple[Array, ...]
+    ) -> Prepared:
+        """Make a causal convolution ready: its kernel, or the function that people call."""
+        if clock == "call":
+            return ours_causal.function(spec, arrays, self._threads)
+        return ours_causal.kernel(spec, variant, arrays, self._target.cpu, self._threads)
 
     def _training(
         self, spec: PassSpec, variant: str, clock: Clock, arrays: tuple[Array, ...]

@@ -25,7 +25,7 @@ Order = Literal["NCHW", "NHWC"]
 _AXES = {("NCHW", "NHWC"): (0, 2, 3, 1), ("NHWC", "NCHW"): (0, 3, 1, 2)}
 
 _SWAPPED: dict[Layout, Layout] = {"NCHW": "NHWC", "NHWC": "NCHW", "NCL": "NLC", "NLC": "NCL"}
-_WITH_PIXELS = ("x", "grad", "residual", "output")
+_WITH_PIXELS = ("x", "grad", "residual", "state", "output")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,10 @@ def convolutions(spec: Problem) -> tuple[ConvSpec, ...]:
 
 
 def layers(spec: Problem, arrays: tuple[Array, ...]) -> list[Layer]:
-    """Return the convolutions of a problem of `CHAINS` with their arrays, as they run."""
+    """Return the convolutions of a problem with their arrays, as they run.
+
+    That is one of `CHAINS`, or causal, whose convolution is behind its state.
+    """
     named = dict(zip(spec.operands, arrays[1:-1], strict=True))
     parts = POSINGS[type(spec)].convolutions(spec)
     *firsts, last = [_layer(part, prefix, named) for prefix, part in parts.items()]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from depthwise.problem.block import BlockSpec
+from depthwise.problem.causal import CausalSpec
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
@@ -58,6 +59,17 @@ def _gate(block: BlockSpec) -> str | None:
     return "the adapter has no squeeze-and-excite" if block.squeeze_excite else None
 
 
+def _causal(spec: CausalSpec) -> dict[str, ConvSpec]:
+    """Return the convolution of the sequences; behind their state, where they have one."""
+    before = 0 if spec.state else spec.before
+    conv = ConvSpec.depthwise1d(
+        spec.channels, spec.before - before + spec.length, spec.kernel, padding=(before, 0),
+        dilation=spec.dilation, batch=spec.batch, layout=spec.layout, dtype=spec.dtype,
+        bias=spec.bias, activation=spec.activation,
+    )  # fmt: skip
+    return {"": conv}
+
+
 POSINGS: dict[type[Any], Posing[Any]] = {
     ConvSpec: Posing[ConvSpec](
         convolutions=lambda conv: {"": conv},
@@ -66,6 +78,10 @@ POSINGS: dict[type[Any], Posing[Any]] = {
     ),
     BlockSpec: Posing[BlockSpec](
         convolutions=_named_parts, laid_out=_block_laid_out, obstacle=_gate
+    ),
+    CausalSpec: Posing[CausalSpec](
+        convolutions=_causal,
+        laid_out=lambda spec, layout: replace(spec, layout=layout),
     ),
     PassSpec: Posing[PassSpec](
         convolutions=lambda spec: {"": spec.conv},

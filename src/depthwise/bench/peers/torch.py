@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from depthwise.bench.peers import parts, torch_networks, torch_training
+from depthwise.bench.peers import parts, torch_causal, torch_networks, torch_training
 from depthwise.bench.peers.parts import Layer, Limits, Order
 from depthwise.bench.peers.posing import CHAINS
 from depthwise.bench.peers.torch_tensors import converted, tensor
 from depthwise.measure.engine import Array, Clock, Prepared
 from depthwise.problem.block import BlockSpec
+from depthwise.problem.causal import CausalSpec
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
@@ -50,8 +51,8 @@ _FUSED: dict[str | None, tuple[str, list[float], str]] = {
 }
 """What `torch.ops.mkldnn._convolution_pointwise` calls each activation."""
 
-_PREPACKED = Limits()
-_EAGER = Limits((*CHAINS, PassSpec), ("float32", "float64"), ("zeros", *_PADDING_MODES))
+_PREPACKED = Limits((*CHAINS, CausalSpec))
+_EAGER = Limits((*CHAINS, PassSpec, CausalSpec), ("float32", "float64"), ("zeros", *_PADDING_MODES))
 
 
 class Engine:
@@ -59,6 +60,7 @@ class Engine:
 
     name = "torch"
     variants = tuple(_ORDERS)
+    special: ClassVar = {CausalSpec.kind: (*_ORDERS, "transformers")}
 
     def __init__(self, threads: int) -> None:
         torch.set_num_threads(threads)
@@ -93,11 +95,17 @@ class Engine:
         return _WAYS[type(spec)](spec, variant, clock, arrays)
 
 
-def _forward(spec: Problem, variant: str, clock: Clock, arrays: tuple[Array, ...]) -> Prepared:
+def _forward(
+    spec: Problem,
+    variant: str,
+    clock: Clock,
+    arrays: tuple[Array, ...],
+    before: Sequence[Step] = (),
+) -> Prepared:
     inside = _ORDERS[variant]
     outside = parts.outside(spec, clock, inside)
     x = tensor(parts.data(spec, arrays[0], outside), outside)
-    steps = _steps(spec, arrays, variant, inside)
+    steps = [*before, *_steps(spec, arrays, variant, inside)]
     if outside != inside:
         steps = [partial(converted, order=inside), *steps, partial(converted, order=outside)]
     y = x
@@ -116,6 +124,22 @@ def _forward(spec: Problem, variant: str, clock: Clock, arrays: tuple[Array, ...
     )
 
 
+def _causal(spec: CausalSpec, variant: str, clock: Clock, arrays: tuple[Array, ...]) -> Prepared:
+    if variant not in _ORDERS:
+        return torch_causal.transformers(spec, clock, arrays, _new(spec.activation))
+    if not spec.state:
+        return _forward(spec, variant, clock, arrays)
+    stream = torch_causal.Stream.of(spec, arrays, _ORDERS[variant])
+    return stream.shown(_forward(spec, variant, clock, arrays, [stream.continued]))
+
+
+def _new(activation: str | None) -> Step:
+    """Return an activation as a module computes it, into a new tensor."""
+    if activation == "silu":
+        return functional.silu
+    return _ACTIVATIONS[activation] if activation else lambda y: y
+
+
 def _training(spec: PassSpec, variant: str, clock: Clock, arrays: tuple[Array, ...]) -> Prepared:
     if clock == "kernel":
         return torch_training.operators(spec, arrays, _ORDERS[variant])
@@ -126,13 +150,16 @@ _WAYS: dict[type[Any], Callable[..., Prepared]] = {
     ConvSpec: _forward,
     BlockSpec: _forward,
     PassSpec: _training,
+    CausalSpec: _causal,
 }
 """How problems of each type are made ready."""
 
 
 def _steps(spec: Problem, arrays: tuple[Array, ...], variant: str, order: Order) -> list[Step]:
     steps: list[Step] = []
-    shape = parts.data(spec, arrays[0], "NCHW").shape
+    batch, channels, _, _ = parts.data(spec, arrays[0], "NCHW").shape
+    first = parts.convolutions(spec)[0]
+    shape: tuple[int, ...] = batch, channels, first.height, first.width
     for layer in parts.layers(spec, arrays):
         if not parts.symmetric(layer.spec) or layer.spec.padding_mode != "zeros":
             steps.append(_padding(layer))
