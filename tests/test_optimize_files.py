@@ -247,7 +247,8 @@ def behind(function) -> nn.Module:
             r"compute and do nothing else \(torch\.save.*; got depthwise_tests\.doubled",
         ),
         (
-            Model(lambda self, x: (self.layer(x), x.to(torch.float8_e5m2)), layer=depthwise(8)), (X,),
+            Model(lambda self, x: (self.layer(x), x.to(torch.float8_e5m2)), layer=depthwise(8)),
+            (X,),
             "types that NumPy has.*got float8_e5m2",
         ),
     ],

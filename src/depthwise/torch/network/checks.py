@@ -62,7 +62,8 @@ def _broken_rules(model: nn.Module, args: tuple[Any, ...]) -> Iterator[tuple[str
     if others := types - set(DTYPES):
         yield f"a model is {ANY_REAL}", ", ".join(map(str, others))
     if len(types) > 1 and any(each.itemsize == _NARROW for each in types):
-        yield "a model of 16 bits and its inputs are of one type", ", ".join(sorted(map(str, types)))
+        given = ", ".join(sorted(map(str, types)))
+        yield "a model of 16 bits and its inputs are of one type", given
     if not any(isinstance(each, Tensor) for each in pytree.tree_leaves(args)):
         yield "an example input holds a tensor", f"{args!r}"
     if torch.is_autocast_enabled("cpu"):
