@@ -53,7 +53,7 @@ class _Call:
     def __init__(self, asked: Asked, arrays: Arrays, numbers: Numbers) -> None:
         self._asked, self._posed = asked, posed(asked, arrays, numbers)
         self._spec, self._rank = self._posed.spec, len(arrays.x.shape)
-        self._plain = all(each is None for each in numbers)
+        self._plain = numbers.seq_idx is None and numbers.cu_seqlens is None
         self._each = chosen(self._posed, numbers, updates=asked.updates)
         self._of = pieces(self._posed, numbers)
         self._last = self._takes_channels_last()
@@ -122,7 +122,7 @@ class _Call:
             return None
         given = States(states, self._each, written=asked.updates)
         y = self._result()
-        return Ready(arrays, self._spec, self._launch(given, y), self._as_given(y), asked)
+        return Ready(arrays, found, self._launch(given, y), self._as_given(y), asked)
 
     def _states(self) -> States:
         """Return the states as the code takes them, and from where on each sequence has its own."""

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from depthwise.functions.causal_posed import Arrays, Asked, Numbers, Posed, check_state, shared
+from depthwise.functions.sequences import chosen
 from depthwise.kernel.addresses import addresses_of
 from depthwise.kernel.code import Code
 from depthwise.machine import team
 from depthwise.problem.arrays import Array, as_numpy, is_tensor, like, new_arrays, written
-from depthwise.problem.causal import CausalSpec
+from depthwise.schedule.causal import with_states
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,10 @@ class Ready:
     """A call whose arrays all lie as those that it was prepared for."""
 
     def __init__(
-        self, arrays: Arrays, spec: CausalSpec, launch: Launch, result: Array, asked: Asked
+        self, arrays: Arrays, found: Posed, launch: Launch, result: Array, asked: Asked
     ) -> None:
-        self._spec, self._launch, self._asked = spec, launch, asked
+        self._spec, self._launch, self._asked = found.spec, launch, asked
+        self._found = found if found.initial is not None else None
         given = [each for each in arrays if each is not None]
         names = [
             name for name, each in zip(Arrays._fields, arrays, strict=True) if each is not None
@@ -65,7 +67,9 @@ class Ready:
 
     def __call__(self, arrays: Arrays, numbers: Numbers, threads: int | None) -> Any:
         """Compute one call."""
-        del numbers
+        table = self._launch.table
+        if numbers.state_indices is not None:
+            table = self._table_of(numbers)
         count = 0 if threads is None else team.thread_count(threads, self._spec)
         given = [each for each in arrays if each is not None]
         if self._addresses is not None:
@@ -78,12 +82,21 @@ class Ready:
             if self._updates:
                 check_state(views[-1], views[:-1], self._spec)
         y = self._new()
-        self._launch.on(count, *memory, self._launch.table, y)
+        self._launch.on(count, *memory, table, y)
         result = self._wrap(y if self._back is None else y.transpose(self._back))
         if not self._updates:
             return result
         written(arrays.initial)
         return (result, arrays.initial) if self._asked.returns_state else result
+
+    def _table_of(self, numbers: Numbers) -> Array:
+        """Return the table of a call that chooses its states."""
+        found = self._found
+        assert found is not None
+        assert found.initial is not None
+        each = chosen(found, numbers, updates=self._updates)
+        distance = found.initial.strides[0] // found.initial.itemsize
+        return with_states(self._launch.table, each * distance)
 
     def stepping(self) -> Callable[[Sequence[Any], int], None]:
         """Return what computes into memory at an address, and updates the state, the last tensor.

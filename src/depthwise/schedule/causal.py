@@ -172,6 +172,15 @@ def table_of(
     return Table(numbers, -(-len(of) // group))
 
 
+def with_states(table: Numbers, states: Numbers) -> Numbers:
+    """Return a table whose sequences have their states where these begin."""
+    found: Numbers = table.copy()
+    rows = found[len(HEADER) :].reshape(-1, len(Row._fields))
+    before, state = (Row._fields.index(name) for name in ("before", "state"))
+    rows[:, state] = states[np.cumsum(rows[:, before] == 0) - 1]
+    return found
+
+
 def longest_row(code: CausalSpec, target: Target) -> int:
     """Return how many times a row has at most: no fewer than taps reach back."""
     times = _LONGEST_ROW
