@@ -68,13 +68,13 @@ def updated(x, state, weight, bias, activation, cache_seqlens):
 
 @st.composite
 def calls(draw):
-    n, c, k = draw(st.integers(1, 3)), draw(st.integers(1, 9)), draw(st.integers(1, 6))
-    state = draw(st.none() | st.integers(k - 1, k + 2))
+    n, c, k = draw(st.integers(1, 3)), draw(st.sampled_from((1, 6))), draw(st.sampled_from((1, 4)))
+    state = draw(st.sampled_from([None, k - 1, k + 1]))
     activation = draw(st.sampled_from([None, "silu", "swish"]))
     return n, c, k, draw(st.integers(0, 20)), state, draw(st.booleans()), activation
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(calls(), st.booleans())
 def test_sequences_are_those_of_padded_convolutions(call, last):
     n, c, k, length, state, has_bias, activation = call
@@ -110,7 +110,7 @@ def test_sequences_in_a_row_are_told_apart(call, seed):
     torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(calls(), st.booleans(), st.booleans(), st.booleans(), st.integers(0, 2**20))
 def test_states_are_put_forward_in_place(call, steps, rings, pool, seed):
     n, c, k, length, spare, has_bias, activation = call

@@ -6,6 +6,7 @@ from itertools import product
 
 import pytest
 import torch
+from functorch.compile import make_boxed_func
 from torch import nn
 from torch._dynamo.backends.common import aot_autograd
 from torch.library import opcheck
@@ -84,7 +85,7 @@ def test_the_compiled_backward_pass_is_one_operator():
 
     def seen(graph, _):
         names.extend(str(node.target) for node in graph.graph.nodes)
-        return graph
+        return make_boxed_func(graph.forward)
 
     module = torch.compile(
         lambda x, w: causal_conv1d_fn(x, w, activation="silu"), fullgraph=True,

@@ -92,6 +92,26 @@ def residual_added(x, expand, depthwise, project, residual):
     return four(inverted)(x, expand, depthwise, project, residual)
 
 
+def sequences(reference):
+    """Return a reference that takes sequences with a batch and weights of two axes only."""
+
+    def checked(x, *others):
+        weight = next(each for each in others if each.dim() != 3)
+        if x.dim() != 3 or 0 in x.shape[:2] or weight.dim() != 2:
+            raise RuntimeError("no sequences")
+        return reference(x, *others)
+
+    return checked
+
+
+def causal_gradient(grad, x, weight):
+    if grad.shape != x.shape:
+        raise RuntimeError("another gradient")
+    zeros = torch.zeros_like(weight).requires_grad_()
+    y = from_zeros(x, zeros, torch.zeros(x.shape[1]))
+    return torch.autograd.grad(y, zeros, grad)[0]
+
+
 IMAGE, SEQUENCE, BIAS = (1, 4, 5, 5), (1, 4, 5), (4,)
 TAPS, MIX, WIDE = (4, 1, 3, 3), (4, 4), (4, 4, 1, 1)
 
@@ -151,6 +171,20 @@ for _kind, _conv2d, _input, _weight, _mix, _block in (
             residual_added, (IMAGE, WIDE, TAPS, WIDE, IMAGE), None,
         ),
     }  # fmt: skip
+CASES |= {
+    "dispatched causal_conv1d": (
+        lambda x, w, b: ours.causal_conv1d(x, w, b, None, None, None, 1, False)[0],
+        sequences(from_zeros), (SEQUENCE, (4, 3), BIAS), None,
+    ),
+    "dispatched causal_conv1d_update": (
+        lambda x, s, w, b: ours.causal_conv1d_update(x, s, w, b, None, None, None),
+        sequences(causal), (SEQUENCE, (1, 4, 2), (4, 3), BIAS), None,
+    ),
+    "dispatched causal_conv1d_gradients": (
+        lambda g, x, w: ours.causal_conv1d_gradients(g, x, w, None, None, None, None, 1)[1],
+        sequences(causal_gradient), (SEQUENCE, SEQUENCE, (4, 3)), None,
+    ),
+}  # fmt: skip
 CASES["compute"] = (
     lambda x, w, b: ours.compute(x, [w, b], [], STAGE),
     lambda x, w, b: four(conv2d)(x, w[..., 0] if w.shape[4:] == (1,) else w, b),

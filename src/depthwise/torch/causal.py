@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from depthwise.errors import ArrayError, DTypeError
 from depthwise.torch import causal_ops, causal_step
-from depthwise.torch.causal_shapes import activation_named, check, check_seq_idx, check_whole
+from depthwise.torch.causal_shapes import activation_named, check, check_states
 from depthwise.torch.causal_types import as_it_is, as_one_type
 from depthwise.torch.registry import differentiated, unwatched
-
-_Optional: TypeAlias = "Tensor | None"
 
 
 def causal_conv1d_fn(
@@ -56,10 +54,8 @@ def causal_conv1d_fn(
     named = activation_named(activation)
     wants = bool(return_final_states) or final_states_out is not None
     kind, tensors = as_one_type(x, weight, bias, initial_states)
-    check(*tensors)
-    if seq_idx is not None:
-        check_seq_idx(x, seq_idx, states=wants or initial_states is not None)
     if final_states_out is not None:
+        check(*tensors)
         _check_out(final_states_out, x, weight, initial_states)
     operator, device = causal_ops.causal_conv1d, x.device.type
     y, final = as_it_is(device, operator, *tensors, seq_idx, named, 1, wants)
@@ -126,8 +122,6 @@ def _update(
         raise ArrayError(f"x is (N, C) or (N, C, L); got shape {tuple(x.shape)}")
     chunk = x.unsqueeze(2) if x.dim() == 2 else x
     kind, (chunk, weight, bias) = as_one_type(chunk, weight, bias)
-    check(chunk, weight, bias, None)
-    _check_states(chunk, state, weight, cache_seqlens, indices)
     operator: Callable[..., Tensor] = causal_ops.causal_conv1d_update
     if _recorded(chunk, state, weight, bias):
         operator = _by_parts
@@ -146,6 +140,8 @@ def _by_parts(
     activation: str | None,
 ) -> Tensor:
     """Update states by a convolution and a copy, each of which autograd and transforms take."""
+    check(x, weight, bias, None)
+    check_states(x, state, weight, cache_seqlens, indices)
     if cache_seqlens is not None or indices is not None:
         raise ArrayError(
             "gradients go through states that are all those of x, without cache_seqlens and "
@@ -165,7 +161,7 @@ def _recorded(*tensors: Tensor | None) -> bool:
     return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
-def _check_out(out: Tensor, x: Tensor, weight: Tensor, initial: _Optional) -> None:
+def _check_out(out: Tensor, x: Tensor, weight: Tensor, initial: Tensor | None) -> None:
     length = weight.shape[1] - 1 if initial is None else initial.shape[2]
     wanted = *x.shape[:2], length
     if tuple(out.shape) != tuple(wanted):
@@ -174,32 +170,3 @@ def _check_out(out: Tensor, x: Tensor, weight: Tensor, initial: _Optional) -> No
         )
     if not out.dtype.is_floating_point:
         raise DTypeError(f"final_states_out is of floating point; got {out.dtype}")
-
-
-def _check_states(
-    x: Tensor, state: Tensor, weight: Tensor, cache_seqlens: _Optional, indices: _Optional
-) -> None:
-    """Refuse states and numbers that do not fit x (N, C, L)."""
-    batch, channels, _ = x.shape
-    before = weight.shape[1] - 1
-    entries = batch if indices is None else None
-    fits = state.dim() == 3 and state.shape[1] == channels and state.shape[2] >= before
-    if not fits or entries not in (None, state.shape[0]):
-        number = f"N = {batch}" if indices is None else "any N"
-        raise ArrayError(
-            f"conv_state is (N, C, S) with {number}, C = {channels} and S of K - 1 = {before} or "
-            f"more; got shape {tuple(state.shape)}"
-        )
-    if not state.dtype.is_floating_point:
-        raise DTypeError(f"conv_state is of floating point; got {state.dtype}")
-    if state.device != x.device:
-        raise ArrayError(f"tensors are on one device; got {x.device} and {state.device}")
-    for numbers, name in ((cache_seqlens, "cache_seqlens"), (indices, "conv_state_indices")):
-        if numbers is None:
-            continue
-        if tuple(numbers.shape) != (batch,):
-            raise ArrayError(
-                f"{name} is (N,), a number for each of {batch} sequences; got shape "
-                f"{tuple(numbers.shape)}"
-            )
-        check_whole(numbers, name)

@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from depthwise.errors import ArrayError
 from depthwise.functions.causal_gradients import causal_conv1d_gradients
 from depthwise.problem.causal_gradient import DIFFERENTIATED
 from depthwise.torch.causal_gradient import Given, Gradients
-from depthwise.torch.causal_shapes import as_lies, empty_as
+from depthwise.torch.causal_shapes import as_lies, check, check_seq_idx, empty_as
 from depthwise.torch.dtypes import DTYPES
 from depthwise.torch.flops import count_flops
+from depthwise.torch.formats import same_kind
 from depthwise.torch.registry import LIBRARY, TAGS, unwatched
 
 
@@ -58,6 +60,12 @@ def _compute(
     activation: str | None,
     dilation: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    check(x, weight, bias, initial, dilation)
+    same_kind(x, grad)
+    if grad.shape != x.shape:
+        raise ArrayError(f"grad is {tuple(x.shape)}, as x; got shape {tuple(grad.shape)}")
+    if seq_idx is not None:
+        check_seq_idx(x, seq_idx, states=initial is not None)
     if seq_idx is not None and bool((seq_idx < 0).any()):
         grad = grad.masked_fill((seq_idx < 0).unsqueeze(1), 0)
     states = initial if initial is not None and initial.shape[2] else None

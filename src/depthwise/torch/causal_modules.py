@@ -14,7 +14,6 @@ from depthwise.problem.values import word
 from depthwise.problem.vocabulary import ACTIVATIONS
 from depthwise.torch import causal_ops
 from depthwise.torch.causal import causal_conv1d_update
-from depthwise.torch.causal_shapes import check
 from depthwise.torch.causal_types import as_it_is, as_one_type
 from depthwise.torch.conversion import refuse, with_parameters
 from depthwise.torch.modules import check_input
@@ -124,8 +123,6 @@ class CausalConv1d(nn.Conv1d):
         """Return the convolution of (N, C, L) behind a state, and the state after it, if any."""
         dilation = self.dilation[0]
         kind, tensors = as_one_type(x, self.weight.squeeze(1), self.bias, state)
-        x, weight, bias, state = tensors
-        check(x, weight, bias, state, dilation)
         wants = state is not None
         arguments = *tensors, None, self.activation, dilation, wants
         y, final = as_it_is(x.device.type, causal_ops.causal_conv1d, *arguments)

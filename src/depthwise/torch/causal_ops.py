@@ -20,7 +20,14 @@ from depthwise.torch import causal_fallback
 from depthwise.torch.batching import Dims, at_front, folded, unfolded
 from depthwise.torch.causal_fused import fused
 from depthwise.torch.causal_gradient import Given, gradients
-from depthwise.torch.causal_shapes import as_lies, empty_as, state_length
+from depthwise.torch.causal_shapes import (
+    as_lies,
+    check,
+    check_seq_idx,
+    check_states,
+    empty_as,
+    state_length,
+)
 from depthwise.torch.causal_states import stepped
 from depthwise.torch.dtypes import DTYPES
 from depthwise.torch.flops import count_flops
@@ -37,6 +44,7 @@ def _compute(
     dilation: int,
     final: bool,
 ) -> tuple[Tensor, Tensor]:
+    _check(x, weight, bias, initial, seq_idx, dilation, final)
     if x.is_cpu and x.dtype not in DTYPES:
         tensors = [each if each is None else each.float() for each in (x, weight, bias, initial)]
         others: tuple[Any, ...] = seq_idx, activation, dilation, final
@@ -70,6 +78,20 @@ def _convolved(
     return y
 
 
+def _check(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    initial: Tensor | None,
+    seq_idx: Tensor | None,
+    dilation: int,
+    final: bool,
+) -> None:
+    check(x, weight, bias, initial, dilation)
+    if seq_idx is not None:
+        check_seq_idx(x, seq_idx, states=final or initial is not None)
+
+
 def _fake(
     x: Tensor,
     weight: Tensor,
@@ -80,7 +102,8 @@ def _fake(
     dilation: int,
     final: bool,
 ) -> tuple[Tensor, Tensor]:
-    del bias, seq_idx, activation
+    del activation
+    _check(x, weight, bias, initial, seq_idx, dilation, final)
     if not final:
         return empty_as(x, x.shape[2]), x.new_empty(0)
     return empty_as(x, x.shape[2]), empty_as(x, state_length(weight, initial, dilation))
@@ -146,8 +169,11 @@ def _one_by_one(
     return (y, state), (0, 0)
 
 
-def _update_fake(x: Tensor, conv_state: Tensor, *others: Any) -> Tensor:
-    del conv_state, others
+def _update_fake(
+    x: Tensor, state: Tensor, weight: Tensor, bias: Tensor | None, *numbers: Any
+) -> Tensor:
+    check(x, weight, bias, None)
+    check_states(x, state, weight, *numbers[:2])
     return empty_as(x, x.shape[2])
 
 

@@ -88,6 +88,40 @@ def check_seq_idx(x: Tensor, seq_idx: Tensor, *, states: bool) -> None:
     check_whole(seq_idx, "seq_idx")
 
 
+def check_states(
+    x: Tensor, state: Tensor, weight: Tensor, cache_seqlens: Tensor | None, indices: Tensor | None
+) -> None:
+    """Refuse states of `causal_conv1d_update` that do not fit x (N, C, L), and their numbers.
+
+    Raises:
+        ArrayError: a shape is another one, or a tensor is on another device.
+        DTypeError: an element type is another one.
+    """
+    batch, channels, _ = x.shape
+    before = weight.shape[1] - 1
+    entries = batch if indices is None else None
+    fits = state.dim() == 3 and state.shape[1] == channels and state.shape[2] >= before
+    if not fits or entries not in (None, state.shape[0]):
+        number = f"N = {batch}" if indices is None else "any N"
+        raise ArrayError(
+            f"conv_state is (N, C, S) with {number}, C = {channels} and S of K - 1 = {before} or "
+            f"more; got shape {tuple(state.shape)}"
+        )
+    if not state.dtype.is_floating_point:
+        raise DTypeError(f"conv_state is of floating point; got {state.dtype}")
+    if state.device != x.device:
+        raise ArrayError(f"tensors are on one device; got {x.device} and {state.device}")
+    for numbers, name in ((cache_seqlens, "cache_seqlens"), (indices, "conv_state_indices")):
+        if numbers is None:
+            continue
+        if tuple(numbers.shape) != (batch,):
+            raise ArrayError(
+                f"{name} is (N,), a number for each of {batch} sequences; got shape "
+                f"{tuple(numbers.shape)}"
+            )
+        check_whole(numbers, name)
+
+
 def check_whole(tensor: Tensor, name: str) -> None:
     """Raise DTypeError where a tensor has no whole numbers."""
     if tensor.dtype.is_floating_point or tensor.dtype.is_complex or tensor.dtype == torch.bool:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from depthwise.errors import ArrayError
 from depthwise.functions import causal
+from depthwise.problem.arrays import check_storage
 from depthwise.torch import causal_fallback
-from depthwise.torch.causal_shapes import as_lies
+from depthwise.torch.causal_shapes import as_lies, check, check_states
 from depthwise.torch.dtypes import DTYPES
 
 
@@ -40,8 +41,14 @@ def stepped(
         activation: None or one of ours.
 
     Raises:
-        ArrayError: an index is none of a state, or two are the same.
+        ArrayError: a shape does not fit, an index is none of a state, or two are the same.
+        DTypeError: an element type does not fit.
     """
+    check(x, weight, bias, None)
+    check_states(x, state, weight, cache_seqlens, indices)
+    for tensor, name in ((x, "x"), (state, "conv_state"), (weight, "weight"), (bias, "bias")):
+        if tensor is not None and tensor.is_cpu:
+            check_storage(tensor, name)
     if indices is not None:
         check_indices(indices, len(state))
         used = indices >= 0
