@@ -27,6 +27,7 @@ def write(folder: Path, content: object) -> Path:
 def test_the_networks_and_the_seeds_are_there() -> None:
     assert {name: len(workload(name)) for name in workload_names()} == {
         "blocks": 52,
+        "causal": 29,
         "convnext_tiny": 18,
         "corners": 4,
         "efficientnet_b0": 16,
@@ -111,7 +112,7 @@ def test_layers_without_a_pointwise_convolution_pose_no_separable_problem() -> N
     with pytest.raises(SpecError, match="at least one layer poses a separable problem"):
         problems([alone], "separable")
     for op in ("separable", "inverted"):
-        with pytest.raises(SpecError, match=f"poses its own kind of block; got {op}"):
+        with pytest.raises(SpecError, match=f"poses what it is part of; got {op}"):
             alone.problem(op)
 
 
@@ -181,6 +182,44 @@ def test_the_blocks_are_those_of_three_networks_and_the_seed_sizes() -> None:
         assert spec.project.out_channels == 2 * spec.depthwise.channels
 
 
+SEQUENCE = {"c": 6, "h": 1, "w": 9, "k": [1, 4], "pad": [[0, 0], [3, 0]]}
+
+
+def test_sequences_that_read_nothing_ahead_pose_causal_problems() -> None:
+    layer = Layer(**SEQUENCE, bias=True, activation="silu", state=5, batch=3)
+    assert str(layer.problem("causal")) == "causal n3 c6 l9 k4 state5"
+    assert str(layer.problem("causal", epilogue="network", layout="NHWC", batch=2)) == (
+        "causal n6 c6 l9 k4 nlc bias silu state5"
+    )
+    folded = Layer(**SEQUENCE, activation="silu")
+    assert str(folded.problem("causal", epilogue="network")) == "causal c6 l9 k4 silu"
+    far = Layer(**{**SEQUENCE, "dilation": [1, 2], "pad": [[0, 0], [6, 0]]})
+    assert str(far.problem("causal", dtype="float64")) == "causal c6 l9 k4 d2 float64"
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"h": 2}, {"pad": [[0, 0], [3, 1]]}, {"pad": [[0, 0], [2, 0]]}, {"dilation": [1, 2]},
+        {"stride": [1, 2]}, {"multiplier": 2}, {"k": [2, 4], "pad": [[1, 0], [3, 0]]},
+    ],
+)  # fmt: skip
+def test_others_pose_none(spoilt: dict[str, Any]) -> None:
+    layer = Layer(**SEQUENCE | spoilt)
+    assert not layer.poses("causal")
+    with pytest.raises(SpecError, match="a layer poses what it is part of; got causal"):
+        layer.problem("causal")
+
+
+def test_layers_of_sequences_are_whole_steps_and_chunks() -> None:
+    posed = problems(workload("causal"), "causal", epilogue="network")
+    assert len(posed) == 27
+    titles = posed[parse("causal c8192 l1024 k4 bias silu")]
+    assert titles == "falcon_mamba_7b conv1d, jamba conv1d"
+    for spec in map(str, posed):
+        assert ("state" in spec) == (" l1 " in spec or spec.split()[2] in ("l16", "l64", "l256"))
+
+
 @pytest.mark.parametrize("op", get_args(PassKind))
 def test_every_layer_poses_each_pass_of_training(op: Op) -> None:
     layer = Layer(**SMALLEST, pad=1, stride=2, multiplier=2, activation="relu")
@@ -212,6 +251,9 @@ def test_training_is_that_of_three_networks() -> None:
         ([SMALLEST | {"k": 9}], "dilated kernel fits.*got dilated kernel 9, .*layer 0"),
         ([SMALLEST | {"pad": [1, 2, 3]}], r"padding is one number or two; got \(1, 2, 3\)"),
         ([SMALLEST | {"multiplier": 0}], "at least 1; got o=0"),
+        ([SMALLEST | {"batch": 0}], "batch is at least 1, and state no less than 0; got 0, 0"),
+        ([SMALLEST | {"state": -1}], "batch is at least 1, and state no less than 0; got 1, -1"),
+        ([SEQUENCE | {"state": 2}], r"d \* \(k - 1\) = 3, or more; got 2: causal.*layer 0"),
         ([SMALLEST | {"pointwise_out": 0}], "pointwise_out is at least 1, or null; got 0"),
         ([SMALLEST | {"activation": "relu7"}], "activation is .*got 'relu7'"),
         ([SMALLEST | {"name": "\ud800"}], r"name is printable text; got '\\ud800'.*layer 0"),

@@ -163,7 +163,7 @@ class Layer:
             "layout": layout or usual_layout(dtype),
         }  # fmt: skip
         if not self.poses(op):
-            raise SpecError(f"a layer poses its own kind of block; got {op} of {self.title}")
+            raise SpecError(f"a layer poses what it is part of; got {op} of {self.title}")
         if op == "separable":
             return self._separable(network, window)
         if op == "causal":

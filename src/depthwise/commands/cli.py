@@ -143,6 +143,7 @@ bench_app = typer.Typer(
         "depthwise bench",
         "depthwise bench --workload blocks --op inverted --epilogue network",
         "depthwise bench --workload training --op training --batch 8 --peers torch",
+        "depthwise bench --workload causal --op causal --epilogue network",
         "depthwise bench --workload efficientnet_b0 --op network --batch 16 --threads 2",
         "depthwise bench --op network --model model.onnx --input 1,3,224,224 --threads 2",
         "depthwise bench --layers my_layers.json --clock call --layout nhwc --threads 2",

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-import numpy as np
-
 from depthwise.compiler import compile as compile_kernel
-from depthwise.measure import streams
 from depthwise.measure.engine import Array, Clock, Prepared
 from depthwise.problem.problem import Problem
 from depthwise.programs import build, define  # noqa: F401 (loads TVM before a plan is timed)
@@ -44,13 +41,6 @@ class Engine:
     ) -> Prepared:
         """Compile the problem with the plan `variant` and pack its weights."""
         x, *operands, y = arrays
-        kernel = compile_kernel(spec, variant)
-        own = [operand.copy() for operand in operands]
-        packed = kernel.pack(own)
-        run = partial(kernel.run, x, packed, y, self._threads)
-        excluded = "compiling, weight packing, allocation"
-        prepared = Prepared(run, lambda: y, spec.layout, excluded)
-        if not streams.has_state(spec):
-            return prepared
-        given, state = operands[-1], own[-1]
-        return streams.shown(prepared, lambda: np.copyto(state, given), lambda: state)
+        bound = compile_kernel(spec, variant).bind(*operands)
+        run = partial(bound.run, x, y, self._threads)
+        return Prepared(run, lambda: y, spec.layout, "compiling, weight packing, allocation")
