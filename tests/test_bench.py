@@ -294,7 +294,8 @@ def test_a_bench_of_causal_convolutions(
     ]
     assert found[0]["gbytes_per_s"] == pytest.approx(cost(found[0]["spec"]).bytes / 10e3)
     assert "causal c8 l6 k4 nlc silu  (whole)" in capsys.readouterr().out
-    assert "<dt>layout of the arrays given</dt><dd>NLC</dd>" in (quick / "page.html").read_text()
+    page = (quick / "page.html").read_text()
+    assert "<dt>layout of the arrays given</dt>\n<dd>NLC</dd>" in page
 
 
 def test_engines_have_ways_of_their_own_with_some_kinds() -> None:

@@ -104,7 +104,8 @@ def measure(
 
     Args:
         threads: how many work at once, each on a part of its own.
-        dtype: the name of the element type of the problems.
+        dtype: the name of the element type of the problems; the peak is that of what they are
+            computed in.
         cpu: the CPU to compile for, as `depthwise.machine.target.named` takes it.
         step: told before each measurement what it is.
 
@@ -115,9 +116,10 @@ def measure(
     """
     whole("threads", threads)
     machine = target.named(cpu)
-    whole_numbers = element(dtype).is_integer
+    computed = element(dtype).computed
+    whole_numbers = computed.is_integer
     step("peak rate of products of bytes" if whole_numbers else "peak FMA rate")
-    peak = _peak_gops(machine, threads) if whole_numbers else _peak_gflops(machine, dtype, threads)
+    peak = _peak_gops(machine, threads) if whole_numbers else _peak_gflops(machine, computed.name, threads)
     measured = []
     for footprint in footprints(threads):
         step(f"copy of {footprint // 2**10} KiB")

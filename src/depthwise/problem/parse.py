@@ -30,6 +30,8 @@ def parse(text: str) -> Problem:
     quantize, dequantize, lookup, qadd, qmul, qmean, of quantized images, have `c n h w hw`, nhwc,
     uint8 or int8 and, qmul, `gate`.
     attention has `c o n h w hw`, `keys49`, `heads2`, nhwc, a dtype, `bias`, `scale0.125`.
+    causal, of sequences, has `c n l k d`, ncl or nlc, a dtype, `bias`, an activation and
+    `state3`, how long a state is; causal_gradient before it makes it its gradients.
 
     >>> str(parse("depthwise hw56 c144 p1,1 k3x3"))
     'depthwise c144 hw56 k3 p1'

@@ -14,10 +14,11 @@ from torch.nn import functional
 from depthwise.bench.peers import parts, torch_causal, torch_networks, torch_training
 from depthwise.bench.peers.parts import Layer, Limits, Order
 from depthwise.bench.peers.posing import CHAINS
-from depthwise.bench.peers.torch_tensors import converted, tensor
+from depthwise.bench.peers.torch_tensors import as_array, converted, tensor, viewed
 from depthwise.measure.engine import Array, Clock, Prepared
 from depthwise.problem.block import BlockSpec
 from depthwise.problem.causal import CausalSpec
+from depthwise.problem.dtypes import DTYPES
 from depthwise.problem.problem import Problem
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.training import PassSpec
@@ -52,7 +53,9 @@ _FUSED: dict[str | None, tuple[str, list[float], str]] = {
 """What `torch.ops.mkldnn._convolution_pointwise` calls each activation."""
 
 _PREPACKED = Limits((*CHAINS, CausalSpec))
-_EAGER = Limits((*CHAINS, PassSpec, CausalSpec), ("float32", "float64"), ("zeros", *_PADDING_MODES))
+_MODES = ("zeros", *_PADDING_MODES)
+_EAGER = Limits((*CHAINS, CausalSpec), DTYPES, _MODES)
+_TRAINING = Limits((PassSpec,), ("float32", "float64"), _MODES)
 
 
 class Engine:
@@ -78,7 +81,8 @@ class Engine:
         """Refuse what oneDNN does not take prepacked."""
         if variant == "prepacked" and not torch.backends.mkldnn.is_available():
             return "this build of PyTorch has no oneDNN"
-        if (reason := _EAGER.reason(spec)) or variant != "prepacked":
+        limits = _TRAINING if isinstance(spec, PassSpec) else _EAGER
+        if (reason := limits.reason(spec)) or variant != "prepacked":
             return reason
         if type(spec) not in _PREPACKED.types:
             return "prepacked weights are for inference"
@@ -118,7 +122,7 @@ def _forward(
 
     return Prepared(
         run,
-        lambda: parts.result(spec, y.numpy(), "NCHW"),
+        lambda: parts.result(spec, as_array(y), "NCHW"),
         layout=inside,
         excluded="weight packing" if variant == "prepacked" else "nothing",
     )
@@ -194,8 +198,8 @@ def _padded(layer: Layer, shape: tuple[int, ...], padding: list[int]) -> list[in
 
 
 def _eager(layer: Layer, padding: list[int], order: Order) -> Step:
-    weight = converted(torch.from_numpy(layer.weight), order)
-    bias = None if layer.bias is None else torch.from_numpy(layer.bias)
+    weight = converted(viewed(layer.weight), order)
+    bias = None if layer.bias is None else viewed(layer.bias)
     stride, dilation, groups = layer.spec.stride, layer.spec.dilation, layer.spec.groups
     return lambda x: functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
@@ -207,7 +211,7 @@ def _prepacked(layer: Layer, padding: list[int], shape: list[int]) -> Step:
     weight = native.mkldnn_reorder_conv2d_weight(
         torch.from_numpy(layer.weight).to_mkldnn(), *geometry, shape
     )
-    bias = None if layer.bias is None else torch.from_numpy(layer.bias)
+    bias = None if layer.bias is None else viewed(layer.bias)
     convolve, epilogue = torch.ops.mkldnn._convolution_pointwise, _FUSED[s.activation]
     return lambda x: convolve(x, weight, bias, *geometry, *epilogue)
 

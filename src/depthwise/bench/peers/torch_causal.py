@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from depthwise.bench.peers import parts
 from depthwise.bench.peers.parts import Order
-from depthwise.bench.peers.torch_tensors import converted, tensor
+from depthwise.bench.peers.torch_tensors import as_array, converted, tensor, viewed
 from depthwise.measure import streams
 from depthwise.measure.engine import Array, Clock, Prepared
 from depthwise.problem.causal import CausalSpec
@@ -46,7 +46,7 @@ class Stream:
             prepared,
             lambda: self.state.copy_(self.given),
             lambda: parts.reordered(
-                self.state.contiguous().numpy(), "NCHW", parts.order(self.spec)
+                as_array(self.state.contiguous()), "NCHW", parts.order(self.spec)
             ),
         )
 
@@ -67,8 +67,8 @@ def transformers(
     """
     outside = parts.outside(spec, clock, "NCHW")
     x = tensor(parts.data(spec, arrays[0], outside), outside)[:, :, 0]
-    weight = torch.from_numpy(arrays[1])
-    bias = torch.from_numpy(arrays[2]) if spec.bias else None
+    weight = viewed(arrays[1])
+    bias = viewed(arrays[2]) if spec.bias else None
     stream = Stream.of(spec, arrays, outside) if spec.state else None
     state = None if stream is None else stream.state[:, :, 0]
     y = x
@@ -84,7 +84,7 @@ def transformers(
         y = activate(y)
 
     def output() -> Array:
-        return parts.result(spec, y[:, :, None].contiguous().numpy(), "NCHW")
+        return parts.result(spec, as_array(y[:, :, None].contiguous()), "NCHW")
 
     prepared = Prepared(run, output, "NCL", "nothing")
     return prepared if stream is None else stream.shown(prepared)
