@@ -22,6 +22,8 @@ CAUSAL = (
     "causal n2 c7 l30 k5 d2 nlc gelu",
     "causal n2 c7 l2 k5 d2 state8 relu6",
     "causal c9 l12 k4 float64 bias state3",
+    "causal n2 c16 l9 k4 bfloat16 bias silu",
+    "causal n3 c16 l1 k4 float16 silu state3",
 )
 
 
@@ -36,13 +38,13 @@ def test_an_engine_computes_sequences_and_their_states_or_says_why_not(engine, p
     reasons = check(engine, problem)
     if engine.engine == "tvm":
         assert reasons == {"no adapter for causal"}
-    elif engine.engine == "onnxruntime" and "float64" in problem:
-        assert reasons == {"no float64"}
+    elif engine.engine == "onnxruntime" and "float" in problem:
+        assert reasons == {f"no {dw.parse(problem).dtype}"}
     else:
         assert None in reasons
         others = {
             "depthwise": {"the arrays are NCL", "the arrays are NLC"},
-            "torch": {"no float64"},
+            "torch": {"no float64", "no bfloat16", "no float16"},
             "onnxruntime": {"the operator's state is d * (k - 1) = 2 long, not 5"},
         }
         assert reasons <= {None, *others[engine.engine]}

@@ -47,8 +47,9 @@ class Prepared:
     calls: int = 1
     """How many times more often `run` computes the problem than `baseline` does."""
     rounds_alike: bool = True
-    """Whether whole numbers are rounded as the oracle rounds them, and so are the same; another
-    engine's few may be one off (see `worker.compare`)."""
+    """Whether whole numbers are rounded as the oracle rounds them, and so are the same, and those
+    of 16 bits once; another engine's few may be one off, or rounded between its operators (see
+    `worker.compare`)."""
 
 
 class Peer(Protocol):

@@ -119,7 +119,10 @@ def measure(
     computed = element(dtype).computed
     whole_numbers = computed.is_integer
     step("peak rate of products of bytes" if whole_numbers else "peak FMA rate")
-    peak = _peak_gops(machine, threads) if whole_numbers else _peak_gflops(machine, computed.name, threads)
+    if whole_numbers:
+        peak = _peak_gops(machine, threads)
+    else:
+        peak = _peak_gflops(machine, computed.name, threads)
     measured = []
     for footprint in footprints(threads):
         step(f"copy of {footprint // 2**10} KiB")

@@ -52,6 +52,8 @@ _COMPARED_AT_ONCE = 2**20
 """How many elements are compared in one go: a comparison of any size takes little memory."""
 OFF_BY_ONE = 1e-3
 """The share of whole numbers that may be one off where another engine rounds them."""
+ROUNDED_BETWEEN = 4
+"""Units of rounding that an engine whose operators each round to 16 bits is granted beside."""
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
@@ -192,11 +194,14 @@ def compare(
 
     Right is: the shape is the problem's, every element is within `reference.tolerance`, and the
     expected result is not zero throughout, which any empty output would match.  Of whole numbers
-    `OFF_BY_ONE` of all elements may be one off, unless they are to be the same exactly.
+    `OFF_BY_ONE` of all elements may be one off, unless they are to be the same exactly; numbers of
+    16 bits may then be rounded several times, too.
     """
     if got.shape != expected.shape:
         return float("inf"), False
     rtol, atol = reference.tolerance(spec, spec.dtype)
+    if not exactly and spec.element.computed is not spec.element:
+        rtol, atol = (each + ROUNDED_BETWEEN * spec.element.epsilon for each in (rtol, atol))
     unit = 1.0 if spec.element.is_integer and not exactly else 0.0
     worst, off, something = 0.0, 0, False
     elements, oracle = got.reshape(-1), expected.reshape(-1)

@@ -125,6 +125,7 @@ def _forward(
         lambda: parts.result(spec, as_array(y), "NCHW"),
         layout=inside,
         excluded="weight packing" if variant == "prepacked" else "nothing",
+        rounds_alike=spec.element.computed is spec.element,
     )
 
 

@@ -86,7 +86,8 @@ def transformers(
     def output() -> Array:
         return parts.result(spec, as_array(y[:, :, None].contiguous()), "NCHW")
 
-    prepared = Prepared(run, output, "NCL", "nothing")
+    alike = spec.element.computed is spec.element
+    prepared = Prepared(run, output, "NCL", "nothing", rounds_alike=alike)
     return prepared if stream is None else stream.shown(prepared)
 
 
