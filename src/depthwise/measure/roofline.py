@@ -161,7 +161,7 @@ def curve(measured: list[tuple[int, float]], caches: dict[str, int]) -> tuple[Co
 def _peak_gflops(machine: target.Target, dtype: str, threads: int) -> float:
     program = probes.fma_chain(machine, dtype, threads, CHAIN_STEPS)
     registers, lanes = machine.vector_registers - probes.SPARE_REGISTERS, machine.lanes(dtype)
-    x = np.zeros((threads, registers, lanes), element(dtype).numpy)
+    x = np.zeros((threads, registers, lanes), element(dtype).computed.numpy)
     y = np.full_like(x, np.nan)
     seconds = _fastest(program, machine, threads, x, y)
     _check(bool(np.all(y == 2)), f"the FMA chain tends to 2; got {y.flat[0]}")

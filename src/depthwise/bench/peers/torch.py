@@ -14,8 +14,9 @@ from torch.nn import functional
 from depthwise.bench.peers import parts, torch_causal, torch_networks, torch_training
 from depthwise.bench.peers.parts import Layer, Limits, Order
 from depthwise.bench.peers.posing import CHAINS
-from depthwise.bench.peers.torch_tensors import as_array, converted, tensor, viewed
+from depthwise.bench.peers.torch_tensors import converted, tensor
 from depthwise.measure.engine import Array, Clock, Prepared
+from depthwise.problem.arrays import as_tensor, of_tensor
 from depthwise.problem.block import BlockSpec
 from depthwise.problem.causal import CausalSpec
 from depthwise.problem.dtypes import DTYPES
@@ -122,7 +123,7 @@ def _forward(
 
     return Prepared(
         run,
-        lambda: parts.result(spec, as_array(y), "NCHW"),
+        lambda: parts.result(spec, of_tensor(y), "NCHW"),
         layout=inside,
         excluded="weight packing" if variant == "prepacked" else "nothing",
         rounds_alike=spec.element.computed is spec.element,
@@ -199,8 +200,8 @@ def _padded(layer: Layer, shape: tuple[int, ...], padding: list[int]) -> list[in
 
 
 def _eager(layer: Layer, padding: list[int], order: Order) -> Step:
-    weight = converted(viewed(layer.weight), order)
-    bias = None if layer.bias is None else viewed(layer.bias)
+    weight = converted(as_tensor(layer.weight), order)
+    bias = None if layer.bias is None else as_tensor(layer.bias)
     stride, dilation, groups = layer.spec.stride, layer.spec.dilation, layer.spec.groups
     return lambda x: functional.conv2d(x, weight, bias, stride, padding, dilation, groups)
 
@@ -210,9 +211,9 @@ def _prepacked(layer: Layer, padding: list[int], shape: list[int]) -> Step:
     native: Any = torch._C._nn
     geometry: Any = (padding, list(s.stride), list(s.dilation), s.groups)
     weight = native.mkldnn_reorder_conv2d_weight(
-        torch.from_numpy(layer.weight).to_mkldnn(), *geometry, shape
+        as_tensor(layer.weight).to_mkldnn(), *geometry, shape
     )
-    bias = None if layer.bias is None else viewed(layer.bias)
+    bias = None if layer.bias is None else as_tensor(layer.bias)
     convolve, epilogue = torch.ops.mkldnn._convolution_pointwise, _FUSED[s.activation]
     return lambda x: convolve(x, weight, bias, *geometry, *epilogue)
 

@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from depthwise.bench.peers import parts
 from depthwise.bench.peers.parts import Order
-from depthwise.bench.peers.torch_tensors import as_array, converted, tensor, viewed
+from depthwise.bench.peers.torch_tensors import converted, tensor
 from depthwise.measure import streams
 from depthwise.measure.engine import Array, Clock, Prepared
+from depthwise.problem.arrays import as_tensor, of_tensor
 from depthwise.problem.causal import CausalSpec
 
 Step: TypeAlias = Callable[[Tensor], Tensor]
@@ -46,7 +47,7 @@ class Stream:
             prepared,
             lambda: self.state.copy_(self.given),
             lambda: parts.reordered(
-                as_array(self.state.contiguous()), "NCHW", parts.order(self.spec)
+                of_tensor(self.state.contiguous()), "NCHW", parts.order(self.spec)
             ),
         )
 
@@ -67,8 +68,8 @@ def transformers(
     """
     outside = parts.outside(spec, clock, "NCHW")
     x = tensor(parts.data(spec, arrays[0], outside), outside)[:, :, 0]
-    weight = viewed(arrays[1])
-    bias = viewed(arrays[2]) if spec.bias else None
+    weight = as_tensor(arrays[1])
+    bias = as_tensor(arrays[2]) if spec.bias else None
     stream = Stream.of(spec, arrays, outside) if spec.state else None
     state = None if stream is None else stream.state[:, :, 0]
     y = x
@@ -84,7 +85,7 @@ def transformers(
         y = activate(y)
 
     def output() -> Array:
-        return parts.result(spec, as_array(y[:, :, None].contiguous()), "NCHW")
+        return parts.result(spec, of_tensor(y[:, :, None].contiguous()), "NCHW")
 
     alike = spec.element.computed is spec.element
     prepared = Prepared(run, output, "NCL", "nothing", rounds_alike=alike)
