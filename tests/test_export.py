@@ -327,6 +327,12 @@ def test_refusals_say_what_to_do(options, error, words, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_takes_a_table_of_sequences_is_refused(tmp_path):
+    with pytest.raises(SpecError, match=r"depthwise1d with the padding p3,0 .*: causal c4 l9 k4"):
+        dw.export("causal c4 l9 k4", tmp_path / "f")
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_no_kernel_computes_is_named(tmp_path):
     strange = model(
         [node("Relu", "x", "s"), node("CumSum", "s axis", "y")],
