@@ -27,6 +27,7 @@ from test_network_files import CHANGES, mutate
 pytestmark = pytest.mark.usefixtures("one_process")
 
 SHAPE = (1, 8, 6, 6)
+EIGHT_BITS = torch.float8_e5m2
 X = images(*SHAPE)
 
 
@@ -247,8 +248,7 @@ def behind(function) -> nn.Module:
             r"compute and do nothing else \(torch\.save.*; got depthwise_tests\.doubled",
         ),
         (
-            Model(lambda self, x: (self.layer(x), x.to(torch.float8_e5m2)), layer=depthwise(8)),
-            (X,),
+            Model(lambda self, x: (self.layer(x), x.to(EIGHT_BITS)), layer=depthwise(8)), (X,),
             "types that NumPy has.*got float8_e5m2",
         ),
     ],

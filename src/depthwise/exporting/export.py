@@ -23,7 +23,7 @@ from depthwise.exporting.building import Library
 from depthwise.exporting.importing import model_of_network, model_of_problem
 from depthwise.exporting.kernels import Kernels
 from depthwise.exporting.memory.planner import layer_by_layer, smallest, within
-from depthwise.exporting.model import Model, Operation
+from depthwise.exporting.model import Model
 from depthwise.exporting.names import checked, named_after
 from depthwise.exporting.planning import Planned, planned
 from depthwise.exporting.report import Report
@@ -146,11 +146,7 @@ def export(
     _check_folder(folder, force=force)
     step("read")
     title, model = _model(source, wishes, operands, inputs)
-    for operation in model.operations:
-        if isinstance(operation, Operation) and operation.problem.element.storage:
-            raise ModelError(
-                f"what is exported lies in memory as it is computed; got {operation.problem}"
-            )
+    _check_types(model)
     step(f"plan {len(model.operations)} operations")
     own = wishes.name or named_after(title, "network")
     kernels = Kernels(own, wishes.code_target, form, _plans(wishes), step)
@@ -247,6 +243,13 @@ def _planned(wishes: Wishes) -> Planned:
     if wishes.memory is not None:
         return partial(within, budget=wishes.memory, spare=PLACE_BYTES - 1)
     return smallest if wishes.aim == "memory" else layer_by_layer
+
+
+def _check_types(model: Model) -> None:
+    for operation in model.operations:
+        problem = getattr(operation, "problem", None)
+        if problem is not None and problem.element.storage:
+            raise ModelError(f"what is exported lies in memory as it is computed; got {problem}")
 
 
 def _check_folder(folder: Path, *, force: bool) -> None:

@@ -52,7 +52,7 @@ def _from_bfloat16(value: Expr) -> Expr:
 def _to_bfloat16(value: Expr) -> Expr:
     """Add half of the last place and drop what is below it; NaN becomes a quiet one."""
 
-    def rounded(_: Expr, bits: Expr) -> Expr:
+    def rounded(bits: Expr) -> Expr:
         odd = (bits >> _like(16, bits)) & _like(1, bits)
         up = (bits + (odd + _like(0x7FFF, bits))) >> _like(16, bits)
         quiet = (bits >> _like(16, bits)) | _like(0x40, bits)
@@ -80,7 +80,7 @@ def _from_float16(value: Expr) -> Expr:
 def _to_float16(value: Expr) -> Expr:
     """Round where the last place is: that of 0.5 added for subnormals, or of the number itself."""
 
-    def rounded(_: Expr, bits: Expr) -> Expr:
+    def rounded(bits: Expr) -> Expr:
         sign = (bits >> _like(16, bits)) & _like(0x8000, bits)
         size = bits & _like(0x7FFFFFFF, bits)
         odd = (size >> _like(13, bits)) & _like(1, bits)
@@ -98,12 +98,14 @@ def _to_float16(value: Expr) -> Expr:
     return _from_bits(value, rounded)
 
 
-def _from_bits(value: Expr, rounded: Callable[[Expr, Expr], Expr]) -> Expr:
-    """Return the lower 16 bits of what is made of a number and its bits, found once."""
-    real = tirx.Var("real", _kind("float32", value))
+def _from_bits(value: Expr, rounded: Callable[[Expr], Expr]) -> Expr:
+    """Return the lower 16 bits of what is made of the bits of a number, which is computed once.
+
+    (Of two names within each other TVM would drop one, and compute its value twice.)
+    """
     bits = tirx.Var("bits", _kind("uint32", value))
-    low = tirx.Cast(_kind("uint16", value), rounded(real, bits))
-    return tirx.Let(real, value, tirx.Let(bits, _bits(real), low))
+    low = tirx.Cast(_kind("uint16", value), rounded(bits))
+    return tirx.Let(bits, _bits(value), low)
 
 
 def _wide(value: Expr) -> Expr:

@@ -55,8 +55,18 @@ def stored(
         ]
         program = programs[step.number]
         functions = _functions(program.functions, kinds)
-        found[step.number] = replace(program, functions=functions)
+        found[step.number] = replace(program, functions=functions, target=_whole_vectors(target))
     return tuple(found)
+
+
+def _whole_vectors(target: Target) -> Target:
+    """Let LLVM convert whole vectors.
+
+    For some CPUs with AVX-512 it prefers halves, and splits what leads to a conversion.
+    """
+    if target.isa != "avx512":
+        return target
+    return replace(target, features=(*target.features, "-prefer-256-bit"))
 
 
 def _functions(functions: Mapping[str, tirx.PrimFunc], kinds: Kinds) -> dict[str, tirx.PrimFunc]:

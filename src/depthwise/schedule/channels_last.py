@@ -71,13 +71,22 @@ def default_plan(spec: ConvSpec, target: Target, threads: int) -> Plan:
     line = max(lanes, target.line_bytes // itemsize(spec.dtype))
     strided = spec.stride != (1, 1)
     if cost(spec).bytes > (target.private_cache_bytes if strided else target.shared_cache_bytes):
-        return _plan(spec, line, 2, 2)
+        return _far(spec, lanes, line)
     wide = spec.kernel[1] >= _WIDE_TAPS or spec.out_width <= _WIDE_COLUMNS
     shapes = ((1, _WIDE_COLUMNS),) if wide else _SQUARE
     if prod(spec.kernel) > _FEW_TAPS:
         return _plan(spec, lanes, *shapes[0])
     fitting = [tile for tile in shapes if _fits_into_sets(spec, target, *tile)]
-    return _plan(spec, lanes, *fitting[0]) if fitting else _plan(spec, line, 2, 2)
+    return _plan(spec, lanes, *fitting[0]) if fitting else _far(spec, lanes, line)
+
+
+def _far(spec: ConvSpec, lanes: int, line: int) -> Plan:
+    """Return the tile of data from far: one of more pixels where each that is read is converted."""
+    if not spec.element.storage:
+        return _plan(spec, line, 2, 2)
+    if spec.out_height == 1:
+        return _plan(spec, lanes, 1, _WIDE_COLUMNS)
+    return _plan(spec, line, *_SQUARE[0])
 
 
 def _plan(spec: ConvSpec, tc: int, th: int, tw: int) -> Plan:
