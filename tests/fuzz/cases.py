@@ -96,12 +96,18 @@ def sequences(reference):
     """Return a reference that takes sequences with a batch and weights of two axes only."""
 
     def checked(x, *others):
-        weight = next(each for each in others if each.dim() != 3)
-        if x.dim() != 3 or 0 in x.shape[:2] or weight.dim() != 2:
+        weight = others[1]
+        if x.dim() != 3 or x.shape[1] == 0 or weight.dim() != 2:
             raise RuntimeError("no sequences")
         return reference(x, *others)
 
     return checked
+
+
+def of_any_type(x, state, weight, bias):
+    if not state.is_floating_point():
+        raise RuntimeError("no state of floating point")
+    return causal(x, state.to(x.dtype), weight, bias)
 
 
 def causal_gradient(grad, x, weight):
@@ -173,12 +179,12 @@ for _kind, _conv2d, _input, _weight, _mix, _block in (
     }  # fmt: skip
 CASES |= {
     "dispatched causal_conv1d": (
-        lambda x, w, b: ours.causal_conv1d(x, w, b, None, None, None, 1, False)[0],
-        sequences(from_zeros), (SEQUENCE, (4, 3), BIAS), None,
+        lambda x, b, w: ours.causal_conv1d(x, w, b, None, None, None, 1, False)[0],
+        sequences(lambda x, b, w: from_zeros(x, w, b)), (SEQUENCE, BIAS, (4, 3)), None,
     ),
     "dispatched causal_conv1d_update": (
         lambda x, s, w, b: ours.causal_conv1d_update(x, s, w, b, None, None, None),
-        sequences(causal), (SEQUENCE, (1, 4, 2), (4, 3), BIAS), None,
+        sequences(of_any_type), (SEQUENCE, (1, 4, 2), (4, 3), BIAS), None,
     ),
     "dispatched causal_conv1d_gradients": (
         lambda g, x, w: ours.causal_conv1d_gradients(g, x, w, None, None, None, None, 1)[1],
