@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import depthwise as dw
+from depthwise import schedule
 from depthwise.errors import DTypeError, ModelError
 from depthwise.machine.devices import DEVICES
+from depthwise.machine.target import named
 from depthwise.machine.team import native
 from depthwise.problem import reference
 from depthwise.problem.data import random_problem
@@ -48,8 +50,8 @@ PROBLEMS = [
 ]  # fmt: skip
 
 
-def check(spec):
-    kernel = dw.compile(spec)
+def check(spec, plan=None):
+    kernel = dw.compile(spec, plan)
     *arrays, _ = random_problem(spec)
     got = kernel(*arrays)
     rtol, atol = reference.tolerance(spec)
@@ -62,6 +64,17 @@ def check(spec):
 @pytest.mark.parametrize("text", PROBLEMS)
 def test_one_of_each(text, dtype):
     check(dw.parse(f"{text} {dtype}"))
+
+
+@pytest.mark.parametrize("dtype", NARROW)
+@pytest.mark.parametrize("text", ["depthwise c16 hw9 k3 p1", "depthwise1d c40 l33 k4 p3,0 bias"])
+def test_every_schedule(text, dtype):
+    spec = dw.parse(f"{text} {dtype}")
+    schedules = [name for name, why in dw.explain(spec).items() if why is None]
+    assert {"channels_first", "packed", "general", "default"} <= {*schedules}
+    plans = {plan.schedule: plan for plan in schedule.legal_plans(spec, named(None))}
+    for name in schedules:
+        check(spec, plans[name])
 
 
 @pytest.mark.parametrize("cpu", ["haswell", "sandybridge", "cortex-a76"])
