@@ -16,7 +16,7 @@ from depthwise.compiler import compile as compile_kernel
 from depthwise.functions.call import remembered
 from depthwise.functions.causal_posed import Arrays, Asked, Numbers, posed, seen
 from depthwise.functions.causal_ready import Launch, Ready
-from depthwise.functions.sequences import States, are_whole, chosen, lies, pieces
+from depthwise.functions.sequences import States, are_whole, chosen, copied, in_order, lies, pieces
 from depthwise.kernel.addresses import signature
 from depthwise.machine import team
 from depthwise.machine.target import named
@@ -54,7 +54,10 @@ class _Call:
         self._asked, self._posed = asked, posed(asked, arrays, numbers)
         self._spec, self._rank = self._posed.spec, len(arrays.x.shape)
         self._plain = numbers.seq_idx is None and numbers.cu_seqlens is None
-        self._each = chosen(self._posed, numbers, updates=asked.updates)
+        initial = self._posed.initial
+        states = 0 if initial is None else len(initial)
+        count = self._posed.count
+        self._each = chosen(numbers, count, states, self._spec, updates=asked.updates)
         self._of = pieces(self._posed, numbers)
         self._last = self._takes_channels_last()
         step = self._plain and self._posed.x.shape[2] == 1 and not self._last
@@ -80,16 +83,13 @@ class _Call:
         together = not step or x.strides[1] == x.itemsize
         if together and lies(x, channels_last=self._last):
             return x
-        return self._in_order(np.ascontiguousarray(self._in_order(x)))
-
-    def _in_order(self, view: Array) -> Array:
-        """Return (N, C, L) in the order of its memory, or the other way round."""
-        return view.transpose(0, 2, 1) if self._last else view
+        return copied(x, channels_last=self._last)
 
     def _empty(self, count: int, length: int) -> Array:
         """Return a new array (N, C, L), in memory as the code takes it."""
         sizes = (length, self._spec.channels) if self._last else (self._spec.channels, length)
-        return self._in_order(new_arrays((count, *sizes), self._x.dtype)())
+        made = new_arrays((count, *sizes), self._x.dtype)()
+        return in_order(made, channels_last=self._last)
 
     def run(self, arrays: Arrays, threads: int | None) -> Any:
         """Compute, and return what was asked for."""
@@ -133,15 +133,13 @@ class _Call:
         if self._asked.updates or not wanted:
             if initial is None or whole:
                 return States(initial, each, written=self._asked.updates)
-            return States(self._copied(initial[each]), own, written=self._asked.updates)
+            own_order = copied(initial[each], channels_last=self._last)
+            return States(own_order, own, written=self._asked.updates)
         array = found.final
         if array is None or not are_whole(array, channels_last=self._last):
             array = self._empty(found.count, self._spec.state)
         array[...] = 0 if initial is None else initial[each]
         return States(array, own, written=True)
-
-    def _copied(self, states: Array) -> Array:
-        return self._in_order(np.ascontiguousarray(self._in_order(states)))
 
     def _result(self) -> Array:
         """Return the array to write to: `out` where it lies as the code writes, or a new one."""

@@ -12,7 +12,7 @@ from depthwise.compiler import compile as compile_kernel
 from depthwise.errors import ArrayError
 from depthwise.functions.causal_posed import Arrays, Asked, Numbers, Posed, posed, seen
 from depthwise.functions.causal_ready import Launch
-from depthwise.functions.sequences import are_whole, lies, pieces
+from depthwise.functions.sequences import are_whole, copied, in_order, lies, pieces
 from depthwise.machine import team
 from depthwise.machine.target import named
 from depthwise.problem.arrays import Array, aligned, as_numpy, like
@@ -100,21 +100,18 @@ class _Call:
         self._x, self._grad = self._lying(found.x), self._lying(grad)
         self._state = found.initial if self._spec.state else None
         if self._state is not None and not are_whole(self._state, channels_last=self._last):
-            self._state = self._copied(self._state)
+            self._state = copied(self._state, channels_last=self._last)
         layout = "NLC" if self._last else "NCL"
         conv: CausalSpec = replace(self._spec, layout=layout)  # type: ignore[arg-type]
         self._code = rule.code_of(CausalGradientSpec(conv=conv))
 
     def _in_order(self, view: Array) -> Array:
-        """Return (N, C, L) in the order of its memory, or the other way round."""
-        return view.transpose(0, 2, 1) if self._last else view
-
-    def _copied(self, view: Array) -> Array:
-        return self._in_order(np.ascontiguousarray(self._in_order(view)))
+        return in_order(view, channels_last=self._last)
 
     def _lying(self, view: Array) -> Array:
         """Return an array where it lies as the code takes it, or else a copy that does."""
-        return view if lies(view, channels_last=self._last) else self._copied(view)
+        lie = lies(view, channels_last=self._last)
+        return view if lie else copied(view, channels_last=self._last)
 
     def run(self, threads: int) -> tuple[Array, Array, Array | None, Array | None]:
         """Return the gradients of x and of the state as (N, C, L), those of weights between."""

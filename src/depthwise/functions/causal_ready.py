@@ -51,7 +51,11 @@ class Ready:
         self, arrays: Arrays, found: Posed, launch: Launch, result: Array, asked: Asked
     ) -> None:
         self._spec, self._launch, self._asked = found.spec, launch, asked
-        self._found = found if found.initial is not None else None
+        self._count = found.count
+        self._states = self._distance = 0
+        if found.initial is not None:
+            self._states = len(found.initial)
+            self._distance = found.initial.strides[0] // found.initial.itemsize
         given = [each for each in arrays if each is not None]
         names = [
             name for name, each in zip(Arrays._fields, arrays, strict=True) if each is not None
@@ -91,12 +95,8 @@ class Ready:
 
     def _table_of(self, numbers: Numbers) -> Array:
         """Return the table of a call that chooses its states."""
-        found = self._found
-        assert found is not None
-        assert found.initial is not None
-        each = chosen(found, numbers, updates=self._updates)
-        distance = found.initial.strides[0] // found.initial.itemsize
-        return with_states(self._launch.table, each * distance)
+        each = chosen(numbers, self._count, self._states, self._spec, updates=self._updates)
+        return with_states(self._launch.table, each * self._distance)
 
     def stepping(self) -> Callable[[Sequence[Any], int], None]:
         """Return what computes into memory at an address, and updates the state, the last tensor.

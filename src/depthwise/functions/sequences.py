@@ -12,6 +12,7 @@ import numpy as np
 from depthwise.errors import ArrayError
 from depthwise.functions.causal_posed import Numbers, Posed, whole_numbers
 from depthwise.problem.arrays import Array
+from depthwise.problem.causal import CausalSpec
 from depthwise.problem.values import shown
 from depthwise.schedule.causal import Lies
 from depthwise.schedule.causal import Numbers as Table
@@ -39,6 +40,17 @@ def are_whole(states: Array, *, channels_last: bool) -> bool:
     """Whether each of the states (N, C, S) lies as machine code takes them, in one piece."""
     each = states[:1].transpose(0, 2, 1) if channels_last else states[:1]
     return bool(each.flags.c_contiguous) and states.strides[0] % states.itemsize == 0
+
+
+def in_order(view: Array, *, channels_last: bool) -> Array:
+    """Return (N, C, L) with its axes as they lie in memory, or the other way round."""
+    return view.transpose(0, 2, 1) if channels_last else view
+
+
+def copied(view: Array, *, channels_last: bool) -> Array:
+    """Return a copy of (N, C, L) that is in one piece, in this order in memory."""
+    ordered = np.ascontiguousarray(in_order(view, channels_last=channels_last))
+    return in_order(ordered, channels_last=channels_last)
 
 
 def pieces(found: Posed, numbers: Numbers) -> Table:
@@ -82,30 +94,35 @@ def _of_numbers(given: Array, found: Posed) -> Table:
     return np.stack([row, start, lengths], axis=1)
 
 
-def chosen(found: Posed, numbers: Numbers, *, updates: bool) -> Table:
+def chosen(numbers: Numbers, count: int, states: int, spec: CausalSpec, *, updates: bool) -> Table:
     """Return which of the initial states is that of each sequence.
+
+    Args:
+        numbers: what a call is given.
+        count: how many sequences there are.
+        states: how many states there are.
+        spec: the problem, for errors.
+        updates: whether each sequence writes to its own.
 
     Raises:
         ArrayError: there is none of a number, or several sequences would write to one.
     """
     if numbers.state_indices is None:
-        return np.arange(found.count)
+        return np.arange(count)
     given = whole_numbers(numbers.state_indices, "state_indices")
-    if given.shape != (found.count,):
+    if given.shape != (count,):
         raise ArrayError(
-            f"state_indices has one number for each of {found.count} sequences; got shape "
-            f"{given.shape}: {found.spec}"
+            f"state_indices has one number for each of {count} sequences; got shape "
+            f"{given.shape}: {spec}"
         )
-    states = 0 if found.initial is None else len(found.initial)
     outside = given[(given < 0) | (given >= states)]
     if outside.size:
         raise ArrayError(
-            f"a state is one of {states}, numbered from 0; got {shown(outside.tolist())}: "
-            f"{found.spec}"
+            f"a state is one of {states}, numbered from 0; got {shown(outside.tolist())}: {spec}"
         )
     if updates and len(np.unique(given)) != len(given):
         raise ArrayError(
-            f"each sequence updates a state of its own; got {shown(given.tolist())}: {found.spec}"
+            f"each sequence updates a state of its own; got {shown(given.tolist())}: {spec}"
         )
     return given
 

@@ -9,16 +9,15 @@ from typing import ClassVar
 
 from depthwise.errors import SpecError
 from depthwise.problem.causal import CausalSpec
-from depthwise.problem.problem import Specification
+from depthwise.problem.problem import OfConvolution
 from depthwise.problem.values import MAX_ELEMENTS, shown
-from depthwise.problem.vocabulary import Layout
 
 DIFFERENTIATED = (None, "relu", "silu", "sigmoid")
 """The activations whose derivative the pass computes."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class CausalGradientSpec(Specification):
+class CausalGradientSpec(OfConvolution):
     """The gradients of `y = causal(x, weight, bias, state)`, from grad, that with respect to y.
 
     The output is flat: one axis, on which follow each other the gradients with respect to x, of its
@@ -47,21 +46,6 @@ class CausalGradientSpec(Specification):
             )
         if self.output_shape[0] > MAX_ELEMENTS:
             raise SpecError(f"no array has more than {MAX_ELEMENTS} elements: {self}")
-
-    @property
-    def batch(self) -> int:
-        """Sequences at once."""
-        return self.conv.batch
-
-    @property
-    def layout(self) -> Layout:
-        """The order of the axes of x, y, states and their gradients."""
-        return self.conv.layout
-
-    @property
-    def dtype(self) -> str:
-        """The name of the element type of every array."""
-        return self.conv.dtype
 
     @property
     def input_shape(self) -> tuple[int, ...]:

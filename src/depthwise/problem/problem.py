@@ -140,6 +140,27 @@ class Specification:
         return height, width
 
 
+class OfConvolution(Specification):
+    """What the gradients of a convolution have of it."""
+
+    conv: Any
+
+    @property
+    def batch(self) -> int:
+        """Images, or sequences, at once."""
+        return self.conv.batch  # type: ignore[no-any-return]
+
+    @property
+    def layout(self) -> Layout:
+        """The order of the axes of x, y and their gradients."""
+        return self.conv.layout  # type: ignore[no-any-return]
+
+    @property
+    def dtype(self) -> str:
+        """The name of the element type of every array."""
+        return self.conv.dtype  # type: ignore[no-any-return]
+
+
 class OfRuns(Specification, ABC):
     """What a specification has of which some arrays may be runs of the channels of wider images."""
 

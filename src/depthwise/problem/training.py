@@ -8,17 +8,16 @@ from math import prod
 from typing import Literal, get_args
 
 from depthwise.errors import SpecError
-from depthwise.problem.problem import Specification
+from depthwise.problem.problem import OfConvolution
 from depthwise.problem.spec import ConvSpec
 from depthwise.problem.text import pass_text
 from depthwise.problem.values import shown, word
-from depthwise.problem.vocabulary import Layout
 
 PassKind = Literal["input_gradient", "weight_gradient", "backward", "training"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PassSpec(Specification):
+class PassSpec(OfConvolution):
     """A pass of training: what is computed of `y = conv(x, weight) + bias`, conv depthwise.
 
     x is the input, (N, C, H, W), or as the layout has it, and y the output, (N, C * multiplier, OH,
@@ -63,21 +62,6 @@ class PassSpec(Specification):
             raise SpecError(f"gradients are those of real numbers; got {self.conv}")
         if self.conv.activation or self.conv.chain:
             raise SpecError(f"gradients are those of the convolution alone; got {self.conv}")
-
-    @property
-    def batch(self) -> int:
-        """Images at once."""
-        return self.conv.batch
-
-    @property
-    def layout(self) -> Layout:
-        """The order of the axes of x, y and their gradients."""
-        return self.conv.layout
-
-    @property
-    def dtype(self) -> str:
-        """The name of the element type of every array."""
-        return self.conv.dtype
 
     @cached_property
     def input_shape(self) -> tuple[int, ...]:
