@@ -28,7 +28,8 @@ class CausalSpec(Specification):
 
     What lies before a sequence is zero, or its state: the last elements of what came before it,
     (N, C, state), or (N, state, C).  A call puts the last elements of state and x in its place, so
-    that the next call goes on where it ended.
+    that the next call goes on where it ended.  (`Kernel.bind` copies the state as it does weights:
+    a bound kernel goes on from its own.  `dw.causal_conv1d_update` changes the one it is given.)
 
     Equivalent to `activation(F.conv1d(torch.cat([state, x], 2), weight, bias, dilation=d,
     groups=C))[..., -L:]`, then `state.copy_(torch.cat([state, x], 2)[..., -state.shape[2]:])`.
