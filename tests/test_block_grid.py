@@ -90,7 +90,8 @@ def test_nan_reaches_exactly_the_pixels_whose_window_has_it(spec, seed):
     packed = kernel.pack(operands)
     out = poisoned(spec)
     kernel.run(marked, packed, out, 2)
-    np.testing.assert_array_equal(out, np.where(reached(spec, tuple(at)), np.nan, expected))
+    with_nan = np.where(reached(spec, tuple(at)), np.nan, expected.astype(np.float64))
+    np.testing.assert_array_equal(out.astype(np.float64), with_nan)
     # Nothing of it stays in the memory that threads keep.
     kernel.run(x, packed, out, 2)
     np.testing.assert_array_equal(out, expected)

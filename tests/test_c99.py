@@ -67,11 +67,17 @@ def check(spec, got, arrays):
 def check_c(spec, arrays, **how):
     """Fail where what C computes is not the oracle's."""
     with tempfile.TemporaryDirectory() as folder:
-        check(spec, computed(spec, arrays, Path(folder), **how), arrays)
+        given = [array.copy() for array in arrays]  # of which a state is written to
+        check(spec, computed(spec, given, Path(folder), **how), arrays)
+
+
+def of_wide_types(spec):
+    """Whether arrays lie in memory as they are computed: C is not written for others."""
+    return not spec.element.storage
 
 
 @settings(max_examples=30)
-@given(specs() | chained_specs(), st.integers(1, 4))
+@given((specs() | chained_specs()).filter(of_wide_types), st.integers(1, 4))
 def test_every_problem_computes_in_c_what_the_oracle_does(spec, runs):
     for kernel in spec.kernels:
         *arrays, _ = dw.random_problem(kernel)
@@ -79,7 +85,7 @@ def test_every_problem_computes_in_c_what_the_oracle_does(spec, runs):
 
 
 @settings(max_examples=12)
-@given(specs(), st.randoms(use_true_random=False))
+@given(specs().filter(of_wide_types), st.randoms(use_true_random=False))
 def test_every_plan_does(spec, random):
     for kernel in spec.kernels:
         ranking = schedule.ranking(kernel, PLAIN, 1)

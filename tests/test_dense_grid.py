@@ -70,7 +70,8 @@ def test_nan_reaches_exactly_the_pixels_whose_window_has_it(spec, seed):
     kernel = dw.compile(spec)
     packed, out = kernel.pack(operands), poisoned(spec)
     kernel.run(marked, packed, out, 2)
-    np.testing.assert_array_equal(out, np.where(reached, np.nan, expected))
+    with_nan = np.where(reached, np.nan, expected.astype(np.float64))
+    np.testing.assert_array_equal(out.astype(np.float64), with_nan)
     # Nothing of it stays in the memory that threads keep.
     kernel.run(x, packed, out, 2)
     np.testing.assert_array_equal(out, expected)

@@ -482,6 +482,7 @@ def test_the_oracle_shares_nothing_with_what_it_checks() -> None:
         "attention",
         "block",
         "causal",
+        "causal_gradient",
         "elementwise",
         "gathers",
         "links",

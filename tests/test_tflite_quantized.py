@@ -95,9 +95,13 @@ def test_transposed_convolutions():
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8"])
 def test_a_network(dtype):
+    """What differs by one behind a layer is some units behind the last.
+
+    LiteRT rounds otherwise with each instruction set: 3 units were seen with AVX2, 4 with AVX-512.
+    """
     data = quantized(small(), [noise(1, 12, 12, 3) for _ in range(4)], dtype)
     for seed in range(3):
-        assert apart(data, drawn((1, 12, 12, 3), dtype, seed)).max() <= 3
+        assert apart(data, drawn((1, 12, 12, 3), dtype, seed)).max() <= 4
 
 
 def test_float_numbers_around_quantized_ones():
