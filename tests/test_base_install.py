@@ -7,14 +7,13 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from depthwise import drawing, errors
 from depthwise.bench.peers import ours, roster
 from depthwise.commands import cli, sweep
-from depthwise.measure.process import PreparedInfo, Rejected
+from depthwise.measure.process import Hello, PreparedInfo, Rejected
 from depthwise.problem.parse import parse
 from recorded import Recorded
 from test_bench import Behaviour, quick, small, use_fakes  # noqa: F401 (a fixture)
@@ -67,7 +66,7 @@ def test_the_base_install_lacks_what_is_optional(base, tmp_path):
 class Picky:
     """An engine that computes convolutions alone."""
 
-    hello = SimpleNamespace(variants=("one", "two"))
+    hello = Hello("depthwise", "1", ("one", "two"), 1)
 
     def __init__(self, *_, **__):
         pass
