@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 import depthwise as dw
 from depthwise.bench.peers import onnxruntime, ours
@@ -50,6 +51,16 @@ def test_an_engine_computes_sequences_and_their_states_or_says_why_not(engine, p
         assert reasons <= {None, *others[engine.engine]}
 
 
+@pytest.fixture
+def as_it_was():
+    """Give torch back what its engine, which has a process of its own elsewhere, sets in it."""
+    threads, grad = torch.get_num_threads(), torch.is_grad_enabled()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_grad_enabled(grad)
+
+
+@pytest.mark.usefixtures("as_it_was")
 def test_a_call_goes_on_from_the_state_that_the_one_before_left():
     spec = dw.parse("causal n2 c8 l2 k4 bias state3")
     for adapter in (ours, onnxruntime, torch_engine):
