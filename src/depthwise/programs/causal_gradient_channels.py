@@ -13,15 +13,13 @@ from typing import Any, TypeAlias
 from tvm import tirx
 from tvm.tirx.script import builder as T  # noqa: N812
 
-from depthwise.programs.causal_gradient_rows import Gradients
+from depthwise.programs.causal_gradient_rows import Gradients, each_tap
 from depthwise.programs.causal_lines import Lines
 from depthwise.programs.causal_rows import over_channels, wide
 from depthwise.programs.direct import spread, vector
 from depthwise.schedule import causal_gradient as rule
 
 Expr: TypeAlias = Any
-
-_UNROLLED_TAPS = 8
 
 
 class AcrossChannels:
@@ -43,7 +41,7 @@ class AcrossChannels:
         self._grad = T.alloc_buffer((times * run,), self._of.dtype, scope="local")
         for channel, lanes in self._vectors(begin, end):
             lines = Lines(self._arrays["weight"], channel * taps, taps, lanes)
-            for k in self._each_tap():
+            for k in each_tap(self._taps):
                 at = vector(k * run + channel - begin, lanes)
                 T.buffer_store(self._weights, lines.of(k), [at])
             self._clear(self._sums, 0, taps + 1, channel - begin, lanes)
@@ -54,14 +52,6 @@ class AcrossChannels:
 
     def _vectors(self, begin: Expr, end: Expr) -> Iterator[tuple[Expr, int]]:
         yield from over_channels(self._conv, self._of.target, begin, end)
-
-    def _each_tap(self) -> Iterator[Any]:
-        """Yield the taps, unrolled where they are few."""
-        if self._taps <= _UNROLLED_TAPS:
-            yield from range(self._taps)
-            return
-        with T.serial(wide(0), wide(self._taps)) as k:
-            yield k
 
     def _clear(self, array: Any, first: int, count: int, at: Expr, lanes: int) -> None:
         with T.serial(wide(first), wide(first + count)) as line:
@@ -111,7 +101,7 @@ class AcrossChannels:
         made = T.alloc_buffer((lanes,), self._of.dtype, scope="local")
         with T.serial(wide(0), count) as i:
             T.buffer_store(made, spread(self._of.zero(), lanes), [vector(0, lanes)])
-            for k in self._each_tap():
+            for k in each_tap(self._taps):
                 later = i + (self._taps - 1 - k) * self._conv.dilation
                 product = self._grad[self._line(later, at, lanes)] * self._weight(k, at, lanes)
                 T.buffer_store(made, made[vector(0, lanes)] + product, [vector(0, lanes)])
@@ -132,7 +122,7 @@ class AcrossChannels:
         """Write the gradients of sums, and add to those of the weights what they are."""
         (start, count), taps, here = times, self._taps, vector(0, lanes)
         sums = T.alloc_buffer(((taps + 1) * lanes,), self._of.dtype, scope="local")
-        for k in self._each_tap():
+        for k in each_tap(self._taps):
             T.buffer_store(sums, spread(self._of.zero(), lanes), [vector(k * lanes, lanes)])
         T.buffer_store(sums, spread(self._of.zero(), lanes), [vector(taps * lanes, lanes)])
         total = T.alloc_buffer((lanes,), self._of.dtype, scope="local")
@@ -142,20 +132,20 @@ class AcrossChannels:
             T.buffer_store(grad, self._arrays["grad"][vector(of_grad, lanes)], [here])
             if self._conv.activation:
                 T.buffer_store(total, self._bias(channel, lanes), [here])
-                for k in self._each_tap():
+                for k in each_tap(self._taps):
                     read = self._read(row, start + i, k, channel, lanes, inside=inside)
                     T.buffer_store(total, total[here] + read * self._weight(k, at, lanes), [here])
                 with T.vectorized(wide(0), wide(lanes)) as lane:
                     T.buffer_store(grad, self._of.through(grad[lane], total[lane]), [lane])
             T.buffer_store(self._grad, grad[here], [self._line(i, at, lanes)])
-            for k in self._each_tap():
+            for k in each_tap(self._taps):
                 read = self._read(row, start + i, k, channel, lanes, inside=inside)
                 place = vector(k * lanes, lanes)
                 T.buffer_store(sums, sums[place] + grad[here] * read, [place])
             if self._conv.bias:
                 place = vector(taps * lanes, lanes)
                 T.buffer_store(sums, sums[place] + grad[here], [place])
-        for k in self._each_tap():
+        for k in each_tap(self._taps):
             self._add(sums, k, at, lanes)
         if self._conv.bias:
             self._add(sums, taps, at, lanes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,9 +12,21 @@ from tvm.tirx.script import builder as T  # noqa: N812
 from depthwise.machine.target import Target
 from depthwise.problem.causal_gradient import CausalGradientSpec
 from depthwise.programs.activations import slope
+from depthwise.programs.causal_rows import wide
 from depthwise.schedule import causal_gradient as rule
 
 Expr: TypeAlias = Any
+
+_UNROLLED_TAPS = 8
+
+
+def each_tap(taps: int) -> Iterator[Any]:
+    """Write what is done for each tap, unrolled where they are few."""
+    if taps <= _UNROLLED_TAPS:
+        yield from range(taps)
+        return
+    with T.serial(wide(0), wide(taps)) as k:
+        yield k
 
 
 @dataclass(frozen=True)

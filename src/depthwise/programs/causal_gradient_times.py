@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from tvm import tirx
 from tvm.tirx.script import builder as T  # noqa: N812
 
-from depthwise.programs.causal_gradient_rows import Gradients
+from depthwise.programs.causal_gradient_rows import Gradients, each_tap
 from depthwise.programs.causal_rows import wide
 from depthwise.programs.direct import spread, vector
 from depthwise.programs.pixel_runs import across
@@ -20,8 +20,6 @@ from depthwise.schedule import causal_gradient as rule
 Expr: TypeAlias = Any
 Place: TypeAlias = tuple[Any, Any]
 """An array, and where in it something begins."""
-
-_UNROLLED_TAPS = 8
 
 
 class AlongTime:
@@ -152,26 +150,18 @@ class AlongTime:
             first = self._arrays["bias"][channel] if conv.bias else self._of.zero()
             total = T.alloc_buffer((lanes,), self._of.dtype, scope="local")
             T.buffer_store(total, spread(first, lanes), [here])
-            for k in self._each_tap():
+            for k in each_tap(self._taps):
                 product = of_tap(k) * spread(self._weight(channel, k), lanes)
                 T.buffer_store(total, total[here] + product, [here])
             with T.vectorized(wide(0), wide(lanes)) as lane:
                 T.buffer_store(grad, self._of.through(grad[lane], total[lane]), [lane])
         T.buffer_store(self._grad, grad[here], [vector(at, lanes)])
-        for k in self._each_tap():
+        for k in each_tap(self._taps):
             product = grad[here] * of_tap(k)
             T.buffer_store(self._sums, self._sums[self._sum(k)] + product, [self._sum(k)])
         if conv.bias:
             place = self._sum(self._taps)
             T.buffer_store(self._sums, self._sums[place] + grad[here], [place])
-
-    def _each_tap(self) -> Any:
-        """Yield the taps, unrolled where they are few."""
-        if self._taps <= _UNROLLED_TAPS:
-            yield from range(self._taps)
-            return
-        with T.serial(wide(0), wide(self._taps)) as k:
-            yield k
 
     def _gradients_of_x(self, row: rule.Row, channel: Expr, start: Expr, count: Expr) -> None:
         """Write the gradients of the x of a block, whole vectors and what is left of one."""
@@ -190,7 +180,7 @@ class AlongTime:
     def _sum_of_taps(self, channel: Expr, at: Expr, made: Any) -> None:
         conv, lanes = self._conv, self._lanes
         T.buffer_store(made, spread(self._of.zero(), lanes), [vector(0, lanes)])
-        for k in self._each_tap():
+        for k in each_tap(self._taps):
             later = (self._taps - 1 - k) * conv.dilation
             product = self._grad[vector(at + later, lanes)] * spread(
                 self._weight(channel, k), lanes

@@ -12,14 +12,15 @@ long, there is no such vector: channels-first too, they then run over channels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from depthwise.machine.target import Target
 from depthwise.problem.causal import CausalSpec
+from depthwise.problem.problem import Problem
+from depthwise.schedule.one_way import OneWay
 from depthwise.schedule.plan import Plan
 from depthwise.schedule.steps import INPUT, OUTPUT, Step, worth_waking
 
@@ -81,34 +82,20 @@ class Table(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Causal:
-    """The only rule: every problem of the kind in one way."""
+class Causal(OneWay):
+    """The rule for all of them."""
 
     name: str = "causal"
-    tiles: Mapping[str, str] = field(default_factory=dict, hash=False)
+    sums: bool = False
 
-    def rejects(self, spec: CausalSpec, target: Target) -> str | None:
-        """Take every problem."""
-        del spec, target
-        return None
-
-    def default_plan(self, spec: CausalSpec, target: Target, threads: int) -> Plan:
-        """Return the only plan."""
-        del spec, target, threads
-        return Plan(self.name)
-
-    def plans(self, spec: CausalSpec, target: Target) -> tuple[Plan, ...]:
-        """Return the only plan."""
-        del spec, target
-        return (Plan(self.name),)
-
-    def steps(self, spec: CausalSpec, plan: Plan, target: Target) -> tuple[Step, ...]:
+    def steps(self, problem: Problem, plan: Plan, target: Target) -> tuple[Step, ...]:
         """Return the one launch, whose code is that of all lengths."""
-        code = code_of(spec)
-        table = _whole_table(spec, target)
+        assert isinstance(problem, CausalSpec)
+        code = code_of(problem)
+        table = _whole_table(problem, target)
         return (
             Step(
-                "", code, plan, (INPUT, *spec.operands, ROWS, OUTPUT), worth_waking(spec),
+                "", code, plan, (INPUT, *problem.operands, ROWS, OUTPUT), worth_waking(problem),
                 constants={ROWS: tuple(table.numbers.tolist())},
                 tasks=table.groups * runs(code, target),
             ),

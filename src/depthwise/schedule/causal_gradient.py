@@ -8,8 +8,7 @@ outputs is near then.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, NamedTuple
 
@@ -17,8 +16,10 @@ import numpy as np
 
 from depthwise.machine.target import Target
 from depthwise.problem.causal_gradient import CausalGradientSpec
+from depthwise.problem.problem import Problem
 from depthwise.schedule import causal
 from depthwise.schedule.causal import Lies, Numbers
+from depthwise.schedule.one_way import OneWay
 from depthwise.schedule.plan import Plan
 from depthwise.schedule.steps import INPUT, OUTPUT, Step, worth_waking
 
@@ -52,34 +53,21 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class CausalGradient:
-    """The only rule: every problem of the kind in one way."""
+class CausalGradient(OneWay):
+    """The rule for all of them."""
 
     name: str = "causal_gradient"
-    tiles: Mapping[str, str] = field(default_factory=dict, hash=False)
+    sums: bool = False
 
-    def rejects(self, spec: CausalGradientSpec, target: Target) -> str | None:
-        """Take every problem."""
-        del spec, target
-        return None
-
-    def default_plan(self, spec: CausalGradientSpec, target: Target, threads: int) -> Plan:
-        """Return the only plan."""
-        del spec, target, threads
-        return Plan(self.name)
-
-    def plans(self, spec: CausalGradientSpec, target: Target) -> tuple[Plan, ...]:
-        """Return the only plan."""
-        del spec, target
-        return (Plan(self.name),)
-
-    def steps(self, spec: CausalGradientSpec, plan: Plan, target: Target) -> tuple[Step, ...]:
+    def steps(self, problem: Problem, plan: Plan, target: Target) -> tuple[Step, ...]:
         """Return the one launch, whose code is that of all lengths."""
-        table = _whole_table(spec)
+        assert isinstance(problem, CausalGradientSpec)
+        table = _whole_table(problem)
         return (
             Step(
-                "", code_of(spec), plan, (INPUT, *spec.operands, ROWS, OUTPUT), worth_waking(spec),
-                constants={ROWS: tuple(table.tolist())}, tasks=runs(spec, target),
+                "", code_of(problem), plan, (INPUT, *problem.operands, ROWS, OUTPUT),
+                worth_waking(problem), constants={ROWS: tuple(table.tolist())},
+                tasks=runs(problem, target),
             ),
         )  # fmt: skip
 
